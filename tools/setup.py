@@ -8,8 +8,8 @@ The Makefile calls it; on Windows, where make is rare, call it yourself. It need
 standard library, and runs far enough on an old Python to say that it is too old.
 
 Two small files in the environment are its memory: STAMP, written last, says what was installed;
-PARTIAL, written first, says that an installation began. An environment with PARTIAL in it was killed
-in the middle and is made anew.
+PARTIAL, written first, says that an installation began. An environment with PARTIAL in it was
+killed in the middle and is made anew.
 """
 
 import argparse
@@ -156,7 +156,7 @@ def install(venv, dev):
 
 
 def ensure_browser():
-    """A Chromium for the browser tests, through apt where that is allowed; else they are skipped."""
+    """A Chromium for the browser tests, through apt where that is allowed; else says so."""
     if os.environ.get("FEDKIT_CHROMIUM") or any(shutil.which(name) for name in BROWSERS):
         return
     if apt_available():

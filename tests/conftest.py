@@ -1,0 +1,89 @@
+"""What every test stands on: one thread, a home of its own, and a browser where there is one."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Before anything imports torch: one thread a worker, so that two workers share two cores fairly.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+# The settings that the tutorial's .env holds: the shell that runs the tests may have them too.
+SETTINGS = ("EMAIL", "DATA_DIR", "CONFIG_PATH", "PORT", "SYFTBOX_CLIENT_CONFIG_PATH")
+# The same names as in tools/setup.py.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# A quiet Chromium: nothing that calls out on its own, nothing that needs a GPU.
+CHROMIUM_ARGS = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home for the whole run, so that no test reads or writes the user's own settings."""
+    folder = tmp_path_factory.mktemp("home")
+    # Workers of one run share matplotlib's font cache, which takes seconds to make.
+    shared = folder.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SETTINGS:
+            patch.delenv(name, raising=False)
+        for name in ("HOME", "USERPROFILE"):
+            patch.setenv(name, str(folder))
+        patch.setenv("MPLCONFIGDIR", str(shared / "matplotlib"))
+        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
+        for kind in ("CONFIG", "DATA", "RUNTIME"):
+            patch.setenv(f"JUPYTER_{kind}_DIR", str(folder / "jupyter" / kind.lower()))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The Chromium that browser tests drive; skips, and says what is missing, where there is none.
+
+    FEDKIT_CHROMIUM names one outside of PATH. With FEDKIT_REQUIRE_BROWSER set, none is a failure.
+    """
+    named = os.environ.get("FEDKIT_CHROMIUM")
+    found = named or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found and Path(found).exists():
+        return found
+    why = (
+        f"FEDKIT_CHROMIUM names {named}, which is not there"
+        if named
+        else f"no Chromium: none of {', '.join(BROWSERS)} is in PATH, FEDKIT_CHROMIUM is not set"
+    )
+    if os.environ.get("FEDKIT_REQUIRE_BROWSER"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Any]:
+    """A running headless Chromium, one a test module, as a playwright `Browser`."""
+    # Imported here: playwright is needed by browser tests alone. One a module, since its event
+    # loop occupies the thread for as long as it runs, and other tests start loops of their own.
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    # Chromium's sandbox refuses to run as root.
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    args = [*CHROMIUM_ARGS, *(["--no-sandbox"] if root else [])]
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=chromium_path, args=args)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """An empty page with no cookies, as a playwright `Page`; waits at most 15 s for anything."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(15_000)
+    yield context.new_page()
+    context.close()

@@ -1,0 +1,519 @@
+"""The rules that hold for the project as a whole: floors, sizes, docstrings, what is committed.
+
+Each rule is a function that returns complaints, so that one test can hold it against the project
+and another against a small project that breaks it.
+"""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "fedkit"
+
+# --------------------------------------------------------------------------------------- floors
+# An import only goes down. The whole number is the floor; a module that stands on another one of
+# its own floor is a half step above it. Packages (strategies, privacy) stand on one floor: inside
+# them, an import goes to any sibling as long as there is no circle.
+FLOORS: dict[str, float] = {
+    "errors": 0,
+    "files": 1,
+    "names": 1,
+    "seeds": 1,
+    "config": 2,
+    "data": 2,
+    "events": 2,
+    "models": 2,
+    "permissions": 2,
+    "records": 2,
+    "settings": 2.5,
+    "datasite": 3,
+    "strategies": 3,
+    "training": 3,
+    "aggregator": 4,
+    "client": 4,
+    "node": 5,
+    "simulation": 5,
+    "network": 5.5,
+    "privacy": 5.7,
+    "check": 6,
+    "course": 6,
+    "plots": 6,
+    "serve": 6,
+    "show": 6,
+    "watch": 6,
+    "widgets": 6.5,
+    "cli": 7,
+    "__init__": 8,
+    "__main__": 9,
+}
+# What a model.py on the wire looks like: text for the learner, no part of the package's code.
+NOT_CODE = {"samples"}
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """Every module of a package by dotted name, `__init__` for the package itself."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        if parts[0] in NOT_CODE:
+            continue
+        if len(parts) > 1 and parts[-1] == "__init__":
+            parts = parts[:-1]
+        found[".".join(parts)] = path
+    return found
+
+
+def imports(package: Path) -> dict[str, set[str]]:
+    """For each module, the modules of the same package that it imports, anywhere in its text."""
+    known = modules(package)
+    graph: dict[str, set[str]] = {}
+    for name, path in known.items():
+        graph[name] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for target in imported(node, name, path, package.name):
+                # `from fedkit import files` names a module, `from fedkit.files import x` a thing.
+                while target and target not in known:
+                    target = target.rpartition(".")[0]
+                graph[name].add(target or "__init__")
+        graph[name].discard(name)
+    return graph
+
+
+def imported(node: ast.AST, name: str, path: Path, package: str) -> Iterator[str]:
+    """Dotted names inside `package` that an import statement asks for, without the package's."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if alias.name.split(".")[0] == package:
+                yield alias.name.partition(".")[2]
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            here = name.split(".") if name != "__init__" else []
+            depth = node.level - (1 if path.name == "__init__.py" else 0)
+            above = here[: len(here) - depth] if depth else here
+            base = ".".join([package, *above, *([node.module] if node.module else [])])
+        if base.split(".")[0] == package:
+            inner = base.partition(".")[2]
+            for alias in node.names:
+                yield f"{inner}.{alias.name}".strip(".")
+
+
+def floor_of(module: str) -> float | None:
+    """The floor of a module; `cli_run` and `cli.run` stand where `cli` does."""
+    top = module.split(".")[0]
+    return FLOORS.get(top, FLOORS.get(top.split("_")[0] if top[0] != "_" else top))
+
+
+def climbs(package: Path) -> list[str]:
+    """Imports that do not go down, and modules without a floor."""
+    complaints = []
+    for name, targets in imports(package).items():
+        here = floor_of(name)
+        if here is None:
+            complaints.append(f"{name} has no floor: give it one in FLOORS")
+            continue
+        for target in sorted(targets):
+            there = floor_of(target)
+            family = name.split(".")[0].split("_")[0] == target.split(".")[0].split("_")[0]
+            if there is not None and not family and there >= here:
+                complaints.append(f"{name} (floor {here:g}) imports {target} (floor {there:g})")
+    return complaints
+
+
+def circle(package: Path) -> list[str]:
+    """The modules of one import circle in order, or nothing."""
+    graph = imports(package)
+    done: set[str] = set()
+
+    def walk(name: str, trail: list[str]) -> list[str]:
+        if name in trail:
+            return [*trail[trail.index(name) :], name]
+        if name in done:
+            return []
+        for target in sorted(graph.get(name, ())):
+            if found := walk(target, [*trail, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next(filter(None, (walk(name, []) for name in graph)), [])
+
+
+def small_package(folder: Path, texts: dict[str, str]) -> Path:
+    """A package `fedkit` below `folder`, with a text for each path, and an empty `__init__.py`."""
+    package = folder / "fedkit"
+    for name, text in {"__init__.py": "", **texts}.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return package
+
+
+def test_imports_only_go_down() -> None:
+    assert climbs(PACKAGE) == []
+
+
+def test_no_import_circle() -> None:
+    assert circle(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "complaint"),
+    [
+        ("files.py", "from fedkit.network import N", "files (floor 1) imports network"),
+        ("files.py", "import fedkit.seeds", "files (floor 1) imports seeds (floor 1)"),
+        ("seeds.py", "from . import files", "seeds (floor 1) imports files (floor 1)"),
+        ("client.py", "def f():\n    from .network import N", "client (floor 4) imports network"),
+        ("client.py", "from fedkit import network", "client (floor 4) imports network"),
+        ("client.py", "import fedkit as fk", "client (floor 4) imports __init__"),
+        ("strategies/rule.py", "from ..network import N", "strategies.rule (floor 3) imports netw"),
+        ("lounge.py", "", "lounge has no floor"),
+    ],
+)
+def test_floors_complain(tmp_path: Path, path: str, text: str, complaint: str) -> None:
+    plain = {"network.py": "N = 1", "seeds.py": "", "files.py": "", "client.py": ""}
+    package = small_package(tmp_path, {**plain, path: text})
+    assert len(climbs(package)) == 1
+    assert climbs(package)[0].startswith(complaint)
+
+
+def test_floors_allow_what_goes_down(tmp_path: Path) -> None:
+    texts = {
+        "__init__.py": "from fedkit.network import N\nfrom fedkit import files",
+        "files.py": "import json",
+        "strategies/__init__.py": "from .fedavg import rule",
+        "strategies/fedavg.py": "from ..files import x\nrule = 1",
+        "network.py": "from fedkit import files\nfrom fedkit.strategies import rule\nN = 1",
+        "cli.py": "from fedkit.cli_run import run",
+        "cli_run.py": "from .network import N\nrun = 1",
+    }
+    package = small_package(tmp_path, texts)
+    assert climbs(package) == []
+    assert circle(package) == []
+    assert imports(package)["network"] == {"files", "strategies"}
+
+
+def test_circles_are_found(tmp_path: Path) -> None:
+    texts = {"cli.py": "from fedkit.cli_run import run", "cli_run.py": "from . import cli\nrun = 1"}
+    package = small_package(tmp_path, texts)
+    assert climbs(package) == []
+    assert circle(package) == ["cli", "cli_run", "cli"]
+
+
+# --------------------------------------------------------------------------- sizes and docstrings
+LONGEST, USUAL = 250, 150
+
+
+def test_modules_are_small() -> None:
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in modules(PACKAGE).values()
+    }
+    assert {name: n for name, n in lengths.items() if n > LONGEST} == {}
+    usual = sum(n < USUAL for n in lengths.values())
+    assert usual * 2 > len(lengths), f"only {usual} of {len(lengths)} are below {USUAL} lines"
+
+
+def undocumented(text: str) -> list[str]:
+    """Public functions, classes and methods without a docstring, and the module itself."""
+    missing = []
+
+    def look(body: list[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                continue
+            if node.name.startswith("_"):
+                continue
+            overload = any("overload" in ast.unparse(d) for d in node.decorator_list)
+            if not overload and not (ast.get_docstring(node) or "").strip():
+                missing.append(prefix + node.name)
+            if isinstance(node, ast.ClassDef):
+                look(node.body, f"{prefix}{node.name}.")
+
+    tree = ast.parse(text)
+    if not ast.get_docstring(tree):
+        missing.append("the module")
+    look(tree.body, "")
+    return missing
+
+
+def test_everything_public_has_a_docstring() -> None:
+    missing = {
+        name: gaps
+        for name, path in modules(PACKAGE).items()
+        if (gaps := undocumented(path.read_text(encoding="utf-8")))
+    }
+    assert missing == {}
+
+
+def test_missing_docstrings_are_found() -> None:
+    text = "def f():\n  pass\ndef _g(): ...\nclass C:\n  '''d'''\n  def m(self):\n    ''' '''\n"
+    assert undocumented(text) == ["the module", "f", "C.m"]
+
+
+# -------------------------------------------------------------------------------- what is committed
+SKIPPED = {".git", ".venv", "runs", "__pycache__", "node_modules"}
+BINARY = {".npz", ".pt", ".png", ".jpg", ".gz"}
+
+
+def committed() -> list[Path]:
+    """Every file that git tracks or would track; without git, every file that is not produced."""
+    ask = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(ask, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+        paths = [ROOT / name for name in listed.split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):
+        paths = [p for p in ROOT.rglob("*") if not SKIPPED & set(p.relative_to(ROOT).parts)]
+    return sorted(path for path in set(paths) if path.is_file())
+
+
+# A path that exists on one machine only. What a learner types is relative, or in a placeholder.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.~}>:/-])/(?:home|root|Users|work|workspace|opt|mnt|media|srv)/+[\w.-]+"
+    r"|\b[A-Za-z]:[\\/]+Users\b"
+)
+# Written apart, so that this file does not name them.
+HOSTS = [
+    ".".join(parts)
+    for parts in [
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("npmjs", "org"),
+        ("npmjs", "com"),
+        ("deb", "debian", "org"),
+        ("ubuntu", "com"),
+        ("download", "pytorch", "org"),
+        ("anaconda", "org"),
+        ("anaconda", "com"),
+        ("ossci-datasets", "s3"),
+        ("yann", "lecun", "com"),
+    ]
+]
+HOST = re.compile("|".join(map(re.escape, HOSTS)), re.IGNORECASE)
+LEFTOVER = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX)\b|\b[Ii]ss" + r"ue\s*#?\d+")
+
+
+def unwanted(text: str) -> list[str]:
+    """Machine paths, registry hosts and leftovers of work in a text, as they stand there."""
+    return [hit.group() for rule in (MACHINE_PATH, HOST, LEFTOVER) for hit in rule.finditer(text)]
+
+
+def test_nothing_of_one_machine_is_committed() -> None:
+    found = {}
+    for path in committed():
+        if path.suffix in BINARY:
+            continue
+        text = path.read_bytes().decode("utf-8")
+        hits = unwanted(text) + (["CRLF"] if "\r\n" in text else [])
+        if hits:
+            found[path.relative_to(ROOT).as_posix()] = hits
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "hits"),
+    [
+        ("open('/" + "home/alice/x.pt')", ["/" + "home/alice"]),
+        ("C:\\" + "Users\\bob", ["C:\\" + "Users"]),
+        ("https://" + HOSTS[0] + "/simple", [HOSTS[0]]),
+        ("# TO" + "DO later", ["TO" + "DO"]),
+        ("fixes iss" + "ue #12", ["iss" + "ue #12"]),
+        ("datasites/a@example.org/public, ~/home/x, see pytorch.org", []),
+        ("an issue of 3 files; D/private/work/x; the rooted path", []),
+    ],
+)
+def test_machine_traces_are_found(text: str, hits: list[str]) -> None:
+    assert unwanted(text) == hits
+
+
+def outputs(notebook: dict) -> list[str]:
+    """Cells of a notebook that carry what an execution left."""
+    left = []
+    for index, cell in enumerate(notebook["cells"]):
+        if cell.get("outputs") or cell.get("execution_count") is not None:
+            left.append(f"cell {index}")
+        if {"execution", "papermill"} & set(cell.get("metadata", {})):
+            left.append(f"cell {index}: metadata")
+    if {"papermill", "widgets"} & set(notebook.get("metadata", {})):
+        left.append("metadata")
+    return left
+
+
+def test_notebooks_are_committed_without_outputs() -> None:
+    left = {
+        path.name: found
+        for path in committed()
+        if path.suffix == ".ipynb"
+        if (found := outputs(json.loads(path.read_text(encoding="utf-8"))))
+    }
+    assert left == {}
+
+
+def test_outputs_are_found() -> None:
+    clean = {"cell_type": "code", "outputs": [], "execution_count": None, "metadata": {}}
+    assert outputs({"cells": [clean, {"cell_type": "markdown", "metadata": {}}]}) == []
+    dirty = [
+        {**clean, "outputs": [{"text": "1"}]},
+        {**clean, "execution_count": 3},
+        {**clean, "metadata": {"papermill": {}}},
+    ]
+    notebook = {"cells": dirty, "metadata": {"widgets": {}}}
+    assert outputs(notebook) == ["cell 0", "cell 1", "cell 2: metadata", "metadata"]
+
+
+# ------------------------------------------------------------------------------------ dependencies
+# Where conda-forge's name is another than the one pip knows.
+CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
+# Where the name to import is another than the one pip knows.
+IMPORT_NAMES = {"PIL": "pillow", "dotenv": "python-dotenv", "yaml": "pyyaml"}
+# Needed although fedkit never imports them: what the learner starts, and what others need inside.
+NOT_IMPORTED = {"jupyterlab", "ipykernel"}
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    """Name -> specifier as written, names in the one spelling that pip and conda share."""
+    parsed = [Requirement(line) for line in requirements]
+    return {r.name.lower().replace("_", "-"): str(r.specifier) for r in parsed}
+
+
+def test_conda_environment_agrees_with_pyproject() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    lines = environment["dependencies"]
+    assert all(isinstance(line, str) for line in lines), "pip inside conda is not needed"
+    conda = bounds(lines)
+    pip = {CONDA_NAMES.get(k, k): v for k, v in bounds(project()["dependencies"]).items()}
+    assert conda.pop("python") == project()["requires-python"]
+    assert conda.pop("pip") == ""
+    assert conda == pip
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+
+
+def test_every_dependency_has_a_lower_bound_only() -> None:
+    extras = project()["optional-dependencies"].values()
+    every = bounds([*project()["dependencies"], *(line for extra in extras for line in extra)])
+    assert {k: v for k, v in every.items() if not re.fullmatch(r">=[\d.]+", v)} == {}
+
+
+def test_installed_versions_fit() -> None:
+    """The environment that runs the tests is one that pyproject.toml allows."""
+    for line in project()["dependencies"]:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
+
+
+def third_party(package: Path) -> set[str]:
+    """What the package imports from elsewhere, by the names that pip knows."""
+    names = set()
+    for path in modules(package).values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names.add(node.module.split(".")[0])
+    names -= set(sys.stdlib_module_names) | {package.name}
+    return {IMPORT_NAMES.get(name, name).lower().replace("_", "-") for name in names}
+
+
+def test_what_is_imported_is_declared() -> None:
+    assert third_party(PACKAGE) - set(bounds(project()["dependencies"])) == set()
+
+
+def test_what_is_declared_is_needed() -> None:
+    assert set(bounds(project()["dependencies"])) - third_party(PACKAGE) - NOT_IMPORTED == set()
+
+
+def test_third_party_imports_are_found(tmp_path: Path) -> None:
+    package = small_package(
+        tmp_path, {"files.py": "import os, torch.nn\ndef f():\n    from yaml import x"}
+    )
+    assert third_party(package) == {"torch", "pyyaml"}
+
+
+# ------------------------------------------------------------------------- commands and documents
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+
+
+def fedkit_commands() -> set[str]:
+    """The subcommands that `fedkit --help` lists."""
+    cli = pytest.importorskip("fedkit.cli")
+    import typer
+
+    return set(typer.main.get_command(cli.app).commands)
+
+
+def make_targets() -> set[str]:
+    """The targets that `make help` describes."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r'@echo ".*?make (\w+)', text))
+
+
+def named(text: str, program: str) -> set[str]:
+    """Subcommands of `program` that stand in a text as code: `program sub ...` or on a line."""
+    return set(re.findall(rf"(?:`|^\s*(?:\$ )?){program} ([a-z]+)\b", text, re.MULTILINE))
+
+
+def test_readme_names_every_command() -> None:
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("README.md is not written yet")
+    text = readme.read_text(encoding="utf-8")
+    assert fedkit_commands() - named(text, "fedkit") == set()
+    assert make_targets() - named(text, "make") - {"clean"} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_name_only_commands_that_exist(document: str) -> None:
+    path = ROOT / document
+    if not path.exists():
+        pytest.skip(f"{document} is not written yet")
+    text = path.read_text(encoding="utf-8")
+    assert named(text, "fedkit") - fedkit_commands() == set()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert named(text, "make") - set(re.findall(r"^(\w+):", makefile, re.MULTILINE)) == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_link_to_what_exists(document: str) -> None:
+    path = ROOT / document
+    if not path.exists():
+        pytest.skip(f"{document} is not written yet")
+    text = path.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_keep_the_voice(document: str) -> None:
+    path = ROOT / document
+    if not path.exists():
+        pytest.skip(f"{document} is not written yet")
+    # Quoted, a forbidden word is only spoken of.
+    text = re.sub(r"[\"“'`][^\"”'`\n]*[\"”'`]", "", path.read_text(encoding="utf-8"))
+    assert re.findall(r"\b(?:simply|just|obviously)\b", text, re.IGNORECASE) == []
+
+
+def test_make_knows_what_the_design_promises() -> None:
+    assert make_targets() >= {"run", "test", "lab", "course", "bench"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no executable bit")
+def test_ci_runs_make_test() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert re.search(r"^make test\b", script.read_text(encoding="utf-8"), re.MULTILINE)
