@@ -43,6 +43,7 @@ class Machine:
         self.calls.append(kind)
         if kind == "-m venv":
             venv = Path(command[-1])
+            assert (venv / self.setup.PARTIAL).exists(), "killed now, nobody would know"
             (venv / "pyvenv.cfg").write_text("home = somewhere", encoding="utf-8")
             self.die(kind)
             self.setup.venv_python(venv).parent.mkdir(parents=True, exist_ok=True)

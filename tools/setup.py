@@ -137,7 +137,6 @@ def make_venv(venv):
 
 def install(venv, dev):
     """Installs fedkit from the checkout, with what it needs. pip keeps whatever already fits."""
-    (venv / STAMP).unlink(missing_ok=True)
     (venv / PARTIAL).touch()
     target = ".[dev]" if dev else "."
     print(f"Installing {target} (the first time, PyTorch takes some minutes)", flush=True)
