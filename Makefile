@@ -62,7 +62,7 @@ python:
 	echo "     install a newer one beside it and name it: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 
 clean:
-	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf runs notebooks/runs notebooks/solutions/runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find fedkit tests benchmarks tools notebooks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
