@@ -140,7 +140,10 @@ def install(venv, dev):
     (venv / PARTIAL).touch()
     target = ".[dev]" if dev else "."
     print(f"Installing {target} (the first time, PyTorch takes some minutes)", flush=True)
-    command = [str(venv_python(venv)), "-m", "pip", "install", "--quiet", "-e", target]
+    command = [str(venv_python(venv)), "-m", "pip", "install", "-e", target]
+    if not sys.stdout.isatty():
+        # A person watches the bars move; a log file gets only what went wrong.
+        command.append("--quiet")
     env = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     if subprocess.run(command, cwd=str(ROOT), env=env, check=False).returncode != 0:
         raise SetupError(
