@@ -51,6 +51,7 @@ FLOORS: dict[str, float] = {
     "client": 4.5,
     "node": 5,
     "simulation": 5,
+    "sync": 5,
     "network": 5.5,
     "privacy": 5.7,
     "plots": 6,
