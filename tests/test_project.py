@@ -390,8 +390,8 @@ def test_outputs_are_found() -> None:
 CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
 # Where the name to import is another than the one pip knows.
 IMPORT_NAMES = {"PIL": "pillow", "dotenv": "python-dotenv", "yaml": "pyyaml"}
-# Needed although fedkit never imports them: what the learner starts, and what others need inside.
-NOT_IMPORTED = {"jupyterlab", "ipykernel"}
+# Needed although fedkit never imports them: what the learner starts, and tqdm's bars in a notebook.
+NOT_IMPORTED = {"jupyterlab", "ipykernel", "ipywidgets"}
 
 
 def project() -> dict:
