@@ -1,0 +1,193 @@
+"""The aggregator's state machine: launch, request, wait for everybody, send, collect, average, evaluate, until done.
+
+Its memory is `launch/` and `running/P`; what it publishes is derived from them. Notebook 04 builds the step that matters,
+the average, by hand.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fedkit.boxes import AggregatorProject, ClientProject
+from fedkit.config import FLConfig
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError
+from fedkit.events import Event, GlobalModelSent, ProjectDone, RequestSent, Waiting
+from fedkit.files import is_file, read_bytes, remove, write_bytes
+from fedkit.launching import ROLE, launch_step
+from fedkit.machine import Next, drive
+from fedkit.permissions import READY_FILES, has_permission_file
+from fedkit.publishing import outdated, publish
+from fedkit.records import RoundRecord
+from fedkit.rounds import aggregate, collect, evaluate_round, only_recorded, read_records, waits_for
+
+__all__ = ["advance", "next_step", "projects"]
+
+
+def advance(site: Datasite, patient: bool = True) -> list[Event]:
+    """Do whatever this datasite's aggregator can do now; returns what happened and what each project waits for.
+
+    patient : without it, a round whose quorum is reached ends at once; for callers who know that nothing more comes.
+    """
+    events = drive(site.email, ROLE, ["launch"], lambda name: launch_step(site, name))
+    return events + drive(
+        site.email, ROLE, projects(site), lambda name: next_step(site, name, patient)
+    )
+
+
+def projects(site: Datasite) -> list[str]:
+    """Projects under way here, in alphabetical order."""
+    try:
+        entries = list(site.aggregator().running.iterdir())
+    except OSError:
+        return []
+    return sorted(p.name for p in entries if p.is_dir() and not p.is_symlink() and p.name[0] != ".")
+
+
+def next_step(site: Datasite, project: str, patient: bool = True) -> Next:
+    """What the aggregator would do next in this project; looks only."""
+    place = site.aggregator().project(project)
+    config = FLConfig.load(place.config)
+    if config.project_name != project:
+        raise FedkitError(
+            f"names the project {config.project_name!r}, but lies in the folder of {project!r}",
+            file=place.config,
+            field="project_name",
+            remedy="give the folder and the project the same name",
+        )
+    newest = max(n for n in range(config.rounds + 1) if n == 0 or is_file(place.global_model(n)))
+    if not is_file(place.global_model(0)):
+        raise FedkitError(
+            "is not there", file=place.global_model(0), remedy="restore it from model_weight"
+        )
+    records = read_records(place, config.rounds)
+    news = outdated(site, place, config, records)
+    if news:
+        return partial(_publish, site, news)
+    ready = [
+        e for e in config.participants if has_permission_file(_theirs(site, project, e).agg_weights)
+    ]
+    asked = _request_step(site, place, config, ready)
+    if asked is not None:
+        return asked
+    if newest == 0 and not records:
+        wait = _gate(site, config, ready)
+        if wait is not None:
+            return wait
+    for email in ready:
+        for n in range(newest + 1):
+            if not is_file(_theirs(site, project, email).global_model(n)):
+                return partial(_send, site, place, config, email, n)
+    if newest and records[newest - 1].accuracy is None:
+        source = read_bytes(place.path / config.model_arch, root=site.data_dir)
+        return partial(evaluate_round, site, place, config, records[newest - 1], source)
+    if newest == config.rounds:
+        return partial(_finish, site, place, config)
+    return _round_step(site, place, config, records, newest + 1, patient)
+
+
+def _theirs(site: Datasite, project: str, email: str) -> ClientProject:
+    return site.client(email).project(project)
+
+
+def _publish(site: Datasite, news: dict[Path, Any]) -> list[Event]:
+    publish(site, news)
+    return []
+
+
+def _request_step(
+    site: Datasite, place: AggregatorProject, config: FLConfig, ready: list[str]
+) -> Next:
+    """Send a request where the participant's copy is missing or another one; config last."""
+    for email in config.participants:
+        box = site.client(email)
+        if email in ready or not has_permission_file(box.request):
+            continue
+        target = box.project(config.project_name, "request")
+        if (box.running / config.project_name).is_dir() or (
+            box.done / config.project_name
+        ).is_dir():
+            continue
+        for file in (config.model_arch, "fl_config.json"):
+            content = read_bytes(place.path / file, root=site.data_dir)
+            try:
+                same = read_bytes(target.path / file, root=site.data_dir) == content
+            except FileNotFoundError:
+                same = False
+            if not same:
+                return partial(_ask, site, place, config, email)
+    return None
+
+
+def _ask(site: Datasite, place: AggregatorProject, config: FLConfig, email: str) -> list[Event]:
+    target = site.client(email).project(config.project_name, "request")
+    for file in (config.model_arch, "fl_config.json"):
+        content = read_bytes(place.path / file, root=site.data_dir)
+        write_bytes(target.path / file, content, root=site.data_dir)
+    return [RequestSent(site.email, config.project_name, email)]
+
+
+def _gate(site: Datasite, config: FLConfig, ready: list[str]) -> Waiting | None:
+    """Before the first round: everybody (or the quorum) ready, and a test set."""
+    wait = partial(Waiting, site.email, config.project_name, ROLE)
+    needed = config.quorum if config.approval == "quorum" else len(config.participants)
+    if len(ready) < needed:
+        closed = [e for e in config.participants if not has_permission_file(site.client(e).request)]
+        if closed:
+            return wait(
+                ", ".join(closed),
+                "start its client",
+                "its mailbox is not there yet: `fedkit client` makes it",
+            )
+        late = [e for e in config.participants if e not in ready]
+        return wait(", ".join(late), "approve the request and start its client")
+    if not is_file(site.private_aggregator / config.test_dataset):
+        return wait(
+            site.email,
+            f"put {config.test_dataset} into private/fl_aggregator",
+            "for example `fedkit data samples`",
+        )
+    return None
+
+
+def _send(
+    site: Datasite, place: AggregatorProject, config: FLConfig, email: str, n: int
+) -> list[Event]:
+    target = _theirs(site, config.project_name, email).global_model(n)
+    write_bytes(target, read_bytes(place.global_model(n)), root=site.data_dir)
+    return [GlobalModelSent(site.email, config.project_name, email, n)]
+
+
+def _round_step(
+    site: Datasite,
+    place: AggregatorProject,
+    config: FLConfig,
+    records: list[RoundRecord],
+    n: int,
+    patient: bool,
+) -> Next:
+    found = collect(site, place, config, n)
+    if len(records) >= n:  # a crash between the record and the model: the same updates again
+        recorded = only_recorded(found, records[n - 1])
+        if recorded is not None:
+            return partial(aggregate, site, place, config, recorded, n)
+    wait = waits_for(site, place, config, n, found, patient)
+    return wait or partial(aggregate, site, place, config, found, n)
+
+
+def _finish(site: Datasite, place: AggregatorProject, config: FLConfig) -> list[Event]:
+    done = site.aggregator().project(config.project_name, "done")
+    if done.path.exists():
+        raise FedkitError(
+            "is there already, so this project can't be moved to done/",
+            file=done.path,
+            remedy="move it away",
+        )
+    for email in config.participants:  # the project is over: nobody writes here any more
+        for name in READY_FILES:
+            remove(place.inbox(email) / name)
+    done.path.parent.mkdir(parents=True, exist_ok=True)
+    place.path.rename(done.path)
+    return [ProjectDone(site.email, config.project_name, ROLE)]

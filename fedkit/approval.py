@@ -1,0 +1,186 @@
+"""Approval: a person looks at a request, and says yes to exactly these bytes.
+
+`review()` reads a request once and shows it; `approve()` writes what was reviewed, not what lies there by then, into
+`running/` and pins its SHA-256 in the participant's private folder. A plain `cp -r request/P running/P` approves too: the
+client then pins what was copied. From then on the client refuses a project whose config or model has changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fedkit.boxes import ClientProject
+from fedkit.config import FLConfig
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError
+from fedkit.events import Approved
+from fedkit.files import is_file, read_bytes, read_json, sha256_bytes, write_bytes, write_json
+from fedkit.names import check_name
+from fedkit.permissions import write_permissions
+
+__all__ = ["Review", "approve", "approve_all", "approve_none", "pending_requests", "review"]
+
+MAX_SOURCE_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a person must see before saying yes: the config and the code that would run, with their hashes (SHA-256)."""
+
+    participant: str
+    config: FLConfig
+    config_bytes: bytes
+    source_bytes: bytes
+    hashes: dict[str, str]
+
+    @property
+    def source(self) -> str:
+        """The model's source as text."""
+        return self.source_bytes.decode("utf-8", errors="replace")
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self.config.project_name
+
+    @property
+    def aggregator(self) -> str:
+        """Who asks, and who will see the updates."""
+        return self.config.aggregator
+
+
+def approve_all(review: Review) -> bool:
+    """A policy for experiments on one machine: says yes to everything."""
+    return True
+
+
+def approve_none(review: Review) -> bool:
+    """The default policy: only a person approves."""
+    return False
+
+
+def pending_requests(site: Datasite) -> list[str]:
+    """Names of the requests that nobody has answered yet, in alphabetical order."""
+    box = site.client()
+    names = sorted(p.name for p in _folders(box.request))
+    return [n for n in names if not (box.running / n).exists() and not (box.done / n).exists()]
+
+
+def review(site: Datasite, project: str, folder: str = "request") -> Review:
+    """Read a request (or, with folder="running", what was copied there) once, to be looked at.
+
+    Raises FedkitError if it is not complete, not valid, or not meant for this datasite.
+    """
+    try:
+        check_name(project)
+    except ValueError as error:
+        raise FedkitError(str(error), field="project") from error
+    place = site.client().project(project, folder)
+    data = read_part(site, place.config)
+    config = FLConfig.parse(data, file=place.config)
+    if config.project_name != project:
+        raise FedkitError(
+            f"names the project {config.project_name!r}, but lies in the folder of {project!r}",
+            file=place.config,
+            field="project_name",
+            remedy="ask the aggregator to send it again",
+        )
+    if site.email not in config.participants:
+        raise FedkitError(
+            f"does not name {site.email}",
+            file=place.config,
+            field="participants",
+            remedy="decline it",
+        )
+    source = read_part(site, place.path / config.model_arch)
+    hashes = {"fl_config.json": sha256_bytes(data), config.model_arch: sha256_bytes(source)}
+    return Review(site.email, config, data, source, hashes)
+
+
+def read_part(site: Datasite, path: Path) -> bytes:
+    """A file of a request. Raises FedkitError; FileNotFoundError becomes one that says who must act."""
+    try:
+        return read_bytes(path, root=site.data_dir, max_bytes=MAX_SOURCE_BYTES)
+    except FileNotFoundError:
+        raise FedkitError(
+            "is not there (yet)",
+            file=path,
+            remedy="wait for the aggregator's request, or check the project's name",
+        ) from None
+
+
+def approve(site: Datasite, reviewed: Review | str) -> Approved:
+    """Say yes to a request: `running/P` appears whole, and the hashes of what was reviewed are pinned.
+
+    Raises FedkitError if the project is under way or done already, or the disk refuses.
+    """
+    if isinstance(reviewed, str):
+        reviewed = review(site, reviewed)
+    config, place = reviewed.config, site.client().project(reviewed.project)
+    for folder in (place.path, site.client().project(reviewed.project, "done").path):
+        if folder.exists():
+            raise FedkitError(
+                "is there already, so this project was approved before",
+                file=folder,
+                remedy="let it run, or move that folder away first",
+            )
+    pin(site, reviewed)
+    unfinished = site.own / "approving" / reviewed.project
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        write_bytes(unfinished / config.model_arch, reviewed.source_bytes)
+        write_bytes(unfinished / "fl_config.json", reviewed.config_bytes)
+        open_mailbox(site, ClientProject(unfinished), config)
+        place.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.rename(place.path)
+    except OSError as error:
+        raise FedkitError(
+            f"can't be created ({error.strerror})",
+            file=place.path,
+            remedy="check the disk, then approve again",
+        ) from error
+    return Approved(site.email, reviewed.project, reviewed.hashes[config.model_arch])
+
+
+def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None:
+    """Let the aggregator read `state/` and write into `agg_weights/`; the latter's permission file is the ready signal."""
+    write_permissions(place.state.parent, site.email, read=[config.aggregator])
+    if read_json(place.state) is None:
+        write_json(place.state, {"dataset_added": False, "model_train_progress": None})
+    if is_file(place.agg_weights):
+        # a real aggregator that was too early: its copy into the missing folder became a file of that name
+        early = place.path / ".agg_weights.tmp"
+        place.agg_weights.replace(early)
+        place.agg_weights.mkdir()
+        early.replace(place.global_model(0))
+    write_permissions(place.agg_weights, site.email, write=[config.aggregator])
+
+
+def pin_path(site: Datasite, project: str) -> Path:
+    """Where the hashes of an approved project are kept: under `private/`, out of everybody's reach."""
+    return site.private_client / "approvals" / f"{project}.json"
+
+
+def pin(site: Datasite, reviewed: Review) -> None:
+    """Remember the hashes of what was approved."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    values = {"project": reviewed.project, "sha256": reviewed.hashes, "approved": when}
+    write_json(pin_path(site, reviewed.project), values)
+
+
+def pinned(site: Datasite, project: str) -> dict[str, str] | None:
+    """The hashes of what was approved, by file name, or None."""
+    values = read_json(pin_path(site, project))
+    hashes = values.get("sha256") if isinstance(values, dict) else None
+    return hashes if isinstance(hashes, dict) else None
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        entries = list(path.iterdir())
+    except OSError:
+        return []
+    return [p for p in entries if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]

@@ -1,0 +1,131 @@
+"""The folders of the two apps: which file of a project lies where, on the participant's and on the aggregator's side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["AggregatorBox", "AggregatorProject", "ClientBox", "ClientProject"]
+
+
+@dataclass(frozen=True)
+class ClientProject:
+    """One project in a client's mailbox: `running/P`, `done/P` or `request/P`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The project's `fl_config.json`."""
+        return self.path / "fl_config.json"
+
+    @property
+    def agg_weights(self) -> Path:
+        """Global models arrive here; its permission file is the ready signal."""
+        return self.path / "agg_weights"
+
+    @property
+    def state(self) -> Path:
+        """What the aggregator may know: data there or not, progress, number of samples."""
+        return self.path / "state" / "state.json"
+
+    def global_model(self, round_number: int) -> Path:
+        """Global model after `round_number` rounds (0: the seed weights)."""
+        return self.agg_weights / f"agg_model_round_{round_number}.pt"
+
+    def trained(self, round_number: int) -> Path:
+        """The participant's own copy of its update."""
+        return self.path / "round_weights" / f"trained_model_round_{round_number}.pt"
+
+    def training_log(self, round_number: int) -> Path:
+        """A line a local epoch, for people."""
+        return self.path / "logs" / f"training_logs_round_{round_number}.txt"
+
+
+@dataclass(frozen=True)
+class ClientBox:
+    """The mailbox of the `fl_client` app in one datasite."""
+
+    path: Path
+
+    @property
+    def request(self) -> Path:
+        """Where aggregators put requests."""
+        return self.path / "request"
+
+    @property
+    def running(self) -> Path:
+        """Approved projects."""
+        return self.path / "running"
+
+    @property
+    def done(self) -> Path:
+        """Finished projects."""
+        return self.path / "done"
+
+    def project(self, name: str, folder: str = "running") -> ClientProject:
+        """A project's folder under `running`, `request` or `done`."""
+        return ClientProject(self.path / folder / name)
+
+
+@dataclass(frozen=True)
+class AggregatorProject:
+    """One project at the aggregator: `running/P` or `done/P`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The project's `fl_config.json`."""
+        return self.path / "fl_config.json"
+
+    @property
+    def agg_weights(self) -> Path:
+        """Global models, and nothing else: the real aggregator counts the entries."""
+        return self.path / "agg_weights"
+
+    def global_model(self, round_number: int) -> Path:
+        """Global model after `round_number` rounds (0: the seed weights)."""
+        return self.agg_weights / f"agg_model_round_{round_number}.pt"
+
+    def inbox(self, email: str) -> Path:
+        """Where this participant puts its updates, and nobody else may."""
+        return self.path / "fl_clients" / email
+
+    def update(self, email: str, round_number: int) -> Path:
+        """A participant's update of a round."""
+        return self.inbox(email) / f"trained_model_round_{round_number}.pt"
+
+    def update_info(self, email: str, round_number: int) -> Path:
+        """What a fedkit client says about its update: samples, loss, seconds. The real apps ignore it."""
+        return self.inbox(email) / f"trained_model_round_{round_number}.json"
+
+    def record(self, round_number: int) -> Path:
+        """Who took part in a round and what came out: the aggregator's own memory."""
+        return self.path / "rounds" / f"round_{round_number}.json"
+
+
+@dataclass(frozen=True)
+class AggregatorBox:
+    """The mailbox of the `fl_aggregator` app in one datasite."""
+
+    path: Path
+
+    @property
+    def launch(self) -> Path:
+        """A person puts config, model and seed weights here."""
+        return self.path / "launch"
+
+    @property
+    def running(self) -> Path:
+        """Projects under way."""
+        return self.path / "running"
+
+    @property
+    def done(self) -> Path:
+        """Finished projects."""
+        return self.path / "done"
+
+    def project(self, name: str, folder: str = "running") -> AggregatorProject:
+        """A project's folder under `running` or `done`."""
+        return AggregatorProject(self.path / folder / name)

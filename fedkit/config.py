@@ -1,0 +1,225 @@
+"""Configuration: what people write by hand, checked once at the door.
+
+`fl_config.json` describes an experiment (eight keys are enough, ten are written, fedkit's own settings are extra keys
+that the real apps ignore). `config.json` describes a datasite's client. Notebook 02 writes both.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from fedkit.errors import FedkitError
+from fedkit.files import read_bytes, write_bytes
+from fedkit.names import check_email, check_file_name, check_name
+
+__all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
+
+TUTORIAL_KEYS = (
+    "project_name",
+    "aggregator",
+    "participants",
+    "rounds",
+    "model_arch",
+    "model_weight",
+    "epoch",
+    "learning_rate",
+)
+"""The eight keys of the tutorial's `fl_config.json`; all of them must be there."""
+
+_REMEDIES = {
+    "missing": "add this key",
+    "int_type": "write a whole number, without quotes",
+    "float_type": "write a number, without quotes",
+    "string_type": "write a text in quotes",
+    "list_type": 'write a list, such as ["alice@example.org", "bob@example.org"]',
+    "tuple_type": 'write a list, such as ["alice@example.org", "bob@example.org"]',
+}
+
+
+def _finite_number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number, not {value!r}")
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError(f"must be a finite number above 0, not {value}")
+    return float(value)
+
+
+Name = Annotated[str, BeforeValidator(check_name)]
+Email = Annotated[str, BeforeValidator(check_email)]
+PythonFile = Annotated[str, BeforeValidator(lambda v: check_file_name(v, (".py",)))]
+WeightFile = Annotated[str, BeforeValidator(lambda v: check_file_name(v, (".pt", ".pth")))]
+Positive = Annotated[float, BeforeValidator(_finite_number)]
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+
+
+class FLConfig(BaseModel):
+    """One experiment, as `fl_config.json` states it. Frozen; `replace()` gives a changed copy.
+
+    The tutorial's keys: project_name, aggregator and participants (e-mails), rounds, epoch (local epochs a round),
+    learning_rate, model_arch and model_weight (file names). The real aggregator's two more: model_class_name and
+    test_dataset. fedkit's own, all optional:
+
+    seed : every shuffle derives from it (default 0).
+    batch_size : samples a batch (default 64).
+    weighting : "samples" weights an update by its participant's sample count where all are known, "equal" never.
+    min_participants : the quorum: a round may end with this many updates once nothing more is to be expected;
+        None (the default) means all participants.
+    round_timeout_s : seconds after which a round ends if the quorum is reached; None waits for ever.
+    approval : "all" starts when every participant is ready, "quorum" as soon as `min_participants` are.
+    linger_s : seconds that a participant leaves its finished project in place for a real aggregator (default 40).
+
+    Any other key is kept as it is (`unknown` names them).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    project_name: Name
+    aggregator: Email
+    participants: tuple[Email, ...]
+    rounds: Count
+    model_arch: PythonFile
+    model_weight: WeightFile
+    epoch: Count
+    learning_rate: Positive
+    model_class_name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)] = (
+        "FLModel"
+    )
+    test_dataset: WeightFile = "mnist_test_dataset.pt"
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
+    batch_size: Count = 64
+    weighting: Literal["samples", "equal"] = "samples"
+    min_participants: Count | None = None
+    round_timeout_s: Positive | None = None
+    approval: Literal["all", "quorum"] = "all"
+    linger_s: Annotated[float, Field(ge=0, le=86_400)] = 40.0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.participants:
+            raise ValueError("participants: is empty; name at least one e-mail")
+        folded = [email.casefold() for email in self.participants]
+        for position, email in enumerate(folded):
+            if email in folded[:position]:
+                raise ValueError(
+                    f"participants: names {self.participants[position]} twice; name it once"
+                )
+        files = [self.model_arch, self.model_weight, self.test_dataset, "fl_config.json"]
+        if len({name.casefold() for name in files}) < len(files):
+            raise ValueError("model_weight: two files have the same name; give each its own")
+        if self.min_participants is not None and self.min_participants > len(self.participants):
+            raise ValueError(
+                f"min_participants: asks for {self.min_participants} of {len(self.participants)} "
+                "participants; ask for at most as many as there are"
+            )
+        if self.approval == "quorum" and self.min_participants is None:
+            raise ValueError('approval: is "quorum" without a quorum; set min_participants too')
+        return self
+
+    @property
+    def quorum(self) -> int:
+        """How many updates a round needs at least."""
+        return self.min_participants or len(self.participants)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the keys that fedkit does not know, in the file's order."""
+        return tuple(self.model_extra or ())
+
+    @classmethod
+    def parse(cls, data: bytes | str, *, file: Path | str = "fl_config.json") -> Self:
+        """Check the content of an `fl_config.json`. Raises FedkitError with file, field and remedy."""
+        return cls.from_dict(parse_json_object(data, file), file=file)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], *, file: Path | str = "fl_config.json") -> Self:
+        """Check a config given as a dict. Raises FedkitError with file, field and remedy."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise first_problem(error, file) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read and check an `fl_config.json`. Raises FedkitError."""
+        try:
+            return cls.parse(read_bytes(Path(path), max_bytes=2**20), file=path)
+        except FileNotFoundError:
+            raise FedkitError(
+                "is not there", file=path, remedy="create it, or check the path"
+            ) from None
+
+    def to_json(self) -> str:
+        """The ten keys, then whatever was set besides; what was left at its default is not written."""
+        ten = (*TUTORIAL_KEYS, "model_class_name", "test_dataset")
+        values = self.model_dump(mode="json")
+        written = {key: values[key] for key in ten}
+        written |= {
+            key: value
+            for key, value in values.items()
+            if key not in ten and (key in self.model_fields_set or key in self.unknown)
+        }
+        return json.dumps(written, indent=4, ensure_ascii=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the config as JSON, whole or not at all."""
+        write_bytes(Path(path), self.to_json().encode())
+
+    def replace(self, **changes: Any) -> Self:
+        """A checked copy with some fields changed. Raises FedkitError."""
+        values = {
+            k: v
+            for k, v in self.model_dump().items()
+            if k in self.model_fields_set | set(self.unknown)
+        }
+        return self.from_dict(values | changes)
+
+
+def parse_json_object(data: bytes | str, file: Path | str) -> dict[str, Any]:
+    """A JSON object without repeated keys. Raises FedkitError that says where it breaks."""
+    try:
+        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        value = json.loads(text, object_pairs_hook=_no_repeats)
+    except (ValueError, RecursionError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise FedkitError(
+            f"is not valid JSON{where}: {reason}", file=file, remedy="correct it and save it again"
+        ) from error
+    if not isinstance(value, dict):
+        raise FedkitError(
+            f"holds a {type(value).__name__}, not a JSON object",
+            file=file,
+            remedy="write { ... } with the keys",
+        )
+    return value
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the key {name!r} stands there twice")
+    return dict(pairs)
+
+
+def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
+    """The first complaint of a pydantic model, as an error that names file, field and remedy."""
+    detail = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
+    message = detail["msg"].removeprefix("Value error, ")
+    if not field and ": " in message:
+        field, message = message.split(": ", 1)
+    if detail["type"] == "missing":
+        message = "is missing"
+    message, _, remedy = message.partition("; ")
+    return FedkitError(
+        message,
+        file=file,
+        field=field or None,
+        remedy=remedy or _REMEDIES.get(detail["type"], "correct it"),
+    )

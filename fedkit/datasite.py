@@ -1,0 +1,139 @@
+"""One participant's data dir: the grammar of its paths, its creation, and a person's approval.
+
+A datasite is a folder. What others may see lies under `datasites/<email>/`, what nobody else ever sees under `private/`.
+The paths are the ones that OpenMined's apps use. Notebook 01 walks through them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fedkit.boxes import AggregatorBox, ClientBox
+from fedkit.errors import FedkitError
+from fedkit.files import write_json
+from fedkit.names import check_email
+from fedkit.permissions import write_permissions
+from fedkit.settings import ClientConfig
+
+__all__ = ["AppData", "Datasite"]
+
+AppData = Literal["app_data", "api_data"]
+
+
+@dataclass(frozen=True)
+class Datasite:
+    """A data dir and the e-mail of the person it belongs to.
+
+    app_data : "app_data" (today's SyftBox) or "api_data" (the tutorial's, November 2024 to March 2025).
+    """
+
+    data_dir: Path
+    email: str
+    app_data: AppData = "app_data"
+
+    @classmethod
+    def create(cls, data_dir: Path | str, email: str, app_data: AppData = "app_data") -> Datasite:
+        """Make the folders of a datasite, or complete them; what is there stays as it is. Raises FedkitError."""
+        try:
+            check_email(email)
+        except ValueError as error:
+            what, _, remedy = str(error).partition("; ")
+            raise FedkitError(what, field="email", remedy=remedy or "correct it") from error
+        if app_data not in ("app_data", "api_data"):
+            raise FedkitError(
+                f"{app_data!r} is unknown", field="app_data", remedy="app_data or api_data"
+            )
+        site = cls(Path(data_dir).expanduser().absolute(), email, app_data)
+        try:
+            for folder in site._folders():
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FedkitError(
+                f"can't be created ({error.strerror})",
+                file=error.filename or site.data_dir,
+                remedy="choose a data dir that you may write to",
+            ) from error
+        site._ensure_permissions(site.root)
+        site._ensure_permissions(site.public, read=["*"])
+        site._ensure_permissions(site.client().request, write=["*"])
+        sign = (
+            site.client().request / "_.syftperm"
+        )  # the only sign of a client that the real aggregator looks for
+        if not sign.is_file():
+            everybody = {right: ["GLOBAL"] for right in ("read", "create", "write")}
+            write_json(sign, {"admin": [site.email], **everybody})
+        return site
+
+    def _folders(self) -> list[Path]:
+        client, aggregator = self.client(), self.aggregator()
+        apps = self.data_dir / ("apps" if self.app_data == "app_data" else "apis")
+        return [
+            apps,
+            self.private_client,
+            self.private_aggregator,
+            self.public,
+            *(client.request, client.running, client.done),
+            *(aggregator.launch, aggregator.running, aggregator.done),
+        ]
+
+    def _ensure_permissions(
+        self, folder: Path, read: list[str] | None = None, write: list[str] | None = None
+    ) -> None:
+        if not all((folder / name).is_file() for name in ("syft.pub.yaml", "syftperm.yaml")):
+            write_permissions(folder, self.email, read=read or (), write=write or ())
+
+    @classmethod
+    def load(cls, config_path: Path | None = None, app_data: AppData | None = None) -> Datasite:
+        """The datasite of a `config.json`; `app_data` is found from the folders where it isn't given."""
+        config = ClientConfig.load(config_path)
+        site = cls(config.data_dir.absolute(), config.email, app_data or "app_data")
+        if app_data is None and not site.client().path.is_dir():
+            old = cls(site.data_dir, site.email, "api_data")
+            site = old if old.client().path.is_dir() else site
+        return site
+
+    @property
+    def datasites(self) -> Path:
+        """Everything that syncs: one folder per e-mail."""
+        return self.data_dir / "datasites"
+
+    @property
+    def root(self) -> Path:
+        """This person's own datasite."""
+        return self.datasites / self.email
+
+    @property
+    def public(self) -> Path:
+        """What everybody may read."""
+        return self.root / "public"
+
+    @property
+    def private_client(self) -> Path:
+        """Training data: outside `datasites/`, so no sync ever sees it."""
+        return self.data_dir / "private" / "fl_client"
+
+    @property
+    def private_aggregator(self) -> Path:
+        """The aggregator's test set."""
+        return self.data_dir / "private" / "fl_aggregator"
+
+    @property
+    def own(self) -> Path:
+        """fedkit's own scratch folder (locks, unfinished folders); never synced, safe to delete when nothing runs."""
+        return self.data_dir / ".fedkit"
+
+    def client(self, email: str | None = None) -> ClientBox:
+        """The client mailbox of `email` (default: this datasite's own) as it lies in this data dir."""
+        return ClientBox(self.datasites / (email or self.email) / self.app_data / "fl_client")
+
+    def aggregator(self, email: str | None = None) -> AggregatorBox:
+        """The aggregator mailbox of `email` (default: this datasite's own) as it lies in this data dir."""
+        return AggregatorBox(
+            self.datasites / (email or self.email) / self.app_data / "fl_aggregator"
+        )
+
+    def public_results(self, project: str, email: str | None = None) -> Path:
+        """Where an aggregator publishes a project's metrics."""
+        return self.datasites / (email or self.email) / "public" / "fl" / project

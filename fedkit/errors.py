@@ -1,0 +1,58 @@
+"""One kind of error for everything a person can put right: it says what, where, why and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["FedkitError", "Unreadable"]
+
+
+class FedkitError(Exception):
+    """Something a person can put right.
+
+    Parameters
+    ----------
+    what : what happened, in one clause.
+    file : the file it is about, if any.
+    field : the field inside that file, if any.
+    why : the cause, where it is not plain from `what`.
+    remedy : what to do next.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        file: Path | str | None = None,
+        field: str | None = None,
+        why: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.what = what
+        self.file = None if file is None else Path(file)
+        self.field = field
+        self.why = why
+        self.remedy = remedy
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        where = [str(self.file)] if self.file is not None else []
+        where += [self.field] if self.field else []
+        head = ": ".join([*where, self.what])
+        why = f". {self.why}" if self.why else ""
+        remedy = f" -> {self.remedy}" if self.remedy else ""
+        return f"{head}{why}{remedy}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # keyword-only arguments do not survive the default pickling of exceptions
+        return (_rebuild, (self.what, self.file, self.field, self.why, self.remedy))
+
+
+class Unreadable(FedkitError):
+    """A file is there, but its content can't be used (truncated, of another kind, or unsafe)."""
+
+
+def _rebuild(
+    what: str, file: Path | None, field: str | None, why: str | None, remedy: str | None
+) -> FedkitError:
+    return FedkitError(what, file=file, field=field, why=why, remedy=remedy)

@@ -1,0 +1,220 @@
+"""Everything that can happen, or be waited for, in a project: one small frozen class each, rendered in one place.
+
+`advance()` returns events; the terminal, the notebooks and the widgets show what `render()` makes of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedkit.errors import FedkitError
+
+__all__ = [
+    "Approved",
+    "DataFound",
+    "Declined",
+    "Event",
+    "FileCarried",
+    "FileRefused",
+    "GlobalModelSent",
+    "MailboxOpened",
+    "Notice",
+    "Problem",
+    "ProjectDone",
+    "ProjectLaunched",
+    "RequestSent",
+    "RoundAggregated",
+    "RoundEvaluated",
+    "Trained",
+    "UpdateRefused",
+    "UpdateShared",
+    "Waiting",
+    "render",
+]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at the datasite `email` in `project` ("" where it concerns no project)."""
+
+    email: str
+    project: str
+
+
+@dataclass(frozen=True)
+class ProjectLaunched(Event):
+    """The aggregator moved a launch into `running/`."""
+
+    participants: tuple[str, ...]
+    rounds: int
+
+
+@dataclass(frozen=True)
+class RequestSent(Event):
+    """The aggregator put the config and the model into a participant's `request/`."""
+
+    participant: str
+
+
+@dataclass(frozen=True)
+class Approved(Event):
+    """A person at this datasite approved the project; `sha256` is the hash of the approved model file."""
+
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Declined(Event):
+    """The approval policy said no."""
+
+
+@dataclass(frozen=True)
+class MailboxOpened(Event):
+    """The participant is ready: its `agg_weights/` accepts global models."""
+
+
+@dataclass(frozen=True)
+class DataFound(Event):
+    """The participant found training data in its private folder."""
+
+    num_samples: int
+
+
+@dataclass(frozen=True)
+class GlobalModelSent(Event):
+    """The aggregator put the global model of `round` into a participant's mailbox."""
+
+    participant: str
+    round: int
+
+
+@dataclass(frozen=True)
+class Trained(Event):
+    """The participant trained in `round`: mean loss of its last local epoch (nats), samples, seconds."""
+
+    round: int
+    loss: float
+    num_samples: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class UpdateShared(Event):
+    """The participant put its update of `round` into the aggregator's folder."""
+
+    round: int
+
+
+@dataclass(frozen=True)
+class UpdateRefused(Event):
+    """The aggregator does not average an update, for a reason."""
+
+    participant: str
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RoundAggregated(Event):
+    """The aggregator averaged the updates of `participants` into the global model of `round`."""
+
+    round: int
+    participants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RoundEvaluated(Event):
+    """The global model of `round` on the aggregator's test set: accuracy in 0..1, loss in nats."""
+
+    round: int
+    rounds: int
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class ProjectDone(Event):
+    """This side of the project lies in `done/`."""
+
+    role: str
+
+
+@dataclass(frozen=True)
+class Waiting(Event):
+    """Nothing can be done now: `whom` must do `what`.
+
+    seconds : where the wait ends by itself, in how many seconds at the latest.
+    """
+
+    role: str
+    whom: str
+    what: str
+    remedy: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Problem(Event):
+    """Something a person must put right before this project can go on; others go on meanwhile."""
+
+    role: str
+    error: FedkitError
+
+
+@dataclass(frozen=True)
+class Notice(Event):
+    """Worth knowing; nothing to be done."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class FileCarried(Event):
+    """The sync carried one file to `receiver`."""
+
+    receiver: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class FileRefused(Event):
+    """The sync refused a change that `email` made in another datasite; the file was set aside."""
+
+    path: str
+    reason: str
+
+
+_TEMPLATES: dict[type[Event], str] = {
+    ProjectLaunched: "launched: {rounds} rounds with {participants}",
+    RequestSent: "request sent to {participant}",
+    Approved: "approved (model sha256 {sha256:.12}…)",
+    Declined: "declined",
+    MailboxOpened: "ready to take part",
+    DataFound: "training data found: {num_samples:,} samples",
+    GlobalModelSent: "round {round}: global model sent to {participant}",
+    Trained: "round {round}: trained on {num_samples:,} samples, loss {loss:.3f}, {seconds:.2f} s",
+    UpdateShared: "round {round}: update shared",
+    UpdateRefused: "round {round}: update of {participant} refused: {reason}",
+    RoundAggregated: "round {round}: averaged {participants}",
+    RoundEvaluated: "round {round}/{rounds}: accuracy {accuracy:.1%}, loss {loss:.3f}",
+    ProjectDone: "done, as {role}",
+    Waiting: "waits for {whom} to {what}",
+    Problem: "PROBLEM {error}",
+    Notice: "{text}",
+    FileCarried: "{path} ({size:,} bytes) carried to {receiver}",
+    FileRefused: "REFUSED {path}: {reason}",
+}
+
+
+def render(event: Event) -> str:
+    """One line of plain text: who, project, what."""
+    values = {
+        name: ", ".join(value) if isinstance(value, tuple) else value
+        for name, value in vars(event).items()
+    }
+    text = _TEMPLATES[type(event)].format(**values)
+    if isinstance(event, Waiting) and event.remedy:
+        text += f" -> {event.remedy}"
+    head = f"[{event.email}] {event.project}: " if event.project else f"[{event.email}] "
+    return head + text

@@ -1,0 +1,134 @@
+"""The launch: three files that a person put into `launch/` become a project under `running/`, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from fedkit.boxes import AggregatorProject
+from fedkit.config import FLConfig, parse_json_object
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError
+from fedkit.events import Event, Notice, ProjectLaunched, Waiting
+from fedkit.files import (
+    MAX_DATASET_BYTES,
+    load_state,
+    read_bytes,
+    read_json,
+    remove,
+    sha256_bytes,
+    write_bytes,
+    write_json,
+)
+from fedkit.machine import Next
+from fedkit.models import check_state, load_model, state_of
+from fedkit.permissions import write_permissions
+
+__all__ = ["ROLE", "launch_step"]
+
+ROLE = "aggregator"
+
+
+def launch_step(site: Datasite, name: str = "launch") -> Next:
+    """What is to be done with `launch/`; looks only. None if no config lies there."""
+    folder = site.aggregator().launch
+    path = folder / "fl_config.json"
+    try:
+        data = read_bytes(path, root=site.data_dir, max_bytes=2**20)
+    except FileNotFoundError:
+        return None
+    config = FLConfig.parse(data, file=path)
+    if config.aggregator != site.email:
+        raise FedkitError(
+            f"names {config.aggregator!r}, but this datasite belongs to {site.email}",
+            file=path,
+            field="aggregator",
+            remedy="launch it in the aggregator's datasite, or correct the key",
+        )
+    contents = {"fl_config.json": data}
+    for field, file in (("model_arch", config.model_arch), ("model_weight", config.model_weight)):
+        try:
+            contents[file] = read_bytes(
+                folder / file, root=site.data_dir, max_bytes=_LARGEST[field]
+            )
+        except FileNotFoundError:
+            what = f"put {file} (named by {field}) into launch/, beside fl_config.json"
+            return Waiting(site.email, config.project_name, ROLE, site.email, what)
+    hashes = {file: sha256_bytes(content) for file, content in contents.items()}
+    place = site.aggregator().project(config.project_name)
+    if read_json(place.path / "launch.json") == hashes:
+        return partial(_clear, folder, list(hashes))  # killed between the rename and the clearing
+    for used in (place.path, site.aggregator().project(config.project_name, "done").path):
+        if used.exists():
+            raise FedkitError(
+                f"{config.project_name!r} is the name of a project that is {used.parent.name} already",
+                file=path,
+                field="project_name",
+                remedy="choose another name; the old project is untouched",
+            )
+    _check_model(config, contents, folder)
+    return partial(_launch, site, config, contents, hashes)
+
+
+_LARGEST = {"model_arch": 2**20, "model_weight": MAX_DATASET_BYTES - 1}
+
+
+def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
+    source, weights = contents[config.model_arch], contents[config.model_weight]
+    model = load_model(source, config.model_class_name, file=folder / config.model_arch)
+    state = load_state(weights, folder / config.model_weight)
+    wrong = check_state(state_of(model), state)
+    if wrong:
+        raise FedkitError(
+            f"does not fit {config.model_arch}: {wrong}",
+            file=folder / config.model_weight,
+            field="model_weight",
+            remedy="save it with torch.save(FLModel().state_dict(), path)",
+        )
+
+
+def _launch(
+    site: Datasite, config: FLConfig, contents: dict[str, bytes], hashes: dict[str, str]
+) -> list[Event]:
+    place = site.aggregator().project(config.project_name)
+    unfinished = AggregatorProject(site.own / "launching" / config.project_name)
+    try:
+        shutil.rmtree(unfinished.path, ignore_errors=True)
+        for file, content in contents.items():
+            write_bytes(unfinished.path / file, content)
+        _complete(config, unfinished.config, contents["fl_config.json"])
+        write_bytes(unfinished.global_model(0), contents[config.model_weight])
+        for email in config.participants:
+            write_permissions(unfinished.inbox(email), site.email, write=[email])
+        write_json(unfinished.path / "launch.json", hashes)
+        place.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.path.rename(place.path)
+    except OSError as error:
+        raise FedkitError(
+            f"can't be created ({error.strerror})",
+            file=place.path,
+            remedy="check the disk; launch/ is unchanged",
+        ) from error
+    _clear(site.aggregator().launch, list(hashes))
+    events: list[Event] = [
+        ProjectLaunched(site.email, config.project_name, config.participants, config.rounds)
+    ]
+    if config.unknown:
+        text = f"fl_config.json has keys that fedkit does not know ({', '.join(config.unknown)}); they stay in the file"
+        events.append(Notice(site.email, config.project_name, text))
+    return events
+
+
+def _complete(config: FLConfig, path: Path, data: bytes) -> None:
+    """Eight keys are accepted, ten are written: the real aggregator demands the other two."""
+    values = parse_json_object(data, path)
+    added = {"model_class_name": config.model_class_name, "test_dataset": config.test_dataset}
+    if not values.keys() >= added.keys():
+        write_json(path, values | {k: v for k, v in added.items() if k not in values})
+
+
+def _clear(folder: Path, files: list[str]) -> list[Event]:
+    for file in files:
+        remove(folder / file)
+    return []

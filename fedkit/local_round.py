@@ -1,0 +1,121 @@
+"""One round at the participant: train from the global model on private data, keep the update, share a copy of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fedkit.boxes import ClientProject
+from fedkit.config import FLConfig
+from fedkit.data import read_shard
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError, Unreadable
+from fedkit.events import Event, Trained, UpdateShared, Waiting
+from fedkit.files import (
+    is_file,
+    read_bytes,
+    read_json,
+    read_state,
+    write_bytes,
+    write_json,
+    write_state,
+)
+from fedkit.machine import Next
+from fedkit.models import check_state, load_model, state_of
+from fedkit.seeds import generator
+from fedkit.training import train
+
+__all__ = ["ROLE", "Progress", "set_state", "share", "train_step"]
+
+ROLE = "participant"
+Progress = Callable[[str, int, int, int, float], None]
+"""(project, round, local epoch, local epochs, loss)"""
+
+
+def train_step(
+    site: Datasite,
+    place: ClientProject,
+    config: FLConfig,
+    source: bytes,
+    n: int,
+    on_epoch: Progress | None,
+) -> Next:
+    """Train round n; a global model that can't be read yet is waited for."""
+    path = place.global_model(n - 1)
+    try:
+        start = read_state(path, root=site.data_dir)
+    except (Unreadable, FileNotFoundError) as error:
+        return Waiting(
+            site.email,
+            place.path.name,
+            ROLE,
+            config.aggregator,
+            f"send a readable global model ({error})",
+        )
+
+    def do() -> list[Event]:
+        project, began = config.project_name, time.perf_counter()
+        model = load_model(source, config.model_class_name, file=place.path / config.model_arch)
+        wrong = check_state(state_of(model), start)
+        if wrong:
+            raise FedkitError(
+                f"does not fit the model: {wrong}",
+                file=path,
+                remedy="ask the aggregator to check its weights",
+            )
+        shard = read_shard(site.private_client)
+        num_samples, lines = len(shard[1]), [f"Round {n}: {len(shard[1])} samples\n"]
+        set_state(
+            place,
+            dataset_added=True,
+            num_samples=num_samples,
+            model_train_progress=f"Training Started for Round {n}",
+        )
+
+        def after_epoch(epoch: int, loss: float) -> None:
+            lines.append(f"Epoch {epoch:02d}: Loss = {loss:.6f}\n")
+            write_bytes(place.training_log(n), "".join(lines).encode())
+            progress = f"Training InProgress for Round {n} (Curr Epoc: {epoch}/{config.epoch})"
+            set_state(place, model_train_progress=progress)
+            if on_epoch is not None:
+                on_epoch(project, n, epoch, config.epoch, loss)
+
+        trained, losses = train(
+            model,
+            start,
+            shard,
+            epochs=config.epoch,
+            learning_rate=config.learning_rate,
+            batch_size=config.batch_size,
+            generator=generator(config.seed, site.email, n),
+            on_epoch=after_epoch,
+        )
+        seconds = time.perf_counter() - began
+        info = {"round": n, "num_samples": num_samples, "loss": losses[-1], "seconds": seconds}
+        write_json(
+            _info(place, n), {k: v for k, v in info.items() if v == v}
+        )  # a NaN loss is not JSON
+        write_state(place.trained(n), trained)
+        set_state(place, model_train_progress=f"Training Completed for Round {n}")
+        return [Trained(site.email, project, n, losses[-1], num_samples, seconds)]
+
+    return do
+
+
+def share(site: Datasite, place: ClientProject, config: FLConfig, n: int) -> list[Event]:
+    box = site.aggregator(config.aggregator).project(config.project_name)
+    if is_file(_info(place, n)):
+        write_bytes(box.update_info(site.email, n), read_bytes(_info(place, n)), root=site.data_dir)
+    write_bytes(box.update(site.email, n), read_bytes(place.trained(n)), root=site.data_dir)
+    return [UpdateShared(site.email, config.project_name, n)]
+
+
+def set_state(place: ClientProject, **changes: Any) -> None:
+    state = read_json(place.state)
+    write_json(place.state, (state if isinstance(state, dict) else {}) | changes)
+
+
+def _info(place: ClientProject, n: int) -> Path:
+    return place.path / "logs" / f"training_round_{n}.json"

@@ -1,0 +1,237 @@
+"""A whole network of datasites on one machine: one data dir each, the sync between them, and the ledger of what crossed.
+
+A teacher or a learner does this: `Network.create`, `give_data`, `launch`, `run`. Nothing here knows more than the files:
+open the same root again after a crash and `run()` goes on where it was, to the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from torch import Tensor
+
+from fedkit import node
+from fedkit.approval import Review, approve, approve_none, pending_requests, review
+from fedkit.config import FLConfig
+from fedkit.data import Shard, write_shard
+from fedkit.datasite import AppData, Datasite
+from fedkit.errors import FedkitError
+from fedkit.events import Event, Problem, Waiting
+from fedkit.files import read_json, write_bytes, write_dataset, write_json, write_state
+from fedkit.local_round import Progress
+from fedkit.models import SAMPLE_MODEL, StateDict, seed_weights
+from fedkit.records import History, LedgerEntry
+from fedkit.rounds import read_records
+from fedkit.settings import ClientConfig
+from fedkit.sync import Sync
+
+__all__ = ["Network", "Policy"]
+
+Policy = Callable[[Review], bool]
+"""Answers a request for approval: yes or no."""
+
+
+class Network:
+    """Several datasites under one folder, each with a data dir of its own; made by `create` or `open`.
+
+    sites : the datasites by e-mail. aggregator : an e-mail. participants : e-mails. workers : how many participants
+    train side by side; it changes the time, never the result.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        aggregator: str,
+        participants: Sequence[str],
+        app_data: AppData = "app_data",
+        workers: int | None = None,
+    ) -> None:
+        self.root = Path(root).absolute()
+        self.aggregator = aggregator
+        self.participants = tuple(participants)
+        self.workers = workers or os.cpu_count() or 1
+        emails = dict.fromkeys([aggregator, *participants])
+        self.sites = {e: Datasite.create(self.root / e, e, app_data) for e in emails}
+        self._sync = Sync(list(self.sites.values()), self.root / "ledger.jsonl")
+
+    @classmethod
+    def create(
+        cls,
+        root: Path | str,
+        *,
+        aggregator: str,
+        participants: Sequence[str],
+        app_data: AppData = "app_data",
+        workers: int | None = None,
+    ) -> Network:
+        """Make the datasites under `root` (or complete them) and write each one's `config.json`.
+
+        Raises FedkitError if an e-mail is not valid, or another network lies under `root`.
+        """
+        described = {
+            "aggregator": aggregator,
+            "participants": list(participants),
+            "app_data": app_data,
+        }
+        root = Path(root).absolute()
+        before = read_json(root / "network.json")
+        if before is not None and before != described:
+            raise FedkitError(
+                "describes another network",
+                file=root / "network.json",
+                remedy="choose another folder, or delete that one if you don't need it any more",
+            )
+        network = cls(root, aggregator, participants, app_data, workers)
+        write_json(root / "network.json", described)
+        for number, site in enumerate(network.sites.values()):
+            url = f"http://localhost:{8080 + number}"
+            ClientConfig(site.data_dir, site.email, client_url=url).save(
+                site.data_dir / "config.json"
+            )
+        return network
+
+    @classmethod
+    def open(cls, root: Path | str, workers: int | None = None) -> Network:
+        """The network that `create` made under `root`. Raises FedkitError if there is none."""
+        values = read_json(Path(root) / "network.json")
+        if not isinstance(values, dict):
+            raise FedkitError(
+                "is not there",
+                file=Path(root) / "network.json",
+                remedy="make it with Network.create(root, ...)",
+            )
+        return cls(
+            Path(root), values["aggregator"], values["participants"], values["app_data"], workers
+        )
+
+    def __getitem__(self, email: str) -> Datasite:
+        return self.sites[email]
+
+    def give_data(self, email: str, shard: Shard) -> None:
+        """Put (images float32 [N,1,28,28], labels int64 [N]) into this participant's private folder."""
+        write_shard(self.sites[email].private_client, shard)
+
+    def give_test(
+        self, images: Tensor, labels: Tensor, name: str = "mnist_test_dataset.pt"
+    ) -> None:
+        """Put the aggregator's test set (same form as a shard) into its private folder."""
+        write_dataset(self.sites[self.aggregator].private_aggregator / name, images, labels)
+
+    def launch(
+        self, config: FLConfig, model: str = SAMPLE_MODEL, weights: StateDict | None = None
+    ) -> None:
+        """Put model, seed weights (default: the model's own, from the config's seed) and config into `launch/`."""
+        folder = self.sites[self.aggregator].aggregator().launch
+        write_bytes(folder / config.model_arch, model.encode())
+        if weights is None:
+            weights = seed_weights(model, config.seed, config.model_class_name)
+        write_state(folder / config.model_weight, weights)
+        config.save(folder / "fl_config.json")
+
+    def sync(self) -> list[Event]:
+        """One pass of the sync; returns the refused changes."""
+        return self._sync()
+
+    def advance(
+        self,
+        approve: Policy = approve_none,
+        *,
+        on_epoch: Progress | None = None,
+        patient: bool = True,
+    ) -> list[Event]:
+        """One pass: the aggregator, the sync, every participant side by side, the sync.
+
+        Returns what happened, and what everybody waits for now.
+        """
+        home = self.sites[self.aggregator]
+        others = [site for email, site in self.sites.items() if email != self.aggregator]
+        events = self._answer(home, approve) if self.aggregator in self.participants else []
+        events += node.advance(home, on_epoch=on_epoch, patient=patient) + self.sync()
+        for site in others:
+            events += self._answer(site, approve)
+        with ThreadPoolExecutor(max(1, min(self.workers, len(others)))) as pool:
+            for answer in pool.map(lambda site: node.advance(site, on_epoch=on_epoch), others):
+                events += answer
+        return events + self.sync()
+
+    def run(
+        self,
+        project: str | None = None,
+        *,
+        approve: Policy = approve_none,
+        on_event: Callable[[Event], None] | None = None,
+        on_epoch: Progress | None = None,
+    ) -> History:
+        """Passes until the project is done, or until nothing more can happen without a person.
+
+        approve : answers the requests; by default nobody does. on_event : called with everything that happens.
+        Where it stops early, the history's `waiting` says for whom and what. Call it again to go on.
+        Raises FedkitError if no project was launched.
+        """
+        patient = True
+        while True:
+            events = self.advance(approve, on_epoch=on_epoch, patient=patient)
+            happened = [e for e in events if not isinstance(e, Waiting | Problem)]
+            for event in happened if on_event is not None else ():
+                on_event(event)  # type: ignore[misc]
+            if not happened and not patient:
+                break
+            patient = bool(happened)
+        stops = [e for e in events if isinstance(e, Waiting | Problem)]
+        for event in stops if on_event is not None else ():
+            on_event(event)  # type: ignore[misc]
+        if project is None and stops and not self.projects():
+            raise stops[0].error if isinstance(stops[0], Problem) else self._nothing()
+        history = self.history(project)
+        named = tuple(e for e in stops if e.project in (history.project, "launch"))
+        return History(history.project, history.rounds, history.total_rounds, named)
+
+    def projects(self) -> list[str]:
+        """Names of the projects at the aggregator, the one that was touched last at the end."""
+        box = self.sites[self.aggregator].aggregator()
+        found = [
+            p
+            for f in (box.done, box.running)
+            for p in f.iterdir()
+            if (p / "fl_config.json").is_file()
+        ]
+        return [p.name for p in sorted(found, key=lambda p: (p / "launch.json").stat().st_mtime_ns)]
+
+    def history(self, project: str | None = None) -> History:
+        """The rounds so far, from the aggregator's records (default: of the project launched last)."""
+        names = self.projects()
+        if not names or (project is not None and project not in names):
+            raise self._nothing(project)
+        name = project or names[-1]
+        box = self.sites[self.aggregator].aggregator()
+        place = box.project(name)
+        place = place if place.path.is_dir() else box.project(name, "done")
+        config = FLConfig.load(place.config)
+        records = [r for r in read_records(place, config.rounds) if r.accuracy is not None]
+        return History(name, tuple(records), config.rounds)
+
+    def ledger(self) -> list[LedgerEntry]:
+        """Every file that crossed between data dirs, oldest first."""
+        return self._sync.entries()
+
+    def _answer(self, site: Datasite, policy: Policy) -> list[Event]:
+        events: list[Event] = []
+        for name in pending_requests(site):
+            try:
+                asked = review(site, name)
+                if policy(asked):
+                    events.append(approve(site, asked))
+            except FedkitError as error:
+                events.append(Problem(site.email, name, "participant", error))
+        return events
+
+    def _nothing(self, project: str | None = None) -> FedkitError:
+        what = f"no project {project!r} was launched" if project else "no project was launched"
+        known = ", ".join(self.projects())
+        remedy = f"one of {known}" if known else "call network.launch(config) first"
+        return FedkitError(
+            what, file=self.sites[self.aggregator].aggregator().launch, remedy=remedy
+        )

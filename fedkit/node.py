@@ -1,0 +1,138 @@
+"""One datasite as a whole: both apps, moved until nothing more can be done, one process at a time; and its status.
+
+`advance()` is the only verb. Notebook 02 calls it after each file that a person puts in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+
+from fedkit import aggregator, client
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError
+from fedkit.events import Event, Problem, Waiting
+from fedkit.launching import ROLE as AGGREGATOR
+from fedkit.launching import launch_step
+from fedkit.local_round import ROLE as PARTICIPANT
+from fedkit.local_round import Progress
+from fedkit.machine import Next, look
+
+__all__ = ["ProjectStatus", "advance", "locked", "status"]
+
+
+@dataclass(frozen=True)
+class ProjectStatus:
+    """Where a project stands at one datasite, in one role.
+
+    state : "launch", "request", "running", "problem" or "done". waits_for : e-mails, "" if it can go on by itself.
+    text : what is to be done, in words.
+    """
+
+    project: str
+    role: str
+    state: str
+    waits_for: str
+    text: str
+
+
+@contextmanager
+def locked(site: Datasite, timeout_s: float = 0.0) -> Iterator[None]:
+    """Exclude every other process (and thread) that would advance this datasite.
+
+    The lock belongs to the operating system and dies with its process. Raises FedkitError if it is taken for longer
+    than `timeout_s` seconds.
+    """
+    name = hashlib.sha256(f"{site.email} {site.app_data}".encode()).hexdigest()[:16]
+    path = site.own / f"{name}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=timeout_s, thread_local=False)
+        lock.acquire()
+    except Timeout:
+        raise FedkitError(
+            "is being advanced by another process",
+            file=site.root,
+            remedy="let that one work (perhaps `fedkit client` is running), or stop it first",
+        ) from None
+    except OSError as error:
+        raise FedkitError(
+            f"can't be locked ({error.strerror})",
+            file=path,
+            remedy="make the data dir writable for you",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def advance(
+    site: Datasite,
+    *,
+    on_epoch: Progress | None = None,
+    patient: bool = True,
+    timeout_s: float = 0.0,
+) -> list[Event]:
+    """Do everything that can be done now at this datasite, as aggregator and as participant.
+
+    Returns what happened, then what each project waits for. Call it again at any time: nothing is done twice.
+    Raises FedkitError if another process is advancing the same datasite for longer than `timeout_s` seconds.
+    """
+    happened: list[Event] = []
+    with locked(site, timeout_s):
+        while True:
+            events = aggregator.advance(site, patient) + client.advance(site, on_epoch)
+            moved = [e for e in events if not isinstance(e, Waiting | Problem)]
+            happened += moved
+            if not moved:
+                return happened + events
+
+
+def status(site: Datasite) -> list[ProjectStatus]:
+    """Where every project of this datasite stands and who must do what next; looks only."""
+    rows = [
+        _status(
+            "launch",
+            AGGREGATOR,
+            look(site.email, "launch", AGGREGATOR, lambda n: launch_step(site, n)),
+        )
+    ]
+    for name in aggregator.projects(site):
+        rows.append(
+            _status(
+                name,
+                AGGREGATOR,
+                look(site.email, name, AGGREGATOR, lambda n: aggregator.next_step(site, n)),
+            )
+        )
+    for name in client.projects(site):
+        rows.append(
+            _status(
+                name,
+                PARTICIPANT,
+                look(site.email, name, PARTICIPANT, lambda n: client.next_step(site, n)),
+            )
+        )
+    for role, folder in ((AGGREGATOR, site.aggregator().done), (PARTICIPANT, site.client().done)):
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        rows += [ProjectStatus(name, role, "done", "", "nothing more to do") for name in names]
+    return [row for row in rows if row is not None]
+
+
+def _status(project: str, role: str, step: Next) -> ProjectStatus | None:
+    if step is None:
+        return None
+    if isinstance(step, Problem):
+        return ProjectStatus(project, role, "problem", step.email, str(step.error))
+    if isinstance(step, Waiting):
+        state = "request" if "approve the request of" in step.what else "running"
+        text = f"{step.whom} must {step.what}" + (f" ({step.remedy})" if step.remedy else "")
+        return ProjectStatus(
+            step.project, role, "launch" if project == "launch" else state, step.whom, text
+        )
+    return ProjectStatus(project, role, "running", "", "can go on: run `fedkit client`")

@@ -1,0 +1,163 @@
+"""Who may do what with which file: SyftBox's two kinds of permission file, written together and both enforced.
+
+`syft.pub.yaml` (Go SyftBox, syft-core >= 0.2.5): the nearest file upwards decides, unless one above it is terminal; in it
+the most specific matching pattern; write implies read and create. `syftperm.yaml` (SyftBox 0.3/0.4 in Python): the rules
+of all folders above add up, later ones win; create and write also need read. The kind that lies nearest to a file decides;
+where both lie in the same folder, both must allow it. The owner of a datasite may do everything in it, and only an admin
+may write permission files. Notebook 01 shows both, and a refused stranger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import yaml
+from wcmatch import glob
+
+from fedkit.errors import FedkitError
+from fedkit.files import read_bytes, write_bytes
+
+__all__ = ["PERMISSION_FILES", "Permissions", "Right", "has_permission_file", "write_permissions"]
+
+Right = Literal["read", "create", "write", "admin"]
+NEW, OLD = "syft.pub.yaml", "syftperm.yaml"
+PERMISSION_FILES = (NEW, OLD)
+"""What fedkit writes, always both."""
+
+READY_FILES = (NEW, OLD, "_.syftperm")
+"""Any of these shows that a folder was opened on purpose; the last one is what the oldest real apps wrote."""
+
+_EVERYONE = "*"
+_FLAGS = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX
+_ALL: tuple[Right, ...] = ("admin", "create", "write", "read")
+
+
+def write_permissions(
+    folder: Path, owner: str, *, read: Iterable[str] = (), write: Iterable[str] = ()
+) -> None:
+    """Write both permission files of a folder and all below it.
+
+    read, write : e-mails, or "*" for everybody; `write` includes read and create. The owner is always admin.
+    """
+    readers, writers = sorted(set(read) - set(write)), sorted(set(write))
+    access = {"admin": [owner], "write": writers, "read": readers}
+    new = {"rules": [{"pattern": "**", "access": access}]}
+    old = [{"path": "**", "user": owner, "permissions": list(_ALL)}]
+    old += [{"path": "**", "user": w, "permissions": ["create", "write", "read"]} for w in writers]
+    old += [{"path": "**", "user": r, "permissions": ["read"]} for r in readers]
+    for name, rules in ((NEW, new), (OLD, old)):
+        write_bytes(folder / name, yaml.safe_dump(rules, sort_keys=False).encode())
+
+
+def has_permission_file(folder: Path) -> bool:
+    """Is one of the permission files in this folder? (An empty folder is no sign: peers keep those.)"""
+    return any((folder / name).is_file() for name in READY_FILES)
+
+
+@dataclass
+class Permissions:
+    """The permission files of one datasites folder, read once each.
+
+    datasites : the folder that holds one folder per e-mail. Make a new object to see changed files.
+    """
+
+    datasites: Path
+    _files: dict[Path, Any] = field(default_factory=dict)
+
+    def may(self, email: str, right: Right, path: str | PurePosixPath) -> bool:
+        """May `email` do this with `path` (relative to the datasites folder, first part the owner's e-mail)?"""
+        path = PurePosixPath(path)
+        if path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
+            return False
+        if path.parts[0] == email:
+            return True
+        if path.name in PERMISSION_FILES and right in ("create", "write"):
+            right = "admin"
+        for folder in self._upwards(path):
+            kinds = [name for name in PERMISSION_FILES if self._rules(folder / name) is not None]
+            if kinds:
+                answers = {NEW: self._may_new, OLD: self._may_old}
+                return all(answers[kind](email, right, path) for kind in kinds)
+        return False
+
+    def _upwards(self, path: PurePosixPath) -> Iterator[PurePosixPath]:
+        yield from list(path.parents)[:-1]
+
+    def _rules(self, path: PurePosixPath) -> Any:
+        """What the file holds, None if there is none; an unreadable one allows nothing."""
+        full = self.datasites.joinpath(*path.parts)
+        if full not in self._files:
+            try:
+                value = yaml.safe_load(read_bytes(full, root=self.datasites, max_bytes=2**20))
+            except FileNotFoundError:
+                value = None
+            except (FedkitError, yaml.YAMLError, RecursionError):
+                value = []
+            else:
+                value = [] if value is None else value
+            self._files[full] = value
+        return self._files[full]
+
+    def _may_new(self, email: str, right: Right, path: PurePosixPath) -> bool:
+        nearest = None
+        for folder in reversed(list(self._upwards(path))):  # from the datasite's root downwards
+            rules = self._rules(folder / NEW)
+            if isinstance(rules, dict):
+                nearest = folder, rules
+                if rules.get("terminal") is True:
+                    break
+            elif rules is not None:
+                nearest = folder, {}
+        if nearest is None:
+            return False
+        folder, file = nearest
+        rest = path.relative_to(folder).as_posix()
+        rules = [rule for rule in _list(file.get("rules")) if isinstance(rule, dict)]
+        for rule in sorted(rules, key=lambda rule: -_specificity(str(rule.get("pattern", "")))):
+            if glob.globmatch(rest, str(rule.get("pattern", "")), flags=_FLAGS):
+                return email_has(rule.get("access"), email, right)
+        return False
+
+    def _may_old(self, email: str, right: Right, path: PurePosixPath) -> bool:
+        held: dict[str, bool] = {}
+        for folder in reversed(list(self._upwards(path))):
+            rest = path.relative_to(folder).as_posix()
+            for rule in _list(self._rules(folder / OLD)):
+                if not isinstance(rule, dict) or rule.get("user") not in (email, _EVERYONE):
+                    continue
+                pattern = str(rule.get("path", "")).replace("{useremail}", email)
+                if glob.globmatch(rest, pattern, flags=_FLAGS):
+                    names = rule.get("permissions")
+                    for name in [names] if isinstance(names, str) else _list(names):
+                        held[str(name).lower()] = rule.get("type") != "disallow"
+        if held.get("admin"):
+            return True
+        if right in ("create", "write"):
+            return bool(held.get("read") and held.get(right))
+        return bool(held.get(right))
+
+
+def email_has(access: Any, email: str, right: Right) -> bool:
+    """Does the `access` part of a `syft.pub.yaml` rule give the right? admin implies write, which implies read."""
+    if not isinstance(access, dict):
+        return False
+    enough = {"admin": ("admin",), "read": ("admin", "write", "read")}.get(
+        right, ("admin", "write")
+    )
+    return any(who in (email, _EVERYONE) for name in enough for who in _list(access.get(name)))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _specificity(pattern: str) -> int:
+    """Go SyftBox's order: long and deep patterns first, wildcards count against, `**` last."""
+    if pattern in ("**", "**/*"):
+        return -100 if pattern == "**" else -99
+    score = 2 * len(pattern) + 10 * pattern.count("/")
+    score -= sum(20 if place == 0 else 10 for place, c in enumerate(pattern) if c == "*")
+    return score - 2 * sum(c in "?![{" for c in pattern)

@@ -1,0 +1,85 @@
+"""What an aggregator publishes about a project: the real app's two files, and fedkit's own `history.json`.
+
+All three are derived from the round records and the participants' mailboxes, so a crash can't leave them wrong for long.
+Nothing per participant is published beyond what the real app shows: losses and sample counts stay with the aggregator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedkit.boxes import AggregatorProject
+from fedkit.config import FLConfig
+from fedkit.datasite import Datasite
+from fedkit.files import is_file, read_json, write_json
+from fedkit.permissions import has_permission_file
+from fedkit.records import RoundRecord
+
+__all__ = ["outdated", "publish"]
+
+
+def outdated(
+    site: Datasite, place: AggregatorProject, config: FLConfig, records: Sequence[RoundRecord]
+) -> dict[Path, Any]:
+    """The public files whose content is not what it should be, with what it should be; looks only."""
+    folder = site.public_results(config.project_name)
+    evaluated = [record for record in records if record.accuracy is not None]
+    metrics: list[dict[str, Any]] = [{"accuracy": 0, "round": 0}]
+    metrics += [{"round": record.round, "accuracy": record.accuracy} for record in evaluated]
+    history = {
+        "project": config.project_name,
+        "rounds": config.rounds,
+        "history": [
+            {
+                "round": record.round,
+                "accuracy": record.accuracy,
+                "loss": record.loss,
+                "participants": len(record.contributions),
+            }
+            for record in evaluated
+        ],
+    }
+    rows = [_row(site, place, config, email) for email in config.participants]
+    before = read_json(folder / "participants.json")
+    if isinstance(before, list) and len(before) == len(rows):
+        rows = [_never_back(old, new) for old, new in zip(before, rows, strict=True)]
+    wanted = {"accuracy_metrics.json": metrics, "participants.json": rows, "history.json": history}
+    return {
+        folder / name: value for name, value in wanted.items() if read_json(folder / name) != value
+    }
+
+
+def publish(site: Datasite, files: dict[Path, Any]) -> None:
+    """Write what `outdated` found."""
+    for path, value in files.items():
+        write_json(path, value, root=site.data_dir)
+
+
+def _row(site: Datasite, place: AggregatorProject, config: FLConfig, email: str) -> dict[str, Any]:
+    box = site.client(email)
+    project = box.project(config.project_name)
+    state = read_json(project.state, root=site.data_dir)
+    state = state if isinstance(state, dict) else {}
+    rounds = [n for n in range(config.rounds, 0, -1) if is_file(place.update(email, n))]
+    return {
+        "Email": email,
+        "Fl Client Installed": has_permission_file(box.request),
+        "Project Approved": has_permission_file(project.agg_weights),
+        "Added Private Data": bool(state.get("dataset_added")),
+        "Round (current/total)": f"{max(rounds, default=0)}/{config.rounds}",
+        "Training Progress": str(state.get("model_train_progress") or "N/A"),
+    }
+
+
+def _never_back(old: Any, new: dict[str, Any]) -> dict[str, Any]:
+    """A participant that has moved its folder to done/ is still installed, approved and trained."""
+    if not isinstance(old, dict) or old.get("Email") != new["Email"] or new["Project Approved"]:
+        return new
+    kept = {
+        key: old[key]
+        for key in ("Project Approved", "Added Private Data", "Training Progress")
+        if key in old
+    }
+    return new | kept

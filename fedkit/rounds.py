@@ -1,0 +1,236 @@
+"""One round at the aggregator: which updates are there and sound, when the round may end, and what is averaged.
+
+A round's record is written before its global model. Killed in between, the aggregator averages the same updates again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from fedkit.boxes import AggregatorProject
+from fedkit.config import FLConfig
+from fedkit.data import check_dataset
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError, Unreadable
+from fedkit.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
+from fedkit.files import (
+    load_state,
+    read_bytes,
+    read_dataset,
+    read_json,
+    read_state,
+    sha256_bytes,
+    write_json,
+    write_state,
+)
+from fedkit.models import check_state, flatten, load_model
+from fedkit.records import Contribution, RoundRecord, Update
+from fedkit.strategies import fedavg, mixing_weights
+from fedkit.training import evaluate
+
+__all__ = ["Collected", "aggregate", "collect", "evaluate_round", "read_records", "waits_for"]
+
+ROLE = "aggregator"
+_PATIENCE_S = 60.0
+"""How long a round with a quorum waits for the others where the config sets no time-out."""
+
+_HALF_WRITTEN_S = 10.0
+_MARGIN = 2**20
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What lies in the inboxes for a round: sound updates, refusals with their reasons, and who has sent nothing."""
+
+    updates: tuple[Update, ...]
+    hashes: Mapping[str, str]
+    refused: Mapping[str, str]
+    missing: tuple[str, ...]
+
+
+def read_records(place: AggregatorProject, rounds: int) -> list[RoundRecord]:
+    """The round records that are there, in order."""
+    records = []
+    for n in range(1, rounds + 1):
+        values = read_json(place.record(n))
+        if values is None:
+            break
+        records.append(RoundRecord.from_dict(values))
+    return records
+
+
+def collect(site: Datasite, place: AggregatorProject, config: FLConfig, n: int) -> Collected:
+    """Look at every participant's inbox for round n; nothing in it is trusted."""
+    reference = read_state(place.global_model(n - 1))
+    limit = 2 * sum(t.numel() * t.element_size() for t in reference.values()) + _MARGIN
+    updates, hashes, refused, missing = [], {}, {}, []
+    for email in config.participants:
+        path = place.update(email, n)
+        try:
+            data = read_bytes(path, root=site.data_dir, max_bytes=limit)
+            state = load_state(data, path, max_bytes=limit)
+        except FileNotFoundError:
+            missing.append(email)
+            continue
+        except Unreadable as error:
+            if _may_be_half_written(path, error):
+                missing.append(email)
+            else:
+                refused[email] = error.what
+            continue
+        wrong = check_state(reference, state)
+        if wrong:
+            refused[email] = wrong
+            continue
+        hashes[email] = sha256_bytes(data)
+        updates.append(Update(email, n, state, *_what_it_says(site, place, config, email, n)))
+    return Collected(tuple(updates), hashes, refused, tuple(missing))
+
+
+def _may_be_half_written(path: Path, error: Unreadable) -> bool:
+    try:
+        young = time.time() - path.lstat().st_mtime < _HALF_WRITTEN_S
+    except OSError:
+        return True
+    return young and error.what.startswith("can't be read as tensors")
+
+
+def _what_it_says(
+    site: Datasite, place: AggregatorProject, config: FLConfig, email: str, n: int
+) -> tuple[int | None, float | None]:
+    """(samples, loss) as the participant states them, None where it doesn't or where they make no sense."""
+    info = read_json(place.update_info(email, n), root=site.data_dir)
+    info = info if isinstance(info, dict) else {}
+    state = read_json(site.client(email).project(config.project_name).state, root=site.data_dir)
+    size = read_json(place.inbox(email) / "dataset_size.json", root=site.data_dir)
+    stated = [info.get("num_samples")]
+    stated += [
+        part.get(key)
+        for part, key in ((state, "num_samples"), (size, "dataset_size"))
+        if isinstance(part, dict)
+    ]
+    counts = [s for s in stated if isinstance(s, int) and not isinstance(s, bool) and 0 < s < 10**9]
+    loss = info.get("loss")
+    return (counts[0] if counts else None), (float(loss) if isinstance(loss, int | float) else None)
+
+
+def waits_for(
+    site: Datasite,
+    place: AggregatorProject,
+    config: FLConfig,
+    n: int,
+    found: Collected,
+    patient: bool,
+) -> Waiting | None:
+    """None if round n may end now, else for whom it waits. Without patience, a reached quorum is enough."""
+    name, quorum = config.project_name, config.quorum
+    if not found.missing and len(found.updates) >= quorum:
+        return None
+    enough = bool(found.updates) and len(found.updates) >= quorum
+    timeout = config.round_timeout_s or (_PATIENCE_S if config.min_participants else None)
+    left = None if timeout is None else _started(site, place, config, n) + timeout - time.time()
+    if enough and (not patient or (left is not None and left <= 0)):
+        return None
+    whom = [*found.missing, *found.refused]
+    what = f"send a sound update of round {n}" if found.refused else f"send its update of round {n}"
+    remedies = [f"{email}: {reason}" for email, reason in found.refused.items()]
+    if config.min_participants is None:
+        remedies.append(
+            "or launch with min_participants, so that a round can end without everybody"
+        )
+    elif left is not None and left > 0:
+        remedies.append(f"the round ends with {quorum} updates in {left:.0f} s at the latest")
+    else:
+        remedies.append(f"{len(found.updates)} of at least {quorum} updates are there")
+    seconds = left if left is not None and left > 0 else None
+    return Waiting(site.email, name, ROLE, ", ".join(whom), what, "; ".join(remedies), seconds)
+
+
+def _started(site: Datasite, place: AggregatorProject, config: FLConfig, n: int) -> float:
+    """When the participants could start with round n: the latest moment at which its global model was sent."""
+    times = [place.global_model(n - 1).stat().st_mtime]
+    for email in config.participants:
+        sent = site.client(email).project(config.project_name).global_model(n - 1)
+        if sent.is_file():
+            times.append(sent.stat().st_mtime)
+    return max(times)
+
+
+def aggregate(
+    site: Datasite, place: AggregatorProject, config: FLConfig, found: Collected, n: int
+) -> list[Event]:
+    """Average what was collected; the record first, then the global model."""
+    before = flatten(read_state(place.global_model(n - 1)))
+    shares = mixing_weights(found.updates, config.weighting)
+    contributions = tuple(
+        Contribution(
+            participant=update.participant,
+            weight=share,
+            num_samples=update.num_samples,
+            loss=update.loss,
+            norm=float((flatten(update.state) - before).norm()),
+            seconds=_seconds(site, place, update.participant, n),
+            sha256=found.hashes[update.participant],
+        )
+        for update, share in zip(found.updates, shares, strict=True)
+    )
+    record = RoundRecord(n, contributions, dict(found.refused), found.missing)
+    write_json(place.record(n), asdict(record))
+    write_state(place.global_model(n), fedavg(found.updates, config.weighting))
+    name = config.project_name
+    refused = [
+        UpdateRefused(site.email, name, email, n, why) for email, why in found.refused.items()
+    ]
+    return [
+        *refused,
+        RoundAggregated(site.email, name, n, tuple(u.participant for u in found.updates)),
+    ]
+
+
+def _seconds(site: Datasite, place: AggregatorProject, email: str, n: int) -> float | None:
+    info = read_json(place.update_info(email, n), root=site.data_dir)
+    seconds = info.get("seconds") if isinstance(info, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) else None
+
+
+def only_recorded(found: Collected, record: RoundRecord) -> Collected | None:
+    """The updates that a record written before a crash names, or None if one of them is not the same any more."""
+    named = {part.participant: part.sha256 for part in record.contributions}
+    if any(found.hashes.get(email) != digest for email, digest in named.items()):
+        return None
+    updates = tuple(u for u in found.updates if u.participant in named)
+    return replace(found, updates=updates, refused=dict(record.refused), missing=record.absent)
+
+
+def evaluate_round(
+    site: Datasite, place: AggregatorProject, config: FLConfig, record: RoundRecord, source: bytes
+) -> list[Event]:
+    """Accuracy and loss of the round's global model on the aggregator's private test set, into the record."""
+    images, labels = read_test_set(site, config)
+    model = load_model(source, config.model_class_name, file=place.path / config.model_arch)
+    state: Mapping[str, Tensor] = read_state(place.global_model(record.round))
+    accuracy, loss = evaluate(model, state, images, labels)
+    if loss != loss or loss in (float("inf"), float("-inf")):
+        raise FedkitError(
+            f"gives a loss of {loss} after round {record.round}",
+            file=place.global_model(record.round),
+            why="The global model has diverged",
+            remedy="launch again with a smaller learning_rate",
+        )
+    write_json(place.record(record.round), asdict(replace(record, accuracy=accuracy, loss=loss)))
+    return [
+        RoundEvaluated(site.email, config.project_name, record.round, config.rounds, accuracy, loss)
+    ]
+
+
+def read_test_set(site: Datasite, config: FLConfig) -> tuple[Tensor, Tensor]:
+    """The aggregator's test set: images float32 [N,1,28,28], labels int64 [N]. Raises FedkitError."""
+    path = site.private_aggregator / config.test_dataset
+    images, labels = read_dataset(path)
+    check_dataset(images, labels, path)
+    return images, labels

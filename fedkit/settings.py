@@ -1,0 +1,127 @@
+"""A datasite's own settings: `.env` (what the learner writes) and `config.json` (what SyftBox clients load)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from fedkit.config import parse_json_object
+from fedkit.errors import FedkitError
+from fedkit.files import read_bytes, write_bytes
+from fedkit.names import check_email
+
+__all__ = ["CONFIG_PATH_VARIABLE", "DEFAULT_PORT", "SERVER_URL", "ClientConfig", "read_env"]
+
+CONFIG_PATH_VARIABLE = "SYFTBOX_CLIENT_CONFIG_PATH"
+SERVER_URL = "https://syftbox.openmined.org"
+DEFAULT_PORT = 8080
+_ENV_KEYS = ("EMAIL", "DATA_DIR", "CONFIG_PATH", "PORT")
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """The four keys of `config.json` that every SyftBox client and syft-core loads."""
+
+    data_dir: Path
+    email: str
+    server_url: str = SERVER_URL
+    client_url: str = f"http://localhost:{DEFAULT_PORT}"
+
+    @property
+    def port(self) -> int:
+        """The port in `client_url`."""
+        return int(self.client_url.rstrip("/").rpartition(":")[2])
+
+    def save(self, path: Path) -> None:
+        """Write the four keys; keys that a real SyftBox client has added (tokens) stay."""
+        values = {
+            "data_dir": str(self.data_dir),
+            "email": self.email,
+            "server_url": self.server_url,
+            "client_url": self.client_url,
+        }
+        try:
+            kept = parse_json_object(read_bytes(path), path)
+        except (FileNotFoundError, FedkitError):
+            kept = {}
+        if kept | values != kept:
+            write_bytes(path, (json.dumps(kept | values, indent=4) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> ClientConfig:
+        """Read `config.json`; without a path, where SYFTBOX_CLIENT_CONFIG_PATH says, else ~/.syftbox/config.json."""
+        path = Path(
+            path or os.environ.get(CONFIG_PATH_VARIABLE) or Path.home() / ".syftbox" / "config.json"
+        )
+        try:
+            values = parse_json_object(read_bytes(path, max_bytes=2**20), path)
+        except FileNotFoundError:
+            raise FedkitError(
+                "is not there",
+                file=path,
+                remedy="run `fedkit client` once: it writes it; or check --config_path",
+            ) from None
+        try:
+            return cls(
+                data_dir=Path(_text(values, "data_dir")).expanduser(),
+                email=check_email(values.get("email")),
+                server_url=str(values.get("server_url") or SERVER_URL),
+                client_url=_client_url(values.get("client_url")),
+            )
+        except ValueError as error:
+            field, _, what = (
+                str(error).rpartition(": ") if ": " in str(error) else ("email", "", str(error))
+            )
+            what, _, remedy = what.partition("; ")
+            raise FedkitError(
+                what, file=path, field=field, remedy=remedy or "correct it"
+            ) from error
+
+
+def _text(values: Mapping[str, object], field: str) -> str:
+    value = values.get(field)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{field}: must be a text, not {value!r}; write a path in quotes")
+    return value
+
+
+def _client_url(value: object) -> str:
+    url = (
+        f"http://localhost:{value}"
+        if isinstance(value, int)
+        else str(value or ClientConfig.client_url)
+    )
+    if not url.rstrip("/").rpartition(":")[2].isdigit():
+        raise ValueError(
+            f"client_url: {url!r} names no port; write one such as http://localhost:8080"
+        )
+    return url
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """EMAIL, DATA_DIR, CONFIG_PATH and PORT from a `.env` file (those that are there, `~` expanded).
+
+    Raises FedkitError if the file is not there or a key has no value.
+    """
+    if not path.is_file():
+        raise FedkitError(
+            "is not there",
+            file=path,
+            remedy="write it with EMAIL, DATA_DIR, CONFIG_PATH and PORT, a line each",
+        )
+    values = {k.strip(): v for k, v in dotenv_values(path, encoding="utf-8-sig").items()}
+    for key in _ENV_KEYS:
+        if key in values and not values[key]:
+            raise FedkitError(
+                "has no value", file=path, field=key, remedy=f"write {key}=… on a line of its own"
+            )
+    found = {key: str(values[key]) for key in _ENV_KEYS if key in values}
+    for key in ("DATA_DIR", "CONFIG_PATH"):
+        if key in found:
+            found[key] = str(Path(found[key]).expanduser())
+    return found

@@ -1,0 +1,97 @@
+"""Local training and evaluation: what a participant does with a global model and its private shard.
+
+Local SGD as in McMahan et al. 2017, algorithm 1, ClientUpdate. Built by hand in notebook 03.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedkit.models import StateDict, state_of
+from fedkit.seeds import global_random
+
+__all__ = ["evaluate", "sgd_epoch", "train"]
+
+# The only place that sets it. Models this small lose time to a second thread's barriers; participants run side by side.
+torch.set_num_threads(1)
+
+
+def sgd_epoch(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    learning_rate: float,
+    batch_size: int,
+    generator: torch.Generator,
+) -> float:
+    """One local epoch of plain SGD over shuffled batches; changes the model, returns the mean loss.
+
+    w <- w - eta * grad l(w; b) for every batch b   (McMahan et al. 2017, algorithm 1)
+
+    images float32 [N,1,28,28], labels int64 [N]; the last batch may be smaller, and no sample is dropped.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    order = torch.randperm(len(labels), generator=generator)
+    total = 0.0
+    for batch in order.split(batch_size):
+        loss = F.cross_entropy(model(images[batch]), labels[batch])
+        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.add_(gradient, alpha=-learning_rate)
+        total += loss.item() * len(batch)
+    return total / len(labels)
+
+
+def train(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    shard: tuple[Tensor, Tensor],
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    generator: torch.Generator,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> tuple[StateDict, list[float]]:
+    """Local training from `state` on `shard`; returns the new weights and the mean loss of each local epoch.
+
+    shard: (images float32 [N,1,28,28], labels int64 [N]). `on_epoch(epoch, loss)` is called after each local epoch,
+    from 1. The same generator state gives the same bits.
+    """
+    images, labels = shard
+    model.load_state_dict(dict(state))
+    losses = []
+    draw = int(torch.randint(2**62, (1,), generator=generator)) if _draws(model) else None
+    with nullcontext() if draw is None else global_random(draw):
+        for epoch in range(1, epochs + 1):
+            model.train()
+            losses.append(sgd_epoch(model, images, labels, learning_rate, batch_size, generator))
+            if on_epoch is not None:
+                on_epoch(epoch, losses[-1])
+    return state_of(model), losses
+
+
+def evaluate(
+    model: nn.Module, state: Mapping[str, Tensor], images: Tensor, labels: Tensor
+) -> tuple[float, float]:
+    """(accuracy in 0..1, mean cross entropy in nats) of `state` on images float32 [N,1,28,28], labels int64 [N]."""
+    model.load_state_dict(dict(state))
+    model.eval()
+    with torch.no_grad():
+        logits = torch.cat([model(part) for part in images.split(1000)])
+    accuracy = (logits.argmax(1) == labels).float().mean().item()
+    return accuracy, F.cross_entropy(logits, labels).item()
+
+
+def _draws(model: nn.Module) -> bool:
+    """Does the model itself draw random numbers (drop-out)? torch takes those from one global generator."""
+    return any(
+        "Dropout" in type(part).__name__ or "RReLU" in type(part).__name__
+        for part in model.modules()
+    )
