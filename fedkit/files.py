@@ -17,6 +17,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -229,8 +230,13 @@ def _load(data: bytes, path: Path, max_bytes: int) -> Any:
         ) from error
 
 
+@lru_cache(maxsize=256)
+def _real(root: Path) -> Path:
+    return root.resolve()
+
+
 def _must_be_inside(folder: Path, root: Path | None) -> None:
-    if root is not None and not folder.resolve().is_relative_to(root.resolve()):
+    if root is not None and not folder.resolve().is_relative_to(_real(root)):
         raise Unreadable(
             "leads out of its data dir through a link", file=folder, remedy="remove the link"
         )

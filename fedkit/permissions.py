@@ -9,8 +9,9 @@ may write permission files. Notebook 01 shows both, and a refused stranger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ READY_FILES = (NEW, OLD, "_.syftperm")
 
 _EVERYONE = "*"
 _FLAGS = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ALL: tuple[Right, ...] = ("admin", "create", "write", "read")
 
 
@@ -65,71 +67,62 @@ class Permissions:
     """
 
     datasites: Path
-    _files: dict[Path, Any] = field(default_factory=dict)
+    _files: dict[str, Any] = field(default_factory=dict)
 
     def may(self, email: str, right: Right, path: str | PurePosixPath) -> bool:
         """May `email` do this with `path` (relative to the datasites folder, first part the owner's e-mail)?"""
-        path = PurePosixPath(path)
-        if path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
+        parts = str(path).split("/")
+        if len(parts) < 2 or not all(part not in ("", ".", "..") for part in parts):
             return False
-        if path.parts[0] == email:
+        if parts[0] == email:
             return True
-        if path.name in PERMISSION_FILES and right in ("create", "write"):
+        if parts[-1] in PERMISSION_FILES and right in ("create", "write"):
             right = "admin"
-        for folder in self._upwards(path):
-            kinds = [name for name in PERMISSION_FILES if self._rules(folder / name) is not None]
-            if kinds:
-                answers = {NEW: self._may_new, OLD: self._may_old}
-                return all(answers[kind](email, right, path) for kind in kinds)
+        for depth in range(len(parts) - 1, 0, -1):  # from the file upwards
+            new, old = (self._rules(parts[:depth], kind) for kind in (NEW, OLD))
+            if new is not None or old is not None:
+                return (new is None or self._may_new(email, right, parts)) and (
+                    old is None or self._may_old(email, right, parts)
+                )
         return False
 
-    def _upwards(self, path: PurePosixPath) -> Iterator[PurePosixPath]:
-        yield from list(path.parents)[:-1]
-
-    def _rules(self, path: PurePosixPath) -> Any:
-        """What the file holds, None if there is none; an unreadable one allows nothing."""
-        full = self.datasites.joinpath(*path.parts)
-        if full not in self._files:
+    def _rules(self, folder: list[str], kind: str) -> Any:
+        """What the folder's file of this kind holds, None if there is none; an unreadable one allows nothing."""
+        name = "/".join([*folder, kind])
+        if name not in self._files:
             try:
-                value = yaml.safe_load(read_bytes(full, root=self.datasites, max_bytes=2**20))
+                data = read_bytes(self.datasites / name, root=self.datasites, max_bytes=2**20)
+                self._files[name] = _parse(data)
             except FileNotFoundError:
-                value = None
-            except (FedkitError, yaml.YAMLError, RecursionError):
-                value = []
-            else:
-                value = [] if value is None else value
-            self._files[full] = value
-        return self._files[full]
+                self._files[name] = None
+            except FedkitError:
+                self._files[name] = []
+        return self._files[name]
 
-    def _may_new(self, email: str, right: Right, path: PurePosixPath) -> bool:
-        nearest = None
-        for folder in reversed(list(self._upwards(path))):  # from the datasite's root downwards
-            rules = self._rules(folder / NEW)
-            if isinstance(rules, dict):
-                nearest = folder, rules
-                if rules.get("terminal") is True:
+    def _may_new(self, email: str, right: Right, parts: list[str]) -> bool:
+        nearest: tuple[int, Any] = (0, {})
+        for depth in range(1, len(parts)):  # from the datasite's root downwards
+            rules = self._rules(parts[:depth], NEW)
+            if rules is not None:
+                nearest = depth, rules if isinstance(rules, dict) else {}
+                if nearest[1].get("terminal") is True:
                     break
-            elif rules is not None:
-                nearest = folder, {}
-        if nearest is None:
-            return False
-        folder, file = nearest
-        rest = path.relative_to(folder).as_posix()
+        depth, file = nearest
+        rest = "/".join(parts[depth:])
         rules = [rule for rule in _list(file.get("rules")) if isinstance(rule, dict)]
         for rule in sorted(rules, key=lambda rule: -_specificity(str(rule.get("pattern", "")))):
-            if glob.globmatch(rest, str(rule.get("pattern", "")), flags=_FLAGS):
+            if _matches(rest, str(rule.get("pattern", ""))):
                 return email_has(rule.get("access"), email, right)
         return False
 
-    def _may_old(self, email: str, right: Right, path: PurePosixPath) -> bool:
+    def _may_old(self, email: str, right: Right, parts: list[str]) -> bool:
         held: dict[str, bool] = {}
-        for folder in reversed(list(self._upwards(path))):
-            rest = path.relative_to(folder).as_posix()
-            for rule in _list(self._rules(folder / OLD)):
+        for depth in range(1, len(parts)):
+            rest = "/".join(parts[depth:])
+            for rule in _list(self._rules(parts[:depth], OLD)):
                 if not isinstance(rule, dict) or rule.get("user") not in (email, _EVERYONE):
                     continue
-                pattern = str(rule.get("path", "")).replace("{useremail}", email)
-                if glob.globmatch(rest, pattern, flags=_FLAGS):
+                if _matches(rest, str(rule.get("path", "")).replace("{useremail}", email)):
                     names = rule.get("permissions")
                     for name in [names] if isinstance(names, str) else _list(names):
                         held[str(name).lower()] = rule.get("type") != "disallow"
@@ -138,6 +131,21 @@ class Permissions:
         if right in ("create", "write"):
             return bool(held.get("read") and held.get(right))
         return bool(held.get(right))
+
+
+@lru_cache(maxsize=1024)
+def _parse(data: bytes) -> Any:
+    """The rules in a permission file, [] where it can't be parsed; equal bytes are parsed once."""
+    try:
+        value = yaml.load(data, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return []
+    return [] if value is None else value
+
+
+@lru_cache(maxsize=4096)
+def _matches(path: str, pattern: str) -> bool:
+    return pattern == "**" or bool(glob.globmatch(path, pattern, flags=_FLAGS))
 
 
 def email_has(access: Any, email: str, right: Right) -> bool:

@@ -1,0 +1,26 @@
+"""Run the benchmarks: all of them, or those named on the command line (`python -m benchmarks tutorial`)."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import benchmarks
+
+
+def main() -> int:
+    """Print each benchmark's table; 1 if a name is unknown."""
+    known = sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name[0] != "_")
+    known = [name for name in known if name != "common"]
+    wanted = sys.argv[1:] or known
+    for name in wanted:
+        if name not in known:
+            print(f"no benchmark {name!r}; there are: {', '.join(known)}", file=sys.stderr)
+            return 1
+        importlib.import_module(f"benchmarks.{name}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
