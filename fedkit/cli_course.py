@@ -1,0 +1,172 @@
+"""`fedkit course`: run the notebooks in batch, build them from their sources, check the sources, list the course."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperCommand
+
+from fedkit.errors import FedkitError
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="The course's notebooks: run, build, check, list.")
+console = Console()
+
+Wanted = Annotated[
+    list[str] | None, typer.Argument(metavar="[NN]...", help="Lessons by number or name.")
+]
+Notebooks = Annotated[Path | None, typer.Option("--notebooks", help="The folder of the course.")]
+
+
+class _PapermillStyle(TyperCommand):
+    """`-p name value`, as papermill takes it; an option of two values, repeated, is more than typer can say."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        joined: list[str] = []
+        rest = iter(args)
+        for word in rest:
+            joined.append(word)
+            if word in ("-p", "--parameter"):
+                name = next(rest, None)
+                value = next(rest, None) if name is not None and "=" not in name else ""
+                joined += (
+                    []
+                    if name is None or value is None
+                    else [name if "=" in name else f"{name}={value}"]
+                )
+        return super().parse_args(ctx, joined)
+
+
+@app.command(cls=_PapermillStyle)
+def run(
+    wanted: Wanted = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Repeatable."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks at once.")] = 2,
+    edition: Annotated[str, typer.Option(help="learner or solutions.")] = "learner",
+    limit: Annotated[
+        float | None, typer.Option(min=1, help="Seconds for a notebook; default ten budgets.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="For executed copies and the summary.")] = Path("runs"),
+    notebooks: Notebooks = None,
+) -> None:
+    """Execute notebooks with papermill; copies, summary.json and summary.csv go to --out."""
+    from tqdm import tqdm  # the plain bar: tqdm.auto would leave dead widgets in notebooks
+
+    from fedkit.course.build import EDITIONS, edition_dir
+    from fedkit.course.lesson import lesson_paths
+    from fedkit.course.run import run as run_notebooks
+    from fedkit.course.summary import failure, table, write_summary
+
+    if edition not in EDITIONS:
+        raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
+    values = dict(pair.split("=", 1) for pair in parameter or [])
+    with _errors():
+        folder = edition_dir(_course(notebooks), edition)
+        paths = lesson_paths(folder, wanted or [], ".ipynb")
+        with tqdm(total=len(paths), unit="notebook", disable=None) as bar:
+            results = run_notebooks(
+                paths,
+                out / edition,
+                parameters=values,
+                jobs=jobs,
+                limit_s=limit,
+                on_cell=lambda name, cell, cells: bar.set_postfix_str(
+                    f"{name[:2]}: cell {cell}/{cells}"
+                ),
+                on_done=lambda result: bar.update(),
+            )
+        write_summary(results, out)
+        console.print(table(results))
+        for result in results:
+            if result.status != "done":
+                console.print(failure(result))
+        console.print(f"Executed copies: {out / edition}", highlight=False)
+        if any(result.status != "done" for result in results):
+            raise typer.Exit(1)
+
+
+@app.command()
+def build(notebooks: Notebooks = None) -> None:
+    """Build both editions of every notebook from src/."""
+    from fedkit.course.build import build as build_notebooks
+
+    with _errors():
+        folder = _course(notebooks)
+        changed = build_notebooks(folder / "src", folder)
+        for path in changed:
+            console.print(f"built {path}", highlight=False, soft_wrap=True)
+        console.print(f"{len(changed)} notebooks changed")
+
+
+@app.command()
+def check(wanted: Wanted = None, notebooks: Notebooks = None) -> None:
+    """Hold the sources against the rules of a lesson, and the notebooks against their sources."""
+    from fedkit.course.build import drift
+    from fedkit.course.lesson import lesson_paths
+    from fedkit.course.lint import lint
+
+    with _errors():
+        folder = _course(notebooks)
+        paths = lesson_paths(folder / "src", wanted or [])
+        problems = [problem for path in paths for problem in lint(path)]
+        stems = {path.stem for path in paths}
+        problems += [p for p in drift(folder / "src", folder) if not wanted or p.path.stem in stems]
+        for problem in problems:
+            console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{len(paths)} lessons, {len(problems)} problems")
+        if problems:
+            raise typer.Exit(1)
+
+
+@app.command("list")
+def list_lessons(notebooks: Notebooks = None) -> None:
+    """The course: number, title, a learner's minutes, what the learner will be able to do."""
+    from fedkit.course.lesson import lesson_paths, read_lesson
+
+    with _errors():
+        shown = Table("NN", "title", "minutes", "the learner will be able to")
+        total = 0
+        for path in lesson_paths(_course(notebooks) / "src"):
+            lesson = read_lesson(path)
+            total += lesson.card.minutes
+            does = lesson.promise.removeprefix("You will be able to ").rstrip(".")
+            shown.add_row(lesson.name[:2], lesson.title, str(lesson.card.minutes), does)
+        shown.caption = f"{total} minutes in all"
+        console.print(shown)
+
+
+def _course(given: Path | None) -> Path:
+    """The folder of the course: as given, `notebooks` here, or `notebooks` beside the package."""
+    here, beside = Path("notebooks"), Path(__file__).resolve().parents[1] / "notebooks"
+    folder = given or (here if (here / "src").is_dir() else beside)
+    if not (folder / "src").is_dir():
+        raise FedkitError(
+            "has no src/ with the sources of the course",
+            file=folder,
+            remedy="run it in a clone of the repository, or give --notebooks",
+        )
+    return folder
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except FedkitError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    sys.exit(app())

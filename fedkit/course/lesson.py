@@ -1,0 +1,178 @@
+"""A lesson as its author wrote it: one text file, read into a card and numbered cells.
+
+`notebooks/src/NN_name.py` is in jupytext's percent format. Its header carries the card; titles and links of the
+neighbours are never written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedkit.errors import FedkitError
+
+__all__ = ["Card", "Cell", "Lesson", "Problem", "lesson_paths", "read_lesson"]
+
+FILE_NAME = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
+PROMISE = re.compile(r"^You will be able to .*?(?=\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
+# left to itself, jupytext takes the comment `# cat sees it` for a command of IPython's
+FORMAT = {"extension": ".py", "format_name": "percent", "comment_magics": False}
+
+Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n]+$")]
+
+
+class Card(BaseModel):
+    """What stands at the top of a lesson; the key `fedkit` of the source's header."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    minutes: Annotated[int, Field(ge=1, le=240)]  # a learner's time
+    budget_s: Annotated[float, Field(gt=0)]  # seconds that running all cells may take
+    needs: Line
+    learn: Annotated[list[Line], Field(min_length=1, max_length=4)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its `number` from 1 as in the built notebook, the `line` of its marker in the source (0: unknown)."""
+
+    number: int
+    line: int
+    kind: Literal["markdown", "code"]
+    source: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson's file, card and cells."""
+
+    path: Path
+    card: Card
+    cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        """`04_aggregate`"""
+        return self.path.stem
+
+    @property
+    def number(self) -> int:
+        """4"""
+        return int(self.name[:2])
+
+    @property
+    def title(self) -> str:
+        """The text of the first H1, or the file's name."""
+        match = re.search(r"^# (.+)$", self.cells[0].source, re.MULTILINE) if self.cells else None
+        return match[1].strip() if match else self.name
+
+    @property
+    def promise(self) -> str:
+        """The paragraph "You will be able to ..." in one line, or nothing."""
+        match = PROMISE.search(self.cells[0].source) if self.cells else None
+        return " ".join(match[0].split()) if match else ""
+
+    def of_kind(self, kind: str) -> list[Cell]:
+        """The cells of one kind, in order."""
+        return [cell for cell in self.cells if cell.kind == kind]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A broken rule: where, what, and what to do."""
+
+    path: Path
+    cell: Cell | None
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        line = f":{self.cell.line}" if self.cell and self.cell.line else ""
+        number = f" cell {self.cell.number}:" if self.cell else ""
+        return f"{self.path}{line}:{number} {self.what} -> {self.remedy}"
+
+
+def lesson_paths(src_dir: Path, wanted: Sequence[str] = (), suffix: str = ".py") -> list[Path]:
+    """The lessons in `src_dir`, in order; `wanted` selects by number ("4", "04") or name ("04_aggregate").
+
+    Raises FedkitError if the folder holds no lesson, or a wanted one is not there.
+    """
+    pattern = re.compile(FILE_NAME.pattern.removesuffix(r"\.py") + re.escape(suffix))
+    paths = sorted(path for path in src_dir.glob(f"*{suffix}") if pattern.fullmatch(path.name))
+    if not paths:
+        raise FedkitError(
+            "holds no lesson",
+            file=src_dir,
+            remedy=f"give a folder with files named NN_name{suffix}"
+            + ("" if suffix == ".py" else ", or build them: fedkit course build"),
+        )
+    chosen: set[Path] = set()
+    for word in wanted:
+        found = [
+            p for p in paths if word == p.stem or (word.isdigit() and int(word) == int(p.stem[:2]))
+        ]
+        if not found:
+            raise FedkitError(
+                f"there is no lesson {word}",
+                file=src_dir,
+                remedy="choose from " + ", ".join(path.stem for path in paths),
+            )
+        chosen.update(found)
+    return [path for path in paths if path in chosen or not wanted]
+
+
+def read_lesson(path: Path) -> Lesson:
+    """Read a lesson's source.
+
+    Raises FedkitError if the name or the header is not as it must be; the message names the field.
+    """
+    import jupytext  # slow, and needed by authors only
+
+    if not FILE_NAME.fullmatch(path.name):
+        raise FedkitError("is no name of a lesson", file=path, remedy="name it NN_name.py")
+    text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+    try:
+        notebook = jupytext.reads(text, fmt=FORMAT)
+        header = notebook.metadata.get("fedkit")
+    except Exception as error:  # a YAML error has no common class in jupytext
+        raise FedkitError(
+            "has a header that can't be read",
+            file=path,
+            why=str(error),
+            remedy="see CONTRIBUTING.md",
+        ) from error
+    lines = [i for i, line in enumerate(text.splitlines(), 1) if re.match(r"# %%", line)]
+    if len(lines) != len(notebook.cells):
+        lines = [0] * len(notebook.cells)  # text before the first marker is a cell as well
+    cells = []
+    for number, (cell, line) in enumerate(zip(notebook.cells, lines, strict=True), 1):
+        kind = cell.cell_type
+        if kind not in ("markdown", "code"):
+            raise FedkitError(
+                f"cell {number} is of kind {kind}", file=path, remedy="use markdown and code cells"
+            )
+        cells.append(
+            Cell(number, line, kind, cell.source.strip("\n"), tuple(cell.metadata.get("tags", [])))
+        )
+    return Lesson(path, _card(path, header), tuple(cells))
+
+
+def _card(path: Path, header: object) -> Card:
+    try:
+        return Card.model_validate(header)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(["jupyter", "fedkit", *[str(part) for part in first["loc"]]])
+        raise FedkitError(
+            "the header's card is not as it must be",
+            file=path,
+            field=field,
+            why=first["msg"],
+            remedy="give minutes, budget_s, needs and one to four points under learn",
+        ) from error

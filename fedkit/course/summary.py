@@ -1,0 +1,84 @@
+"""The outcome of a batch as a table for people and as two files for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from fedkit.course.run import RunResult
+from fedkit.files import write_bytes, write_json
+
+__all__ = ["failure", "table", "write_summary"]
+
+
+def write_summary(results: Sequence[RunResult], folder: Path) -> None:
+    """Write `summary.json` (everything) and `summary.csv` (a row for each notebook, a column for each record)."""
+    rows = [_row(result) for result in results]
+    write_json(folder / "summary.json", rows)
+    names = sorted({name for row in rows for name in row["recorded"]})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    plain = (
+        [name for name in _row(results[0]) if name not in ("recorded", "checks")] if results else []
+    )
+    writer.writerow([*plain, *[f"recorded.{name}" for name in names]])
+    for row in rows:
+        writer.writerow(
+            [*[row[name] for name in plain], *[row["recorded"].get(name) for name in names]]
+        )
+    write_bytes(folder / "summary.csv", text.getvalue().encode())
+
+
+def table(results: Sequence[RunResult]) -> Table:
+    """Each notebook with its status, minutes, budget and recorded results."""
+    shown = Table(
+        "notebook", "status", "minutes", "budget", "recorded", title="The course in batch"
+    )
+    for result in results:
+        budget = "" if result.budget_s is None else f"{result.budget_s / 60:.1f}"
+        late = " (over)" if result.over_budget else ""
+        kept = ", ".join(f"{name} {_short(value)}" for name, value in result.recorded.items())
+        # Text, not markup: a record may hold square brackets
+        cells = [result.name, result.status, f"{result.seconds / 60:.1f}", budget + late, kept]
+        shown.add_row(*[Text(cell) for cell in cells])
+    return shown
+
+
+def failure(result: RunResult) -> Panel:
+    """What a notebook that is not done stopped at: the cell's source and the error."""
+    where = f", cell {result.cell}" if result.cell else ""
+    parts: list[RenderableType] = [Text(result.error or "")]
+    if result.source:
+        parts.insert(0, Syntax(result.source, "python", background_color="default"))
+    if result.output is not None:
+        parts.append(Text(f"executed copy: {result.output}", style="dim"))
+    return Panel(
+        Group(*parts), title=Text(f"{result.name}{where}: {result.status}"), title_align="left"
+    )
+
+
+def _row(result: RunResult) -> dict[str, Any]:
+    return {
+        "notebook": result.name,
+        "edition": result.edition,
+        "status": result.status,
+        "minutes": round(result.seconds / 60, 3),
+        "budget_minutes": None if result.budget_s is None else round(result.budget_s / 60, 3),
+        "cell": result.cell,
+        "error": result.error,
+        "recorded": result.recorded,
+        "checks": result.checks,
+    }
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
