@@ -3,4 +3,27 @@
 `fk.show(figure, alt)` puts one into a notebook. Colours are Okabe and Ito's, and colour is never the only sign.
 """
 
-__all__: list[str] = []
+from fedkit.plots.coursemap import course_map
+from fedkit.plots.digits import digit_grid, weight_images
+from fedkit.plots.folders import folder_tree
+from fedkit.plots.knowledge import confusion, per_digit_accuracy
+from fedkit.plots.participants import label_bars, participant_bars
+from fedkit.plots.rights import permission_matrix
+from fedkit.plots.rounds import accuracy_by_round, loss_curves
+from fedkit.plots.traffic import bytes_by_participant, what_crossed
+
+__all__ = [
+    "accuracy_by_round",
+    "bytes_by_participant",
+    "confusion",
+    "course_map",
+    "digit_grid",
+    "folder_tree",
+    "label_bars",
+    "loss_curves",
+    "participant_bars",
+    "per_digit_accuracy",
+    "permission_matrix",
+    "weight_images",
+    "what_crossed",
+]
