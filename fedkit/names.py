@@ -29,9 +29,9 @@ def check_name(value: Any) -> str:
             f"{value!r} can't be a file name on every machine; "
             "use letters, digits, - and _ , starting with a letter or digit"
         )
-    if value.split(".")[0].rstrip().casefold() in _RESERVED:
-        raise ValueError(f"{value!r} is a name that Windows reserves; choose another one")
-    return value
+    if value.casefold().endswith(".tmp") or ".syftrejected" in value.casefold():
+        raise ValueError(f"{value!r} is a name that no sync carries; choose another ending")
+    return _not_reserved(value)
 
 
 def check_file_name(value: Any, endings: tuple[str, ...]) -> str:
@@ -58,4 +58,11 @@ def check_email(value: Any) -> str:
         raise ValueError(
             f"{value!r} is no valid e-mail ({error}); use one such as alice@example.org"
         ) from error
+    return _not_reserved(value)
+
+
+def _not_reserved(value: str) -> str:
+    """Windows looks at what stands before the first dot: `nul.pt` and `nul.alice@example.org` are devices there."""
+    if value.split(".")[0].rstrip().casefold() in _RESERVED:
+        raise ValueError(f"{value!r} is a name that Windows reserves; choose another one")
     return value
