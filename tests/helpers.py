@@ -1,0 +1,206 @@
+"""Small builders that the core's tests share: digits by the dozen, a network for a second's work, snapshots."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fedkit import node
+from fedkit.approval import approve, pending_requests
+from fedkit.boxes import AggregatorProject
+from fedkit.config import FLConfig
+from fedkit.data import MNIST, Shard, as_float, load_mnist, write_shard
+from fedkit.datasite import Datasite
+from fedkit.events import Event, Problem, Waiting
+from fedkit.files import write_bytes, write_dataset, write_state
+from fedkit.models import StateDict, seed_weights
+from fedkit.network import Network
+
+AGGREGATOR, ALICE, BOB = "aggregator@example.org", "alice@example.org", "bob@example.org"
+CAROL, EVE = "carol@example.org", "eve@example.org"
+PROJECT = "MNIST_FL"
+
+# The smallest model that the wire allows: 31 kB, so that a whole project takes a fraction of a second.
+LINEAR = """
+import torch
+from torch import nn
+
+
+class FLModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, images):
+        return self.fc(images.flatten(1))
+"""
+
+
+def tutorial(**changes: Any) -> dict[str, Any]:
+    """The tutorial's eight keys as a dict; a change to `...` leaves the key out."""
+    values: dict[str, Any] = {
+        "project_name": PROJECT,
+        "aggregator": AGGREGATOR,
+        "participants": [ALICE, BOB],
+        "rounds": 3,
+        "model_arch": "model.py",
+        "model_weight": "global_model_weight.pt",
+        "epoch": 10,
+        "learning_rate": 0.1,
+    }
+    return {key: value for key, value in (values | changes).items() if value is not ...}
+
+
+def small(**changes: Any) -> FLConfig:
+    """An experiment of two rounds of one epoch, in batches of 8."""
+    quick = {"rounds": 2, "epoch": 1, "batch_size": 8}
+    return FLConfig.from_dict(tutorial(**(quick | changes)))
+
+
+@functools.cache
+def mnist() -> MNIST:
+    return load_mnist()
+
+
+def shard(digits: Iterable[int], per_digit: int = 3, start: int = 0) -> Shard:
+    """The first images of each digit, as a participant holds them."""
+    labels = mnist().train_labels
+    chosen = [torch.nonzero(labels == d).flatten()[start : start + per_digit] for d in digits]
+    indices = torch.cat(chosen)
+    return as_float(mnist().train_images[indices]), labels[indices]
+
+
+def held_out(count: int = 40) -> Shard:
+    """A small test set with all ten digits in it."""
+    indices = torch.arange(0, len(mnist().test_labels), len(mnist().test_labels) // count)[:count]
+    return as_float(mnist().test_images[indices]), mnist().test_labels[indices]
+
+
+@functools.cache
+def linear_weights(seed: int = 0) -> StateDict:
+    return seed_weights(LINEAR, seed)
+
+
+def network(
+    root: Path, participants: Iterable[str] = (ALICE, BOB), aggregator: str = AGGREGATOR
+) -> Network:
+    """A network with two digits' data at each participant and a test set; nothing is launched yet."""
+    net = Network.create(root, aggregator=aggregator, participants=tuple(participants), workers=1)
+    for position, email in enumerate(net.participants):
+        net.give_data(email, shard([2 * position, 2 * position + 1]))
+    net.give_test(*held_out())
+    return net
+
+
+def launched(root: Path, model: str = LINEAR, **changes: Any) -> Network:
+    """`network` with a small experiment in `launch/`."""
+    config = small(**changes)
+    net = network(root, config.participants, config.aggregator)
+    net.launch(config, model)
+    return net
+
+
+def solo(root: Path, email: str = ALICE, app_data: Any = "app_data") -> Datasite:
+    """One datasite that is to be aggregator and participant, with data for both."""
+    site = Datasite.create(root, email, app_data)
+    write_shard(site.private_client, shard([0, 1, 2]))
+    write_dataset(site.private_aggregator / "mnist_test_dataset.pt", *held_out())
+    return site
+
+
+def put_launch(
+    site: Datasite,
+    config: FLConfig | None = None,
+    model: str = LINEAR,
+    weights: StateDict | bytes | None = None,
+) -> FLConfig:
+    """Put config, model and weights into `launch/`, as a person would; returns the config."""
+    if config is None:
+        config = small(aggregator=site.email, participants=[site.email])
+    folder = site.aggregator().launch
+    write_bytes(folder / config.model_arch, model.encode())
+    if isinstance(weights, bytes):
+        write_bytes(folder / config.model_weight, weights)
+    else:
+        write_state(folder / config.model_weight, weights or linear_weights(config.seed))
+    config.save(folder / "fl_config.json")
+    return config
+
+
+def run_solo(site: Datasite, project: str = PROJECT) -> list[Event]:
+    """Advance, approve what is asked, until nothing more happens."""
+    events: list[Event] = []
+    while True:
+        new = node.advance(site)
+        for name in pending_requests(site):
+            new.append(approve(site, name))
+        events += new
+        if all(isinstance(event, Waiting | Problem) for event in new):
+            return events
+
+
+def final_model(net: Network, project: str = PROJECT) -> bytes:
+    """The bytes of the last global model of a finished project."""
+    return last_model(net.sites[net.aggregator], project)
+
+
+def last_model(site: Datasite, project: str = PROJECT) -> bytes:
+    place: AggregatorProject = site.aggregator().project(project, "done")
+    rounds = FLConfig.load(place.config).rounds
+    return place.global_model(rounds).read_bytes()
+
+
+def snapshot(folder: Path, skip: Callable[[str], bool] = lambda path: False) -> dict[str, str]:
+    """Every file (sha256), folder and link under `folder`, without fedkit's own scratch folders."""
+    found = {}
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != ".fedkit")
+        for name in [*folders, *files]:
+            path = Path(place) / name
+            key = path.relative_to(folder).as_posix()
+            if skip(key):
+                continue
+            if path.is_symlink():
+                found[key] = f"-> {path.readlink()}"
+            elif path.is_dir():
+                found[key] = "folder"
+            elif path.is_file():
+                found[key] = (
+                    hashlib.sha256(path.read_bytes()).hexdigest()
+                    if path.stat().st_size < 2**24
+                    else f"{path.stat().st_size} bytes"
+                )
+            else:
+                found[key] = "special"
+    return found
+
+
+def problems(events: Iterable[Event]) -> list[str]:
+    """What stands in the way, as a person reads it."""
+    return [str(event.error) for event in events if isinstance(event, Problem)]
+
+
+def waits(events: Iterable[Event]) -> list[Waiting]:
+    return [event for event in events if isinstance(event, Waiting)]
+
+
+def python(code: str, *args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of its own, which can import fedkit and these helpers."""
+    here = Path(__file__).resolve().parent
+    paths = [str(here.parent), str(here), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.run(
+        [sys.executable, "-c", code, *args],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
