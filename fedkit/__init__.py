@@ -4,7 +4,15 @@
 """
 
 from fedkit import check, plots
-from fedkit.approval import Review, approve, approve_all, approve_none, pending_requests, review
+from fedkit.approval import (
+    Review,
+    approve,
+    approve_all,
+    approve_none,
+    decline,
+    pending_requests,
+    review,
+)
 from fedkit.config import FLConfig
 from fedkit.course.record import record, recorded
 from fedkit.course.workspace import workspace
@@ -35,6 +43,7 @@ from fedkit.models import (
 from fedkit.network import Network
 from fedkit.node import ProjectStatus, advance, status
 from fedkit.permissions import Permissions, write_permissions
+from fedkit.plan import RoundPlan, change_settings
 from fedkit.records import Contribution, History, LedgerEntry, RoundRecord, Update
 from fedkit.seeds import derive, generator
 from fedkit.settings import ClientConfig, read_env
@@ -59,6 +68,7 @@ __all__ = [
     "Permissions",
     "ProjectStatus",
     "Review",
+    "RoundPlan",
     "RoundRecord",
     "Shard",
     "StateDict",
@@ -69,8 +79,10 @@ __all__ = [
     "approve_none",
     "as_float",
     "by_digits",
+    "change_settings",
     "check",
     "check_state",
+    "decline",
     "derive",
     "evaluate",
     "fedavg",

@@ -10,15 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedkit.approval import why_declined
 from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
 from fedkit.events import Event, GlobalModelSent, ProjectDone, RequestSent, Waiting
-from fedkit.files import is_file, read_bytes, remove, write_bytes
+from fedkit.files import is_file, read_bytes, remove, write_bytes, write_json
 from fedkit.launching import ROLE, launch_step
 from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
+from fedkit.plan import RoundPlan, make_plan, read_plan
 from fedkit.publishing import outdated, publish
 from fedkit.records import RoundRecord
 from fedkit.rounds import aggregate, collect, evaluate_round, only_recorded, read_records, waits_for
@@ -26,14 +28,15 @@ from fedkit.rounds import aggregate, collect, evaluate_round, only_recorded, rea
 __all__ = ["advance", "next_step", "projects"]
 
 
-def advance(site: Datasite, patient: bool = True) -> list[Event]:
+def advance(site: Datasite, patient: bool = True, until_round: int | None = None) -> list[Event]:
     """Do whatever this datasite's aggregator can do now; returns what happened and what each project waits for.
 
+    until_round : begin no round after this one; its global model stays unsent, so that settings may still change.
     patient : without it, a round whose quorum is reached ends at once; for callers who know that nothing more comes.
     """
     events = drive(site.email, ROLE, ["launch"], lambda name: launch_step(site, name))
     return events + drive(
-        site.email, ROLE, projects(site), lambda name: next_step(site, name, patient)
+        site.email, ROLE, projects(site), lambda name: next_step(site, name, patient, until_round)
     )
 
 
@@ -46,7 +49,9 @@ def projects(site: Datasite) -> list[str]:
     return sorted(p.name for p in entries if p.is_dir() and not p.is_symlink() and p.name[0] != ".")
 
 
-def next_step(site: Datasite, project: str, patient: bool = True) -> Next:
+def next_step(
+    site: Datasite, project: str, patient: bool = True, until_round: int | None = None
+) -> Next:
     """What the aggregator would do next in this project; looks only."""
     place = site.aggregator().project(project)
     config = FLConfig.load(place.config)
@@ -76,16 +81,22 @@ def next_step(site: Datasite, project: str, patient: bool = True) -> Next:
         wait = _gate(site, config, ready)
         if wait is not None:
             return wait
+    if newest and records[newest - 1].accuracy is None:
+        source = read_bytes(place.path / config.model_arch, root=site.data_dir)
+        return partial(evaluate_round, site, place, config, records[newest - 1], source)
+    plan = read_plan(place, newest + 1)
+    if until_round is not None and until_round <= newest < config.rounds and plan is None:
+        return Waiting(site.email, project, ROLE, site.email, f"begin round {newest + 1}")
+    if newest < config.rounds and plan is None:
+        able = [e for e in config.participants if why_declined(site, project, e) is None]
+        return partial(_begin, place, config, ready if len(ready) < len(able) else able, newest + 1)
     for email in ready:
         for n in range(newest + 1):
             if not is_file(_theirs(site, project, email).global_model(n)):
                 return partial(_send, site, place, config, email, n)
-    if newest and records[newest - 1].accuracy is None:
-        source = read_bytes(place.path / config.model_arch, root=site.data_dir)
-        return partial(evaluate_round, site, place, config, records[newest - 1], source)
-    if newest == config.rounds:
+    if plan is None:
         return partial(_finish, site, place, config)
-    return _round_step(site, place, config, records, newest + 1, patient)
+    return _round_step(site, place, config, records, plan, patient)
 
 
 def _theirs(site: Datasite, project: str, email: str) -> ClientProject:
@@ -104,6 +115,8 @@ def _request_step(
     for email in config.participants:
         box = site.client(email)
         if email in ready or not has_permission_file(box.request):
+            continue
+        if why_declined(site, config.project_name, email) is not None:
             continue
         target = box.project(config.project_name, "request")
         if (box.running / config.project_name).is_dir() or (
@@ -134,6 +147,14 @@ def _gate(site: Datasite, config: FLConfig, ready: list[str]) -> Waiting | None:
     wait = partial(Waiting, site.email, config.project_name, ROLE)
     needed = config.quorum if config.approval == "quorum" else len(config.participants)
     if len(ready) < needed:
+        reasons = {e: why_declined(site, config.project_name, e) for e in config.participants}
+        declined = [f"{email}: {reason}" for email, reason in reasons.items() if reason]
+        if declined:
+            return wait(
+                site.email,
+                "go on without those who declined",
+                f"{'; '.join(declined)}; launch again without them, or ask them to approve after all",
+            )
         closed = [e for e in config.participants if not has_permission_file(site.client(e).request)]
         if closed:
             return wait(
@@ -152,10 +173,19 @@ def _gate(site: Datasite, config: FLConfig, ready: list[str]) -> Waiting | None:
     return None
 
 
+def _begin(place: AggregatorProject, config: FLConfig, able: list[str], n: int) -> list[Event]:
+    make_plan(place, config, able, n)
+    return []
+
+
 def _send(
     site: Datasite, place: AggregatorProject, config: FLConfig, email: str, n: int
 ) -> list[Event]:
-    target = _theirs(site, config.project_name, email).global_model(n)
+    mailbox, plan = _theirs(site, config.project_name, email), read_plan(place, n + 1)
+    settings = {} if plan is None else plan.on_the_wire(config)
+    if settings:  # before the model that they belong to
+        write_json(mailbox.round_settings(n + 1), settings, root=site.data_dir)
+    target = mailbox.global_model(n)
     write_bytes(target, read_bytes(place.global_model(n)), root=site.data_dir)
     return [GlobalModelSent(site.email, config.project_name, email, n)]
 
@@ -165,16 +195,18 @@ def _round_step(
     place: AggregatorProject,
     config: FLConfig,
     records: list[RoundRecord],
-    n: int,
+    plan: RoundPlan,
     patient: bool,
 ) -> Next:
-    found = collect(site, place, config, n)
-    if len(records) >= n:  # a crash between the record and the model: the same updates again
-        recorded = only_recorded(found, records[n - 1])
+    found = collect(site, place, config, plan, patient)
+    if (
+        len(records) >= plan.round
+    ):  # a crash between the record and the model: the same updates again
+        recorded = only_recorded(found, records[plan.round - 1])
         if recorded is not None:
-            return partial(aggregate, site, place, config, recorded, n)
-    wait = waits_for(site, place, config, n, found, patient)
-    return wait or partial(aggregate, site, place, config, found, n)
+            return partial(aggregate, site, place, config, recorded, plan)
+    wait = waits_for(site, place, config, plan, found, patient)
+    return wait or partial(aggregate, site, place, config, found, plan)
 
 
 def _finish(site: Datasite, place: AggregatorProject, config: FLConfig) -> list[Event]:

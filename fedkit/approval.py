@@ -16,14 +16,32 @@ from fedkit.boxes import ClientProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
-from fedkit.events import Approved
-from fedkit.files import is_file, read_bytes, read_json, sha256_bytes, write_bytes, write_json
+from fedkit.events import Approved, Declined
+from fedkit.files import (
+    is_file,
+    read_bytes,
+    read_json,
+    remove,
+    sha256_bytes,
+    write_bytes,
+    write_json,
+)
 from fedkit.names import check_name
 from fedkit.permissions import write_permissions
 
-__all__ = ["Review", "approve", "approve_all", "approve_none", "pending_requests", "review"]
+__all__ = [
+    "Review",
+    "approve",
+    "approve_all",
+    "approve_none",
+    "decline",
+    "pending_requests",
+    "review",
+    "why_declined",
+]
 
 MAX_SOURCE_BYTES = 2**20
+MAX_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,8 @@ def pending_requests(site: Datasite) -> list[str]:
     """Names of the requests that nobody has answered yet, in alphabetical order."""
     box = site.client()
     names = sorted(p.name for p in _folders(box.request))
-    return [n for n in names if not (box.running / n).exists() and not (box.done / n).exists()]
+    names = [n for n in names if not (box.running / n).exists() and not (box.done / n).exists()]
+    return [n for n in names if why_declined(site, n) is None]
 
 
 def review(site: Datasite, project: str, folder: str = "request") -> Review:
@@ -127,6 +146,7 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
                 file=folder,
                 remedy="let it run, or move that folder away first",
             )
+    remove(site.client().project(reviewed.project, "request").declined())  # a no can become a yes
     pin(site, reviewed)
     unfinished = site.own / "approving" / reviewed.project
     try:
@@ -143,6 +163,29 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
             remedy="check the disk, then approve again",
         ) from error
     return Approved(site.email, reviewed.project, reviewed.hashes[config.model_arch])
+
+
+def decline(site: Datasite, project: str, reason: str) -> Declined:
+    """Say no to a request, with a reason that the aggregator reads; `approve` can still say yes later.
+
+    Raises FedkitError if there is no such request, or the reason is empty.
+    """
+    reason = " ".join(reason.split())[:MAX_REASON]
+    if not reason:
+        raise FedkitError("is empty", field="reason", remedy="say why in a few words")
+    place = site.client().project(project, "request")
+    if project not in pending_requests(site):
+        raise FedkitError("is no pending request", file=place.path, remedy="check the name")
+    write_json(place.declined(), {"participant": site.email, "reason": reason})
+    return Declined(site.email, project, reason)
+
+
+def why_declined(site: Datasite, project: str, email: str | None = None) -> str | None:
+    """The reason with which `email` (default: this datasite) declined, None where it did not."""
+    path = site.client(email).project(project, "request").declined()
+    values = read_json(path, root=site.data_dir)
+    reason = values.get("reason") if isinstance(values, dict) else None
+    return str(reason)[:MAX_REASON] if reason else None
 
 
 def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None:

@@ -33,6 +33,14 @@ class ClientProject:
         """Global model after `round_number` rounds (0: the seed weights)."""
         return self.agg_weights / f"agg_model_round_{round_number}.pt"
 
+    def round_settings(self, round_number: int) -> Path:
+        """What round `round_number` asks for where it differs from the config; comes with the model before it."""
+        return self.agg_weights / f"round_{round_number}.json"
+
+    def declined(self) -> Path:
+        """In `request/P`: the participant's no, with its reason."""
+        return self.path / "declined.json"
+
     def trained(self, round_number: int) -> Path:
         """The participant's own copy of its update."""
         return self.path / "round_weights" / f"trained_model_round_{round_number}.pt"

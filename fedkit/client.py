@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -34,15 +35,20 @@ from fedkit.files import (
 from fedkit.local_round import ROLE, Progress, set_state, share, train_step
 from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
+from fedkit.plan import apply_plan
 
 __all__ = ["advance", "next_step", "projects"]
 
 _GLOBAL = re.compile(r"agg_model_round_(\d+)\.pt")
 
 
-def advance(site: Datasite, on_epoch: Progress | None = None) -> list[Event]:
+def advance(
+    site: Datasite, on_epoch: Progress | None = None, stop: Callable[[], bool] | None = None
+) -> list[Event]:
     """Do whatever this datasite's client can do now; returns what happened and what each project waits for."""
-    return drive(site.email, ROLE, projects(site), lambda name: next_step(site, name, on_epoch))
+    return drive(
+        site.email, ROLE, projects(site), lambda name: next_step(site, name, on_epoch, stop)
+    )
 
 
 def projects(site: Datasite) -> list[str]:
@@ -51,7 +57,12 @@ def projects(site: Datasite) -> list[str]:
     return sorted({*running, *pending_requests(site)})
 
 
-def next_step(site: Datasite, project: str, on_epoch: Progress | None = None) -> Next:
+def next_step(
+    site: Datasite,
+    project: str,
+    on_epoch: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Next:
     """What the client would do next in this project; looks only."""
     place = site.client().project(project)
     wait = partial(Waiting, site.email, project, ROLE)
@@ -92,8 +103,13 @@ def next_step(site: Datasite, project: str, on_epoch: Progress | None = None) ->
     newest = max((n for n in there if n < config.rounds), default=-1)
     if newest < 0:
         return wait(config.aggregator, "send the global model")
+    wanted = read_json(place.round_settings(newest + 1), root=site.data_dir)
+    if isinstance(wanted, dict):
+        if site.email not in wanted.get("participants", config.participants):
+            return wait(config.aggregator, f"end round {newest + 1}, which others train")
+        config = apply_plan(config, wanted, place.round_settings(newest + 1))
     if not is_file(place.trained(newest + 1)):
-        return train_step(site, place, config, source, newest + 1, on_epoch)
+        return train_step(site, place, config, source, newest + 1, on_epoch, stop)
     box = site.aggregator(config.aggregator).project(project)
     if not box.inbox(site.email).is_dir():
         return wait(config.aggregator, "open its folder for this participant's updates")

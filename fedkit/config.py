@@ -71,6 +71,9 @@ class FLConfig(BaseModel):
         None (the default) means all participants.
     round_timeout_s : seconds after which a round ends if the quorum is reached; None waits for ever.
     approval : "all" starts when every participant is ready, "quorum" as soon as `min_participants` are.
+    participants_per_round : how many of them train in a round, drawn anew each time; None (the default) means all.
+    adjustable : settings that the aggregator may change between rounds, of "learning_rate", "epoch" and
+        "participants_per_round"; none by default, since participants approve what stands here.
     linger_s : seconds that a participant leaves its finished project in place for a real aggregator (default 40).
 
     Any other key is kept as it is (`unknown` names them).
@@ -96,6 +99,8 @@ class FLConfig(BaseModel):
     min_participants: Count | None = None
     round_timeout_s: Positive | None = None
     approval: Literal["all", "quorum"] = "all"
+    participants_per_round: Count | None = None
+    adjustable: tuple[Literal["learning_rate", "epoch", "participants_per_round"], ...] = ()
     linger_s: Annotated[float, Field(ge=0, le=86_400)] = 40.0
 
     @model_validator(mode="after")
@@ -111,11 +116,13 @@ class FLConfig(BaseModel):
         files = [self.model_arch, self.model_weight, self.test_dataset, "fl_config.json"]
         if len({name.casefold() for name in files}) < len(files):
             raise ValueError("model_weight: two files have the same name; give each its own")
-        if self.min_participants is not None and self.min_participants > len(self.participants):
-            raise ValueError(
-                f"min_participants: asks for {self.min_participants} of {len(self.participants)} "
-                "participants; ask for at most as many as there are"
-            )
+        for name in ("min_participants", "participants_per_round"):
+            asked = getattr(self, name)
+            if asked is not None and asked > len(self.participants):
+                raise ValueError(
+                    f"{name}: asks for {asked} of {len(self.participants)} participants; "
+                    "ask for at most as many as there are"
+                )
         if self.approval == "quorum" and self.min_participants is None:
             raise ValueError('approval: is "quorum" without a quorum; set min_participants too')
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["FedkitError", "Unreadable"]
+__all__ = ["Busy", "FedkitError", "Unreadable"]
 
 
 class FedkitError(Exception):
@@ -50,6 +50,10 @@ class FedkitError(Exception):
 
 class Unreadable(FedkitError):
     """A file is there, but its content can't be used (truncated, of another kind, or unsafe)."""
+
+
+class Busy(FedkitError):
+    """Another process is at work there right now; what was asked for can be done when it has finished."""
 
 
 def _rebuild(

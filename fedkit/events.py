@@ -65,7 +65,9 @@ class Approved(Event):
 
 @dataclass(frozen=True)
 class Declined(Event):
-    """The approval policy said no."""
+    """A person at this datasite said no."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ _TEMPLATES: dict[type[Event], str] = {
     ProjectLaunched: "launched: {rounds} rounds with {participants}",
     RequestSent: "request sent to {participant}",
     Approved: "approved (model sha256 {sha256:.12}…)",
-    Declined: "declined",
+    Declined: "declined: {reason}",
     MailboxOpened: "ready to take part",
     DataFound: "training data found: {num_samples:,} samples",
     GlobalModelSent: "round {round}: global model sent to {participant}",

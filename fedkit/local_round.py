@@ -40,7 +40,8 @@ def train_step(
     config: FLConfig,
     source: bytes,
     n: int,
-    on_epoch: Progress | None,
+    on_epoch: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Next:
     """Train round n; a global model that can't be read yet is waited for."""
     path = place.global_model(n - 1)
@@ -91,6 +92,7 @@ def train_step(
             batch_size=config.batch_size,
             generator=generator(config.seed, site.email, n),
             on_epoch=after_epoch,
+            stop=stop,
         )
         seconds = time.perf_counter() - began
         info = {"round": n, "num_samples": num_samples, "loss": losses[-1], "seconds": seconds}

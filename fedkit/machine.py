@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from fedkit.errors import FedkitError
-from fedkit.events import Event, Problem, Waiting
+from fedkit.events import Event, Notice, Problem, Waiting
+from fedkit.training import Stopped
 
 __all__ = ["Next", "Step", "drive", "look"]
 
@@ -45,6 +46,8 @@ def drive(
                 break
             try:
                 events += step()
+            except Stopped:
+                return [*events, Notice(email, project, "stopped in the middle of a round")]
             except FedkitError as error:
                 events.append(Problem(email, project, role, error))
                 break

@@ -141,19 +141,26 @@ class Network:
         *,
         on_epoch: Progress | None = None,
         patient: bool = True,
+        stop: Callable[[], bool] | None = None,
+        until_round: int | None = None,
     ) -> list[Event]:
         """One pass: the aggregator, the sync, every participant side by side, the sync.
 
-        Returns what happened, and what everybody waits for now.
+        Returns what happened, and what everybody waits for now. The options are those of `fedkit.advance`.
         """
         home = self.sites[self.aggregator]
         others = [site for email, site in self.sites.items() if email != self.aggregator]
         events = self._answer(home, approve) if self.aggregator in self.participants else []
-        events += node.advance(home, on_epoch=on_epoch, patient=patient) + self.sync()
+        events += node.advance(
+            home, on_epoch=on_epoch, patient=patient, stop=stop, until_round=until_round
+        )
+        events += self.sync()
         for site in others:
             events += self._answer(site, approve)
         with ThreadPoolExecutor(max(1, min(self.workers, len(others)))) as pool:
-            for answer in pool.map(lambda site: node.advance(site, on_epoch=on_epoch), others):
+            for answer in pool.map(
+                lambda site: node.advance(site, on_epoch=on_epoch, stop=stop), others
+            ):
                 events += answer
         return events + self.sync()
 
@@ -164,20 +171,25 @@ class Network:
         approve: Policy = approve_none,
         on_event: Callable[[Event], None] | None = None,
         on_epoch: Progress | None = None,
+        stop: Callable[[], bool] | None = None,
+        until_round: int | None = None,
     ) -> History:
         """Passes until the project is done, or until nothing more can happen without a person.
 
         approve : answers the requests; by default nobody does. on_event : called with everything that happens.
+        until_round : begin no round after this one. stop : stop where this says yes.
         Where it stops early, the history's `waiting` says for whom and what. Call it again to go on.
         Raises FedkitError if no project was launched.
         """
         patient = True
         while True:
-            events = self.advance(approve, on_epoch=on_epoch, patient=patient)
+            events = self.advance(
+                approve, on_epoch=on_epoch, patient=patient, stop=stop, until_round=until_round
+            )
             happened = [e for e in events if not isinstance(e, Waiting | Problem)]
             for event in happened if on_event is not None else ():
                 on_event(event)  # type: ignore[misc]
-            if not happened and not patient:
+            if (not happened and not patient) or (stop is not None and stop()):
                 break
             patient = bool(happened)
         stops = [e for e in events if isinstance(e, Waiting | Problem)]

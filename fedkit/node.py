@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from fedkit import aggregator, client
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
+from fedkit.errors import Busy, FedkitError
 from fedkit.events import Event, Problem, Waiting
 from fedkit.launching import ROLE as AGGREGATOR
 from fedkit.launching import launch_step
@@ -44,8 +44,8 @@ class ProjectStatus:
 def locked(site: Datasite, timeout_s: float = 0.0) -> Iterator[None]:
     """Exclude every other process (and thread) that would advance this datasite.
 
-    The lock belongs to the operating system and dies with its process. Raises FedkitError if it is taken for longer
-    than `timeout_s` seconds.
+    The lock belongs to the operating system and dies with its process. Raises Busy if it is taken for longer than
+    `timeout_s` seconds (below 0: waits for as long as it takes), FedkitError if it can't be made.
     """
     name = hashlib.sha256(f"{site.email} {site.app_data}".encode()).hexdigest()[:16]
     path = site.own / f"{name}.lock"
@@ -54,7 +54,7 @@ def locked(site: Datasite, timeout_s: float = 0.0) -> Iterator[None]:
         lock = FileLock(path, timeout=timeout_s, thread_local=False)
         lock.acquire()
     except Timeout:
-        raise FedkitError(
+        raise Busy(
             "is being advanced by another process",
             file=site.root,
             remedy="let that one work (perhaps `fedkit client` is running), or stop it first",
@@ -75,21 +75,31 @@ def advance(
     site: Datasite,
     *,
     on_epoch: Progress | None = None,
+    on_event: Callable[[Event], None] | None = None,
     patient: bool = True,
+    stop: Callable[[], bool] | None = None,
+    until_round: int | None = None,
     timeout_s: float = 0.0,
 ) -> list[Event]:
     """Do everything that can be done now at this datasite, as aggregator and as participant.
 
     Returns what happened, then what each project waits for. Call it again at any time: nothing is done twice.
-    Raises FedkitError if another process is advancing the same datasite for longer than `timeout_s` seconds.
+    stop : asked before every batch and between steps; where it says yes, this returns soon, and nothing is lost.
+    until_round : as aggregator, begin no round after this one.
+    on_event : called with what happened while the rest is still to come.
+    Raises Busy if another process is advancing the same datasite for longer than `timeout_s` seconds.
     """
     happened: list[Event] = []
     with locked(site, timeout_s):
         while True:
-            events = aggregator.advance(site, patient) + client.advance(site, on_epoch)
+            events = aggregator.advance(site, patient, until_round) + client.advance(
+                site, on_epoch, stop
+            )
             moved = [e for e in events if not isinstance(e, Waiting | Problem)]
             happened += moved
-            if not moved:
+            for event in moved if on_event is not None else ():
+                on_event(event)  # type: ignore[misc]
+            if not moved or (stop is not None and stop()):
                 return happened + events
 
 

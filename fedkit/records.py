@@ -38,7 +38,7 @@ class Contribution:
     """One participant's part in a round, as the aggregator keeps it.
 
     weight : its share of the average, 0..1. norm : L2 norm of (update - global model). seconds : of local training,
-    None where unknown. sha256 : of the update's file.
+    None where unknown; it does not count when two are compared. sha256 : of the update's file.
     """
 
     participant: str
@@ -46,14 +46,15 @@ class Contribution:
     num_samples: int | None
     loss: float | None
     norm: float
-    seconds: float | None
     sha256: str
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class RoundRecord:
     """One round: who took part, who was refused and why, and how good the global model was afterwards.
 
+    learning_rate, local_epochs : what the round asked for.
     accuracy : 0..1 on the aggregator's test set. loss : mean cross entropy in nats. Both None until evaluated.
     """
 
@@ -61,6 +62,8 @@ class RoundRecord:
     contributions: tuple[Contribution, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
+    learning_rate: float | None = None
+    local_epochs: int | None = None
     accuracy: float | None = None
     loss: float | None = None
 
@@ -113,6 +116,8 @@ class History:
                 "round": record.round,
                 "accuracy": record.accuracy,
                 "loss": record.loss,
+                "learning_rate": record.learning_rate,
+                "local_epochs": record.local_epochs,
                 "participants": len(record.contributions),
                 "samples": sum(part.num_samples or 0 for part in record.contributions),
                 "refused": ", ".join(record.refused),
@@ -120,7 +125,8 @@ class History:
             }
             for record in self.rounds
         ]
-        names = ["round", "accuracy", "loss", "participants", "samples", "refused", "absent"]
+        names = ["round", "accuracy", "loss", "learning_rate", "local_epochs"]
+        names += ["participants", "samples", "refused", "absent"]
         return pd.DataFrame(rows, columns=names).set_index("round")
 
     def contributions_frame(self) -> pd.DataFrame:

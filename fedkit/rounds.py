@@ -29,6 +29,7 @@ from fedkit.files import (
     write_state,
 )
 from fedkit.models import check_state, flatten, load_model
+from fedkit.plan import RoundPlan
 from fedkit.records import Contribution, RoundRecord, Update
 from fedkit.strategies import fedavg, mixing_weights
 from fedkit.training import evaluate
@@ -64,12 +65,19 @@ def read_records(place: AggregatorProject, rounds: int) -> list[RoundRecord]:
     return records
 
 
-def collect(site: Datasite, place: AggregatorProject, config: FLConfig, n: int) -> Collected:
-    """Look at every participant's inbox for round n; nothing in it is trusted."""
+def collect(
+    site: Datasite,
+    place: AggregatorProject,
+    config: FLConfig,
+    plan: RoundPlan,
+    patient: bool = True,
+) -> Collected:
+    """Look at the inbox of everybody who trains in this round; nothing in it is trusted."""
+    n = plan.round
     reference = read_state(place.global_model(n - 1))
     limit = 2 * sum(t.numel() * t.element_size() for t in reference.values()) + _MARGIN
     updates, hashes, refused, missing = [], {}, {}, []
-    for email in config.participants:
+    for email in plan.participants:
         path = place.update(email, n)
         try:
             data = read_bytes(path, root=site.data_dir, max_bytes=limit)
@@ -78,7 +86,7 @@ def collect(site: Datasite, place: AggregatorProject, config: FLConfig, n: int) 
             missing.append(email)
             continue
         except Unreadable as error:
-            if _may_be_half_written(path, error):
+            if patient and _may_be_half_written(path, error):
                 missing.append(email)
             else:
                 refused[email] = error.what
@@ -123,12 +131,13 @@ def waits_for(
     site: Datasite,
     place: AggregatorProject,
     config: FLConfig,
-    n: int,
+    plan: RoundPlan,
     found: Collected,
     patient: bool,
 ) -> Waiting | None:
-    """None if round n may end now, else for whom it waits. Without patience, a reached quorum is enough."""
-    name, quorum = config.project_name, config.quorum
+    """None if the round may end now, else for whom it waits. Without patience, a reached quorum is enough."""
+    name, n = config.project_name, plan.round
+    quorum = min(config.quorum, len(plan.participants))
     if not found.missing and len(found.updates) >= quorum:
         return None
     enough = bool(found.updates) and len(found.updates) >= quorum
@@ -148,6 +157,8 @@ def waits_for(
     else:
         remedies.append(f"{len(found.updates)} of at least {quorum} updates are there")
     seconds = left if left is not None and left > 0 else None
+    if any(place.update(email, n).exists() for email in found.missing):
+        seconds = min(seconds or _HALF_WRITTEN_S, _HALF_WRITTEN_S)
     return Waiting(site.email, name, ROLE, ", ".join(whom), what, "; ".join(remedies), seconds)
 
 
@@ -162,9 +173,10 @@ def _started(site: Datasite, place: AggregatorProject, config: FLConfig, n: int)
 
 
 def aggregate(
-    site: Datasite, place: AggregatorProject, config: FLConfig, found: Collected, n: int
+    site: Datasite, place: AggregatorProject, config: FLConfig, found: Collected, plan: RoundPlan
 ) -> list[Event]:
     """Average what was collected; the record first, then the global model."""
+    n = plan.round
     before = flatten(read_state(place.global_model(n - 1)))
     shares = mixing_weights(found.updates, config.weighting)
     contributions = tuple(
@@ -179,7 +191,8 @@ def aggregate(
         )
         for update, share in zip(found.updates, shares, strict=True)
     )
-    record = RoundRecord(n, contributions, dict(found.refused), found.missing)
+    refusals = dict(found.refused)
+    record = RoundRecord(n, contributions, refusals, found.missing, plan.learning_rate, plan.epoch)
     write_json(place.record(n), asdict(record))
     write_state(place.global_model(n), fedavg(found.updates, config.weighting))
     name = config.project_name

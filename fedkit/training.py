@@ -5,8 +5,8 @@ Local SGD as in McMahan et al. 2017, algorithm 1, ClientUpdate. Built by hand in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from fedkit.models import StateDict, state_of
 from fedkit.seeds import global_random
 
-__all__ = ["evaluate", "sgd_epoch", "train"]
+__all__ = ["Stopped", "evaluate", "sgd_epoch", "train"]
 
 # The only place that sets it. Models this small lose time to a second thread's barriers; participants run side by side.
 torch.set_num_threads(1)
@@ -58,11 +58,13 @@ def train(
     batch_size: int,
     generator: torch.Generator,
     on_epoch: Callable[[int, float], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> tuple[StateDict, list[float]]:
     """Local training from `state` on `shard`; returns the new weights and the mean loss of each local epoch.
 
     shard: (images float32 [N,1,28,28], labels int64 [N]). `on_epoch(epoch, loss)` is called after each local epoch,
-    from 1. The same generator state gives the same bits.
+    from 1. The same generator state gives the same bits. `stop()` is asked before each batch; where it says yes, `Stopped`
+    is raised and nothing is kept.
     """
     images, labels = shard
     model.load_state_dict(dict(state))
@@ -71,10 +73,31 @@ def train(
     with nullcontext() if draw is None else global_random(draw):
         for epoch in range(1, epochs + 1):
             model.train()
-            losses.append(sgd_epoch(model, images, labels, learning_rate, batch_size, generator))
+            with _asking(stop, model):
+                loss = sgd_epoch(model, images, labels, learning_rate, batch_size, generator)
+            losses.append(loss)
             if on_epoch is not None:
-                on_epoch(epoch, losses[-1])
+                on_epoch(epoch, loss)
     return state_of(model), losses
+
+
+class Stopped(Exception):
+    """Somebody asked the training to stop; the round is trained anew, to the same bits, when it goes on."""
+
+
+@contextmanager
+def _asking(stop: Callable[[], bool] | None, model: nn.Module) -> Iterator[None]:
+    """Ask `stop()` whenever the model sees a batch; `sgd_epoch` stays the function that lessons write by hand."""
+
+    def ask(*_: object) -> None:
+        if stop is not None and stop():
+            raise Stopped
+
+    handle = model.register_forward_pre_hook(ask)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def evaluate(
