@@ -108,6 +108,15 @@ class AggregatorProject:
         """What a fedkit client says about its update: samples, loss, seconds. The real apps ignore it."""
         return self.inbox(email) / f"trained_model_round_{round_number}.json"
 
+    def plan(self, round_number: int) -> Path:
+        """What a round asks for, fixed when it begins."""
+        return self.path / "rounds" / f"plan_{round_number}.json"
+
+    @property
+    def settings(self) -> Path:
+        """What a person wants from the next round on, where it differs from the config."""
+        return self.path / "settings.json"
+
     def record(self, round_number: int) -> Path:
         """Who took part in a round and what came out: the aggregator's own memory."""
         return self.path / "rounds" / f"round_{round_number}.json"

@@ -69,13 +69,13 @@ def change_settings(site: Datasite, project: str, **changes: Any) -> FLConfig:
                 remedy=f'launch with "adjustable": ["{name}"]',
             )
     wished = current_settings(place, config).replace(**changes)
-    write_json(_wish_path(place), {name: getattr(wished, name) for name in config.adjustable})
+    write_json(place.settings, {name: getattr(wished, name) for name in config.adjustable})
     return wished
 
 
 def current_settings(place: AggregatorProject, config: FLConfig) -> FLConfig:
     """The config with the changes that hold from the next round on."""
-    wish = read_json(_wish_path(place))
+    wish = read_json(place.settings)
     return config.replace(**wish) if isinstance(wish, dict) and wish else config
 
 
@@ -89,13 +89,13 @@ def make_plan(place: AggregatorProject, config: FLConfig, able: list[str], n: in
         kept = sorted(order[: wished.participants_per_round])
         chosen = [able[position] for position in kept]
     plan = RoundPlan(n, wished.learning_rate, wished.epoch, tuple(chosen))
-    write_json(_plan_path(place, n), asdict(plan))
+    write_json(place.plan(n), asdict(plan))
     return plan
 
 
 def read_plan(place: AggregatorProject, n: int) -> RoundPlan | None:
     """The plan of round n, None where the round has not begun."""
-    values = read_json(_plan_path(place, n))
+    values = read_json(place.plan(n))
     if not isinstance(values, dict):
         return None
     try:
@@ -103,7 +103,7 @@ def read_plan(place: AggregatorProject, n: int) -> RoundPlan | None:
         return replace(plan, participants=tuple(plan.participants))
     except TypeError as error:
         raise FedkitError(
-            f"is no plan of a round ({error})", file=_plan_path(place, n), remedy="remove it"
+            f"is no plan of a round ({error})", file=place.plan(n), remedy="remove it"
         ) from error
 
 
@@ -126,11 +126,3 @@ def apply_plan(config: FLConfig, values: Any, path: Path) -> FLConfig:
         return config.replace(**changes)
     except FedkitError as error:
         raise FedkitError(error.what, file=path, field=error.field, remedy=error.remedy) from error
-
-
-def _plan_path(place: AggregatorProject, n: int) -> Path:
-    return place.path / "rounds" / f"plan_{n}.json"
-
-
-def _wish_path(place: AggregatorProject) -> Path:
-    return place.path / "settings.json"

@@ -1,0 +1,81 @@
+"""Back to an earlier round: files of later rounds go away on every side, and the project is as it was after that round.
+
+A teacher does this to try another setting from the same point. What crossed has crossed: the ledger keeps it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedkit.approval import open_mailbox, pin, pinned, review
+from fedkit.config import FLConfig
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError
+from fedkit.files import remove
+from fedkit.local_round import set_state
+from fedkit.network import Network
+from fedkit.permissions import write_permissions
+
+__all__ = ["rewind"]
+
+
+def rewind(network: Network, to_round: int = 0, project: str | None = None) -> None:
+    """Take a project (default: the one launched last) back to the moment after round `to_round`; 0 is before the first.
+
+    Approvals stay. Settings changed in between are forgotten when going back to the start. Running on from there with
+    the same settings gives the same bits. Raises FedkitError if there is no such project or round.
+    """
+    history = network.history(project)
+    if not 0 <= to_round <= len(history):
+        raise FedkitError(
+            f"round {to_round} has not been reached; {len(history)} rounds are done",
+            field="to_round",
+            remedy=f"choose a round from 0 to {len(history)}",
+        )
+    home, name = network[network.aggregator], history.project
+    _back_to_running(home.aggregator().path, name)
+    place = home.aggregator().project(name)
+    config = FLConfig.load(place.config)
+    for email in config.participants:
+        write_permissions(place.inbox(email), home.email, write=[email])
+        for n in range(to_round + 1, config.rounds + 1):
+            remove(place.update(email, n))
+            remove(place.update_info(email, n))
+    for n in range(
+        config.rounds, to_round, -1
+    ):  # the newest first: cut off, it is still a whole history
+        remove(place.global_model(n))
+        remove(place.record(n))
+        remove(place.plan(n))
+    if to_round == 0:
+        remove(place.settings)
+    for email in config.participants:
+        if email in network.sites:
+            _rewind_participant(network[email], config, to_round)
+    network.sync()
+
+
+def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None:
+    box, name = site.client(), config.project_name
+    _back_to_running(box.path, name)
+    place = box.project(name)
+    if not place.path.is_dir():
+        return  # it never approved
+    if pinned(site, name) is None:
+        pin(site, review(site, name, "running"))
+    for n in range(
+        to_round, config.rounds + 1
+    ):  # the aggregator sends global model `to_round` again
+        remove(place.global_model(n))
+        remove(place.round_settings(n + 1))
+        remove(place.trained(n + 1))
+    open_mailbox(site, place, config)
+    progress = f"Training Completed for Round {to_round}" if to_round else None
+    set_state(place, model_train_progress=progress)
+
+
+def _back_to_running(box: Path, project: str) -> None:
+    done, running = box / "done" / project, box / "running" / project
+    if done.is_dir() and not running.exists():
+        running.parent.mkdir(parents=True, exist_ok=True)
+        done.rename(running)
