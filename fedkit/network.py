@@ -21,17 +21,25 @@ from fedkit.datasite import AppData, Datasite
 from fedkit.errors import FedkitError
 from fedkit.events import Event, Problem, Waiting
 from fedkit.files import read_json, write_bytes, write_dataset, write_json, write_state
+from fedkit.histories import launched_projects, read_history
 from fedkit.local_round import Progress
 from fedkit.models import SAMPLE_MODEL, StateDict, seed_weights
 from fedkit.records import History, LedgerEntry
-from fedkit.rounds import read_records
 from fedkit.settings import ClientConfig
 from fedkit.sync import Sync
 
-__all__ = ["Network", "Policy"]
+__all__ = ["Actor", "Network", "Policy"]
 
 Policy = Callable[[Review], bool]
 """Answers a request for approval: yes or no."""
+
+
+Actor = Callable[[Datasite, Callable[[], list[Event]]], list[Event]]
+"""Moves one participant: gets its datasite and what would move it; returns what happened."""
+
+
+def _by_itself(site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
+    return go()
 
 
 class Network:
@@ -143,10 +151,12 @@ class Network:
         patient: bool = True,
         stop: Callable[[], bool] | None = None,
         until_round: int | None = None,
+        actor: Actor = _by_itself,
     ) -> list[Event]:
         """One pass: the aggregator, the sync, every participant side by side, the sync.
 
         Returns what happened, and what everybody waits for now. The options are those of `fedkit.advance`.
+        actor : stands between the network and each participant other than the aggregator (see `fedkit.faults`).
         """
         home = self.sites[self.aggregator]
         others = [site for email, site in self.sites.items() if email != self.aggregator]
@@ -159,7 +169,8 @@ class Network:
             events += self._answer(site, approve)
         with ThreadPoolExecutor(max(1, min(self.workers, len(others)))) as pool:
             for answer in pool.map(
-                lambda site: node.advance(site, on_epoch=on_epoch, stop=stop), others
+                lambda site: actor(site, lambda: node.advance(site, on_epoch=on_epoch, stop=stop)),
+                others,
             ):
                 events += answer
         return events + self.sync()
@@ -195,35 +206,19 @@ class Network:
         stops = [e for e in events if isinstance(e, Waiting | Problem)]
         for event in stops if on_event is not None else ():
             on_event(event)  # type: ignore[misc]
-        if project is None and stops and not self.projects():
-            raise stops[0].error if isinstance(stops[0], Problem) else self._nothing()
+        if not self.projects() and stops and isinstance(stops[0], Problem):
+            raise stops[0].error
         history = self.history(project)
         named = tuple(e for e in stops if e.project in (history.project, "launch"))
         return History(history.project, history.rounds, history.total_rounds, named)
 
     def projects(self) -> list[str]:
-        """Names of the projects at the aggregator, the one that was touched last at the end."""
-        box = self.sites[self.aggregator].aggregator()
-        found = [
-            p
-            for f in (box.done, box.running)
-            for p in f.iterdir()
-            if (p / "fl_config.json").is_file()
-        ]
-        return [p.name for p in sorted(found, key=lambda p: (p / "launch.json").stat().st_mtime_ns)]
+        """Names of the projects at the aggregator, the one launched last at the end."""
+        return launched_projects(self.sites[self.aggregator])
 
     def history(self, project: str | None = None) -> History:
         """The rounds so far, from the aggregator's records (default: of the project launched last)."""
-        names = self.projects()
-        if not names or (project is not None and project not in names):
-            raise self._nothing(project)
-        name = project or names[-1]
-        box = self.sites[self.aggregator].aggregator()
-        place = box.project(name)
-        place = place if place.path.is_dir() else box.project(name, "done")
-        config = FLConfig.load(place.config)
-        records = [r for r in read_records(place, config.rounds) if r.accuracy is not None]
-        return History(name, tuple(records), config.rounds)
+        return read_history(self.sites[self.aggregator], project)
 
     def ledger(self) -> list[LedgerEntry]:
         """Every file that crossed between data dirs, oldest first."""
@@ -239,11 +234,3 @@ class Network:
             except FedkitError as error:
                 events.append(Problem(site.email, name, "participant", error))
         return events
-
-    def _nothing(self, project: str | None = None) -> FedkitError:
-        what = f"no project {project!r} was launched" if project else "no project was launched"
-        known = ", ".join(self.projects())
-        remedy = f"one of {known}" if known else "call network.launch(config) first"
-        return FedkitError(
-            what, file=self.sites[self.aggregator].aggregator().launch, remedy=remedy
-        )
