@@ -15,9 +15,7 @@ import io
 import json
 import os
 import stat
-import zipfile
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +23,19 @@ import torch
 from torch import Tensor
 
 from fedkit.errors import FedkitError, Unreadable
+from fedkit.tensors import MAX_STATE_BYTES, load_state, load_tensors, state_bytes
 
 __all__ = [
     "MAX_DATASET_BYTES",
     "is_file",
+    "load_state",
     "read_bytes",
     "read_dataset",
     "read_json",
     "read_state",
     "remove",
     "sha256_bytes",
+    "state_bytes",
     "write_bytes",
     "write_dataset",
     "write_json",
@@ -42,7 +43,6 @@ __all__ = [
 ]
 
 MAX_JSON_BYTES = 10 * 2**20
-MAX_STATE_BYTES = 2**30
 MAX_DATASET_BYTES = 2**31
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -65,21 +65,24 @@ def is_file(path: Path) -> bool:
 def write_bytes(path: Path, data: bytes, *, root: Path | None = None) -> None:
     """Write `data` whole or not at all; missing folders are made.
 
-    Raises FedkitError if the disk is full or read-only, or if `path` leads out of `root` through a link.
+    Raises FedkitError if the disk is full or read-only, or if a folder between `root` and `path` is a link.
     """
     tmp = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _must_be_inside(path.parent, root)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tmp.unlink(
+            missing_ok=True
+        )  # left by a killed process; or a pipe or a link, by somebody else
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
         with os.fdopen(os.open(tmp, flags, 0o644), "wb") as handle:
             handle.write(data)
         tmp.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):
             tmp.unlink(missing_ok=True)
         raise FedkitError(
-            f"can't be written ({error.strerror or error})",
+            f"can't be written ({_reason(error)})",
             file=path,
             why="The file that was there before is unchanged",
             remedy=_disk_remedy(error),
@@ -89,25 +92,21 @@ def write_bytes(path: Path, data: bytes, *, root: Path | None = None) -> None:
 def read_bytes(path: Path, *, root: Path | None = None, max_bytes: int = MAX_STATE_BYTES) -> bytes:
     """The content of a regular file of at most `max_bytes` bytes.
 
-    Raises FileNotFoundError if there is none, Unreadable if it is a link, not a regular file, too large, or leads out
-    of `root`.
+    Raises FileNotFoundError if there is none, Unreadable if it is too large, no regular file, or a link; so is it where a
+    folder between `root` and `path` is a link.
     """
     _must_be_inside(path.parent, root)
     try:
-        handle = os.fdopen(os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT), "rb")
+        number = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
-    except OSError as error:
-        link = error.errno in (errno.ELOOP, errno.EMLINK) or path.is_symlink()
-        raise Unreadable(
-            "is a link, and links are not followed"
-            if link
-            else f"can't be read ({error.strerror})",
-            file=path,
-            remedy="replace the link by a copy of the file" if link else "check its permissions",
-        ) from error
-    with handle:
-        info = os.fstat(handle.fileno())
+    except (OSError, ValueError) as error:
+        if _is_link(path):
+            raise _link(path) from error
+        what = f"can't be read ({_reason(error)})"
+        raise Unreadable(what, file=path, remedy="check its permissions") from error
+    try:
+        info = os.fstat(number)
         if not stat.S_ISREG(info.st_mode):
             raise Unreadable("is not a regular file", file=path, remedy="replace it by a file")
         if info.st_size > max_bytes:
@@ -116,13 +115,15 @@ def read_bytes(path: Path, *, root: Path | None = None, max_bytes: int = MAX_STA
                 file=path,
                 remedy="check that it is the file you mean",
             )
-        return handle.read(max_bytes + 1)
+        with os.fdopen(number, "rb", closefd=False) as handle:
+            return handle.read(info.st_size)
+    finally:
+        os.close(number)
 
 
 def write_json(path: Path, value: object, *, root: Path | None = None) -> None:
-    """Write `value` as indented UTF-8 JSON; NaN and infinities are refused (ValueError)."""
-    text = json.dumps(value, indent=4, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode(), root=root)
+    """Write `value` as indented JSON, in ASCII: any text survives; NaN and infinities are refused (ValueError)."""
+    write_bytes(path, json.dumps(value, indent=4, allow_nan=False).encode(), root=root)
 
 
 def read_json(path: Path, *, root: Path | None = None) -> Any:
@@ -131,13 +132,6 @@ def read_json(path: Path, *, root: Path | None = None) -> Any:
         return json.loads(read_bytes(path, root=root, max_bytes=MAX_JSON_BYTES))
     except (FileNotFoundError, FedkitError, ValueError, RecursionError):
         return None
-
-
-def state_bytes(state: Mapping[str, Tensor]) -> bytes:
-    """A state dict in the form that `torch.save` gives it; equal tensors give equal bytes."""
-    buffer = io.BytesIO()
-    torch.save({name: value.detach().clone() for name, value in state.items()}, buffer)
-    return buffer.getvalue()
 
 
 def write_state(path: Path, state: Mapping[str, Tensor], *, root: Path | None = None) -> bytes:
@@ -157,20 +151,6 @@ def read_state(
     return load_state(read_bytes(path, root=root, max_bytes=max_bytes), path, max_bytes=max_bytes)
 
 
-def load_state(data: bytes, path: Path, *, max_bytes: int = MAX_STATE_BYTES) -> dict[str, Tensor]:
-    """`read_state` for bytes already read from `path`."""
-    value = _load(data, path, max_bytes)
-    if not isinstance(value, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items()
-    ):
-        raise Unreadable(
-            f"holds a {type(value).__name__}, not a state dict (name -> tensor)",
-            file=path,
-            remedy="save it with torch.save(model.state_dict(), path)",
-        )
-    return dict(value)
-
-
 def write_dataset(path: Path, images: Tensor, labels: Tensor) -> None:
     """Save (images float32 [N,1,28,28] in 0..1, labels int64 [N]) as the real apps read it."""
     buffer = io.BytesIO()
@@ -184,7 +164,7 @@ def read_dataset(path: Path, *, root: Path | None = None) -> tuple[Tensor, Tenso
     Raises FileNotFoundError, or Unreadable if the file holds anything else.
     """
     data = read_bytes(path, root=root, max_bytes=MAX_DATASET_BYTES)
-    value = _load(data, path, MAX_DATASET_BYTES)
+    value = load_tensors(data, path, MAX_DATASET_BYTES)
     pair = isinstance(value, tuple | list) and len(value) == 2
     if not (pair and all(isinstance(part, Tensor) for part in value)):
         raise Unreadable(
@@ -195,56 +175,55 @@ def read_dataset(path: Path, *, root: Path | None = None) -> tuple[Tensor, Tenso
     return value[0], value[1]
 
 
-def remove(path: Path) -> None:
-    """Remove a file if it is there."""
+def remove(path: Path, *, root: Path | None = None) -> None:
+    """Remove a file if it is there. Raises FedkitError as `write_bytes` does."""
     try:
+        _must_be_inside(path.parent, root)
         path.unlink(missing_ok=True)
+    except NotADirectoryError:
+        return
     except OSError as error:
         raise FedkitError(
-            f"can't be removed ({error.strerror})", file=path, remedy=_disk_remedy(error)
+            f"can't be removed ({_reason(error)})", file=path, remedy=_disk_remedy(error)
         ) from error
 
 
-def _load(data: bytes, path: Path, max_bytes: int) -> Any:
+def _is_link(path: Path | str) -> bool:
     try:
-        if zipfile.is_zipfile(io.BytesIO(data)):
-            unpacked = sum(item.file_size for item in zipfile.ZipFile(io.BytesIO(data)).infolist())
-            if unpacked > max_bytes:
-                raise ValueError(f"it unpacks to {unpacked:,} bytes, more than {max_bytes:,}")
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for bad bytes
-        unsafe = "weights_only" in str(error) or "Unsupported" in str(error)
-        raise Unreadable(
-            "holds more than tensors; nothing in it was run"
-            if unsafe
-            else "can't be read as tensors",
-            file=path,
-            why=None
-            if unsafe
-            else f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"
-            if str(error)
-            else None,
-            remedy="save tensors only, with torch.save(model.state_dict(), path)"
-            if unsafe
-            else "it may be truncated: copy it again",
-        ) from error
+        info = os.lstat(path)
+    except (OSError, ValueError):
+        return False
+    junction = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", None)  # Windows' other kind of link
+    return stat.S_ISLNK(info.st_mode) or (
+        junction is not None and getattr(info, "st_reparse_tag", 0) == junction
+    )
 
 
-@lru_cache(maxsize=256)
-def _real(root: Path) -> Path:
-    return root.resolve()
+def _link(path: Path | str) -> Unreadable:
+    return Unreadable(
+        "is a link, and links are not followed", file=path, remedy="replace it by what it leads to"
+    )
 
 
 def _must_be_inside(folder: Path, root: Path | None) -> None:
-    if root is not None and not folder.resolve().is_relative_to(_real(root)):
-        raise Unreadable(
-            "leads out of its data dir through a link", file=folder, remedy="remove the link"
-        )
+    """No link leads from `root` to `folder`: what lies behind one may be anybody's."""
+    if root is None:
+        return
+    place = str(root)
+    for part in folder.relative_to(root).parts:
+        place = os.path.join(place, part)  # noqa: PTH118 (this runs for every file that is read)
+        if part == ".." or _is_link(place):
+            raise _link(place)
 
 
-def _disk_remedy(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _disk_remedy(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
         return "free some space on the disk, then run the same command again"
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "make the folder writable for you, then run the same command again"
     return "put that right, then run the same command again"
