@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import io
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from fedkit import node
@@ -204,3 +209,61 @@ def python(code: str, *args: str, timeout: float = 120) -> subprocess.CompletedP
         timeout=timeout,
         check=False,
     )
+
+
+@contextlib.contextmanager
+def disk(folder: Path, size: str = "1m") -> Iterator[Path]:
+    """A real, tiny file system of its own at `folder`; skips the test where we may not mount one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if not (hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("mount")):
+        pytest.skip("only root may mount a disk to fill")
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let us mount a disk to fill")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=True)
+
+
+def make_read_only(folder: Path, read_only: bool = True) -> None:
+    """Turn a disk made by `disk` into a read-only one, for root too."""
+    how = f"remount,{'ro' if read_only else 'rw'}"
+    subprocess.run(["mount", "-o", how, str(folder)], capture_output=True, check=True)
+
+
+def saved(value: object, **how: Any) -> bytes:
+    """What `torch.save` makes of any value."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer, **how)
+    return buffer.getvalue()
+
+
+class Code:
+    """Unpickled without care, it makes the file `marker`."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self.marker), "w"))
+
+
+def recompressed(data: bytes) -> bytes:
+    """The same torch file with deflated entries: repeated numbers shrink a thousandfold."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as source,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for item in source.infolist():
+            target.writestr(item.filename, source.read(item))
+    return buffer.getvalue()
+
+
+def sparse_file(path: Path, size: int) -> Path:
+    """A file that claims `size` bytes and takes none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size)
+    return path
