@@ -8,6 +8,7 @@ client then pins what was copied. From then on the client refuses a project whos
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from fedkit.boxes import ClientProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
-from fedkit.events import Approved, Declined
+from fedkit.events import Approved, Declined, Event, Problem
 from fedkit.files import (
     is_file,
     read_bytes,
@@ -30,7 +31,9 @@ from fedkit.names import check_name
 from fedkit.permissions import write_permissions
 
 __all__ = [
+    "Policy",
     "Review",
+    "answer",
     "approve",
     "approve_all",
     "approve_none",
@@ -68,6 +71,10 @@ class Review:
     def aggregator(self) -> str:
         """Who asks, and who will see the updates."""
         return self.config.aggregator
+
+
+Policy = Callable[[Review], bool]
+"""Answers a request for approval: yes or no."""
 
 
 def approve_all(review: Review) -> bool:
@@ -163,6 +170,19 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
             remedy="check the disk, then approve again",
         ) from error
     return Approved(site.email, reviewed.project, reviewed.hashes[config.model_arch])
+
+
+def answer(site: Datasite, policy: Policy) -> list[Event]:
+    """Let a policy answer the pending requests of a datasite; a broken one is a Problem, and the others go on."""
+    events: list[Event] = []
+    for name in pending_requests(site):
+        try:
+            asked = review(site, name)
+            if policy(asked):
+                events.append(approve(site, asked))
+        except FedkitError as error:
+            events.append(Problem(site.email, name, "participant", error))
+    return events
 
 
 def decline(site: Datasite, project: str, reason: str) -> Declined:

@@ -7,6 +7,7 @@ open the same root again after a crash and `run()` goes on where it was, to the 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +15,13 @@ from pathlib import Path
 from torch import Tensor
 
 from fedkit import node
-from fedkit.approval import Review, approve, approve_none, pending_requests, review
+from fedkit.approval import Policy, answer, approve_none
 from fedkit.config import FLConfig
-from fedkit.data import Shard, write_shard
+from fedkit.data import DATA_FILE, Shard, write_shard
 from fedkit.datasite import AppData, Datasite
 from fedkit.errors import FedkitError
 from fedkit.events import Event, Problem, Waiting
-from fedkit.files import read_json, write_bytes, write_dataset, write_json, write_state
+from fedkit.files import read_json, remove, write_bytes, write_dataset, write_json, write_state
 from fedkit.histories import launched_projects, read_history
 from fedkit.local_round import Progress
 from fedkit.models import SAMPLE_MODEL, StateDict, seed_weights
@@ -28,10 +29,9 @@ from fedkit.records import History, LedgerEntry
 from fedkit.settings import ClientConfig
 from fedkit.sync import Sync
 
-__all__ = ["Actor", "Network", "Policy"]
+__all__ = ["Actor", "Network"]
 
-Policy = Callable[[Review], bool]
-"""Answers a request for approval: yes or no."""
+_LOOK_AGAIN_S = 0.05
 
 
 Actor = Callable[[Datasite, Callable[[], list[Event]]], list[Event]]
@@ -119,8 +119,12 @@ class Network:
         return self.sites[email]
 
     def give_data(self, email: str, shard: Shard) -> None:
-        """Put (images float32 [N,1,28,28], labels int64 [N]) into this participant's private folder."""
-        write_shard(self.sites[email].private_client, shard)
+        """Put (images float32 [N,1,28,28], labels int64 [N]) into this participant's private folder, in the
+        place of what was there."""
+        folder = self.sites[email].private_client
+        for path in [p for p in folder.iterdir() if DATA_FILE.fullmatch(p.name)]:
+            remove(path)
+        write_shard(folder, shard)
 
     def give_test(
         self, images: Tensor, labels: Tensor, name: str = "mnist_test_dataset.pt"
@@ -160,19 +164,19 @@ class Network:
         """
         home = self.sites[self.aggregator]
         others = [site for email, site in self.sites.items() if email != self.aggregator]
-        events = self._answer(home, approve) if self.aggregator in self.participants else []
+        events = answer(home, approve) if self.aggregator in self.participants else []
         events += node.advance(
             home, on_epoch=on_epoch, patient=patient, stop=stop, until_round=until_round
         )
         events += self.sync()
         for site in others:
-            events += self._answer(site, approve)
+            events += answer(site, approve)
         with ThreadPoolExecutor(max(1, min(self.workers, len(others)))) as pool:
-            for answer in pool.map(
+            for moved in pool.map(
                 lambda site: actor(site, lambda: node.advance(site, on_epoch=on_epoch, stop=stop)),
                 others,
             ):
-                events += answer
+                events += moved
         return events + self.sync()
 
     def run(
@@ -184,28 +188,42 @@ class Network:
         on_epoch: Progress | None = None,
         stop: Callable[[], bool] | None = None,
         until_round: int | None = None,
+        actor: Actor = _by_itself,
+        expecting: Callable[[], bool] = lambda: False,
     ) -> History:
         """Passes until the project is done, or until nothing more can happen without a person.
 
         approve : answers the requests; by default nobody does. on_event : called with everything that happens.
-        until_round : begin no round after this one. stop : stop where this says yes.
+        until_round : begin no round after this one. stop : stop where this says yes. actor : as for `advance`.
+        expecting : asked when nothing happens; where it says yes, somebody is late, and the run looks again.
         Where it stops early, the history's `waiting` says for whom and what. Call it again to go on.
         Raises FedkitError if no project was launched.
         """
-        patient = True
+        report = on_event or (lambda event: None)
+        patient, before = True, list[Event]()
         while True:
             events = self.advance(
-                approve, on_epoch=on_epoch, patient=patient, stop=stop, until_round=until_round
+                approve,
+                on_epoch=on_epoch,
+                patient=patient,
+                stop=stop,
+                until_round=until_round,
+                actor=actor,
             )
             happened = [e for e in events if not isinstance(e, Waiting | Problem)]
-            for event in happened if on_event is not None else ():
-                on_event(event)  # type: ignore[misc]
-            if (not happened and not patient) or (stop is not None and stop()):
+            for event in happened:
+                report(event)
+            moved = bool(happened) and happened != before  # the same refusals again are no progress
+            before = happened
+            late = not moved and expecting()
+            if (not moved and not patient and not late) or (stop is not None and stop()):
                 break
-            patient = bool(happened)
+            patient = moved or late
+            if late:
+                time.sleep(_LOOK_AGAIN_S)
         stops = [e for e in events if isinstance(e, Waiting | Problem)]
-        for event in stops if on_event is not None else ():
-            on_event(event)  # type: ignore[misc]
+        for event in stops:
+            report(event)
         if not self.projects() and stops and isinstance(stops[0], Problem):
             raise stops[0].error
         history = self.history(project)
@@ -223,14 +241,3 @@ class Network:
     def ledger(self) -> list[LedgerEntry]:
         """Every file that crossed between data dirs, oldest first."""
         return self._sync.entries()
-
-    def _answer(self, site: Datasite, policy: Policy) -> list[Event]:
-        events: list[Event] = []
-        for name in pending_requests(site):
-            try:
-                asked = review(site, name)
-                if policy(asked):
-                    events.append(approve(site, asked))
-            except FedkitError as error:
-                events.append(Problem(site.email, name, "participant", error))
-        return events
