@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from fedkit.errors import FedkitError
 from fedkit.files import read_bytes, write_bytes
+from fedkit.jsontext import not_too_deep, parse_json_object
 from fedkit.names import check_email, check_file_name, check_name
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
@@ -44,9 +45,13 @@ _REMEDIES = {
 def _finite_number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"must be a number, not {value!r}")
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"must be a finite number above 0, not {value}")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or number <= 0:
+        raise ValueError(f"must be a finite number above 0, not {number}")
+    return number
 
 
 Name = Annotated[str, BeforeValidator(check_name)]
@@ -113,6 +118,10 @@ class FLConfig(BaseModel):
                 raise ValueError(
                     f"participants: names {self.participants[position]} twice; name it once"
                 )
+        if self.aggregator.casefold() in folded and self.aggregator not in self.participants:
+            raise ValueError(
+                "aggregator: differs from a participant in upper and lower case only; write both alike"
+            )
         files = [self.model_arch, self.model_weight, self.test_dataset, "fl_config.json"]
         if len({name.casefold() for name in files}) < len(files):
             raise ValueError("model_weight: two files have the same name; give each its own")
@@ -145,6 +154,7 @@ class FLConfig(BaseModel):
     @classmethod
     def from_dict(cls, values: dict[str, Any], *, file: Path | str = "fl_config.json") -> Self:
         """Check a config given as a dict. Raises FedkitError with file, field and remedy."""
+        not_too_deep(values, file)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -170,7 +180,7 @@ class FLConfig(BaseModel):
             for key, value in values.items()
             if key not in ten and (key in self.model_fields_set or key in self.unknown)
         }
-        return json.dumps(written, indent=4, ensure_ascii=False) + "\n"
+        return json.dumps(written, indent=4) + "\n"  # ASCII: any text survives
 
     def save(self, path: Path) -> None:
         """Write the config as JSON, whole or not at all."""
@@ -184,34 +194,6 @@ class FLConfig(BaseModel):
             if k in self.model_fields_set | set(self.unknown)
         }
         return self.from_dict(values | changes)
-
-
-def parse_json_object(data: bytes | str, file: Path | str) -> dict[str, Any]:
-    """A JSON object without repeated keys. Raises FedkitError that says where it breaks."""
-    try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-        value = json.loads(text, object_pairs_hook=_no_repeats)
-    except (ValueError, RecursionError) as error:
-        where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise FedkitError(
-            f"is not valid JSON{where}: {reason}", file=file, remedy="correct it and save it again"
-        ) from error
-    if not isinstance(value, dict):
-        raise FedkitError(
-            f"holds a {type(value).__name__}, not a JSON object",
-            file=file,
-            remedy="write { ... } with the keys",
-        )
-    return value
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"the key {name!r} stands there twice")
-    return dict(pairs)
 
 
 def first_problem(error: ValidationError, file: Path | str) -> FedkitError:

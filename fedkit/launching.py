@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig, parse_json_object
+from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
 from fedkit.events import Event, Notice, ProjectLaunched, Waiting
@@ -21,6 +21,7 @@ from fedkit.files import (
     write_bytes,
     write_json,
 )
+from fedkit.jsontext import parse_json_object
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.permissions import write_permissions

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from fedkit.config import parse_json_object
 from fedkit.errors import FedkitError
 from fedkit.files import read_bytes, write_bytes
+from fedkit.jsontext import parse_json_object
 from fedkit.names import check_email
 
 __all__ = ["CONFIG_PATH_VARIABLE", "DEFAULT_PORT", "SERVER_URL", "ClientConfig", "read_env"]

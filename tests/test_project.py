@@ -30,6 +30,7 @@ FLOORS: dict[str, float] = {
     "errors": 0,
     "tensors": 0.5,
     "files": 1,
+    "jsontext": 1,
     "names": 1,
     "seeds": 1,
     "boxes": 2,
