@@ -45,14 +45,14 @@ class Datasite:
             raise FedkitError(
                 f"{app_data!r} is unknown", field="app_data", remedy="app_data or api_data"
             )
-        site = cls(Path(data_dir).expanduser().absolute(), email, app_data)
         try:
+            site = cls(Path(data_dir).expanduser().absolute(), email, app_data)
             for folder in site._folders():
                 folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, or the home of nobody
             raise FedkitError(
-                f"can't be created ({error.strerror})",
-                file=error.filename or site.data_dir,
+                f"can't be created ({getattr(error, 'strerror', None) or error})",
+                file=getattr(error, "filename", None) or data_dir,
                 remedy="choose a data dir that you may write to",
             ) from error
         site._ensure_permissions(site.root)

@@ -68,15 +68,15 @@ class ClientConfig:
             ) from None
         try:
             return cls(
-                data_dir=Path(_text(values, "data_dir")).expanduser(),
+                data_dir=_folder(_text(values, "data_dir"), path, "data_dir"),
                 email=check_email(values.get("email")),
                 server_url=str(values.get("server_url") or SERVER_URL),
                 client_url=_client_url(values.get("client_url")),
             )
         except ValueError as error:
-            field, _, what = (
-                str(error).rpartition(": ") if ": " in str(error) else ("email", "", str(error))
-            )
+            field, _, what = str(error).partition(": ")
+            if field not in ("data_dir", "client_url"):
+                field, what = "email", str(error)
             what, _, remedy = what.partition("; ")
             raise FedkitError(
                 what, file=path, field=field, remedy=remedy or "correct it"
@@ -88,6 +88,18 @@ def _text(values: Mapping[str, object], field: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{field}: must be a text, not {value!r}; write a path in quotes")
     return value
+
+
+def _folder(text: str, file: Path, field: str) -> Path:
+    """A folder that a person named, `~` expanded. Raises FedkitError."""
+    try:
+        if "\0" in text:
+            raise ValueError("it has a NUL in it")
+        return Path(text).expanduser()
+    except (ValueError, RuntimeError) as error:  # a home of nobody
+        raise FedkitError(
+            f"{text!r} is no folder ({error})", file=file, field=field, remedy="write its path"
+        ) from error
 
 
 def _client_url(value: object) -> str:
@@ -114,7 +126,12 @@ def read_env(path: Path) -> dict[str, str]:
             file=path,
             remedy="write it with EMAIL, DATA_DIR, CONFIG_PATH and PORT, a line each",
         )
-    values = {k.strip(): v for k, v in dotenv_values(path, encoding="utf-8-sig").items()}
+    try:
+        values = {k.strip(): v for k, v in dotenv_values(path, encoding="utf-8-sig").items()}
+    except (OSError, ValueError) as error:
+        raise FedkitError(
+            f"can't be read ({error})", file=path, remedy="save it as UTF-8 text"
+        ) from error
     for key in _ENV_KEYS:
         if key in values and not values[key]:
             raise FedkitError(
@@ -123,5 +140,5 @@ def read_env(path: Path) -> dict[str, str]:
     found = {key: str(values[key]) for key in _ENV_KEYS if key in values}
     for key in ("DATA_DIR", "CONFIG_PATH"):
         if key in found:
-            found[key] = str(Path(found[key]).expanduser())
+            found[key] = str(_folder(found[key], path, key))
     return found
