@@ -41,7 +41,7 @@ STRETCHES = (
 )
 """Name, first and last lesson, colour."""
 
-COLUMN, GAP, ROW, BOX = 1.4, 0.14, 0.72, 0.52  # inches; a box is COLUMN - GAP wide and BOX high
+COLUMN, GAP, ROW, BOX = 1.4, 0.14, 0.74, 0.56  # inches; a box is COLUMN - GAP wide and BOX high
 
 
 def course_map(here: int | None = 0, *, title: str | None = None) -> Figure:
@@ -58,7 +58,7 @@ def course_map(here: int | None = 0, *, title: str | None = None) -> Figure:
     default = f"The course: {len(LESSONS)} lessons in {len(STRETCHES)} stretches"
     default += f"; you are at {here:02d}" if here is not None else ""
     fig, ax = style.figure(title or default, height=height + 0.35)
-    ax.set(xlim=(0, COLUMN * len(STRETCHES)), ylim=(height, 0))
+    ax.set(xlim=(-0.02, COLUMN * len(STRETCHES)), ylim=(height, 0))
     for column, (name, first, last, colour) in enumerate(STRETCHES):
         left = COLUMN * column
         _sign_post(ax, left, name, colour)
@@ -89,14 +89,17 @@ def _box(ax: Axes, left: float, top: float, lesson: int, colour: str, here: bool
         Rectangle((left, top), COLUMN - GAP, BOX, facecolor=face, edgecolor=colour, linewidth=2)
     )
     _write(ax, left + 0.08, top + BOX / 2, f"{lesson:02d}", ink, bold=True)
-    _write(ax, left + 0.34, top + BOX / 2, textwrap.fill(LESSONS[lesson], 13), ink, size=8.5)
+    _write(
+        ax, left + 0.34, top + BOX / 2, textwrap.fill(LESSONS[lesson], 13), ink, size=style.SMALL
+    )
 
 
 def _write(
     ax: Axes, x: float, y: float, text: str, ink: str, size: float = style.TEXT, bold: bool = False
 ) -> None:
     weight = "bold" if bold else "normal"
-    ax.text(x, y, text, va="center", fontsize=size, fontweight=weight, color=ink, linespacing=1.1)
+    middle = "center" if "\n" in text else "center_baseline"  # else a "y" would lift its line
+    ax.text(x, y, text, va=middle, fontsize=size, fontweight=weight, color=ink, linespacing=1.1)
 
 
 def _arrow(ax: Axes, x: float, start: float, end: float) -> None:

@@ -48,7 +48,7 @@ def digit_grid(
     sheet, corners = _sheet(pixels, columns, below)
     shown = f"{style.count(len(pixels), 'handwritten digit')}, {SIDE} × {SIDE} pixels each"
     fig, ax = _sheet_figure(title or shown, sheet)
-    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(sheet.numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     for (x, y), label in zip(corners, labels if labels is not None else (), strict=False):
         where = (x + SIDE / 2, y + SIDE + 1)
         ax.text(*where, str(int(label)), ha="center", va="top", fontsize=11, color=style.INK)
@@ -83,7 +83,9 @@ def weight_images(
     sheet, _ = _sheet(weights, min(columns, len(weights)), 0, empty=math.nan)
     default = f"What {style.count(len(weights), 'hidden unit')} look for in the pixels"
     fig, ax = _sheet_figure(title or default, sheet, beside=1.0)
-    drawn = ax.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    drawn = ax.imshow(
+        sheet.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest"
+    )
     bar = fig.colorbar(drawn, ax=ax, fraction=0.03, pad=0.02, extend=_beyond(weights, limit))
     bar.set_label("weight of a pixel", fontsize=style.TEXT, color=style.INK)
     bar.ax.tick_params(labelsize=style.SMALL, labelcolor=style.INK, color=style.GREY)

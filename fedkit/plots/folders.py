@@ -46,8 +46,8 @@ def folder_tree(
 
     before : what `fedkit.tree.scan(path)` gave earlier. Then a file that is new since has the sign `+`, a rewritten one
     `~`, one that is gone `-`, and a folder in which nothing has changed is folded to one line.
-    root : the name at the top (default: the folder's own). hide : names of files and folders that are left out.
-    rows : lines drawn at most; the last then counts the rest.
+    root : the name at the top (default: the folder's own). hide : names of files and folders to leave out. rows : lines
+    that are drawn at most; the last then counts the rest.
     """
     path, hidden = Path(path), set(hide)
     now = scan(path)
@@ -56,9 +56,8 @@ def folder_tree(
         for name in sorted({*now, *(before or {})})
         if not hidden & set(name.split("/"))
     }
-    folder = _nested(path, signs, hidden)
     lines = [_Line(f"{root or path.name}/")]
-    lines += _branch(folder, "", "", signs, now, before is not None)
+    lines += _branch(_nested(path, signs, hidden), "", "", signs, now, before is not None)
     if len(lines) > rows:
         lines = [*lines[: rows - 1], _Line(f"… and {len(lines) - rows + 1} lines more")]
     return _drawn(lines, title or _title(signs, before is not None))
@@ -145,8 +144,7 @@ def _drawn(lines: list[_Line], title: str) -> Figure:
 
 def _title(signs: Mapping[str, str], compared: bool) -> str:
     if not compared:
-        size = style.count(len(signs), "file")
-        return f"What lies in the folder: {size}"
+        return f"What lies in the folder: {style.count(len(signs), 'file')}"
     counts = {sign: list(signs.values()).count(sign) for sign in WORDS}
     said = [f"{n} {WORDS[sign]} ({sign})" for sign, n in counts.items() if n]
     return f"What has changed: {', '.join(said)}" if said else "Nothing has changed"

@@ -34,14 +34,15 @@ def per_digit_accuracy(
                 remedy="give ten accuracies, for the digits 0 to 9 in this order",
             )
     names = style.short(accuracies)
-    known = [f"{names[n]} {sum(float(v) >= KNOWN for v in row)}" for n, row in accuracies.items()]
-    default = f"Digits read right at least half of the time, of ten: {', '.join(known)}"
+    known = [f"{names[n]} {sum(float(v) >= KNOWN for v in r)}" for n, r in accuracies.items()]
+    default = f"Digits that each one knows, of ten: {', '.join(known)}"
     fig, ax = style.figure(title or default, height=1.5 + 0.42 * len(accuracies))
     table = [[float(value) for value in row] for row in accuracies.values()]
     style.cells(ax, table, [[f"{100 * v:.0f}" for v in row] for row in table], highest=1.0)
     ax.set_xticks(range(10), [str(digit) for digit in range(10)])
     ax.set_yticks(range(len(table)), [names[name] for name in accuracies])
-    style.dress(ax, "digit; in each cell the accuracy in %", "", grid="")
+    cell = f"the accuracy in %; known from {100 * KNOWN:.0f} on"
+    style.dress(ax, f"digit; in each cell {cell}", "", grid="")
     style.no_frame(ax)
     return fig
 

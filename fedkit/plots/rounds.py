@@ -91,7 +91,8 @@ def loss_curves(
             linewidth=2,
         )
     style.dress(ax, "local epoch", "mean loss on own digits (nats)")
-    ax.set_ylim(bottom=0)
+    highest = max(max(values) for values in losses.values())
+    ax.set_ylim(0, 1.15 * highest or 1)
     _whole_numbers(ax, longest)
     for start in range(0, longest, epochs_per_round) if epochs_per_round else ():
         if start:

@@ -131,11 +131,15 @@ def count(number: int, thing: str) -> str:
 
 
 def readable_on(colour: object) -> str:
-    """Black or white, whichever can be read on `colour` (anything that matplotlib takes as one)."""
+    """Black or white, whichever has more contrast on `colour` (WCAG 2.1, relative luminance)."""
     from matplotlib.colors import to_rgb
 
-    red, green, blue = to_rgb(colour)  # type: ignore[arg-type]
-    return PAPER if 0.299 * red + 0.587 * green + 0.114 * blue < 0.55 else INK
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in to_rgb(colour)  # type: ignore[arg-type]
+    ]
+    luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return PAPER if luminance < 0.2 else INK
 
 
 def need(data: Sized, field: str) -> None:
