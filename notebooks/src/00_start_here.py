@@ -117,7 +117,7 @@ fk.record(accuracy=[round(accuracy, 4) for accuracy in history.accuracies])
 #
 # Whatever crosses from one person's folder into another's is written down, file by file, in the **ledger** (`ledger.jsonl` in the same
 # place). The table shows everything that reached Ana: updates, which are the trained numbers of a model; a few small files that say how
-# far a participant is and how many images it has; and the files that say who may read what. The row of training images is empty.
+# far a participant is and how many images there are; and the files that say who may read what. The row of training images is empty.
 
 # %%
 fk.show(
@@ -132,7 +132,7 @@ fk.show(
 # %% [markdown]
 # ## Where does the course go?
 #
-# In the cell above, nobody was asked. From the next notebook on you are one of these people, and you do by hand what `run` did for
+# In this notebook, nobody was asked. From the next notebook on you are one of these people, and you do by hand what `run` did for
 # you: make a datasite, write the settings, review and approve a request, train, and average. Later lessons break things on purpose, give
 # people very different images, look into updates, and leave your machine.
 
