@@ -181,7 +181,7 @@ def without(key: str) -> dict[str, Any]:
         (REPAIRS | {"epoch": 1}, "try again", "ten epochs"),
         (REPAIRS | {"model_arch": "net.py"}, "try again", "model.py"),
         ([("rounds", 3)], "try again", "dict"),
-        ({...}, "not yet", "message"),
+        ({...}, "not yet", "first mistake"),
     ],
 )
 def test_valid_config_leads_from_one_mistake_to_the_next(

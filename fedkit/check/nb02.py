@@ -15,7 +15,7 @@ PEOPLE = {"alice@example.org", "bob@example.org"}
 
 
 @check(
-    hint="Name each key that is wrong, with the value that it should have: each message says what to do."
+    hint="With nothing between the braces, FLConfig names the first mistake and says what to do about it."
 )
 def valid_config(broken: Mapping[str, Any], repairs: Mapping[str, Any]) -> str:
     """Repairing a config."""

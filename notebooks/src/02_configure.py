@@ -120,8 +120,8 @@ for slip in ({"project_name": "MNIST/FL"}, {"epoch": "ten"}, {"participants": ["
 # %% [markdown]
 # (`participants.0` is the first in the list.) Let such messages lead you. The next config has five mistakes, and `FLConfig` tells you one at a time.
 #
-# **Exercise.** In place of the dots, put a line for each key that needs another value, such as `"project_name": "MNIST_FL",`. Run the cell, read, add a line,
-# run it again. The wanted experiment: three rounds of ten epochs, with Alice and Bob, and the code in `model.py`.
+# **Exercise.** Take the dots away and run the cell: the check passes on what `FLConfig` says. In their place, add a line for the key that it names,
+# such as `"project_name": "MNIST_FL",`, run again, read, add the next. The wanted experiment: three rounds of ten epochs, with Alice and Bob, and the code in `model.py`.
 
 # %% tags=["exercise"]
 broken = {key: value for key, value in wanted.items() if key != "epoch"}
@@ -151,7 +151,7 @@ fk.check.valid_config(broken, repairs)
 print(fk.SAMPLE_MODEL[fk.SAMPLE_MODEL.index("class FLModel") :])
 
 # %% [markdown]
-# These numbers are all that the model learns, and all that will travel back and forth. Each is a `float32`, a number that takes four bytes.
+# Weights and biases are all that the model learns, and all that will travel back and forth. Each is a `float32`, a number that takes four bytes.
 #
 # **Exercise.** How many numbers does the model hold, weights and biases of `fc1` and `fc2`? And how many bytes are they?
 
