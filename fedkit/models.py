@@ -43,48 +43,56 @@ def load_model(
     The model must accept float32 [N,1,28,28] and answer with logits [N,10]; it is tried on two blank images.
     Raises FedkitError, naming the line where it can, if any of that fails.
     """
-    text = source.decode("utf-8", errors="replace") if isinstance(source, bytes) else source
-    module = types.ModuleType("fedkit_model")
     with global_random():  # building a model must not move the caller's random numbers
-        try:
-            exec(compile(text, str(file), "exec"), module.__dict__)
-        except SyntaxError as error:
-            raise FedkitError(
-                f"has a syntax error in line {error.lineno}: {error.msg}",
-                file=file,
-                remedy="correct that line and launch again",
-            ) from error
-        except Exception as error:
-            raise _raised(file, "raises an error while it loads", error) from error
-        kind = getattr(module, class_name, None)
-        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-            raise FedkitError(
-                f"defines no class {class_name} that is an nn.Module",
-                file=file,
-                field="model_class_name",
-                remedy=f"define `class {class_name}(nn.Module)` in it",
-            )
-        try:
-            inspect.signature(kind).bind()
-        except TypeError as error:
-            raise FedkitError(
-                f"{class_name}() needs arguments ({error})",
-                file=file,
-                remedy="give every argument of its constructor a default",
-            ) from error
-        try:
-            model = kind()
-        except Exception as error:
-            raise _raised(file, f"{class_name}() raises an error", error) from error
+        model = _build(source, class_name, file)
         _try_out(model, file, class_name)
     return model
+
+
+# A script's own exit() must not end the process that looks at it.
+_ITS_ERRORS = (Exception, SystemExit)
+
+
+def _build(source: bytes | str, class_name: str, file: Path | str) -> nn.Module:
+    text = source.decode("utf-8", errors="replace") if isinstance(source, bytes) else source
+    module = types.ModuleType("fedkit_model")
+    try:
+        exec(compile(text, str(file), "exec"), module.__dict__)
+    except SyntaxError as error:
+        raise FedkitError(
+            f"has a syntax error in line {error.lineno}: {error.msg}",
+            file=file,
+            remedy="correct that line and launch again",
+        ) from error
+    except _ITS_ERRORS as error:
+        raise _raised(file, "raises an error while it loads", error) from error
+    kind = getattr(module, class_name, None)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise FedkitError(
+            f"defines no class {class_name} that is an nn.Module",
+            file=file,
+            field="model_class_name",
+            remedy=f"define `class {class_name}(nn.Module)` in it",
+        )
+    try:
+        inspect.signature(kind).bind()
+    except TypeError as error:
+        raise FedkitError(
+            f"{class_name}() needs arguments ({error})",
+            file=file,
+            remedy="give every argument of its constructor a default",
+        ) from error
+    try:
+        return kind()
+    except _ITS_ERRORS as error:
+        raise _raised(file, f"{class_name}() raises an error", error) from error
 
 
 def _try_out(model: nn.Module, file: Path | str, class_name: str) -> None:
     try:
         with torch.no_grad():
             logits = model.eval()(torch.zeros(2, 1, 28, 28))
-    except Exception as error:
+    except _ITS_ERRORS as error:
         raise _raised(file, f"{class_name} can't take images [2,1,28,28]", error) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, 10):
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -95,7 +103,7 @@ def _try_out(model: nn.Module, file: Path | str, class_name: str) -> None:
         )
 
 
-def _raised(file: Path | str, what: str, error: Exception) -> FedkitError:
+def _raised(file: Path | str, what: str, error: BaseException) -> FedkitError:
     return FedkitError(
         f"{what}: {type(error).__name__}: {error}",
         file=file,
@@ -109,11 +117,12 @@ def state_of(model: nn.Module) -> StateDict:
 
 
 def seed_weights(source: bytes | str, seed: int = 0, class_name: str = "FLModel") -> StateDict:
-    """The weights that `class_name()` starts with when torch's generator starts at `seed`."""
+    """The weights that `class_name()` starts with when torch's generator starts at `seed`.
+
+    Raises FedkitError as `load_model` does.
+    """
     with global_random(seed):
-        module = types.ModuleType("fedkit_model")
-        exec(compile(source, "model.py", "exec"), module.__dict__)
-        return state_of(getattr(module, class_name)())
+        return state_of(_build(source, class_name, "model.py"))
 
 
 def check_state(reference: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
@@ -123,10 +132,14 @@ def check_state(reference: Mapping[str, Tensor], state: Mapping[str, Tensor]) ->
         return f"{missing[0]} is missing"
     extra = [name for name in state if name not in reference]
     if extra:
-        return f"{extra[0]} is not in the model"
+        return (
+            f"{extra[0]!r:.80} is not in the model"  # a stranger's text: quoted, and not all of it
+        )
     for name, wanted in reference.items():
         value = state[name]
-        if value.layout != torch.strided or value.shape != wanted.shape:
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_nested:
+            return f"{name} is no plain tensor"
+        if value.shape != wanted.shape:
             return f"{name} has shape {list(value.shape)}, the model has {list(wanted.shape)}"
         if value.dtype != wanted.dtype:
             return f"{name} is {value.dtype}, the model has {wanted.dtype}"
