@@ -44,7 +44,7 @@ _REMEDIES = {
 
 def _finite_number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {value!r}")
+        raise ValueError(f"must be a number, not {value!r}; write one without quotes, such as 0.1")
     try:
         number = float(value)
     except OverflowError:
@@ -210,5 +210,23 @@ def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
         message,
         file=file,
         field=field or None,
-        remedy=remedy or _REMEDIES.get(detail["type"], "correct it"),
+        remedy=remedy or _remedy(dict(detail)),
     )
+
+
+def _remedy(detail: dict[str, Any]) -> str:
+    """What to write instead, from what pydantic says was expected."""
+    expected = detail.get("ctx") or {}
+    for bound, words in (
+        ("ge", "of at least"),
+        ("le", "of at most"),
+        ("gt", "above"),
+        ("lt", "below"),
+    ):
+        if bound in expected:
+            return f"write a number {words} {expected[bound]:,}"
+    if detail["type"] == "literal_error":
+        return f"write one of {expected.get('expected')}"
+    if detail["type"] == "string_pattern_mismatch":
+        return "write a Python class name, such as FLModel"
+    return _REMEDIES.get(detail["type"], "correct it")
