@@ -50,7 +50,7 @@ def _finite_number(value: Any) -> Any:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number) or number <= 0:
-        raise ValueError(f"must be a finite number above 0, not {number}")
+        raise ValueError(f"must be a finite number above 0, not {number}; write one such as 0.1")
     return number
 
 
