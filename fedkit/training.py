@@ -5,6 +5,7 @@ Local SGD as in McMahan et al. 2017, algorithm 1, ClientUpdate. Built by hand in
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
@@ -69,7 +70,7 @@ def train(
     images, labels = shard
     model.load_state_dict(dict(state))
     losses = []
-    draw = int(torch.randint(2**62, (1,), generator=generator)) if _draws(model) else None
+    draw = int(torch.randint(2**62, (1,), generator=generator)) if _draws(model, images) else None
     with nullcontext() if draw is None else global_random(draw):
         for epoch in range(1, epochs + 1):
             model.train()
@@ -112,9 +113,15 @@ def evaluate(
     return accuracy, F.cross_entropy(logits, labels).item()
 
 
-def _draws(model: nn.Module) -> bool:
-    """Does the model itself draw random numbers (drop-out)? torch takes those from one global generator."""
-    return any(
-        "Dropout" in type(part).__name__ or "RReLU" in type(part).__name__
-        for part in model.modules()
-    )
+def _draws(model: nn.Module, images: Tensor) -> bool:
+    """Does the model itself draw random numbers (drop-out, noise)? torch takes those from one global generator.
+
+    Tried on a copy: forward() may draw without any layer that shows it.
+    """
+    with global_random(), torch.no_grad():
+        before = torch.get_rng_state()
+        try:
+            copy.deepcopy(model).train()(images[:2])
+        except Exception:  # the training itself will say what is wrong
+            return True
+        return not torch.equal(before, torch.get_rng_state())
