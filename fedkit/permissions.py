@@ -76,7 +76,7 @@ class Permissions:
             return False
         if parts[0] == email:
             return True
-        if parts[-1] in PERMISSION_FILES and right in ("create", "write"):
+        if parts[-1].casefold() in PERMISSION_FILES and right in ("create", "write"):
             right = "admin"
         for depth in range(len(parts) - 1, 0, -1):  # from the file upwards
             new, old = (self._rules(parts[:depth], kind) for kind in (NEW, OLD))
