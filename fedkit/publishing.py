@@ -1,7 +1,8 @@
 """What an aggregator publishes about a project: the real app's two files, and fedkit's own `history.json`.
 
 All three are derived from the round records and the participants' mailboxes, so a crash can't leave them wrong for long.
-Nothing per participant is published beyond what the real app shows: losses and sample counts stay with the aggregator.
+Nothing per participant is published beyond what the real app shows: of a round, how many took part, were refused or were
+absent, but not who, and losses and sample counts stay with the aggregator.
 """
 
 from __future__ import annotations
@@ -31,15 +32,8 @@ def outdated(
     history = {
         "project": config.project_name,
         "rounds": config.rounds,
-        "history": [
-            {
-                "round": record.round,
-                "accuracy": record.accuracy,
-                "loss": record.loss,
-                "participants": len(record.contributions),
-            }
-            for record in evaluated
-        ],
+        "model_bytes": _size(place.global_model(len(evaluated))),
+        "history": [_round(record) for record in evaluated],
     }
     rows = [_row(site, place, config, email) for email in config.participants]
     before = read_json(folder / "participants.json")
@@ -55,6 +49,32 @@ def publish(site: Datasite, files: dict[Path, Any]) -> None:
     """Write what `outdated` found."""
     for path, value in files.items():
         write_json(path, value, root=site.data_dir)
+
+
+def _round(record: RoundRecord) -> dict[str, Any]:
+    """One round, in numbers that name nobody."""
+    counts = {
+        "participants": len(record.contributions),
+        "refused": len(record.refused),
+        "absent": len(record.absent),
+    }
+    return {
+        "round": record.round,
+        "accuracy": record.accuracy,
+        "loss": record.loss,
+        "learning_rate": record.learning_rate,
+        "local_epochs": record.local_epochs,
+        "asked": sum(counts.values()),
+        **counts,
+    }
+
+
+def _size(model: Path) -> int | None:
+    """Bytes of a global model, and so of an update, which has its form; None where there is none (yet)."""
+    try:
+        return model.stat().st_size
+    except OSError:
+        return None
 
 
 def _row(site: Datasite, place: AggregatorProject, config: FLConfig, email: str) -> dict[str, Any]:
