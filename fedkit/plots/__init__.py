@@ -10,7 +10,9 @@ from fedkit.plots.knowledge import confusion, per_digit_accuracy
 from fedkit.plots.participants import label_bars, participant_bars
 from fedkit.plots.rights import permission_matrix
 from fedkit.plots.rounds import accuracy_by_round, loss_curves
+from fedkit.plots.timeline import round_timeline
 from fedkit.plots.traffic import bytes_by_participant, what_crossed
+from fedkit.plots.weight_rows import weight_rows
 
 __all__ = [
     "accuracy_by_round",
@@ -24,6 +26,8 @@ __all__ = [
     "participant_bars",
     "per_digit_accuracy",
     "permission_matrix",
+    "round_timeline",
     "weight_images",
+    "weight_rows",
     "what_crossed",
 ]
