@@ -107,7 +107,7 @@ def train_step(
 
 
 def share(site: Datasite, place: ClientProject, config: FLConfig, n: int) -> list[Event]:
-    """Copy the update, and what it says about itself, into the aggregator\'s folder for this participant."""
+    """Copy the update, and what it says about itself, into the aggregator's folder for this participant."""
     box = site.aggregator(config.aggregator).project(config.project_name)
     if is_file(_info(place, n)):
         write_bytes(box.update_info(site.email, n), read_bytes(_info(place, n)), root=site.data_dir)
