@@ -6,6 +6,7 @@ the average, by hand.
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,13 +90,17 @@ def next_step(
         return Waiting(site.email, project, ROLE, site.email, f"begin round {newest + 1}")
     if newest < config.rounds and plan is None:
         able = [e for e in config.participants if why_declined(site, project, e) is None]
-        return partial(_begin, place, config, ready if len(ready) < len(able) else able, newest + 1)
+        # below the quorum somebody is only out of sight: a round never begins without those it needs
+        return partial(
+            _begin, place, config, ready if len(ready) >= config.quorum else able, newest + 1
+        )
     for email in ready:
         for n in range(newest + 1):
             if not is_file(_theirs(site, project, email).global_model(n)):
                 return partial(_send, site, place, config, email, n)
     if plan is None:
-        return partial(_finish, site, place, config)
+        late = _owed_step(site, place, config, records, ready) if patient else None
+        return late or partial(_finish, site, place, config)
     return _round_step(site, place, config, records, plan, patient)
 
 
@@ -199,14 +204,32 @@ def _round_step(
     patient: bool,
 ) -> Next:
     found = collect(site, place, config, plan, patient)
-    if (
-        len(records) >= plan.round
-    ):  # a crash between the record and the model: the same updates again
+    # a crash between the record and the model: the same updates again
+    if len(records) >= plan.round:
         recorded = only_recorded(found, records[plan.round - 1])
         if recorded is not None:
             return partial(aggregate, site, place, config, recorded, plan)
     wait = waits_for(site, place, config, plan, found, patient)
     return wait or partial(aggregate, site, place, config, found, plan)
+
+
+def _owed_step(
+    site: Datasite,
+    place: AggregatorProject,
+    config: FLConfig,
+    records: list[RoundRecord],
+    ready: list[str],
+) -> Waiting | None:
+    """Wait a while for a participant that trained but is out of sight now: the last global model is still owed to it."""
+    trained = {part.participant for record in records for part in record.contributions}
+    gone = [e for e in config.participants if e in trained and e not in ready]
+    owed = [e for e in gone if not (site.client(e).done / config.project_name).is_dir()]
+    left = place.global_model(config.rounds).stat().st_mtime + config.linger_s - time.time()
+    if not owed or left <= 0:
+        return None
+    what = "open agg_weights/ again, so that the last global model can be sent"
+    remedy = f"the project ends without that in {left:.0f} s"
+    return Waiting(site.email, config.project_name, ROLE, ", ".join(owed), what, remedy, left)
 
 
 def _finish(site: Datasite, place: AggregatorProject, config: FLConfig) -> list[Event]:
