@@ -1,105 +1,116 @@
-"""What became of each participant in each round: averaged, refused, absent, late, killed and back, or tampered with.
+"""What became of every update: averaged, refused, absent, late, resumed; from the aggregator's records and the faults' log.
 
-The aggregator's records say whose update counted; the log of `fedkit.faults` says what was done to it before. Together they
-are a table, which notebook 05 looks at as `fk.plots.round_timeline` and the failure lab as text.
+Notebook 05 predicts a fate, sets a fault, and reads here what fedkit made of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from fedkit.records import History, RoundRecord
+from fedkit.rounds import Collected
 
-__all__ = ["SIGNS", "Fate", "LogEntry", "everybody", "fates"]
-
-LogEntry = tuple[str, int, str]
-"""What `Faults.log` holds: (participant, round, kind of fault)."""
+__all__ = ["SIGNS", "Fate", "fates"]
 
 SIGNS = {
     "averaged": "✓",
     "late": "◷",
     "resumed": "↻",
-    "tampered": "‼",
+    "unnoticed": "≈",
     "refused": "✗",
     "absent": "–",
+    "awaited": "…",
     "not asked": "·",
 }
-"""Every fate with the sign that stands for it where a word has no room."""
+"""Every fate and its sign, so that colour is never the only one."""
 
-_TAMPERED = ("sign-flipped", "scaled", "replayed", "truncated", "wrong shape", "NaN")
-_WHY_ABSENT = {
-    "slow": "too late",
-    "killed": "killed",
-    "disk full": "disk full",
-    "revoked": "cut off: right revoked",
+_ACCEPTED = {
+    "slow": ("late", "came late; the round waited for it"),
+    "killed": ("resumed", "killed in the middle of training, then trained anew to the same bits"),
+    "sign-flipped": ("unnoticed", "sign-flipped, and averaged: nothing in its form is wrong"),
+    "scaled": ("unnoticed", "scaled, and averaged: nothing in its form is wrong"),
+    "replayed": ("unnoticed", "an old update, averaged again: nothing in its form is wrong"),
 }
-_LASTING = ("revoked",)  # logged once, in force from then on
+_MISSING = {
+    "absent": "did nothing",
+    "slow": "came too late",
+    "truncated": "its file was cut off",
+    "revoked": "let no global model in",
+    "disk full": "could not write its files",
+    "killed": "its process was killed",
+}
 
 
 @dataclass(frozen=True)
 class Fate:
-    """One participant in one round.
+    """What became of one participant's update in one round.
 
-    kind : a key of `SIGNS`. text : the same in a few words, with what was done or why, such as "refused: holds NaN".
+    word : one of `SIGNS`. why : a clause, "" where all went as it should.
     """
 
-    kind: str
-    text: str
+    participant: str
+    round: int
+    word: str
+    why: str = ""
 
     @property
     def sign(self) -> str:
-        """One letter for it."""
-        return SIGNS[self.kind]
-
-    @property
-    def counted(self) -> bool:
-        """Is the update part of the average?"""
-        return self.kind in ("averaged", "late", "resumed", "tampered")
+        """One character that stands for the word."""
+        return SIGNS[self.word]
 
 
 def fates(
-    history: History, participants: Sequence[str] | None = None, log: Iterable[LogEntry] = ()
-) -> dict[str, tuple[Fate, ...]]:
-    """Participant -> its fates, the first is round 1's; as many as there are evaluated rounds.
+    history: History,
+    participants: Sequence[str],
+    log: Iterable[tuple[str, int, str]] = (),
+    now: Collected | None = None,
+    asked: Collection[str] = (),
+) -> tuple[Fate, ...]:
+    """One fate for every participant and round, in the order of rounds.
 
-    participants : the rows and their order; None takes everybody whom a record names, alphabetically.
-    log : `Faults.log`; without it only the aggregator's view is told, which can't know who was tampered with.
+    log : what was done to whom in which round (`Faults.log`). now : what lies in the inboxes for the round under way, None
+    where no round has begun; asked : who is to train in it.
     """
-    done = list(log)
-    return {
-        email: tuple(_fate(email, record, done) for record in history)
-        for email in (everybody(history) if participants is None else participants)
-    }
+    happened = list(log)
+    found = [
+        _fate(record, email, _kind(happened, email, record.round))
+        for record in history
+        for email in participants
+    ]
+    if now is not None:
+        n = len(history) + 1
+        found += [
+            _fate_so_far(now, email, n, asked, _kind(happened, email, n)) for email in participants
+        ]
+    return tuple(found)
 
 
-def everybody(history: History) -> list[str]:
-    """Whom the records name, in alphabetical order."""
-    named = {
-        email
-        for r in history
-        for email in (*(part.participant for part in r.contributions), *r.refused, *r.absent)
-    }
-    return sorted(named)
+def _kind(log: Iterable[tuple[str, int, str]], email: str, n: int) -> str:
+    """What was done to this participant in round n; a door that was closed stays closed in later rounds."""
+    mine = [(m, kind) for who, m, kind in log if who == email and m <= n]
+    return next((kind for m, kind in reversed(mine) if m == n or kind == "revoked"), "")
 
 
-def _fate(email: str, record: RoundRecord, log: list[LogEntry]) -> Fate:
-    done = [what for who, n, what in log if who == email and n == record.round]
-    if any(part.participant == email for part in record.contributions):
-        return _counted(done)
+def _fate_so_far(now: Collected, email: str, n: int, asked: Collection[str], kind: str) -> Fate:
+    if email not in asked:
+        return Fate(email, n, "not asked", "others were drawn for this round")
+    if email in now.refused:
+        return Fate(email, n, "refused", f"{now.refused[email]}; the round waits for a sound one")
+    if email in now.missing:
+        return Fate(email, n, "awaited", _MISSING.get(kind, ""))
+    return Fate(email, n, "awaited", "its update is there; the round waits for others")
+
+
+def _fate(record: RoundRecord, email: str, kind: str) -> Fate:
+    n, came = record.round, [part.participant for part in record.contributions]
+    if email in came:
+        word, why = _ACCEPTED.get(kind, ("averaged", ""))
+        return Fate(email, n, word, why)
     if email in record.refused:
-        return Fate("refused", f"refused: {record.refused[email]}")
-    if email not in record.absent:
-        return Fate("not asked", "not asked")
-    since = [w for who, n, w in log if who == email and n < record.round and w in _LASTING]
-    why = next((_WHY_ABSENT[what] for what in [*done, *since] if what in _WHY_ABSENT), "absent")
-    return Fate("absent", why)
-
-
-def _counted(done: list[str]) -> Fate:
-    changed = [what for what in done if what in _TAMPERED]
-    if changed:
-        return Fate("tampered", f"averaged, though {changed[0]}")
-    if "killed" in done:
-        return Fate("resumed", "averaged: killed, resumed")
-    return Fate("late", "averaged: late") if "slow" in done else Fate("averaged", "averaged")
+        return Fate(email, n, "refused", record.refused[email])
+    if email in record.absent:
+        why = _MISSING.get(kind, "")
+        quorum = f"the round ended with the {len(came)} that came"
+        return Fate(email, n, "absent", f"{why}; {quorum}" if why else quorum)
+    return Fate(email, n, "not asked", "others were drawn for this round")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fedkit.fates import SIGNS, Fate, LogEntry, fates
+from fedkit.fates import SIGNS, Fate, fates
 from fedkit.plots import style
 from fedkit.records import History
 
@@ -21,9 +22,10 @@ COLOURS = {
     "averaged": "#d3ebe3",
     "late": style.YELLOW,
     "resumed": style.SKY,
-    "tampered": style.PURPLE,
+    "unnoticed": style.PURPLE,
     "refused": style.VERMILLION,
     "absent": "#b5b5b5",
+    "awaited": style.PALE,
     "not asked": style.PAPER,
 }
 MOST_WORDS = 6  # with more rounds than that, a cell has room for its sign only
@@ -36,7 +38,7 @@ MANY = 12  # with more rounds than that, not every column is labelled
 def round_timeline(
     history: History,
     participants: Sequence[str] | None = None,
-    log: Iterable[LogEntry] = (),
+    log: Iterable[tuple[str, int, str]] = (),
     title: str | None = None,
 ) -> Figure:
     """What became of everybody in every round: one row a participant, one column a round, `fedkit.fates` in the cells.
@@ -46,8 +48,10 @@ def round_timeline(
     what was done to whom. Raises FedkitError if there is no round yet, or no participant.
     """
     style.need(history, "history")
-    table = fates(history, participants, log)
-    style.need(table, "participants")
+    people = _everybody(history) if participants is None else list(participants)
+    style.need(people, "participants")
+    found = fates(history, people, log)
+    table = {who: [fate for fate in found if fate.participant == who] for who in people}
     rounds = len(history)
     wide = rounds <= MOST_WORDS
     texts = {who: [_text(fate, rounds, wide) for fate in row] for who, row in table.items()}
@@ -71,10 +75,29 @@ def round_timeline(
     return fig
 
 
+def _everybody(history: History) -> list[str]:
+    """Whom the records name, in alphabetical order."""
+    named = {
+        email
+        for r in history
+        for email in (*(part.participant for part in r.contributions), *r.refused, *r.absent)
+    }
+    return sorted(named)
+
+
 def _text(fate: Fate, rounds: int, wide: bool) -> str:
     if not wide:
         return fate.sign
-    words = fate.text if fate.kind == "not asked" else f"{fate.sign} {fate.text}"
+    # of a fate's reason its first clause has room; a refusal says no more than it has to
+    why = fate.why if fate.word == "refused" else re.split(r"[,;:] ", fate.why)[0]
+    if fate.word == "late":
+        words = f"{fate.sign} averaged, though late"
+    elif fate.word == "unnoticed":
+        words = f"{fate.sign} averaged, though {why}"
+    elif fate.word == "not asked" or not why or why.startswith("the round ended"):
+        words = f"{fate.sign} {fate.word}"
+    else:
+        words = f"{fate.sign} {fate.word}: {why}"
     width = max(LETTERS // rounds, 12)
     lines = textwrap.wrap(words, width, break_on_hyphens=False, max_lines=LINES, placeholder=" …")
     return "\n".join(lines)
@@ -84,7 +107,7 @@ def _cell(ax: Axes, place: tuple[float, float, float], fate: Fate, text: str, wi
     from matplotlib.patches import Rectangle
 
     x, top, bottom = place
-    colour = COLOURS[fate.kind]
+    colour = COLOURS[fate.word]
     box = Rectangle((x - 0.5, top), 1, bottom - top, facecolor=colour, edgecolor=style.PAPER, lw=2)
     ax.add_patch(box)
     size = style.SMALL if wide else style.TEXT
@@ -131,21 +154,19 @@ def _marks(history: History) -> list[str]:
 
 def _key(fig: Figure, table: Mapping[str, Sequence[Fate]], changed: bool) -> None:
     """The signs that occur, with their words."""
-    seen = {fate.kind for row in table.values() for fate in row}
+    seen = {fate.word for row in table.values() for fate in row}
     said = [f"{SIGNS[kind]} {kind}" for kind in SIGNS if kind in seen]
     said += [f"{CHANGED} settings changed"] if changed else []
     fig.supxlabel("     ".join(said), fontsize=style.SMALL, color=style.INK)
 
 
 def _title(table: Mapping[str, Sequence[Fate]]) -> str:
-    every = [fate for row in table.values() for fate in row]
-    asked = [fate for fate in every if fate.kind != "not asked"]
-    counted = sum(fate.counted for fate in asked)
-    kinds = [fate.kind for fate in asked]
-    said = [f"{kinds.count(kind)} {kind}" for kind in ("refused", "absent") if kind in kinds]
-    head = f"{counted} of {len(asked)} expected updates were averaged"
-    if counted == len(asked):
+    words = [fate.word for row in table.values() for fate in row if fate.word != "not asked"]
+    counted = len(words) - sum(words.count(word) for word in ("refused", "absent", "awaited"))
+    said = [f"{words.count(word)} {word}" for word in ("refused", "absent") if word in words]
+    head = f"{counted} of {len(words)} expected updates were averaged"
+    if counted == len(words):
         head = "Every update was averaged"
-    text = f"{head}: {', '.join(said)}" if said else head
-    tampered = kinds.count("tampered")
-    return text + (f"; {tampered} of them had been tampered with" if tampered else "")
+    if "unnoticed" in words:
+        head += f" ({words.count('unnoticed')} of them tampered with)"
+    return f"{head}: {', '.join(said)}" if said else head
