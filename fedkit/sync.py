@@ -24,6 +24,8 @@ from fedkit.tree import REJECTED, Stamp, Tree, digest_of, remove_empty_folders, 
 
 __all__ = ["Sync"]
 
+_HALF_WRITTEN_S = 10.0
+
 
 @dataclass
 class _Copy:
@@ -45,14 +47,31 @@ class _Copy:
         return sorted(p for p in paths if (self.synced.get(p) or (None,))[0] != self.now.get(p))
 
     def remember(self, path: str, digest: str | None) -> None:
-        """Take what lies at `path` now as synced (`digest` None: gone)."""
+        """Take the file that was seen at `path` as synced (`digest` None: it is gone).
+
+        The stamp is the one from before the file was read: what is written meanwhile is a change for the next pass.
+        """
         self.dirty = True
         if digest is None:
             self.synced.pop(path, None)
             self.now.pop(path, None)
         else:
-            self.now[path] = stamp((self.root / path).stat())
             self.synced[path] = (self.now[path], digest)
+
+    def arrived(self, path: str, digest: str) -> None:
+        """Take the file that was just put at `path` as synced; where it is moved away already, that is a change."""
+        try:
+            self.now[path] = stamp((self.root / path).stat())
+        except FileNotFoundError:
+            self.now[path] = (-1, -1)
+        self.remember(path, digest)
+
+
+def _is_being_written(home: _Copy) -> bool:
+    """Is a permission file empty that has only now changed? The real apps rewrite theirs in place on every pass; taken
+    at its word, such a moment would close the folder, and refuse what was allowed before and after it."""
+    files = [home.now.get(p, (1, 0)) for p in home.changed() if p.endswith(PERMISSION_FILES)]
+    return any(size == 0 and time.time() - ns / 1e9 < _HALF_WRITTEN_S for size, ns in files)
 
 
 class Sync:
@@ -80,7 +99,7 @@ class Sync:
             for copy in copies:
                 copy.now = scan(copy.root)
             home = self._copies[email][email]
-            if all(not copy.changed() for copy in copies):
+            if all(not copy.changed() for copy in copies) or _is_being_written(home):
                 continue
             permissions = Permissions(owner.datasites)
             for copy in copies:
@@ -147,7 +166,8 @@ class Sync:
         full = copy.root / path
         if path in copy.now:
             aside = full.with_name(f"{full.stem}{REJECTED}{full.suffix}")
-            full.replace(aside)
+            with contextlib.suppress(FileNotFoundError):
+                full.replace(aside)
         copy.remember(path, None)  # the owner's version, if any, comes back with the next step
         return FileRefused(copy.site.email, "", f"{copy.owner}/{path}", reason)
 
@@ -184,7 +204,7 @@ class Sync:
         with self.ledger_path.open("a", encoding="utf-8") as ledger:
             ledger.write(json.dumps(asdict(entry)) + "\n")
         write_bytes(target.root / path, data, root=target.site.data_dir)
-        target.remember(path, digest)
+        target.arrived(path, digest)
         source.remember(path, digest)
 
     def _memory(self, site: Datasite) -> Path:
