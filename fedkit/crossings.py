@@ -1,0 +1,87 @@
+"""The ledger as a table that can be filtered: what crossed between whom, of which kind, in which round, and how much.
+
+Plain data for the widget `LedgerView`; notebook 05 shows it, and every lesson's "What the aggregator saw" counts from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fedkit.plots.traffic import KINDS, kind_of
+from fedkit.records import LedgerEntry
+
+__all__ = ["Crossing", "Filter", "by_kind", "crossings", "select", "total_bytes"]
+
+_ROUND = re.compile(r"(?:^|/)(?:trained_model_round|agg_model_round|round)_(\d+)\.\w+$")
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One file that crossed. kind : as in `fk.plots.what_crossed`.
+
+    round : from the file's name: the round of an update or of a round's settings, the round that a global model ends (0:
+    the seed weights); None where the name has none.
+    """
+
+    number: int
+    entry: LedgerEntry
+    kind: str
+    round: int | None
+
+    @property
+    def name(self) -> str:
+        """The path without the owner's e-mail and the app's folders that all paths have."""
+        return "/".join(self.entry.path.split("/")[-3:])
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What is to be seen; None sees everything. participant : who sent or received it."""
+
+    participant: str | None = None
+    round: int | None = None
+    kind: str | None = None
+
+    def passes(self, crossing: Crossing) -> bool:
+        """Is it to be seen?"""
+        entry = crossing.entry
+        return (
+            self.participant in (None, entry.sender, entry.receiver)
+            and self.round in (None, crossing.round)
+            and self.kind in (None, crossing.kind)
+        )
+
+
+def crossings(ledger: Iterable[LedgerEntry]) -> list[Crossing]:
+    """The ledger's entries with their kind and round, oldest first, numbered from 1."""
+    return [
+        Crossing(number, entry, kind_of(entry.path), _round(entry.path))
+        for number, entry in enumerate(ledger, start=1)
+    ]
+
+
+def select(all_of_them: Iterable[Crossing], wanted: Filter) -> list[Crossing]:
+    """Those that pass, in the same order."""
+    return [crossing for crossing in all_of_them if wanted.passes(crossing)]
+
+
+def total_bytes(some: Iterable[Crossing]) -> int:
+    """How many bytes crossed; a file that crossed to three readers counts three times."""
+    return sum(crossing.entry.size for crossing in some)
+
+
+def by_kind(some: Sequence[Crossing]) -> list[tuple[str, int, int]]:
+    """(kind, files, bytes) of every kind that occurs, and of training images always: their row is a promise."""
+    rows = []
+    for kind in KINDS:
+        of_it = [crossing for crossing in some if crossing.kind == kind]
+        if of_it or kind == KINDS[-1]:
+            rows.append((kind, len(of_it), total_bytes(of_it)))
+    return rows
+
+
+def _round(path: str) -> int | None:
+    found = _ROUND.search(path)
+    return int(found[1]) if found else None
