@@ -1,59 +1,36 @@
 """Driving a network of datasites: what the buttons do, as a plain object that knows nothing of widgets.
 
-One `Control` a network (`Control.of(network)`), however many panels look at it. Work happens in one worker thread that
-ends with the work; a pause takes effect before the next batch. Batch runs call the same methods and `wait()`. Notebook 05
-uses it.
+One `Control` a network (`Control.of(network)`), however many panels look at it. Work happens in a thread that ends with
+the work; a second one tells the panels, ten times a second at most, and ends with it too. A pause takes effect before the
+next batch. Batch runs call the same methods and `wait()`. Notebook 05 uses it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-import weakref
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fedkit import node
 from fedkit.approval import Policy, approve_none
-from fedkit.config import FLConfig
+from fedkit.control_snapshot import Snapshot, look
 from fedkit.datasite import Datasite
 from fedkit.errors import Busy, FedkitError
 from fedkit.events import Event, render
 from fedkit.faults import Faults
-from fedkit.histories import find_project
 from fedkit.network import Network
-from fedkit.plan import change_settings, current_settings
-from fedkit.records import History
+from fedkit.plan import change_settings
 from fedkit.rewind import rewind
-from fedkit.standing import Row, standing
 
 __all__ = ["Control", "Snapshot"]
 
 _MANY_EVENTS = 500
-_NO_HISTORY = History("")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything a panel shows, at one moment.
-
-    status : one line, what is being done or for whom the project waits. who, epoch, epochs : the participant that
-    finished a local epoch last. settings : what holds from the next round on. error : what went wrong, else "".
-    """
-
-    busy: bool = False
-    status: str = "nothing launched yet"
-    rounds: int = 0
-    who: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    history: History = _NO_HISTORY
-    rows: tuple[Row, ...] = ()
-    settings: FLConfig | None = None
-    events: tuple[Event, ...] = ()
-    error: str = ""
+_TELL_EVERY_S = 0.1
+_PART = 20  # telling the panels may take one part in so many of the time, so that training keeps the rest
 
 
 class Control:
@@ -65,16 +42,18 @@ class Control:
     def __init__(self, network: Network, approve: Policy = approve_none) -> None:
         self.network = network
         self.approve = approve
-        self.faults = Faults()
-        self._lock = threading.RLock()
-        self._listeners: list[Callable[[Snapshot], None]] = []
         self._stop = threading.Event()
+        self.faults = Faults(self._stop.is_set)
+        self._listeners: list[Callable[[Snapshot], None]] = []
         self._thread: threading.Thread | None = None
         self._at = threading.local()
-        self._now = Snapshot()
-        with contextlib.suppress(Busy):  # what lies in launch/ becomes a project; no round begins
-            node.advance(self._home, until_round=0)
-            network.sync()
+        self._stops: tuple[
+            Event, ...
+        ] = ()  # where the last run ended by itself, what it waited for
+        self._stale = True  # do the files say more than the snapshot?
+        self._now = self._told = Snapshot()
+        self._lock = threading.RLock()  # held for moments, and never while a panel is told
+        self._telling = threading.RLock()
         self.refresh()
 
     @classmethod
@@ -88,6 +67,14 @@ class Control:
         if approve is not None:
             control.approve = approve
         return control
+
+    @classmethod
+    def watching(cls, site: Datasite) -> Control | None:
+        """The control whose network this datasite belongs to, if there is one."""
+        for control in list(_CONTROLS.values()):
+            if any(mine.data_dir == site.data_dir for mine in control.network.sites.values()):
+                return control
+        return None
 
     @property
     def now(self) -> Snapshot:
@@ -109,7 +96,7 @@ class Control:
 
     def run_round(self) -> None:
         """Start one more round; returns at once."""
-        self._start(lambda: self._run(self._rounds_done() + 1), "starts a round")
+        self._start(lambda: self._run(len(self.now.history) + 1), "starts a round")
 
     def run_all(self) -> None:
         """Start whatever rounds are left; returns at once."""
@@ -118,15 +105,19 @@ class Control:
     def pause(self) -> None:
         """Stop before the next batch. The round that is cut off is trained anew, to the same bits."""
         self._stop.set()
+        if self.now.busy:
+            self._update(status="stops before the next batch")
+            self._tell()
 
     def reset(self, to_round: int = 0) -> None:
         """Back to the moment after round `to_round`, by default to the start; returns at once."""
-        self._start(lambda: rewind(self.network, to_round), f"goes back to round {to_round}")
+        self._start(lambda: self._rewind(to_round), f"goes back to round {to_round}")
 
     def change(self, **settings: Any) -> None:
         """Change learning_rate, epoch or participants_per_round from the next round on. Raises FedkitError."""
-        change_settings(self._home, self._history().project, **settings)
-        self.refresh()
+        change_settings(self._home, self.now.history.project, **settings)
+        self._look()
+        self._tell()
 
     def wait(self, timeout_s: float | None = None) -> Snapshot:
         """Until the work that was started has ended; then the snapshot. Batch runs press a button and wait."""
@@ -143,42 +134,57 @@ class Control:
             self._listeners.clear()
 
     def refresh(self) -> Snapshot:
-        """Look at the files again and tell everybody."""
-        try:
-            self._tell(**self._look())
-        except FedkitError as error:
-            self._tell(error=str(error))
+        """Look at the files again and tell everybody, after a person has put something there; no round begins."""
+        with self._lock:
+            if not self._now.busy:  # else the work that is under way carries it
+                self._stops = ()
+                with contextlib.suppress(Busy):  # then another process moves it
+                    self.network.sync()
+                    node.advance(self._home, until_round=0, stop=lambda: True)
+                    self.network.sync()
+        self._look()
+        self._tell()
         return self.now
 
     @property
     def _home(self) -> Datasite:
         return self.network[self.network.aggregator]
 
-    def _history(self) -> History:
-        return self.network.history()
-
-    def _rounds_done(self) -> int:
-        return len(self._history()) if self.network.projects() else 0
-
     def _start(self, work: Callable[[], object], status: str) -> None:
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return  # one worker a network: the button was pressed twice
             self._stop.clear()
-            self._thread = threading.Thread(target=self._work, args=[work], daemon=True)
-            self._tell(busy=True, status=status, error="", who="", epoch=0)
+            self._stops = ()
+            self._thread = threading.Thread(target=self._attend, args=[work], daemon=True)
+            self._update(busy=True, status=status, error="", who="", epoch=0, epochs=0)
             self._thread.start()
+        self._tell()
+
+    def _attend(self, work: Callable[[], object]) -> None:
+        """Let a thread work, tell the panels how it gets on, and say how it ended."""
+        worker = threading.Thread(target=self._work, args=[work], daemon=True)
+        worker.start()
+        pause = _TELL_EVERY_S
+        while worker.is_alive():
+            worker.join(pause)
+            began = time.perf_counter()
+            if self._stale and worker.is_alive():
+                self._look()
+            if self._now is not self._told:
+                self._tell()
+            pause = max(_TELL_EVERY_S, _PART * (time.perf_counter() - began))
+        self._update(busy=False)
+        self._look()
+        self._tell()
 
     def _work(self, work: Callable[[], object]) -> None:
-        error = ""
         try:
             work()
         except FedkitError as problem:
-            error = str(problem)
+            self._update(error=str(problem))
         except Exception as problem:  # nothing may vanish with the thread
-            error = f"stopped on {type(problem).__name__}: {problem}"
-        finally:
-            self._tell(**(self._look() | {"busy": False, "error": error}))
+            self._update(error=f"stopped on {type(problem).__name__}: {problem}")
 
     def _run(self, until_round: int | None) -> None:
         history = self.network.run(
@@ -190,50 +196,55 @@ class Control:
             actor=self._act,
             expecting=self.faults.expecting,
         )
-        self._tell(events=self._remember(*history.waiting))
+        if not self._stop.is_set():
+            self._stops = history.waiting
+
+    def _rewind(self, to_round: int) -> None:
+        rewind(self.network, to_round)
+        self.faults.rewind(to_round)
+        self._update(events=())
 
     def _act(self, site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
         self._at.email = site.email
         return self.faults.act(site, go)
 
     def _on_event(self, event: Event) -> None:
-        self._tell(events=self._remember(event), status=render(event), **self._look(status=False))
+        said = render(event).replace(f"] {event.project}: ", "] ", 1)
+        with self._lock:
+            self._stale = True
+            self._update(events=(*self._now.events, event)[-_MANY_EVENTS:], status=said)
 
     def _on_epoch(self, project: str, n: int, epoch: int, epochs: int, loss: float) -> None:
         who = getattr(self._at, "email", self.network.aggregator)
         status = f"round {n}: {who} trains, local epoch {epoch} of {epochs}, loss {loss:.3f}"
-        self._tell(who=who, epoch=epoch, epochs=epochs, status=status)
+        if not self._stop.is_set():
+            self._update(who=who, epoch=epoch, epochs=epochs, status=status)
 
-    def _remember(self, *events: Event) -> tuple[Event, ...]:
-        return (*self.now.events, *events)[-_MANY_EVENTS:]
-
-    def _tell(self, **changes: Any) -> None:
+    def _update(self, **changes: Any) -> None:
         with self._lock:
             self._now = replace(self._now, **changes)
-            now, listeners = self._now, list(self._listeners)
-        for listener in listeners:
-            listener(now)
 
-    def _look(self, status: bool = True) -> dict[str, Any]:
-        """What the files say: history, one row a participant, the settings and, if asked, the status line."""
-        if not self.network.projects():
-            return {"rows": standing(self.network, _NO_HISTORY)}
-        history = self._history()
-        place = find_project(self._home)
-        settings = current_settings(place, FLConfig.load(place.config))
-        found = {
-            "history": history,
-            "rounds": history.total_rounds,
-            "rows": standing(self.network, history),
-            "settings": settings,
-        }
-        return found | ({"status": _status(history)} if status else {})
+    def _tell(self) -> None:
+        with self._telling:
+            for listener in list(self._listeners):
+                self._told = self.now
+                try:
+                    listener(self._told)
+                except Exception as problem:  # a broken panel stops neither the work nor the others
+                    with self._lock:
+                        self._listeners.remove(listener)
+                    self._update(error=f"a panel stopped on {type(problem).__name__}: {problem}")
 
-
-def _status(history: History) -> str:
-    if history.done:
-        return f"done: {history.total_rounds} rounds"
-    return f"paused after round {len(history)} of {history.total_rounds}"
+    def _look(self) -> None:
+        """Put into the snapshot what the files say; the status line too, where nothing moves."""
+        self._stale = False
+        try:
+            found = look(self.network, self.faults, self._stops, self.now.busy)
+        except (FedkitError, OSError) as problem:
+            # while it works, a project moves from one folder to another; the next look finds it
+            self._stale = self.now.busy
+            found = {} if self.now.busy else {"error": str(problem)}
+        self._update(**found)
 
 
-_CONTROLS: weakref.WeakValueDictionary[Path, Control] = weakref.WeakValueDictionary()
+_CONTROLS: dict[Path, Control] = {}

@@ -8,23 +8,19 @@ to the same bits, or accepted without notice.
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from fedkit.boxes import ClientProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
 from fedkit.events import Event, Notice, UpdateShared
-from fedkit.files import is_file, read_bytes, read_state, write_bytes, write_state
-from fedkit.models import StateDict
+from fedkit.faults_bytes import CHANGES
+from fedkit.faults_process import run_child
+from fedkit.files import is_file, read_bytes, read_state, remove, write_bytes, write_state
 from fedkit.permissions import write_permissions
 
 __all__ = ["KINDS", "Fault", "Faults"]
@@ -44,7 +40,7 @@ KINDS = {
 }
 """What can go wrong at a participant, and what it means."""
 
-_CHILD = Path(__file__).with_name("faults_child.py")
+_SPOILS = {"truncated", "replayed", *CHANGES}
 
 
 @dataclass(frozen=True)
@@ -67,12 +63,18 @@ class Fault:
 
 
 class Faults:
-    """The faults that are set, by participant; `log` has what was done: (participant, round, what)."""
+    """The faults that are set, by participant; `log` has what was done: (participant, round, what).
 
-    def __init__(self) -> None:
+    stop : asked while a participant's process is on its way to its end; where it says yes, that process ends at once.
+    """
+
+    def __init__(self, stop: Callable[[], bool] = lambda: False) -> None:
         self.log: list[tuple[str, int, str]] = []
+        self.stop = stop
         self._set: dict[str, Fault] = {}
         self._once: set[tuple[str, int, str]] = set()
+        self._revoked: set[str] = set()
+        self._spoilt: dict[str, tuple[int, str]] = {}
         self._late: dict[tuple[str, int], float] = {}
         self._lock = threading.Lock()
 
@@ -80,12 +82,25 @@ class Faults:
         """Let `fault` happen at this participant, instead of whatever was set before."""
         with self._lock:
             self._set[email] = fault
+            self._arm(email)
 
     def clear(self, email: str | None = None) -> None:
-        """All is well again, at one participant or at all of them. A revoked right comes back with the next pass."""
+        """All is well again, at one participant or at all of them. What was taken away or sent wrong in the round under
+        way is put right with the next pass."""
         with self._lock:
             for key in [email] if email else list(self._set):
                 self._set.pop(key, None)
+
+    def rewind(self, to_round: int) -> None:
+        """Forget what was done after this round: the project went back there. What is set will happen again."""
+        with self._lock:
+            self.log[:] = [entry for entry in self.log if entry[1] <= to_round]
+            for memory in (self._once, self._late, self._revoked, self._spoilt):
+                memory.clear()
+
+    def _arm(self, email: str) -> None:
+        self._once = {key for key in self._once if key[0] != email}
+        self._late = {key: until for key, until in self._late.items() if key[0] != email}
 
     def current(self) -> dict[str, Fault]:
         """The faults that are set."""
@@ -104,18 +119,21 @@ class Faults:
         place = _under_way(site)
         if place is None:
             return go()
-        self._heal(site, place, fault)
         round_number = _round_of(place)
+        self._heal(site, place, fault, round_number)
         if fault is None or round_number < fault.from_round:
             return go()
         if fault.kind == "absent":
             self._note(site.email, round_number, "absent")
             return []
+        if round_number > _config(place).rounds:  # nothing is left but to finish
+            return go()
         if fault.kind == "slow" and self._still_asleep(site.email, round_number, fault.seconds):
             return []
         if fault.kind in ("killed", "disk full"):
             return self._in_a_child(site, place, fault, round_number, go)
-        if fault.kind == "revoked" and self._first(site.email, 0, "revoked"):
+        if fault.kind == "revoked" and site.email not in self._revoked:
+            self._revoked.add(site.email)
             write_permissions(place.agg_weights, site.email, read=[_config(place).aggregator])
             self._note(site.email, round_number, "revoked")
         events = go()
@@ -135,13 +153,22 @@ class Faults:
             self._once.add((email, round_number, what))
             return not known
 
-    def _heal(self, site: Datasite, place: ClientProject, fault: Fault | None) -> None:
+    def _heal(self, site: Datasite, place: ClientProject, fault: Fault | None, n: int) -> None:
+        """Put right what an earlier fault has left behind in round n."""
+        kind = fault.kind if fault is not None and n >= fault.from_round else None
+        aggregator = _config(place).aggregator
         with self._lock:
-            revoked = (site.email, 0, "revoked") in self._once
-        if revoked and (fault is None or fault.kind != "revoked"):
-            write_permissions(place.agg_weights, site.email, write=[_config(place).aggregator])
+            revoked = kind != "revoked" and site.email in self._revoked
+            spoilt = self._spoilt.get(site.email, (0, ""))
+            if revoked:
+                self._revoked.discard(site.email)
+        if revoked:
+            write_permissions(place.agg_weights, site.email, write=[aggregator])
+        if spoilt[0] == n and spoilt[1] != kind:
+            project = site.aggregator(aggregator).project(place.path.name)
+            remove(project.update(site.email, n))  # its client then shares the sound one
             with self._lock:
-                self._once.discard((site.email, 0, "revoked"))
+                self._spoilt.pop(site.email)
 
     def _still_asleep(self, email: str, round_number: int, seconds: float) -> bool:
         with self._lock:
@@ -166,19 +193,18 @@ class Faults:
             return go() if fault.kind == "killed" else []
         if fault.kind == "killed" and not self._first(site.email, 0, "killed"):
             return go()
-        arguments = [str(site.data_dir), site.email, site.app_data, fault.kind]
-        done = subprocess.run(
-            [sys.executable, str(_CHILD), *arguments], capture_output=True, text=True, check=False
-        )
+        said = run_child(site, fault.kind, self.stop)
+        if said is None:  # the fault goes on later, with its participant
+            with self._lock:
+                self._arm(site.email)
+            return []
         self._note(site.email, round_number, fault.kind)
-        said = done.stdout.strip().splitlines()[-1:] or [f"ended with code {done.returncode}"]
-        text = f"round {round_number}: {fault.kind}: {said[0]}"
+        text = f"round {round_number}: {fault.kind}: {said}"
         return [Notice(site.email, place.path.name, text)]
 
     def _tamper(self, site: Datasite, place: ClientProject, fault: Fault, n: int) -> None:
         """Change the copy of the update that is about to cross."""
-        change = _CHANGES.get(fault.kind)
-        if change is None and fault.kind not in ("truncated", "replayed"):
+        if fault.kind not in _SPOILS:
             return
         config = _config(place)
         path = site.aggregator(config.aggregator).project(config.project_name).update(site.email, n)
@@ -188,41 +214,13 @@ class Faults:
         elif fault.kind == "replayed":
             earlier = place.trained(n - 1) if n > 1 else place.global_model(0)
             write_bytes(path, read_bytes(earlier))
-        elif change is not None:
+        else:
+            change = CHANGES[fault.kind]
             before, after = read_state(place.global_model(n - 1)), read_state(path)
-            write_state(path, change(before, after, fault))
+            write_state(path, change(before, after, fault.factor))
         self._note(site.email, n, fault.kind)
-
-
-Change = Callable[[StateDict, StateDict, Fault], StateDict]
-
-
-def _nan(before: StateDict, after: StateDict, fault: Fault) -> StateDict:
-    return {name: torch.full_like(value, float("nan")) for name, value in after.items()}
-
-
-def _another_model(before: StateDict, after: StateDict, fault: Fault) -> StateDict:
-    return {
-        name: torch.zeros([*value.shape[:-1], value.shape[-1] + 1]) for name, value in after.items()
-    }
-
-
-def _flipped(before: StateDict, after: StateDict, fault: Fault) -> StateDict:
-    return {name: before[name] - (value - before[name]) for name, value in after.items()}
-
-
-def _scaled(before: StateDict, after: StateDict, fault: Fault) -> StateDict:
-    return {
-        name: before[name] + fault.factor * (value - before[name]) for name, value in after.items()
-    }
-
-
-_CHANGES: dict[str, Change] = {
-    "NaN": _nan,
-    "wrong shape": _another_model,
-    "sign-flipped": _flipped,
-    "scaled": _scaled,
-}
+        with self._lock:
+            self._spoilt[site.email] = (n, fault.kind)
 
 
 def _under_way(site: Datasite) -> ClientProject | None:

@@ -1,4 +1,4 @@
-"""A participant's process that is about to meet its end; started by `fedkit.faults`, never imported.
+"""A participant's process that is about to meet its end; started by `fedkit.faults_process`, never imported.
 
 Arguments: data dir, e-mail, app_data, and what happens ("killed" or "disk full").
 """

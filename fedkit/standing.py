@@ -1,15 +1,22 @@
-"""Where each participant stands: approval, its last round, and what crossed its border."""
+"""Where each participant stands, and what the whole waits for: what a panel's table and its status line say."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fedkit import node
+from fedkit.approval import why_declined
 from fedkit.datasite import Datasite
+from fedkit.events import Event, Problem, Waiting
+from fedkit.histories import find_project
+from fedkit.launching import ROLE as AGGREGATOR
 from fedkit.network import Network
 from fedkit.permissions import has_permission_file
+from fedkit.plan import read_plan
 from fedkit.records import History
 
-__all__ = ["Row", "standing"]
+__all__ = ["Row", "standing", "standstill"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +24,7 @@ class Row:
     """One participant as the panel shows it; numbers of its last round, None where there are none.
 
     norm : L2 norm of its update. seconds : of local training. up, down : bytes that left and reached its data dir.
+    declined : the reason with which it said no, "" where it did not.
     """
 
     participant: str
@@ -27,6 +35,7 @@ class Row:
     seconds: float | None
     up: int
     down: int
+    declined: str = ""
 
 
 def standing(network: Network, history: History) -> tuple[Row, ...]:
@@ -38,22 +47,77 @@ def standing(network: Network, history: History) -> tuple[Row, ...]:
     last = {part.participant: part for record in history for part in record.contributions}
     rows = []
     for email in network.participants:
-        mine, part = network[email].client().project(history.project), last.get(email)
+        site, part = network[email], last.get(email)
+        approved = bool(history.project) and _approved(site, history.project)
+        declined = None
+        if history.project and not approved:
+            declined = why_declined(site, history.project)
         rows.append(
             Row(
                 email,
-                bool(history.project)
-                and (has_permission_file(mine.agg_weights) or _done(network[email], history)),
+                approved,
                 part.num_samples if part else None,
                 part.loss if part else None,
                 part.norm if part else None,
                 part.seconds if part else None,
                 up[email],
                 down[email],
+                declined or "",
             )
         )
     return tuple(rows)
 
 
-def _done(site: Datasite, history: History) -> bool:
-    return site.client().project(history.project, "done").path.is_dir()
+def _approved(site: Datasite, project: str) -> bool:
+    box = site.client()
+    return (
+        has_permission_file(box.project(project).agg_weights)
+        or box.project(project, "done").path.is_dir()
+    )
+
+
+def standstill(network: Network, history: History, stops: Iterable[Event] = ()) -> str:
+    """One line for a network in which nothing moves: done, paused, or whom it waits for and what that person must do.
+
+    stops : what the last run ended with, where it ended by itself; without it, the files are asked.
+    """
+    if history.done:
+        return f"done: {_rounds(history.total_rounds)}"
+    problems = [f"{e.email}: {e.error}" for e in stops if isinstance(e, Problem)]
+    if problems:
+        return problems[0]
+    for event in stops:
+        if isinstance(event, Waiting) and event.email == network.aggregator != event.whom:
+            return f"waits for {event.whom} to {event.what}{_in_brackets(event.remedy)}"
+    stuck = _stuck(network, history.project or "launch")
+    if stuck:
+        return stuck
+    if not history.project:
+        return "nothing launched yet"
+    n, total = len(history), history.total_rounds
+    if read_plan(find_project(network[network.aggregator], history.project), n + 1) is not None:
+        return f"paused in round {n + 1} of {total}"
+    return f"paused after round {n} of {total}" if n else f"ready for round 1 of {total}"
+
+
+def _stuck(network: Network, project: str) -> str:
+    """What the aggregator waits for from people who can't go on by themselves, or ""."""
+    at = {
+        email: [row for row in node.status(site) if row.project == project]
+        for email, site in network.sites.items()
+    }
+    able = {email for email, rows in at.items() if any(not row.waits_for for row in rows)}
+    for row in at[network.aggregator]:
+        if row.state == "problem":
+            return f"{row.waits_for}: {row.text}"
+        if row.role == AGGREGATOR and not able.issuperset(row.waits_for.split(", ")):
+            return f"waits for {row.text.replace(' must ', ' to ', 1)}" if row.waits_for else ""
+    return ""
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
+
+
+def _rounds(number: int) -> str:
+    return f"{number} round{'' if number == 1 else 's'}"
