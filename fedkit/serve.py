@@ -1,0 +1,221 @@
+"""The local page of a datasite: its `public/` folder and an index of its projects, for this machine's browser only.
+
+What is public is public to people, not to every page that a browser has open: only the loopback address is bound, and a
+request that names another host is refused (a page of a stranger's could point its own name at 127.0.0.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from socket import socket
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote_to_bytes
+
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
+from tornado.netutil import bind_sockets
+from tornado.web import Application, HTTPError, RequestHandler
+
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError
+from fedkit.files import read_bytes
+from fedkit.permissions import READY_FILES
+from fedkit.serve_index import index_html
+
+__all__ = ["Server", "application", "public_file"]
+
+ADDRESS = "127.0.0.1"
+HOSTS = ("localhost", ADDRESS)
+MAX_FILE_BYTES = 2**28
+
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".htm": "text/html; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".jsonl": "text/plain; charset=utf-8",
+    ".md": "text/plain; charset=utf-8",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".py": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".yaml": "text/plain; charset=utf-8",
+}
+"""Everything else is a download. Python's own table depends on the machine."""
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Server:
+    """Serves one datasite's page in a thread of its own, between `start()` and `stop()` (or in a `with` block).
+
+    port : 0 takes any free one; after `start()`, `port` is the one that is bound.
+    """
+
+    def __init__(self, site: Datasite, port: int) -> None:
+        self.site, self.port = site, port
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Event | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the page is, for a browser on this machine."""
+        return f"http://localhost:{self.port}/"
+
+    def start(self) -> Self:
+        """Bind the port and serve. Raises FedkitError if the port is taken or not allowed."""
+        try:
+            sockets = bind_sockets(self.port, address=ADDRESS)
+        except OSError as error:
+            raise FedkitError(
+                f"port {self.port} can't be used ({error.strerror or error})",
+                why="Another program, perhaps another `fedkit client`, may be using it",
+                remedy="stop that program, or choose another port with --port",
+            ) from error
+        self.port = sockets[0].getsockname()[1]
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(sockets, ready)), name="serve", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+        return self
+
+    def stop(self) -> None:
+        """Close the port and every connection; does nothing if the server is not running."""
+        if self._thread is None or self._loop is None or self._over is None:
+            return
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(2.0)
+        self._thread = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def _serve(self, sockets: Sequence[socket], ready: threading.Event) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        server = HTTPServer(
+            application(self.site),
+            max_body_size=2**16,
+            max_header_size=2**14,
+            idle_connection_timeout=30,
+            body_timeout=10,
+        )
+        server.add_sockets(sockets)
+        ready.set()
+        await self._over.wait()
+        server.stop()
+        await server.close_all_connections()
+
+
+def application(site: Datasite) -> Application:
+    """The page as a tornado application: the index, then the files of `public/` under their own paths."""
+    mine = {"site": site}
+    return Application(
+        [("/", _Index, mine), ("/.*", _File, mine)],
+        default_handler_class=_File,
+        default_handler_args=mine,
+        log_function=lambda handler: (
+            None
+        ),  # a line for each refused request would worry the learner
+    )
+
+
+def public_file(public: Path, url_path: str) -> Path:
+    """The file below `public` that a URL's path (still percent-encoded) names. Raises OSError if it may not be served.
+
+    Not served: hidden files, permission files, links and whatever lies behind one, and every name that could mean
+    another place on some operating system.
+    """
+    path = public
+    for part in url_path.removeprefix("/").split("/"):
+        name = unquote_to_bytes(part).decode("utf-8", errors="replace")
+        odd = any(c in '/\\:"<>|?*\ufffd' or ord(c) < 32 for c in name)
+        if not name or name[0] == "." or name[-1] in ". " or odd:
+            raise FileNotFoundError(name)
+        path = path / name
+        if name.casefold() in READY_FILES or path.is_symlink():
+            raise FileNotFoundError(name)
+    return path
+
+
+class _Page(RequestHandler):
+    """What both kinds of page have in common: headers, hosts, methods, errors as plain text."""
+
+    SUPPORTED_METHODS = ("GET", "HEAD")
+
+    def initialize(self, site: Datasite) -> None:
+        self.site = site
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+
+    def prepare(self) -> None:
+        if not _is_local(self.request):
+            raise HTTPError(403, reason="Forbidden")
+
+    def compute_etag(self) -> None:
+        return None
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(_Page.SUPPORTED_METHODS))
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{status_code} {self._reason}\n")
+
+
+def _is_local(request: HTTPServerRequest) -> bool:
+    name, _, port = request.headers.get("Host", "").partition(":")
+    return name.lower() in HOSTS and (not port or port.isdecimal())
+
+
+class _File(_Page):
+    """A file of `public/`."""
+
+    def get(self) -> None:
+        public = self.site.public
+        try:
+            path = public_file(public, self.request.path)
+            content = read_bytes(path, root=public, max_bytes=MAX_FILE_BYTES)
+        except (OSError, FedkitError):  # not there or not to be served, a folder, too large
+            raise HTTPError(404) from None
+        self.set_header("Content-Type", TYPES.get(path.suffix.lower(), "application/octet-stream"))
+        self.write(content)
+
+    head = get
+
+
+class _Index(_Page):
+    """What the browser shows first."""
+
+    def get(self) -> None:
+        self.write(index_html(self.site))
+
+    head = get
