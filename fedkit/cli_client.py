@@ -1,0 +1,231 @@
+"""`fedkit client`, `approve` and `status`: one datasite, from its creation to a finished project."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from fedkit import node
+from fedkit.cli_out import (
+    DONE,
+    FAILED,
+    WAITING,
+    AppDataName,
+    AppDataOption,
+    ConfigPath,
+    Reporter,
+    end_now,
+    say,
+    show_table,
+    stopping,
+    usage_error,
+    visible,
+)
+from fedkit.datasite import AppData, Datasite
+from fedkit.errors import FedkitError
+from fedkit.events import Problem, ProjectDone, Waiting
+from fedkit.settings import ClientConfig, read_env
+from fedkit.watch import advance_in_turn, watch
+
+__all__ = ["client", "load_site", "status"]
+
+_PATIENCE_S = 60.0
+
+
+def client(
+    email: Annotated[
+        str | None, typer.Option(metavar="EMAIL", help="Whose datasite it is.")
+    ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option("--data-dir", "--data_dir", metavar="DIR", help="Where the datasite lies."),
+    ] = None,
+    config_path: Annotated[
+        str | None,
+        typer.Option(
+            "--config_path", "--config-path", metavar="FILE", help="The config.json to write."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, metavar="PORT", help="For the local page.")
+    ] = None,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--env-file",
+            "--env_file",
+            metavar="FILE",
+            help="EMAIL, DATA_DIR, CONFIG_PATH and PORT, a line each; options win over it.",
+        ),
+    ] = None,
+    app_data: AppDataOption = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do what can be done now, then end; don't watch.")
+    ] = False,
+) -> None:
+    """Make a datasite if there is none, then move its projects: watch its folders and serve public/ until Ctrl-C.
+
+    With --once: exit code 0 if nothing is left to do, 1 if something must be put right, 3 if somebody must act.
+    """
+    given = {"EMAIL": email, "DATA_DIR": data_dir, "CONFIG_PATH": config_path, "PORT": port}
+    settings = _settings({k: str(v) for k, v in given.items() if v is not None}, env_file)
+    site, settings_path = _make(settings, app_data)
+    if once:
+        raise typer.Exit(_once(site))
+    _watch(site, int(settings["PORT"]), settings_path)
+
+
+def status(
+    config_path: ConfigPath = None,
+    app_data: AppDataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show where each project of the datasite stands, and who must do what next.
+
+    --json prints {"email", "data_dir", "app_data", "projects": [{"project", "role", "state", "waits_for", "text"}]}:
+    role is "aggregator" or "participant"; state is "launch", "request", "running", "problem" or "done"; waits_for is a
+    list of e-mails, empty if nobody needs to act; text says it in words.
+    """
+    site = load_site(config_path, app_data)
+    rows = node.status(site)
+    if as_json:
+        projects = [
+            vars(row) | {"waits_for": row.waits_for.split(", ") if row.waits_for else []}
+            for row in rows
+        ]
+        head = {"email": site.email, "data_dir": str(site.data_dir), "app_data": site.app_data}
+        typer.echo(json.dumps(head | {"projects": projects}, indent=2))
+        return
+    say(f"{site.email} in {site.data_dir}")
+    if not rows:
+        say(_how_to_begin(site))
+        return
+    table = Table("project", "as", "state", "what next", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(visible(cell) for cell in (row.project, row.role, row.state, row.text)))
+    show_table(table)
+
+
+def load_site(config_path: Path | None, app_data: AppDataName | None) -> Datasite:
+    """The datasite of a `config.json`. Raises FedkitError if it is not there (any more)."""
+    site = Datasite.load(config_path, _plain(app_data))
+    if not site.client().path.is_dir():
+        raise FedkitError(
+            f"holds no datasite of {site.email} with {site.app_data}",
+            file=site.data_dir,
+            remedy="run `fedkit client` once: it makes it; or check --app-data",
+        )
+    return site
+
+
+def _settings(given: dict[str, str], env_file: Path | None) -> dict[str, str]:
+    """The four settings: options first, then the .env file. Ends with exit code 2 if one is missing."""
+    values = (read_env(env_file) if env_file else {}) | given
+    wanted = ("EMAIL", "DATA_DIR", "CONFIG_PATH", "PORT")
+    # an unset shell variable makes the next option the value of this one
+    missing = [key for key in wanted if not values.get(key) or values[key].startswith("--")]
+    if missing:
+        options = ", ".join("--" + key.lower().replace("_", "-") for key in missing)
+        usage_error(
+            f"missing: {', '.join(missing)} -> give {options}, or --env-file with a .env that has it"
+        )
+    number = values["PORT"]
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= 65535):
+        raise FedkitError(
+            f"{number!r} is no port",
+            file=env_file,
+            field="PORT",
+            remedy="write a number from 1 to 65535, such as 8080",
+        )
+    return values
+
+
+def _make(settings: dict[str, str], app_data: AppDataName | None) -> tuple[Datasite, Path]:
+    """Create or complete the datasite and its config.json; never touches those of another one."""
+    email, port = settings["EMAIL"], settings["PORT"]
+    data_dir = Path(settings["DATA_DIR"]).expanduser().absolute()
+    path = Path(settings["CONFIG_PATH"]).expanduser().absolute()
+    before = ClientConfig.load(path) if path.exists() or path.is_symlink() else None
+    if before is not None and (
+        before.email != email or before.data_dir.resolve() != data_dir.resolve()
+    ):
+        raise FedkitError(
+            f"belongs to {before.email} in {before.data_dir}",
+            file=path,
+            why=f"You asked for {email} in {data_dir}, and nothing was changed",
+            remedy="name another --config_path, or correct --email and --data-dir",
+        )
+    old = Datasite(data_dir, email, "api_data").client().path.is_dir()
+    new = Datasite(data_dir, email).client().path.is_dir()
+    found: AppData = "api_data" if old and not new else "app_data"
+    site = Datasite.create(data_dir, email, _plain(app_data) or found)
+    config = before or ClientConfig(site.data_dir, email)
+    url = config.client_url if before and before.port == int(port) else f"http://localhost:{port}"
+    ClientConfig(site.data_dir, email, config.server_url, url).save(path)
+    if not (old or new):
+        say(f"Made the datasite of {email} in {site.data_dir}")
+    if before is None:
+        say(f"Wrote {path}")
+    return site, path
+
+
+def _once(site: Datasite) -> int:
+    reporter = Reporter()
+    try:
+        with stopping() as stop:
+            events = advance_in_turn(
+                site,
+                on_event=reporter.event,
+                on_epoch=reporter.epoch,
+                stop=stop,
+                timeout_s=_PATIENCE_S,
+            )
+    finally:
+        reporter.close()
+    if stop.is_set():
+        raise KeyboardInterrupt
+    stops = [event for event in events if isinstance(event, Waiting | Problem)]
+    for event in stops:
+        reporter.event(event)
+    if any(isinstance(event, Problem) for event in stops):
+        say("Put right what is named above, then run the same command again.")
+        return FAILED
+    if stops:
+        say("Run the same command again when that is done.")
+        return WAITING
+    done = list(dict.fromkeys(e.project for e in events if isinstance(e, ProjectDone)))
+    say(f"Done: {', '.join(done)}." if done else f"Nothing to do now. {_how_to_begin(site)}")
+    return DONE
+
+
+def _how_to_begin(site: Datasite) -> str:
+    return (
+        "A project begins with fl_config.json, model.py and weights in "
+        f"{site.aggregator().launch}, or with another datasite's request."
+    )
+
+
+def _watch(site: Datasite, port: int, config_path: Path) -> None:
+    from fedkit.serve import Server  # tornado, which nothing else needs
+
+    reporter = Reporter()
+    with stopping() as stop, Server(site, port):
+        say(f"Serving {site.public} at http://localhost:{port}/, on this machine only.")
+        say(f"Watching {site.data_dir}; Ctrl-C ends it. In another terminal:")
+        say(f"  fedkit status --config_path {config_path}")
+        sys.stdout.flush()
+        try:
+            watch(site, stop, on_event=reporter.event, on_epoch=reporter.epoch)
+        finally:
+            reporter.close()
+    say("Stopped. Start it again at any time: it goes on where it was.")
+    end_now(DONE)
+
+
+def _plain(app_data: AppDataName | None) -> AppData | None:
+    return None if app_data is None else app_data.value

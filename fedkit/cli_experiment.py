@@ -1,0 +1,157 @@
+"""What `fedkit run` runs: config, model, seed weights, and the digits dealt out to the participants."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedkit.config import FLConfig
+from fedkit.data import Shard, as_float, load_mnist, split_by_digits, split_iid, take
+from fedkit.errors import FedkitError
+from fedkit.files import read_bytes, read_state, sha256_bytes, state_bytes
+from fedkit.jsontext import parse_json_object
+from fedkit.models import SAMPLE_MODEL, StateDict, check_state, load_model, seed_weights, state_of
+from fedkit.seeds import generator
+
+__all__ = ["Experiment", "deal", "even_groups", "read_experiment", "unknown_keys"]
+
+PER_DIGIT = 800  # as in the tutorial
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+AGGREGATOR = "aggregator@example.org"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides the result.
+
+    model : source of model.py. weights : global model 0. partition : "digits" or "iid". full : all of MNIST's images.
+    """
+
+    config: FLConfig
+    model: str
+    weights: StateDict
+    partition: str
+    full: bool
+
+    def identity(self, app_data: str) -> dict[str, Any]:
+        """What tells this run from another one, as JSON values."""
+        return {
+            "config": json.loads(self.config.to_json()),
+            "partition": self.partition,
+            "full": self.full,
+            "app_data": app_data,
+            "model_sha256": sha256_bytes(self.model.encode()),
+            "weights_sha256": sha256_bytes(state_bytes(self.weights)),
+        }
+
+
+def read_experiment(
+    path: Path | None,
+    *,
+    participants: int | None,
+    changes: dict[str, Any],
+    partition: str,
+    full: bool,
+) -> Experiment:
+    """The experiment of a config file, or the tutorial's where `path` is None, with some keys changed.
+
+    `model_arch` and `model_weight` are read from beside the config where they lie there, else they are the sample
+    model and its weights from the config's seed. Raises FedkitError, and writes nothing.
+    """
+    if path is None:
+        values, where = _tutorial(participants or 2), Path("fl_config.json")
+    else:
+        try:
+            values, where = parse_json_object(read_bytes(path, max_bytes=2**20), path), path
+        except FileNotFoundError:
+            raise FedkitError("is not there", file=path, remedy="check the path") from None
+    config = FLConfig.from_dict(values | changes, file=where)
+    count = len(config.participants)
+    if participants is not None and participants != count:
+        raise FedkitError(
+            f"names {count} participants, not {participants}",
+            file=where,
+            field="participants",
+            remedy="leave out --participants, or change the list",
+        )
+    model, weights = _model(config, path.parent if path is not None else None)
+    return Experiment(config, model, weights, partition, full)
+
+
+def unknown_keys(config: FLConfig) -> dict[str, str | None]:
+    """Keys that fedkit does not know, each with the known name that is nearest, if one is near."""
+    known = list(FLConfig.model_fields)
+    return {k: next(iter(difflib.get_close_matches(k, known, 1)), None) for k in config.unknown}
+
+
+def even_groups(participants: int) -> list[list[int]]:
+    """The ten digits in order, in groups whose sizes differ by one at most.
+
+    Raises FedkitError if there are more participants than digits.
+    """
+    if not 1 <= participants <= 10:
+        raise FedkitError(
+            f"ten digits can't be split between {participants} participants",
+            field="partition",
+            remedy="use at most 10 participants, or --partition iid",
+        )
+    groups = torch.arange(10).tensor_split(participants)
+    return [group.tolist() for group in groups]
+
+
+def deal(experiment: Experiment) -> tuple[list[Shard], tuple[Tensor, Tensor]]:
+    """One shard a participant, and the test set: pairs (images float32 [N,1,28,28], labels int64 [N]).
+
+    800 images a digit, the same 8,000 whatever the partition and the number of participants; with `full`, all there are.
+    """
+    config, mnist = experiment.config, load_mnist(full=True if experiment.full else None)
+    images, labels, count = mnist.train_images, mnist.train_labels, len(config.participants)
+    groups = even_groups(count) if experiment.partition == "digits" else [list(range(10))]
+    per_digit = None if experiment.full else PER_DIGIT
+    draw = generator(config.seed, "partition")
+    parts = split_by_digits(labels, groups, per_digit, generator=draw)
+    if experiment.partition == "iid":
+        (chosen,) = parts
+        parts = [chosen[p] for p in split_iid(labels[chosen], count, generator=draw)]
+    return take(images, labels, parts), (as_float(mnist.test_images), mnist.test_labels)
+
+
+def _tutorial(participants: int) -> dict[str, Any]:
+    names = [*NAMES, *(f"participant{n}" for n in range(len(NAMES) + 1, participants + 1))]
+    return {
+        "project_name": "MNIST_FL",
+        "aggregator": AGGREGATOR,
+        "participants": [f"{name}@example.org" for name in names[:participants]],
+        "rounds": 3,
+        "model_arch": "model.py",
+        "model_weight": "global_model_weight.pt",
+        "epoch": 10,
+        "learning_rate": 0.1,
+    }
+
+
+def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
+    """Source and seed weights, checked against each other before anything is written."""
+    source, file = SAMPLE_MODEL, Path(config.model_arch)
+    if folder is not None and (folder / config.model_arch).exists():
+        file = folder / config.model_arch
+        source = read_bytes(file, max_bytes=2**20).decode("utf-8", errors="replace")
+    reference = state_of(load_model(source, config.model_class_name, file=file))
+    if folder is None or not (folder / config.model_weight).exists():
+        return source, seed_weights(source, config.seed, config.model_class_name)
+    weights = read_state(folder / config.model_weight)
+    wrong = check_state(reference, weights)
+    if wrong:
+        raise FedkitError(
+            f"does not fit {config.model_arch}: {wrong}",
+            file=folder / config.model_weight,
+            field="model_weight",
+            remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
+        )
+    return source, weights

@@ -1,0 +1,166 @@
+"""What every command shares: how it prints, how it fails, how it is stopped, and the options that occur twice."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import threading
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from fedkit.events import Event, Problem, ProjectDone, RoundEvaluated, Waiting, render
+
+__all__ = [
+    "AppDataOption",
+    "ConfigPath",
+    "Reporter",
+    "console",
+    "end_now",
+    "say",
+    "show_table",
+    "stopping",
+    "usage_error",
+    "visible",
+]
+
+DONE, FAILED, WRONG_USAGE, WAITING, INTERRUPTED = 0, 1, 2, 3, 130
+"""The exit codes; 130 is the shell's own for Ctrl-C."""
+
+console = Console(highlight=False)
+
+_STYLES: dict[type[Event], str] = {
+    Problem: "red",
+    Waiting: "yellow",
+    ProjectDone: "green",
+    RoundEvaluated: "green",
+}
+
+
+class AppDataName(StrEnum):
+    """The two names that SyftBox has had for the folder of the apps' mailboxes."""
+
+    app_data = "app_data"
+    api_data = "api_data"
+
+
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--config_path",
+        "--config-path",
+        metavar="FILE",
+        help="The client's config.json; default: $SYFTBOX_CLIENT_CONFIG_PATH, else ~/.syftbox/config.json.",
+    ),
+]
+AppDataOption = Annotated[
+    AppDataName | None,
+    typer.Option(
+        "--app-data",
+        "--app_data",
+        help="Name of the mailboxes' folder; api_data is the tutorial's. Default: the one that is there, else app_data.",
+    ),
+]
+
+
+def visible(text: str) -> str:
+    """Text for a terminal: what would move the cursor, colour, hide or reorder other text is shown as an escape."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c if c in "\n\t" or not _hides(c) else ascii(c)[1:-1] for c in text)
+
+
+def _hides(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """Print one line as it is: no markup, and never broken by us."""
+    console.print(visible(text), style=style, markup=False, soft_wrap=True)
+
+
+def show_table(table: Table) -> None:
+    """Print a table: as wide as the terminal, or as wide as it needs to be where there is none."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(width=10_000, file=io.StringIO(), highlight=False)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
+
+
+def usage_error(text: str) -> NoReturn:
+    """End with exit code 2: the command line itself is not right."""
+    typer.echo(f"Error: {text}", err=True)
+    raise typer.Exit(WRONG_USAGE)
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that is set by Ctrl-C, by SIGTERM, and when the terminal closes."""
+    stop = threading.Event()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    before: dict[int, Any] = {}
+    for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and scripts, ignore some
+            before[number] = signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_now(code: int) -> NoReturn:
+    """End the process at once: tidying up torch takes Python a second, and an interrupted step need not be waited for.
+
+    What was finished lies on the disk, and the rest is done again.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class Reporter:
+    """Prints events as they come; on a terminal, a line at the bottom follows the training."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+
+    def event(self, event: Event) -> None:
+        """Print an event."""
+        say(render(event), _STYLES.get(type(event)))
+
+    def epoch(self, project: str, round_number: int, epoch: int, epochs: int, loss: float) -> None:
+        """Follow the training: `local_round.Progress`."""
+        if not console.is_terminal:
+            return
+        text = f"{project}: round {round_number}, local epoch {epoch}/{epochs}, loss {loss:.3f}"
+        if self._status is None:
+            self._status = console.status(text)
+            self._status.start()
+        self._status.update(text)
+        if epoch == epochs:
+            self.close()
+
+    def close(self) -> None:
+        """Give the bottom line back to the terminal."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

@@ -1,0 +1,243 @@
+"""`fedkit run`: a whole network of datasites on this machine, from launch to done."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fedkit import plots
+from fedkit.approval import approve_all
+from fedkit.cli_experiment import Experiment, deal, even_groups, read_experiment, unknown_keys
+from fedkit.cli_out import (
+    DONE,
+    FAILED,
+    WAITING,
+    AppDataName,
+    AppDataOption,
+    Reporter,
+    console,
+    say,
+    show_table,
+    stopping,
+    usage_error,
+)
+from fedkit.errors import FedkitError
+from fedkit.events import Event, FileRefused, Problem, RoundEvaluated, UpdateRefused, Waiting
+from fedkit.files import read_json, write_bytes, write_json
+from fedkit.network import Network
+from fedkit.records import History
+
+__all__ = ["run"]
+
+_WORTH_A_LINE = (RoundEvaluated, UpdateRefused, FileRefused, Waiting, Problem)
+
+
+class Partition(StrEnum):
+    """How the digits are dealt out."""
+
+    digits = "digits"
+    iid = "iid"
+
+
+def run(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New or empty, or this run's.")],
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[fl_config.json]", help="Default: the tutorial's experiment."),
+    ] = None,
+    participants: Annotated[int | None, typer.Option(min=1, max=8000, metavar="N")] = None,
+    partition: Annotated[
+        Partition, typer.Option(help="digits: each digit to one participant; iid: all alike.")
+    ] = Partition.digits,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="S", help="As --set seed=S.")] = None,
+    app_data: AppDataOption = None,
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="At once.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="All of MNIST (`fedkit data full`).")
+    ] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the aggregator's page until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT")] = 8080,
+) -> None:
+    """Run an experiment between datasites on this machine; the same command goes on after an interruption.
+
+    Writes history.json, ledger.jsonl, fl_config.json and pictures into --out, and the datasites below its network/.
+    Every request is approved by itself: all the data dirs are yours.
+    """
+    values = dict(map(_assignment, changes or [])) | ({} if seed is None else {"seed": seed})
+    experiment = read_experiment(
+        config, participants=participants, changes=values, partition=partition.value, full=full
+    )
+    for key, near in unknown_keys(experiment.config).items():
+        hint = f"; do you mean {near}?" if near else ""
+        say(f"fedkit does not know the key {key!r}: it stays in the file{hint}", "yellow")
+    name = (app_data or AppDataName.app_data).value
+    network = _prepare(experiment, out.absolute(), name, workers)
+    page = _page(network, port) if serve else nullcontext()
+    with page:
+        with stopping() as stop:
+            history = _run(network, experiment, stop)
+        if stop.is_set():
+            raise KeyboardInterrupt
+        _write(out, network, experiment, history)
+        show_table(_table(history))
+        say(f"Written to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")
+        if serve:
+            _stay()
+    raise typer.Exit(_code(history))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        usage_error(f"--set {text!r} is no KEY=VALUE -> write it as in --set rounds=5")
+    try:
+        return key.strip(), json.loads(value)
+    except ValueError:
+        return key.strip(), value
+
+
+def _prepare(experiment: Experiment, out: Path, app_data: str, workers: int | None) -> Network:
+    """The network in `out`, with data and a launched project; what an earlier run left there is kept."""
+    config = experiment.config
+    if experiment.partition == "digits":
+        even_groups(len(config.participants))
+    identity = experiment.identity(app_data)
+    before = read_json(out / "run.json")
+    if before != identity:
+        _must_be_free(out, before, identity)
+        write_json(out / "run.json", identity)
+    network = Network.create(
+        out / "network",
+        aggregator=config.aggregator,
+        participants=config.participants,
+        app_data=app_data,  # type: ignore[arg-type]
+        workers=workers,
+    )
+    if config.project_name in network.projects():
+        over = len(network.history()) == config.rounds
+        goes_on = "it is finished, and this is its result" if over else "it goes on where it was"
+        say(f"{out} holds this run already: {goes_on}.")
+        return network
+    shards, test = deal(experiment)
+    for email, shard in zip(config.participants, shards, strict=True):
+        network.give_data(email, shard)
+    network.give_test(*test, name=config.test_dataset)
+    network.launch(config, experiment.model, experiment.weights)
+    return network
+
+
+def _must_be_free(out: Path, before: Any, identity: dict[str, Any]) -> None:
+    if isinstance(before, dict):
+        flat = [{**d, **d.get("config", {})} for d in (before, identity)]
+        keys = [k for k in sorted(flat[0] | flat[1]) if k != "config"]
+        differ = [k for k in keys if flat[0].get(k) != flat[1].get(k)]
+        raise FedkitError(
+            f"holds another run (it differs in {', '.join(differ)})",
+            file=out,
+            remedy="choose another --out, or remove that folder if you don't need it any more",
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FedkitError(
+            "is not empty, and what lies there is no run of fedkit",
+            file=out,
+            remedy="name a new or an empty folder with --out",
+        )
+
+
+@contextmanager
+def _page(network: Network, port: int) -> Iterator[None]:
+    from fedkit.serve import Server  # tornado, which nothing else here needs
+
+    with Server(network[network.aggregator], port) as server:
+        say(f"Serving the aggregator's public/ at {server.url}, on this machine only.")
+        yield
+
+
+def _stay() -> None:
+    say("Still serving; Ctrl-C ends it.")
+    with stopping() as stop:
+        while not stop.wait(0.5):  # without a limit, Windows would not hear Ctrl-C
+            pass
+
+
+def _run(network: Network, experiment: Experiment, stop: threading.Event) -> History:
+    config, reporter = experiment.config, Reporter()
+    per_round = config.epoch * len(config.participants)
+    say(
+        f"{config.project_name}: participants {len(config.participants)}, rounds {config.rounds}, local "
+        f"epochs {config.epoch}. Every request is approved by itself: all the data dirs are yours."
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        before = len(network.history()) if network.projects() else 0
+        total = per_round * config.rounds
+        task = progress.add_task("training", total=total, completed=per_round * before)
+
+        def on_epoch(project: str, n: int, epoch: int, epochs: int, loss: float) -> None:
+            progress.update(task, description=f"round {n}/{config.rounds}", advance=1)
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, _WORTH_A_LINE):
+                reporter.event(event)
+            if isinstance(event, RoundEvaluated):
+                progress.update(task, completed=per_round * event.round)
+
+        return network.run(
+            approve=approve_all, on_event=on_event, on_epoch=on_epoch, stop=stop.is_set
+        )
+
+
+def _write(out: Path, network: Network, experiment: Experiment, history: History) -> None:
+    experiment.config.save(out / "fl_config.json")
+    history.save(out / "history.json")
+    ledger = network.ledger()
+    lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in ledger)
+    write_bytes(out / "ledger.jsonl", lines.encode())
+    pictures = {}
+    if history.accuracies:
+        pictures["accuracy_by_round.png"] = plots.accuracy_by_round(history)
+    if any(entry.receiver == network.aggregator for entry in ledger):
+        pictures["what_crossed.png"] = plots.what_crossed(ledger, aggregator=network.aggregator)
+    for name, figure in pictures.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
+        write_bytes(out / name, buffer.getvalue())
+
+
+def _table(history: History) -> Table:
+    frame = history.to_frame()
+    extra = [name for name in ("refused", "absent") if frame[name].any()]
+    table = Table("round", "accuracy", "loss", "participants", "samples", *extra)
+    for number, row in frame.iterrows():
+        numbers = (f"{row['accuracy']:.1%}", f"{row['loss']:.3f}", str(row["participants"]))
+        table.add_row(str(number), *numbers, f"{row['samples']:,}", *(row[name] for name in extra))
+    return table
+
+
+def _code(history: History) -> int:
+    if any(isinstance(event, Problem) for event in history.waiting):
+        return FAILED
+    return DONE if len(history) == history.total_rounds and not history.waiting else WAITING

@@ -1,0 +1,154 @@
+"""What this machine has and lacks for fedkit: one finding a check, each with its remedy. `fedkit doctor` prints them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from fedkit.errors import FedkitError
+
+__all__ = ["Finding", "check_requirement", "examine"]
+
+OLDEST_PYTHON = (3, 11)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+IMPORT_NAMES = {"ipython": "IPython", "python-dotenv": "dotenv", "pyyaml": "yaml"}
+"""Where the name to import is not the package's own with `_` for `-`."""
+
+INSTALL = "run `make setup` in the clone, or `pip install -e .` there"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check. ok : as it should be. essential : nothing works without it. remedy : "" where ok."""
+
+    what: str
+    ok: bool
+    remedy: str = ""
+    essential: bool = True
+
+
+def examine(port: int) -> list[Finding]:
+    """Every check in order; none of them changes anything. `port` is looked at for being free."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    enough = sys.version_info >= OLDEST_PYTHON
+    wanted = ".".join(map(str, OLDEST_PYTHON))
+    findings = [
+        Finding(f"Python {version}", enough, "" if enough else f"install {wanted} or newer")
+    ]
+    findings += [check_requirement(line) for line in _requirements()]
+    return [*findings, _threads(), _data(), _folder(), _kernel(), _browser(), _port(port)]
+
+
+def check_requirement(line: str) -> Finding:
+    """Is a package there as `name>=version` wants it, and can it be imported?"""
+    match = re.fullmatch(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?", line.strip())
+    if match is None:
+        return Finding(f"{line} (not understood)", False, INSTALL, essential=False)
+    name, least = match[1], match[2] or "0"
+    try:
+        there = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Finding(f"{name} is not installed", False, INSTALL)
+    if _numbers(there) < _numbers(least):
+        return Finding(f"{name} {there} is older than {least}", False, INSTALL)
+    try:
+        importlib.import_module(IMPORT_NAMES.get(name.lower(), name.lower().replace("-", "_")))
+    except Exception as error:  # a package with a broken library raises anything
+        first = (str(error).splitlines() or [""])[0]
+        what = f"{name} {there} can't be imported ({type(error).__name__}: {first})"
+        return Finding(what, False, f"pip install --force-reinstall {name}")
+    return Finding(f"{name} {there}", True)
+
+
+def _requirements() -> list[str]:
+    """What fedkit itself needs, without extras: as installed, or as the clone's pyproject.toml says."""
+    try:
+        lines = metadata.requires("fedkit") or []
+    except metadata.PackageNotFoundError:
+        project = Path(__file__).resolve().parents[1] / "pyproject.toml"
+        lines = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
+    return [line.partition(";")[0] for line in lines if "extra ==" not in line]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    plain = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, plain[0].split("."))) if plain else ()
+
+
+def _threads() -> Finding:
+    import torch
+
+    import fedkit.training  # noqa: F401  (it is what sets the number)
+
+    count = torch.get_num_threads()
+    remedy = "set OMP_NUM_THREADS=1: models this small lose time to a second thread"
+    return Finding(f"torch trains with {count} thread(s)", count == 1, "" if count == 1 else remedy)
+
+
+def _data() -> Finding:
+    from fedkit.data import load_mnist
+
+    try:
+        mnist = load_mnist()
+    except FedkitError as error:
+        return Finding(f"the digits: {error.file} {error.what}", False, error.remedy or "")
+    return Finding(f"the digits: {len(mnist.train_images):,} and {len(mnist.test_images):,}", True)
+
+
+def _folder() -> Finding:
+    here = Path.cwd()
+    try:
+        with tempfile.TemporaryFile(dir=here):
+            return Finding(f"{here} can be written to", True)
+    except OSError as error:
+        return Finding(f"{here} can't be written to ({error.strerror})", False, "work elsewhere")
+
+
+def _kernel() -> Finding:
+    what, remedy = "JupyterLab's kernel python3", "python -m ipykernel install --sys-prefix"
+    try:
+        from jupyter_client.kernelspec import KernelSpecManager
+
+        spec = KernelSpecManager().get_kernel_spec("python3")
+        program = spec.argv[0]
+    except Exception as error:
+        return Finding(f"{what} is not there ({type(error).__name__})", False, remedy, False)
+    same = program in ("python", "python3") or Path(program).absolute() == Path(sys.executable)
+    if same:
+        return Finding(f"{what} is this Python", True)
+    remedy = "set JUPYTER_PREFER_ENV_PATH=1, or run `jupyter kernelspec remove python3`"
+    return Finding(f"{what} is another Python ({program})", False, remedy, essential=False)
+
+
+def _browser() -> Finding:
+    named = os.environ.get("FEDKIT_CHROMIUM")
+    found = (
+        named
+        if named and Path(named).exists()
+        else next(filter(None, map(shutil.which, BROWSERS)), None)
+    )
+    if found:
+        return Finding(f"Chromium: {found}", True, essential=False)
+    remedy = "only the browser tests need it: `make browser`"
+    return Finding("no Chromium", False, remedy, essential=False)
+
+
+def _port(port: int) -> Finding:
+    with socket.socket() as attempt:
+        if os.name != "nt":
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("127.0.0.1", port))
+        except OSError as error:
+            remedy = "choose another one with --port"
+            return Finding(f"port {port} is taken ({error.strerror})", False, remedy, False)
+    return Finding(f"port {port} is free", True)
