@@ -155,7 +155,7 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
             )
     remove(site.client().project(reviewed.project, "request").declined())  # a no can become a yes
     pin(site, reviewed)
-    unfinished = site.own / "approving" / reviewed.project
+    unfinished = site.own / "approving" / site.email / reviewed.project
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         write_bytes(unfinished / config.model_arch, reviewed.source_bytes)
@@ -223,8 +223,8 @@ def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None
 
 
 def pin_path(site: Datasite, project: str) -> Path:
-    """Where the hashes of an approved project are kept: under `private/`, out of everybody's reach."""
-    return site.private_client / "approvals" / f"{project}.json"
+    """Where the hashes of an approved project are kept: under `private/`, out of everybody's reach, a person's own."""
+    return site.private_client / "approvals" / site.email / f"{project}.json"
 
 
 def pin(site: Datasite, reviewed: Review) -> None:
