@@ -176,6 +176,9 @@ def _still_lingers(site: Datasite, config: FLConfig, place: ClientProject) -> fl
     """Seconds for which the folder must still stay: a real aggregator that finds it gone never finishes."""
     if is_file(site.public_results(config.project_name, config.aggregator) / "history.json"):
         return 0.0  # only fedkit's aggregator writes this file, and it does not need the folder
+    box, last = site.aggregator(config.aggregator).project(config.project_name), config.rounds
+    if is_file(place.trained(last)) and not is_file(box.update(site.email, last)):
+        return 0.0  # the aggregator has moved what was shared to its own done/
     arrived = place.global_model(config.rounds).stat().st_mtime
     return arrived + config.linger_s - time.time()
 
