@@ -3,7 +3,8 @@
 `syft.pub.yaml` (Go SyftBox, syft-core >= 0.2.5): the nearest file upwards decides, unless one above it is terminal; in it
 the most specific matching pattern; write implies read and create. `syftperm.yaml` (SyftBox 0.3/0.4 in Python): the rules
 of all folders above add up, later ones win; create and write also need read. The kind that lies nearest to a file decides;
-where both lie in the same folder, both must allow it. The owner of a datasite may do everything in it, and only an admin
+where both lie in the same folder, both must allow it; `_.syftperm`, which the tutorial's apps wrote (lists of e-mails
+under `read` and `write`), decides where neither does. The owner of a datasite may do everything in it, and only an admin
 may write permission files. Notebook 01 shows both, and a refused stranger.
 """
 
@@ -24,11 +25,11 @@ from fedkit.files import read_bytes, write_bytes
 __all__ = ["PERMISSION_FILES", "Permissions", "Right", "has_permission_file", "write_permissions"]
 
 Right = Literal["read", "create", "write", "admin"]
-NEW, OLD = "syft.pub.yaml", "syftperm.yaml"
+NEW, OLD, OLDEST = "syft.pub.yaml", "syftperm.yaml", "_.syftperm"
 PERMISSION_FILES = (NEW, OLD)
 """What fedkit writes, always both."""
 
-READY_FILES = (NEW, OLD, "_.syftperm")
+READY_FILES = (NEW, OLD, OLDEST)
 """Any of these shows that a folder was opened on purpose; the last one is what the oldest real apps wrote."""
 
 _EVERYONE = "*"
@@ -76,7 +77,7 @@ class Permissions:
             return False
         if parts[0] == email:
             return True
-        if parts[-1].casefold() in PERMISSION_FILES and right in ("create", "write"):
+        if parts[-1].casefold() in READY_FILES and right in ("create", "write"):
             right = "admin"
         for depth in range(len(parts) - 1, 0, -1):  # from the file upwards
             new, old = (self._rules(parts[:depth], kind) for kind in (NEW, OLD))
@@ -84,6 +85,9 @@ class Permissions:
                 return (new is None or self._may_new(email, right, parts)) and (
                     old is None or self._may_old(email, right, parts)
                 )
+            oldest = self._rules(parts[:depth], OLDEST)
+            if oldest is not None:
+                return _may_oldest(oldest, email, right)
         return False
 
     def _rules(self, folder: list[str], kind: str) -> Any:
@@ -156,6 +160,12 @@ def email_has(access: Any, email: str, right: Right) -> bool:
         right, ("admin", "write")
     )
     return any(who in (email, _EVERYONE) for name in enough for who in _list(access.get(name)))
+
+
+def _may_oldest(rules: Any, email: str, right: Right) -> bool:
+    lists = rules if isinstance(rules, dict) else {}
+    named = _list(lists.get("admin")) + _list(lists.get("write" if right == "create" else right))
+    return email in named or "GLOBAL" in named
 
 
 def _list(value: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from fedkit.datasite import Datasite
 from fedkit.events import Event, FileRefused
 from fedkit.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
-from fedkit.permissions import PERMISSION_FILES, Permissions, Right
+from fedkit.permissions import READY_FILES, Permissions, Right
 from fedkit.records import LedgerEntry
 from fedkit.tree import REJECTED, Stamp, Tree, digest_of, remove_empty_folders, scan, stamp
 
@@ -70,7 +70,7 @@ class _Copy:
 def _is_being_written(home: _Copy) -> bool:
     """Is a permission file empty that has only now changed? The real apps rewrite theirs in place on every pass; taken
     at its word, such a moment would close the folder, and refuse what was allowed before and after it."""
-    files = [home.now.get(p, (1, 0)) for p in home.changed() if p.endswith(PERMISSION_FILES)]
+    files = [home.now.get(p, (1, 0)) for p in home.changed() if p.endswith(READY_FILES)]
     return any(size == 0 and time.time() - ns / 1e9 < _HALF_WRITTEN_S for size, ns in files)
 
 
@@ -105,7 +105,7 @@ class Sync:
             for copy in copies:
                 if copy is not home:
                     events += self._offer(copy, home, permissions)
-            opened = any(path.endswith(PERMISSION_FILES) for path in home.changed())
+            opened = any(path.endswith(READY_FILES) for path in home.changed())
             for path in home.changed():
                 home.remember(path, digest_of(home.root / path) if path in home.now else None)
             permissions = Permissions(owner.datasites)  # the owner may have changed them

@@ -15,7 +15,7 @@ from fedkit.datasite import Datasite
 from fedkit.permissions import Permissions, Right, has_permission_file, write_permissions
 
 RIGHTS: list[Right] = ["read", "create", "write", "admin"]
-NEW, OLD = "syft.pub.yaml", "syftperm.yaml"
+NEW, OLD, OLDEST = "syft.pub.yaml", "syftperm.yaml", "_.syftperm"
 
 
 def rights(datasites: Path, email: str, path: str) -> set[str]:
@@ -96,7 +96,7 @@ def test_the_ready_signal_is_a_file_never_a_folder(tmp_path: Path) -> None:
     assert not has_permission_file(tmp_path / "box")
     (tmp_path / "box" / NEW).mkdir()
     assert not has_permission_file(tmp_path / "box")
-    for name in (NEW, OLD, "_.syftperm"):
+    for name in (NEW, OLD, OLDEST):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text("", encoding="utf-8")
         assert has_permission_file(tmp_path / name)
@@ -283,3 +283,20 @@ def test_no_content_raises_or_closes_the_owner_out(
     assert held <= set(RIGHTS)
     assert not held & {"create", "write"} or "read" in held
     assert rights(datasites, ALICE, f"{ALICE}/x") == set(RIGHTS)
+
+
+# ------------------------------------------------------------------ the tutorial's apps (the oldest)
+def test_the_oldest_file_decides_where_no_other_lies_beside_it(tmp_path: Path) -> None:
+    everybody = {"admin": [ALICE], "read": [ALICE, "GLOBAL"], "write": [ALICE, BOB]}
+    put(tmp_path, f"{ALICE}/box/{OLDEST}", json.dumps(everybody))
+    assert rights(tmp_path, EVE, f"{ALICE}/box/deep/x") == {"read"}
+    assert rights(tmp_path, BOB, f"{ALICE}/box/deep/x") == {"read", "create", "write"}
+    assert rights(tmp_path, BOB, f"{ALICE}/box/{OLDEST}") == {"read"}
+    assert rights(tmp_path, BOB, f"{ALICE}/x") == set()
+    for kind in (NEW, OLD):
+        put(tmp_path, f"{ALICE}/box/deep/{kind}", [])
+        assert rights(tmp_path, BOB, f"{ALICE}/box/deep/x") == set()
+        (tmp_path / ALICE / "box" / "deep" / kind).unlink()
+    for broken in ("", "[]", "{", '{"read": "GLOBAL"}', '{"read": null}'):
+        put(tmp_path, f"{ALICE}/box/{OLDEST}", broken)
+        assert rights(tmp_path, EVE, f"{ALICE}/box/x") == set(), broken
