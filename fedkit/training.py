@@ -109,7 +109,7 @@ def evaluate(
     model.eval()
     with torch.no_grad():
         logits = torch.cat([model(part) for part in images.split(1000)])
-    accuracy = (logits.argmax(1) == labels).float().mean().item()
+    accuracy = int((logits.argmax(1) == labels).sum()) / len(labels)
     return accuracy, F.cross_entropy(logits, labels).item()
 
 
