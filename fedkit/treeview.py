@@ -87,6 +87,11 @@ class TreeModel:
         self.machine = self._known(machine)
         self._readers.clear()
 
+    def begin(self) -> None:
+        """A step begins: from now on, what changed is compared with the last look."""
+        for seen in self._machines.values():
+            seen.before = seen.now
+
     def look(self, new_step: bool = True) -> bool:
         """Look at all data dirs again; is anything different from the last look?
 

@@ -1,0 +1,174 @@
+"""The data dirs as a panel: a tree of folders, what the last step changed, who may read what, and a file at a click."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import ipywidgets
+
+from fedkit.control import Control
+from fedkit.fileview import FileView, view_file
+from fedkit.network import Network
+from fedkit.plots.style import size_text
+from fedkit.show import figure_html
+from fedkit.treeview import Line, TreeModel
+from fedkit.widgets.base import Panel
+from fedkit.widgets.look import code, esc, table
+from fedkit.widgets.tree_look import CSS, changed, row_class, row_text
+
+__all__ = ["DatasiteTree"]
+
+MOST_ROWS = 400
+TWIN_ROWS = 60
+
+
+class DatasiteTree(Panel):
+    """The data dir of one person in a network, as a tree that opens where something changed.
+
+    machine : whose data dir at first (default: the first participant's). interactive : live; a press on a folder opens or
+    folds it, on a file shows it. Without, a table of the moment: what changed is counted since it was displayed last.
+    """
+
+    def __init__(
+        self, network: Network, machine: str | None = None, interactive: bool = True
+    ) -> None:
+        super().__init__(interactive)
+        self.network = network
+        self.model = TreeModel(network, machine)
+        self.file: FileView | None = None
+        self._busy = False
+        self._rows: list[
+            ipywidgets.Button
+        ] = []  # made once, and used for whatever line stands there
+        self._lines: list[Line] = []
+        self._drawn: object = None
+        if interactive:
+            self._live()
+
+    def select(self, path: str) -> None:
+        """What a press on a line does. path : relative to the data dir, with "/"; a trailing "/" is a line "… more"."""
+        with self._painting:
+            line = next((line for line in self.model.lines() if line.path == path), None)
+            if line is not None and line.folder:
+                self.model.toggle(path)
+            else:
+                self.file = view_file(self.network[self.model.machine].data_dir, path)
+            self.repaint()
+
+    def choose(self, machine: str) -> None:
+        """Look at this person's data dir. Raises FedkitError if nobody here has that e-mail."""
+        with self._painting:
+            self.model.choose(machine)
+            self.file = None
+            self.repaint()
+
+    def summary(self) -> str:
+        """Whose data dir, and what the last step changed there and at everybody's."""
+        here, all_of_them = self.model.changes(self.model.machine), self.model.changes()
+        text = f"{self.model.machine}: {changed(here) or 'nothing has changed'}"
+        return f"{text} (everybody together: {changed(all_of_them) or 'nothing'})"
+
+    def html(self) -> str:
+        if self.box is None:
+            self.model.look()
+        rows = [_twin_row(line) for line in self.model.lines()[:TWIN_ROWS]]
+        left = len(self.model.lines()) - len(rows)
+        more = f"<p>… and {left} lines more</p>" if left > 0 else ""
+        head = ("", "in the data dir", "bytes", "who else may read it")
+        shown = f"{self._about(self.file)}{_content(self.file)}" if self.file is not None else ""
+        summary = f"<p><b>Datasites.</b> {esc(self.summary())}</p>"
+        return summary + table(head, rows, numbers=(2,), wide=False) + more + shown
+
+    def text(self) -> str:
+        lines = [line for line in self.model.lines() if line.sign]
+        said = [f"  {line.sign} {line.path}" for line in lines[:TWIN_ROWS]]
+        return "\n".join([f"Datasites: {self.summary()}", *said])
+
+    def paint(self) -> None:
+        busy = Control.of(self.network).now.busy
+        if busy and not self._busy:
+            self.model.begin()
+        self.model.look(new_step=not (busy or self._busy))
+        self._busy = busy
+        self._summary.value = f"<span>{esc(self.summary())}</span>"
+        self._paint_rows()
+        drawn = (self.model.machine, self.file)
+        if drawn != self._drawn:  # a picture is large: send it once
+            self._drawn = drawn
+            self._pane.value = _HINT if self.file is None else self._about(self.file)
+            self._body.value = _content(self.file) if self.file is not None else ""
+
+    def _paint_rows(self) -> None:
+        lines = self.model.lines()
+        left = len(lines) - MOST_ROWS
+        self._lines = lines[:MOST_ROWS]
+        while len(self._rows) < len(self._lines):
+            row = ipywidgets.Button()
+            row.on_click(partial(self._pressed, len(self._rows)))
+            self._rows.append(row)
+        here = self.file.path if self.file is not None else None
+        for row, line in zip(self._rows, self._lines, strict=False):
+            row.description = row_text(line)
+            row.tooltip = line.path
+            row._dom_classes = row_class(line, line.path == here)
+        shown = tuple(self._rows[: len(self._lines)])
+        if self._tree.children != shown:
+            self._tree.children = shown
+        self._left.value = f"… and {left} lines more: fold some folders" if left > 0 else ""
+
+    def _pressed(self, position: int, _: object) -> None:
+        if position < len(self._lines):
+            self.select(self._lines[position].path)
+
+    def _live(self) -> None:
+        self._summary, self._pane, self._body, self._left = (ipywidgets.HTML() for _ in range(4))
+        self._tree, side = ipywidgets.VBox(), ipywidgets.VBox([self._pane, self._body])
+        self._tree.add_class("fk-tree")
+        side.add_class("fk-file")
+        who = ipywidgets.Dropdown(
+            options=list(self.network.sites),
+            value=self.model.machine,
+            description="data dir of",
+            style={"description_width": "initial"},
+            layout=ipywidgets.Layout(width="auto", min_width="260px"),
+        )
+        who.observe(lambda change: self.choose(change["new"]), "value")
+        again = ipywidgets.Button(
+            description="Look again", tooltip="After you changed files by hand"
+        )
+        again.on_click(lambda _: self.repaint())
+        row, both = ipywidgets.HBox([who, again]), ipywidgets.HBox([self._tree, side])
+        row.add_class("fk-row")
+        both.add_class("fk-split")
+        title = '<div class="fk-title">Datasites: what lies where, and who may read it</div>'
+        head = [ipywidgets.HTML(CSS + title), row, self._summary]
+        self.open([*head, both, self._left], [Control.of(self.network)], "fk-datasite-tree")
+
+    def _about(self, file: FileView) -> str:
+        """The name of a file, who may do what with it, and facts."""
+        rights = [
+            f"who else may {right}: {self.model.in_words(self.model.who_may(right, file.path), file.path)}"
+            for right in ("read", "write")
+        ]
+        facts = "".join(f"<li>{esc(fact)}</li>" for fact in (*file.facts, *rights))
+        return f"<p><b>{code(file.path)}</b></p><ul>{facts}</ul>"
+
+
+_HINT = '<p class="fk-soft">Press a file to see what is in it, a folder to open or fold it.</p>'
+
+
+def _content(file: FileView) -> str:
+    if file.figure is not None:
+        return figure_html(file.figure, file.alt)
+    return f'<pre class="fk-code">{esc(file.text)}</pre>' if file.text else ""
+
+
+def _twin_row(line: Line) -> list[str]:
+    indent = "&nbsp;" * (3 * line.depth)
+    if line.more:
+        return ["", f"{indent}… {line.more} more", "", ""]
+    name = f"{esc(line.name)}/" if line.folder else esc(line.name)
+    said = esc(changed(line.changes)) if line.folder and not line.open else ""
+    folded = f" … {said}" if line.folder and not line.open and line.files else ""
+    size = size_text(line.size) if not line.open else ""
+    return [line.sign, f"{indent}{name}{folded}", size, esc(line.may_read)]
