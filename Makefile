@@ -33,8 +33,8 @@ lab: setup
 	@"$(BIN)/jupyter" lab notebooks/00_start_here.ipynb
 
 course: setup
-	@"$(BIN)/fedkit" course run --edition learner
-	@"$(BIN)/fedkit" course run --edition solutions
+	@"$(BIN)/fedkit" course run; learner=$$?; \
+	"$(BIN)/fedkit" course run --edition solutions --out runs/solved && exit $$learner
 
 test: setup-dev browser
 	"$(BIN)/ruff" check .
