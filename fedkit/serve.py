@@ -1,4 +1,4 @@
-"""The local page of a datasite: its `public/` folder and an index of its projects, for this machine's browser only.
+"""The local page of a datasite: its `public/` folder and the dashboard of its projects, for this machine's browser only.
 
 What is public is public to people, not to every page that a browser has open: only the loopback address is bound, and a
 request that names another host is refused (a page of a stranger's could point its own name at 127.0.0.1).
@@ -7,6 +7,7 @@ request that names another host is refused (a page of a stranger's could point i
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
 from fedkit.files import read_bytes
 from fedkit.permissions import READY_FILES
-from fedkit.serve_index import index_html
+from fedkit.serve_index import PAGES, page, servable
 
 __all__ = ["Server", "application", "public_file"]
 
@@ -134,10 +135,10 @@ class Server:
 
 
 def application(site: Datasite) -> Application:
-    """The page as a tornado application: the index, then the files of `public/` under their own paths."""
+    """The page as a tornado application: the dashboard, then the files of `public/` under their own paths."""
     mine = {"site": site}
     return Application(
-        [("/", _Index, mine), ("/.*", _File, mine)],
+        [*((re.escape(path), _Dashboard, mine) for path in PAGES), ("/.*", _File, mine)],
         default_handler_class=_File,
         default_handler_args=mine,
         log_function=lambda handler: (
@@ -155,8 +156,7 @@ def public_file(public: Path, url_path: str) -> Path:
     path = public
     for part in url_path.removeprefix("/").split("/"):
         name = unquote_to_bytes(part).decode("utf-8", errors="replace")
-        odd = any(c in '/\\:"<>|?*\ufffd' or ord(c) < 32 for c in name)
-        if not name or name[0] == "." or name[-1] in ". " or odd:
+        if not servable(name):
             raise FileNotFoundError(name)
         path = path / name
         if name.casefold() in READY_FILES or path.is_symlink():
@@ -212,10 +212,12 @@ class _File(_Page):
     head = get
 
 
-class _Index(_Page):
-    """What the browser shows first."""
+class _Dashboard(_Page):
+    """What the browser shows first: a static page of the package's, and what it asks for."""
 
     def get(self) -> None:
-        self.write(index_html(self.site))
+        path = self.request.path
+        self.set_header("Content-Type", TYPES[Path(PAGES[path] or path).suffix])
+        self.write(page(self.site, path))
 
     head = get

@@ -201,33 +201,6 @@ def test_only_loopback_is_bound(server: Server) -> None:
         other.bind(("127.0.0.2", server.port))
 
 
-def test_the_index_lists_projects_and_escapes_their_names(server: Server) -> None:
-    status, headers, body = ask(server, "/")
-    text = body.decode()
-    assert (status, headers["content-type"]) == (200, "text/html; charset=UTF-8")
-    assert "MNIST_FL" in text
-    assert "1 of 3 rounds" in text
-    assert "50.0%" in text
-    assert 'href="/fl/MNIST_FL/history.json"' in text
-    assert "<b>bold" not in text
-    assert "&lt;b&gt;bold" in text
-    assert "<script" not in text
-
-
-def test_the_index_stands_broken_files(tmp_path: Path) -> None:
-    site = Datasite.create(tmp_path, ALICE)
-    for number, text in enumerate(
-        ["{", "[]", '{"history": 3}', '{"history": [7, {"accuracy": []}]}']
-    ):
-        folder = site.public / "fl" / f"P{number}"
-        folder.mkdir(parents=True)
-        (folder / "history.json").write_text(text)
-    with Server(site, 0) as server:
-        status, _, body = ask(server, "/")
-        assert status == 200
-        assert all(f"P{number}".encode() in body for number in range(4))
-
-
 def test_it_starts_and_stops_and_starts_again(tmp_path: Path) -> None:
     site = Datasite.create(tmp_path, ALICE)
     server = Server(site, 0).start()
