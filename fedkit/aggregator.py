@@ -16,9 +16,10 @@ from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
-from fedkit.events import Event, GlobalModelSent, ProjectDone, RequestSent, Waiting
+from fedkit.events import Event, GlobalModelSent, ProjectDone, Waiting
 from fedkit.files import is_file, read_bytes, remove, write_bytes, write_json
-from fedkit.launching import ROLE, launch_step
+from fedkit.gate import gate, request_step
+from fedkit.launching import LAUNCHED, ROLE, launch_step
 from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
 from fedkit.plan import RoundPlan, make_plan, read_plan
@@ -55,6 +56,9 @@ def next_step(
 ) -> Next:
     """What the aggregator would do next in this project; looks only."""
     place = site.aggregator().project(project)
+    if not is_file(place.path / LAUNCHED):
+        what = "let the app that launched this project go on; fedkit's aggregator keeps out of it"
+        return Waiting(site.email, project, ROLE, site.email, what)
     config = FLConfig.load(place.config)
     if config.project_name != project:
         raise FedkitError(
@@ -69,17 +73,24 @@ def next_step(
             "is not there", file=place.global_model(0), remedy="restore it from model_weight"
         )
     records = read_records(place, config.rounds)
+    if len(records) < newest:
+        raise FedkitError(
+            "is not there, but the global model that it tells of is",
+            file=place.record(len(records) + 1),
+            why="Perhaps another aggregator is at work in this project too",
+            remedy=f"stop that one, then remove agg_model_round_{len(records) + 1}.pt and later ones",
+        )
     news = outdated(site, place, config, records)
     if news:
         return partial(_publish, site, news)
     ready = [
         e for e in config.participants if has_permission_file(_theirs(site, project, e).agg_weights)
     ]
-    asked = _request_step(site, place, config, ready)
+    asked = request_step(site, place, config, ready)
     if asked is not None:
         return asked
     if newest == 0 and not records:
-        wait = _gate(site, config, ready)
+        wait = gate(site, config, ready)
         if wait is not None:
             return wait
     if newest and records[newest - 1].accuracy is None:
@@ -111,71 +122,6 @@ def _theirs(site: Datasite, project: str, email: str) -> ClientProject:
 def _publish(site: Datasite, news: dict[Path, Any]) -> list[Event]:
     publish(site, news)
     return []
-
-
-def _request_step(
-    site: Datasite, place: AggregatorProject, config: FLConfig, ready: list[str]
-) -> Next:
-    """Send a request where the participant's copy is missing or another one; config last."""
-    for email in config.participants:
-        box = site.client(email)
-        if email in ready or not has_permission_file(box.request):
-            continue
-        if why_declined(site, config.project_name, email) is not None:
-            continue
-        target = box.project(config.project_name, "request")
-        if (box.running / config.project_name).is_dir() or (
-            box.done / config.project_name
-        ).is_dir():
-            continue
-        for file in (config.model_arch, "fl_config.json"):
-            content = read_bytes(place.path / file, root=site.data_dir)
-            try:
-                same = read_bytes(target.path / file, root=site.data_dir) == content
-            except FileNotFoundError:
-                same = False
-            if not same:
-                return partial(_ask, site, place, config, email)
-    return None
-
-
-def _ask(site: Datasite, place: AggregatorProject, config: FLConfig, email: str) -> list[Event]:
-    target = site.client(email).project(config.project_name, "request")
-    for file in (config.model_arch, "fl_config.json"):
-        content = read_bytes(place.path / file, root=site.data_dir)
-        write_bytes(target.path / file, content, root=site.data_dir)
-    return [RequestSent(site.email, config.project_name, email)]
-
-
-def _gate(site: Datasite, config: FLConfig, ready: list[str]) -> Waiting | None:
-    """Before the first round: everybody (or the quorum) ready, and a test set."""
-    wait = partial(Waiting, site.email, config.project_name, ROLE)
-    needed = config.quorum if config.approval == "quorum" else len(config.participants)
-    if len(ready) < needed:
-        reasons = {e: why_declined(site, config.project_name, e) for e in config.participants}
-        declined = [f"{email}: {reason}" for email, reason in reasons.items() if reason]
-        if declined:
-            return wait(
-                site.email,
-                "go on without those who declined",
-                f"{'; '.join(declined)}; launch again without them, or ask them to approve after all",
-            )
-        closed = [e for e in config.participants if not has_permission_file(site.client(e).request)]
-        if closed:
-            return wait(
-                ", ".join(closed),
-                "start its client",
-                "its mailbox is not there yet: `fedkit client` makes it",
-            )
-        late = [e for e in config.participants if e not in ready]
-        return wait(", ".join(late), "approve the request and start its client")
-    if not is_file(site.private_aggregator / config.test_dataset):
-        return wait(
-            site.email,
-            f"put {config.test_dataset} into private/fl_aggregator",
-            "for example `fedkit data samples`",
-        )
-    return None
 
 
 def _begin(place: AggregatorProject, config: FLConfig, able: list[str], n: int) -> list[Event]:

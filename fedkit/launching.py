@@ -26,9 +26,11 @@ from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.permissions import write_permissions
 
-__all__ = ["ROLE", "launch_step"]
+__all__ = ["LAUNCHED", "ROLE", "launch_step"]
 
 ROLE = "aggregator"
+LAUNCHED = "launch.json"
+"""In `running/P`: the hashes of what was launched, and so the sign that fedkit's aggregator leads this project."""
 
 
 def launch_step(site: Datasite, name: str = "launch") -> Next:
@@ -58,7 +60,7 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
             return Waiting(site.email, config.project_name, ROLE, site.email, what)
     hashes = {file: sha256_bytes(content) for file, content in contents.items()}
     place = site.aggregator().project(config.project_name)
-    if read_json(place.path / "launch.json") == hashes:
+    if read_json(place.path / LAUNCHED) == hashes:
         return partial(_clear, folder, list(hashes))  # killed between the rename and the clearing
     for used in (place.path, site.aggregator().project(config.project_name, "done").path):
         if used.exists():
@@ -102,7 +104,7 @@ def _launch(
         write_bytes(unfinished.global_model(0), contents[config.model_weight])
         for email in config.participants:
             write_permissions(unfinished.inbox(email), site.email, write=[email])
-        write_json(unfinished.path / "launch.json", hashes)
+        write_json(unfinished.path / LAUNCHED, hashes)
         place.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.path.rename(place.path)
     except OSError as error:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -74,6 +74,7 @@ def locked(site: Datasite, timeout_s: float = 0.0) -> Iterator[None]:
 def advance(
     site: Datasite,
     *,
+    roles: Collection[str] = (AGGREGATOR, PARTICIPANT),
     on_epoch: Progress | None = None,
     on_event: Callable[[Event], None] | None = None,
     patient: bool = True,
@@ -84,6 +85,7 @@ def advance(
     """Do everything that can be done now at this datasite, as aggregator and as participant.
 
     Returns what happened, then what each project waits for. Call it again at any time: nothing is done twice.
+    roles : "aggregator", "participant" or both; one alone where another app plays the other one in this datasite.
     stop : asked before every batch and between steps; where it says yes, this returns soon, and nothing is lost.
     until_round : as aggregator, begin no round after this one.
     on_event : called with what happened while the rest is still to come.
@@ -92,9 +94,9 @@ def advance(
     happened: list[Event] = []
     with locked(site, timeout_s):
         while True:
-            events = aggregator.advance(site, patient, until_round) + client.advance(
-                site, on_epoch, stop
-            )
+            events = aggregator.advance(site, patient, until_round) if AGGREGATOR in roles else []
+            if PARTICIPANT in roles:
+                events += client.advance(site, on_epoch, stop)
             moved = [e for e in events if not isinstance(e, Waiting | Problem)]
             happened += moved
             for event in moved if on_event is not None else ():

@@ -54,6 +54,7 @@ FLOORS: dict[str, float] = {
     "local_round": 4,
     "publishing": 4,
     "rounds": 4,
+    "gate": 4.2,
     "aggregator": 4.5,
     "client": 4.5,
     "fates": 4.5,
