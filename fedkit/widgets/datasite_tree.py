@@ -14,7 +14,7 @@ from fedkit.show import figure_html
 from fedkit.treeview import Line, TreeModel
 from fedkit.widgets.base import Panel
 from fedkit.widgets.look import code, esc, table
-from fedkit.widgets.tree_look import CSS, changed, row_class, row_text
+from fedkit.widgets.tree_look import CSS, HEAD, changed, row_class, row_text
 
 __all__ = ["DatasiteTree"]
 
@@ -123,6 +123,8 @@ class DatasiteTree(Panel):
     def _live(self) -> None:
         self._summary, self._pane, self._body, self._left = (ipywidgets.HTML() for _ in range(4))
         self._tree, side = ipywidgets.VBox(), ipywidgets.VBox([self._pane, self._body])
+        left = ipywidgets.VBox([ipywidgets.HTML(HEAD), self._tree, self._left])
+        left.add_class("fk-left")
         self._tree.add_class("fk-tree")
         side.add_class("fk-file")
         who = ipywidgets.Dropdown(
@@ -137,12 +139,12 @@ class DatasiteTree(Panel):
             description="Look again", tooltip="After you changed files by hand"
         )
         again.on_click(lambda _: self.repaint())
-        row, both = ipywidgets.HBox([who, again]), ipywidgets.HBox([self._tree, side])
+        row, both = ipywidgets.HBox([who, again]), ipywidgets.HBox([left, side])
         row.add_class("fk-row")
         both.add_class("fk-split")
         title = '<div class="fk-title">Datasites: what lies where, and who may read it</div>'
         head = [ipywidgets.HTML(CSS + title), row, self._summary]
-        self.open([*head, both, self._left], [Control.of(self.network)], "fk-datasite-tree")
+        self.open([*head, both], [Control.of(self.network)], "fk-datasite-tree")
 
     def _about(self, file: FileView) -> str:
         """The name of a file, who may do what with it, and facts."""
@@ -170,5 +172,5 @@ def _twin_row(line: Line) -> list[str]:
     name = f"{esc(line.name)}/" if line.folder else esc(line.name)
     said = esc(changed(line.changes)) if line.folder and not line.open else ""
     folded = f" … {said}" if line.folder and not line.open and line.files else ""
-    size = size_text(line.size) if not line.open else ""
+    size = "" if line.open else size_text(line.size) if line.files else "empty"
     return [line.sign, f"{indent}{name}{folded}", size, esc(line.may_read)]

@@ -21,6 +21,11 @@ FEW = 25  # rows that are shown at first, the newest
 MORE = 100  # rows that a press on the button adds
 _EVERYTHING = "all"
 
+CSS = """<style>
+.fk-ledger-rows { max-height: 420px; overflow: auto; }
+.fk-ledger-rows thead th { position: sticky; top: 0; background: var(--fk-paper); }
+</style>"""
+
 
 class LedgerView(Panel):
     """Every file that crossed between the data dirs of a network, the newest first, with totals.
@@ -105,7 +110,8 @@ class LedgerView(Panel):
             menu.observe(self._filter, "value")
         row = ipywidgets.HBox(list(self._menus.values()))
         row.add_class("fk-row")
-        title = ipywidgets.HTML('<div class="fk-title">Ledger: every file that crossed</div>')
+        self._table.add_class("fk-ledger-rows")
+        title = ipywidgets.HTML(f'{CSS}<div class="fk-title">Ledger: every file that crossed</div>')
         children = [title, row, self._totals, self._kinds, self._table, self._more]
         self.open(children, [Control.of(self.network)], "fk-ledger-view")
 
@@ -137,9 +143,13 @@ class LedgerView(Panel):
 
 
 def kinds_table(shown: Sequence[Crossing]) -> str:
-    """Files and bytes of each kind, as an HTML table."""
-    rows = [[esc(kind), str(files), size_text(size)] for kind, files, size in by_kind(shown)]
-    return table(("kind", "files", "bytes"), rows, numbers=(1, 2), wide=False)
+    """Files and bytes of each kind, as an HTML table with a column a kind."""
+    kinds = by_kind(shown)
+    files = ["files", *(str(number) for _, number, _ in kinds)]
+    sizes = ["bytes", *(size_text(size) for _, _, size in kinds)]
+    columns = range(1, len(kinds) + 1)
+    head = ["", *(kind for kind, _, _ in kinds)]
+    return table(head, [files, sizes], numbers=list(columns), wide=False)
 
 
 def rows_table(shown: Sequence[Crossing], most: int) -> str:

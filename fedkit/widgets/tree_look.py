@@ -5,15 +5,20 @@ from __future__ import annotations
 from fedkit.plots.style import size_text
 from fedkit.treeview import Line
 
-__all__ = ["CSS", "changed", "row_class", "row_text"]
+__all__ = ["CSS", "HEAD", "changed", "row_class", "row_text"]
 
 NAME = 50  # letters of indent and name
 SIGNS = {"+": "new", "~": "rewritten", "-": "gone"}
 CLASSES = {"+": "fk-new", "~": "fk-rewritten", "-": "fk-gone"}
 
+HEAD = f"<pre>  {'in the data dir':<{NAME + 2}}{'size':>9}  who else may read it</pre>"
+
 CSS = """<style>
-.fk-tree { max-height: 460px; overflow: auto; flex: 3 1 560px; min-width: 0; display: block;
-  border: 1px solid var(--fk-line); border-radius: 4px; padding: 4px 0; }
+.fk-left { flex: 3 1 560px; min-width: 0; overflow: hidden; }
+.fk-tree { max-height: 460px; overflow: auto; display: block; border: 1px solid var(--fk-line);
+  border-radius: 4px; padding: 4px 0; }
+.fk-panel .fk-left pre { margin: 0 0 2px; padding: 0 12px; color: var(--fk-soft); overflow: hidden;
+  white-space: pre; font-family: var(--jp-code-font-family, ui-monospace, monospace); font-size: 12px; }
 .fk-file { flex: 2 1 320px; min-width: 0; max-height: 470px; overflow: auto; }
 .fk-file ul { margin: 4px 0; padding-left: 20px; }
 .fk-file p { margin: 0 0 4px; overflow-wrap: anywhere; }
@@ -50,7 +55,7 @@ def row_text(line: Line) -> str:
     room = NAME - len(indent)
     if len(name) > room:
         name = f"{name[: room // 2]}…{name[-(room - room // 2 - 1) :]}"
-    size = "" if line.folder and line.open else size_text(line.size)
+    size = "" if line.open else size_text(line.size) if line.files else "empty"
     who = f"  {line.may_read}" if line.may_read and not line.open else ""
     return f"{sign} {indent}{mark}{name:<{room}}{size:>9}{who}"
 
