@@ -218,6 +218,8 @@ def _watch(site: Datasite, port: int, config_path: Path) -> None:
         say(f"Serving {site.public} at http://localhost:{port}/, on this machine only.")
         say(f"Watching {site.data_dir}; Ctrl-C ends it. In another terminal:")
         say(f"  fedkit status --config_path {config_path}")
+        if not node.status(site):
+            say(_how_to_begin(site))
         sys.stdout.flush()
         try:
             watch(site, stop, on_event=reporter.event, on_epoch=reporter.epoch)

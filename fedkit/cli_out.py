@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from fedkit.events import Event, Problem, ProjectDone, RoundEvaluated, Waiting, render
 
@@ -86,7 +87,8 @@ def _hides(character: str) -> bool:
 
 def say(text: str = "", style: str | None = None) -> None:
     """Print one line as it is: no markup, and never broken by us."""
-    console.print(visible(text), style=style, markup=False, soft_wrap=True)
+    # a Text, as a style given to print() would colour the progress bar below it too
+    console.print(Text(visible(text), style or ""), soft_wrap=True)
 
 
 def show_table(table: Table) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -490,10 +491,8 @@ def test_the_running_client(tmp_path: Path) -> None:
         put_launch(site)
         client.until("approve the request")
         # a second client: the port is taken
-        taken = fedkit_process(tmp_path, "client", *options(tmp_path, port=port))
-        assert taken.returncode == 1
-        assert f"port {port} can't be used" in taken.stderr
-        assert "Traceback" not in taken.stderr
+        taken = fedkit("client", *options(tmp_path, port=port), code=1)
+        assert f"port {port} can't be used" in taken
         # a second process on the same datasite works, beside the running one
         fedkit("client", *options(tmp_path, port=port), "--once", code=3)
         fedkit("approve", PROJECT, "--config_path", tmp_path / "config.json", "--yes")
@@ -518,48 +517,46 @@ def test_the_running_client(tmp_path: Path) -> None:
         pass
 
 
+@contextmanager
+def interrupting(number: int, when: Callable[[], bool]) -> Iterator[None]:
+    """Send this very process a signal as soon as `when`, and again until the block ends."""
+    over = threading.Event()
+
+    def send() -> None:
+        while not over.wait(0.02):
+            if when():
+                os.kill(os.getpid(), number)
+                over.wait(0.3)
+
+    before = signal.signal(number, lambda *_: None)  # one that comes late must not end the tests
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(number, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
 def test_ctrl_c_ends_once_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    site = solo(tmp_path / "data")
-    put_launch(site, small(aggregator=ALICE, participants=[ALICE], epoch=600, rounds=1))
-    fedkit("client", *options(tmp_path), "--once", code=3)
-    fedkit("approve", PROJECT, "--config_path", tmp_path / "config.json", "--yes")
-    log = site.client().running / PROJECT / "logs" / "training_logs_round_1.txt"
-    with running(tmp_path, "client", *options(tmp_path), "--once") as client:
-        client.wait(log.is_file, "no training")
-        assert client.end(signal.SIGINT) == 130
-        assert "Run the same command again" in client.said()
-        assert "Traceback" not in client.said()
-    assert not (site.client().done / PROJECT).exists()
-    fedkit("client", *options(tmp_path), "--once")
-    interrupted = read_state(site.client().done / PROJECT / "agg_weights" / "agg_model_round_1.pt")
-    other = solo(tmp_path / "other")
-    put_launch(other, small(aggregator=ALICE, participants=[ALICE], epoch=600, rounds=1))
-    fedkit(
-        "client",
-        *options(tmp_path, data_dir=other.data_dir, config_path=tmp_path / "c2"),
-        "--once",
-        code=3,
-    )
-    fedkit("approve", PROJECT, "--config_path", tmp_path / "c2", "--yes")
-    fedkit(
-        "client", *options(tmp_path, data_dir=other.data_dir, config_path=tmp_path / "c2"), "--once"
-    )
-    whole = read_state(other.client().done / PROJECT / "agg_weights" / "agg_model_round_1.pt")
-    assert all(torch.equal(interrupted[name], whole[name]) for name in whole)
+    def final(folder: Path, interrupt: bool) -> dict[str, torch.Tensor]:
+        site = solo(folder / "data")
+        put_launch(site, small(aggregator=ALICE, participants=[ALICE], epoch=600, rounds=1))
+        fedkit("client", *options(folder), "--once", code=3)
+        fedkit("approve", PROJECT, "--config_path", folder / "config.json", "--yes")
+        log = site.client().running / PROJECT / "logs" / "training_logs_round_1.txt"
+        if interrupt:
+            with interrupting(signal.SIGINT, log.is_file):
+                said = fedkit("client", *options(folder), "--once", code=130)
+            assert "Run the same command again" in said
+            assert not (site.client().done / PROJECT).exists()
+        fedkit("client", *options(folder), "--once")
+        return read_state(site.client().done / PROJECT / "agg_weights" / "agg_model_round_1.pt")
 
-
-def fedkit_process(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
-    root = str(Path(__file__).resolve().parents[1])
-    return subprocess.run(
-        [*FEDKIT, *map(str, args)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    cut, whole = final(tmp_path / "cut", True), final(tmp_path / "whole", False)
+    assert all(torch.equal(cut[name], whole[name]) for name in whole)
 
 
 def test_once_waits_for_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
