@@ -3,6 +3,9 @@
 Each one is a view of `fedkit.control.Control`, which does the work and knows nothing of widgets.
 """
 
+from fedkit.widgets.approval_desk import ApprovalDesk
 from fedkit.widgets.base import Panel
+from fedkit.widgets.failure_lab import FailureLab
+from fedkit.widgets.round_control import RoundControl
 
-__all__ = ["Panel"]
+__all__ = ["ApprovalDesk", "FailureLab", "Panel", "RoundControl"]
