@@ -27,12 +27,14 @@ from fedkit.tensors import MAX_STATE_BYTES, load_state, load_tensors, state_byte
 
 __all__ = [
     "MAX_DATASET_BYTES",
+    "append_line",
     "is_file",
     "load_state",
     "read_bytes",
     "read_dataset",
     "read_json",
     "read_state",
+    "refuse_links",
     "remove",
     "sha256_bytes",
     "state_bytes",
@@ -69,7 +71,7 @@ def write_bytes(path: Path, data: bytes, *, root: Path | None = None) -> None:
     """
     tmp = path.with_name(f".{path.name}.tmp")
     try:
-        _must_be_inside(path.parent, root)
+        refuse_links(path.parent, root)
         path.parent.mkdir(parents=True, exist_ok=True)
         tmp.unlink(
             missing_ok=True
@@ -95,7 +97,7 @@ def read_bytes(path: Path, *, root: Path | None = None, max_bytes: int = MAX_STA
     Raises FileNotFoundError if there is none, Unreadable if it is too large, no regular file, or a link; so is it where a
     folder between `root` and `path` is a link.
     """
-    _must_be_inside(path.parent, root)
+    refuse_links(path.parent, root)
     try:
         number = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT)
     except (FileNotFoundError, NotADirectoryError):
@@ -119,6 +121,19 @@ def read_bytes(path: Path, *, root: Path | None = None, max_bytes: int = MAX_STA
             return handle.read(info.st_size)
     finally:
         os.close(number)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line of ASCII to a file; one that was cut off before is ended first. Raises FedkitError."""
+    try:
+        with path.open("a+b") as handle:
+            if handle.tell():
+                handle.seek(-1, os.SEEK_END)
+            cut_off = handle.read(1) not in (b"", b"\n")
+            handle.write(b"\n" * cut_off + line.encode("ascii") + b"\n")
+    except OSError as error:
+        what = f"can't be written ({_reason(error)})"
+        raise FedkitError(what, file=path, remedy=_disk_remedy(error)) from error
 
 
 def write_json(path: Path, value: object, *, root: Path | None = None) -> None:
@@ -178,7 +193,7 @@ def read_dataset(path: Path, *, root: Path | None = None) -> tuple[Tensor, Tenso
 def remove(path: Path, *, root: Path | None = None) -> None:
     """Remove a file if it is there. Raises FedkitError as `write_bytes` does."""
     try:
-        _must_be_inside(path.parent, root)
+        refuse_links(path.parent, root)
         path.unlink(missing_ok=True)
     except NotADirectoryError:
         return
@@ -205,8 +220,8 @@ def _link(path: Path | str) -> Unreadable:
     )
 
 
-def _must_be_inside(folder: Path, root: Path | None) -> None:
-    """No link leads from `root` to `folder`: what lies behind one may be anybody's."""
+def refuse_links(folder: Path, root: Path | None) -> None:
+    """Raises Unreadable if a link leads from `root` to `folder`: what lies behind one may be anybody's."""
     if root is None:
         return
     place = str(root)

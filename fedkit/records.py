@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from fedkit.files import read_json, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Contribution", "History", "LedgerEntry", "RoundRecord", "Update"]
+__all__ = ["Contribution", "History", "LedgerEntry", "RoundRecord", "Update", "read_ledger"]
 
 
 @dataclass(frozen=True)
@@ -176,3 +178,16 @@ class LedgerEntry:
     size: int
     sha256: str
     time: float
+
+
+def read_ledger(path: Path) -> list[LedgerEntry]:
+    """The entries of a ledger file, oldest first; a line that a crash cut off is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    entries = []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError):
+            entries.append(LedgerEntry(**json.loads(line)))
+    return entries

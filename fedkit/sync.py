@@ -11,198 +11,179 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from fedkit.copies import Copy, read_synced
 from fedkit.datasite import Datasite
-from fedkit.events import Event, FileRefused
-from fedkit.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
+from fedkit.errors import FedkitError
+from fedkit.events import Event, FileRefused, Problem
+from fedkit.files import (
+    append_line,
+    read_bytes,
+    read_json,
+    refuse_links,
+    sha256_bytes,
+    write_bytes,
+    write_json,
+)
 from fedkit.permissions import READY_FILES, Permissions, Right
-from fedkit.records import LedgerEntry
-from fedkit.tree import REJECTED, Stamp, Tree, digest_of, remove_empty_folders, scan, stamp
+from fedkit.records import LedgerEntry, read_ledger
+from fedkit.tree import REJECTED, digest_of, remove_empty_folders, scan
 
-__all__ = ["Sync"]
+__all__ = ["ROLE", "Sync"]
 
-_HALF_WRITTEN_S = 10.0
-
-
-@dataclass
-class _Copy:
-    """One data dir's copy of one datasite: what is there, and what was synced last (path -> stamp, sha256)."""
-
-    site: Datasite
-    owner: str
-    synced: dict[str, tuple[Stamp, str]]
-    now: Tree = field(default_factory=dict)
-    dirty: bool = False
-
-    @property
-    def root(self) -> Path:
-        return self.site.datasites / self.owner
-
-    def changed(self) -> list[str]:
-        """Paths whose file is not the one that was synced last (new, rewritten or gone), in order."""
-        paths = self.now.keys() | self.synced.keys()
-        return sorted(p for p in paths if (self.synced.get(p) or (None,))[0] != self.now.get(p))
-
-    def remember(self, path: str, digest: str | None) -> None:
-        """Take the file that was seen at `path` as synced (`digest` None: it is gone).
-
-        The stamp is the one from before the file was read: what is written meanwhile is a change for the next pass.
-        """
-        self.dirty = True
-        if digest is None:
-            self.synced.pop(path, None)
-            self.now.pop(path, None)
-        else:
-            self.synced[path] = (self.now[path], digest)
-
-    def arrived(self, path: str, digest: str) -> None:
-        """Take the file that was just put at `path` as synced; where it is moved away already, that is a change."""
-        try:
-            self.now[path] = stamp((self.root / path).stat())
-        except FileNotFoundError:
-            self.now[path] = (-1, -1)
-        self.remember(path, digest)
-
-
-def _is_being_written(home: _Copy) -> bool:
-    """Is a permission file empty that has only now changed? The real apps rewrite theirs in place on every pass; taken
-    at its word, such a moment would close the folder, and refuse what was allowed before and after it."""
-    files = [home.now.get(p, (1, 0)) for p in home.changed() if p.endswith(READY_FILES)]
-    return any(size == 0 and time.time() - ns / 1e9 < _HALF_WRITTEN_S for size, ns in files)
+ROLE = "sync"
 
 
 class Sync:
     """Carries files between the data dirs of `sites`.
 
-    ledger : a file that gets one JSON line for every file that crosses, before it crosses.
+    ledger : gets one JSON line for every file that crosses, before it crosses.
     """
 
     def __init__(self, sites: Sequence[Datasite], ledger: Path) -> None:
         self.sites = sorted(sites, key=lambda site: site.email)
         self.ledger_path = ledger
-        if ledger.is_file() and not ledger.read_bytes().endswith(b"\n"):
-            with ledger.open(
-                "a", encoding="utf-8"
-            ) as file:  # the last line was cut off: start a new one
-                file.write("\n")
         self._owners = {site.email: site for site in self.sites}
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        """Rely on nothing but what was written down, and look at everything again."""
         self._copies = {site.email: self._load(site) for site in self.sites}
+        self._unfinished = set(self._owners)
 
     def __call__(self) -> list[Event]:
-        """One pass over all data dirs; returns the refused changes. Cheap when nothing has changed."""
+        """One pass over all data dirs; returns the refused changes, and as problems what can't be carried now."""
         events: list[Event] = []
-        for email, owner in self._owners.items():
-            copies = [self._copies[site.email][email] for site in self.sites]
-            for copy in copies:
-                copy.now = scan(copy.root)
-            home = self._copies[email][email]
-            if all(not copy.changed() for copy in copies) or _is_being_written(home):
-                continue
-            permissions = Permissions(owner.datasites)
-            for copy in copies:
-                if copy is not home:
-                    events += self._offer(copy, home, permissions)
-            opened = any(path.endswith(READY_FILES) for path in home.changed())
-            for path in home.changed():
-                home.remember(path, digest_of(home.root / path) if path in home.now else None)
-            permissions = Permissions(owner.datasites)  # the owner may have changed them
-            for copy in copies:
-                if copy is not home:
-                    self._bring(home, copy, permissions, opened)
-        for site in self.sites:
-            self._save(site)
+        try:
+            for email in self._owners:
+                events += self._datasite(email)
+            for site in self.sites:
+                with self._going_on(site.email, events):
+                    self._save(site)
+        except BaseException:
+            self._start_anew()
+            raise
         return events
 
     def entries(self) -> list[LedgerEntry]:
         """Every file that crossed, oldest first."""
-        try:
-            lines = self.ledger_path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        entries = []
-        for line in lines:
-            with contextlib.suppress(ValueError, TypeError):  # a line cut off by a crash
-                entries.append(LedgerEntry(**json.loads(line)))
-        return entries
+        return read_ledger(self.ledger_path)
 
-    def _offer(self, copy: _Copy, home: _Copy, permissions: Permissions) -> list[Event]:
-        """Changes that somebody made in another's datasite: to the owner, or refused and set aside."""
+    @contextlib.contextmanager
+    def _going_on(self, email: str, events: list[Event], owner: str = "") -> Iterator[None]:
+        """What one data dir refuses must not stop the others; it is tried again in the next pass."""
+        try:
+            yield
+        except (FedkitError, OSError) as error:
+            self._unfinished.add(owner)
+            if isinstance(error, OSError):
+                error = FedkitError(f"can't be synced ({error})", remedy="put that right")
+            events.append(Problem(email, "", ROLE, error))
+
+    def _datasite(self, owner: str) -> list[Event]:
+        """Everybody's copy of one datasite."""
         events: list[Event] = []
-        for path in copy.changed():
-            here, there = path in copy.now, path in home.now
-            if not here and not there:
-                copy.remember(path, None)
-                continue
-            digest = digest_of(copy.root / path) if here else None
-            if here and there and digest == digest_of(home.root / path):
-                copy.remember(path, digest)  # a pass was cut off after it carried the file
-                continue
-            theirs = home.synced.get(path)
-            mine = copy.synced.get(path)
-            known = mine is not None and theirs is not None and mine[1] == theirs[1]
-            owner_changed = home.now.get(path) != (theirs or (None,))[0] or (there and not known)
-            right: Right = "write" if there else "create"
-            if not permissions.may(copy.site.email, right, f"{home.owner}/{path}"):
-                events.append(self._refuse(copy, path, f"{copy.site.email} may not {right} it"))
-            elif owner_changed and there:
-                events.append(
-                    self._refuse(
-                        copy, path, "its owner has changed it too, and the owner's version wins"
-                    )
-                )
-            elif here:
-                self._carry(copy, home, path)
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    (home.root / path).unlink()
-                home.remember(path, None)
-                copy.remember(path, None)
+        copies = []
+        for site in self.sites:
+            copy = self._copies[site.email][owner]
+            with self._going_on(site.email, events, owner):
+                refuse_links(copy.root, site.data_dir)
+                copy.now = scan(copy.root)
+                copies.append(copy)
+        home = self._copies[owner][owner]
+        again = owner in self._unfinished
+        if home not in copies or not (again or any(copy.changed() for copy in copies)):
+            return events
+        if home.is_opening():
+            return events
+        self._unfinished.discard(owner)
+        others = [copy for copy in copies if copy is not home]
+        permissions = Permissions(home.site.datasites)
+        for copy in others:
+            for path in copy.changed():
+                with self._going_on(copy.site.email, events, owner):
+                    events += self._offer(copy, home, permissions, path)
+        changed = home.changed()
+        for path in changed:
+            with self._going_on(owner, events, owner):
+                home.remember(path, digest_of(home.root / path) if path in home.now else None)
+        permissions = Permissions(home.site.datasites)  # the owner may have changed them
+        again = again or any(path.casefold().endswith(READY_FILES) for path in changed)
+        for copy in others:
+            self._bring(home, copy, permissions, again, events)
         return events
 
-    def _refuse(self, copy: _Copy, path: str, reason: str) -> Event:
+    def _offer(self, copy: Copy, home: Copy, permissions: Permissions, path: str) -> list[Event]:
+        """A change that somebody made in another's datasite: to the owner, or refused and set aside."""
+        here, there = path in copy.now, path in home.now
+        digest = digest_of(copy.root / path) if here else None
+        if not here and not there:
+            copy.remember(path, None)
+            return []
+        who, place = copy.site.email, f"{home.owner}/{path}"
+        same = here and there and digest == digest_of(home.root / path)
+        if same and permissions.may(who, "read", place):
+            copy.remember(path, digest)  # a pass was cut off after it carried the file
+            return []
+        theirs, mine = home.synced.get(path), copy.synced.get(path)
+        known = mine is not None and theirs is not None and mine[1] == theirs[1]
+        owner_changed = home.now.get(path) != (theirs or (None,))[0] or (there and not known)
+        right: Right = "write" if there else "create"
+        if not permissions.may(who, right, place):
+            return [self._refuse(copy, path, f"{who} may not {right} it")]
+        if owner_changed:
+            why = "its owner has changed it too, and the owner's version wins"
+            return [self._refuse(copy, path, why)]
+        if here:
+            self._carry(copy, home, path)
+        else:
+            home.remove(path)
+            copy.remember(path, None)
+        return []
+
+    def _refuse(self, copy: Copy, path: str, reason: str) -> Event:
         full = copy.root / path
         if path in copy.now:
-            aside = full.with_name(f"{full.stem}{REJECTED}{full.suffix}")
             with contextlib.suppress(FileNotFoundError):
-                full.replace(aside)
+                full.replace(full.with_name(f"{full.stem}{REJECTED}{full.suffix}"))
         copy.remember(path, None)  # the owner's version, if any, comes back with the next step
         return FileRefused(copy.site.email, "", f"{copy.owner}/{path}", reason)
 
-    def _bring(self, home: _Copy, copy: _Copy, permissions: Permissions, recheck: bool) -> None:
-        """The owner's files to one reader: what is new, what has changed, and what is gone or closed by now."""
-        for path in sorted(home.now.keys() | copy.now.keys()):
+    def _bring(
+        self, home: Copy, copy: Copy, permissions: Permissions, again: bool, events: list[Event]
+    ) -> None:
+        """The owner's files to one reader: what is gone or closed by now, then what is new or has changed."""
+        wanted, unsettled = (
+            [],
+            set(copy.changed()),
+        )  # what could not be offered may not be lost either
+        for path in sorted((home.now.keys() | copy.now.keys()) - unsettled):
             theirs, mine = home.synced.get(path), copy.synced.get(path)
             same = theirs is not None and mine is not None and theirs[1] == mine[1]
-            if same and not recheck:
+            if same and not again:
                 continue
             if theirs and permissions.may(copy.site.email, "read", f"{home.owner}/{path}"):
-                if not same:
-                    self._carry(home, copy, path)
+                wanted += [] if same else [path]
             elif mine is not None and path in copy.now:
-                with contextlib.suppress(FileNotFoundError):
-                    (copy.root / path).unlink()
-                copy.remember(path, None)
-        remove_empty_folders(copy.root)
+                with self._going_on(copy.site.email, events, home.owner):
+                    copy.remove(path)
+        remove_empty_folders(copy.root)  # a folder may have become a file
+        for path in wanted:
+            with self._going_on(copy.site.email, events, home.owner):
+                self._carry(home, copy, path)
 
-    def _carry(self, source: _Copy, target: _Copy, path: str) -> None:
+    def _carry(self, source: Copy, target: Copy, path: str) -> None:
         try:
             data = read_bytes(source.root / path, root=source.site.data_dir)
         except FileNotFoundError:
             return
-        digest = sha256_bytes(data)
-        entry = LedgerEntry(
-            source.site.email,
-            target.site.email,
-            f"{source.owner}/{path}",
-            len(data),
-            digest,
-            time.time(),
-        )
-        with self.ledger_path.open("a", encoding="utf-8") as ledger:
-            ledger.write(json.dumps(asdict(entry)) + "\n")
+        digest, place = sha256_bytes(data), f"{source.owner}/{path}"
+        pair = source.site.email, target.site.email
+        entry = LedgerEntry(*pair, place, len(data), digest, time.time())
+        append_line(self.ledger_path, json.dumps(asdict(entry)))
         write_bytes(target.root / path, data, root=target.site.data_dir)
         target.arrived(path, digest)
         source.remember(path, digest)
@@ -210,19 +191,15 @@ class Sync:
     def _memory(self, site: Datasite) -> Path:
         return site.own / "sync.json"
 
-    def _load(self, site: Datasite) -> dict[str, _Copy]:
+    def _load(self, site: Datasite) -> dict[str, Copy]:
         values = read_json(self._memory(site))
         values = values if isinstance(values, dict) else {}
-        copies = {}
-        for owner in self._owners:
-            synced = {p: ((s[0], s[1]), s[2]) for p, s in values.get(owner, {}).items()}
-            copies[owner] = _Copy(site, owner, synced)
-        return copies
+        return {owner: Copy(site, owner, read_synced(values.get(owner))) for owner in self._owners}
 
     def _save(self, site: Datasite) -> None:
         copies = self._copies[site.email]
         if any(copy.dirty for copy in copies.values()):
             values = {o: {p: [*s, d] for p, (s, d) in c.synced.items()} for o, c in copies.items()}
             write_json(self._memory(site), values)
-            for copy in copies.values():
-                copy.dirty = False
+        for copy in copies.values():
+            copy.dirty = False

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from fedkit.files import read_bytes, sha256_bytes
+from fedkit.tensors import MAX_STATE_BYTES
 
 __all__ = [
     "REJECTED",
@@ -19,8 +20,9 @@ __all__ = [
     "travels",
 ]
 
-Stamp = tuple[int, int]
-"""(size in bytes, time of the last change in ns)"""
+Stamp = tuple[int, int, int]
+"""(size in bytes, time of the last change in ns, number of the file): clocks tick in milliseconds, but whoever writes
+whole files makes a new one each time."""
 
 Tree = dict[str, Stamp]
 """Path relative to the folder, with "/" on every system -> stamp."""
@@ -35,7 +37,7 @@ def travels(name: str) -> bool:
 
 
 def scan(root: Path) -> Tree:
-    """Every file under `root` that travels, with its stamp; links are not followed."""
+    """Every file under `root` that travels, with its stamp; links are not followed, 1 GiB is the most that travels."""
     tree: Tree = {}
     todo: list[tuple[str, str]] = [(str(root), "")]
     while todo:
@@ -48,7 +50,9 @@ def scan(root: Path) -> Tree:
                     if entry.is_dir(follow_symlinks=False):
                         todo.append((entry.path, f"{prefix}{entry.name}/"))
                     elif entry.is_file(follow_symlinks=False):
-                        tree[prefix + entry.name] = stamp(entry.stat(follow_symlinks=False))
+                        version = stamp(entry.stat(follow_symlinks=False))
+                        if version[0] <= MAX_STATE_BYTES:
+                            tree[prefix + entry.name] = version
         except OSError:  # a folder moved away while we look: the next pass sees it
             continue
     return tree
@@ -56,7 +60,7 @@ def scan(root: Path) -> Tree:
 
 def stamp(info: os.stat_result) -> Stamp:
     """What tells two versions of a file apart without reading them."""
-    return info.st_size, info.st_mtime_ns
+    return info.st_size, info.st_mtime_ns, info.st_ino
 
 
 def digest_of(path: Path) -> str | None:
