@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from fedkit import node
 from fedkit.approval import approve, pending_requests
@@ -32,6 +33,12 @@ from fedkit.network import Network
 AGGREGATOR, ALICE, BOB = "aggregator@example.org", "alice@example.org", "bob@example.org"
 CAROL, EVE = "carol@example.org", "eve@example.org"
 PROJECT = "MNIST_FL"
+
+# The same examples in every run, and as long as they take: machines are busy, and no test asserts times.
+settings.register_profile("fedkit", deadline=None, derandomize=True)
+settings.load_profile("fedkit")
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
 # The smallest model that the wire allows: 31 kB, so that a whole project takes a fraction of a second.
 LINEAR = """

@@ -3,6 +3,7 @@
 import itertools
 from fractions import Fraction
 
+import helpers  # noqa: F401 (the profile of the property tests)
 import pytest
 import torch
 from hypothesis import given

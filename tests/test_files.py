@@ -13,15 +13,13 @@ from typing import Any
 import helpers
 import pytest
 import torch
-from helpers import Code, recompressed, saved, sparse_file
+from helpers import Code, posix, recompressed, saved, sparse_file
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from fedkit import files
 from fedkit.errors import FedkitError, Unreadable
-
-posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
 
 def leftovers(folder: Path) -> list[str]:

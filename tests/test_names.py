@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
+import helpers  # noqa: F401 (the profile of the property tests)
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
