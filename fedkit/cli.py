@@ -11,11 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fedkit import cli_course, cli_data
-from fedkit.cli_approve import approve_command
-from fedkit.cli_client import client, status
 from fedkit.cli_out import FAILED, INTERRUPTED, say
-from fedkit.cli_run import run
 from fedkit.doctor import examine
 from fedkit.errors import FedkitError
 
@@ -74,12 +70,23 @@ def doctor(
     raise typer.Exit(FAILED if missing else 0)
 
 
-app.command("client")(client)
-app.command("approve")(approve_command)
-app.command("status")(status)
-app.command("run")(run)
-app.add_typer(cli_data.app, name="data")
-app.add_typer(cli_course.app, name="course")
+def _mount() -> None:
+    """The commands that need torch; `doctor` must start where it is missing."""
+    from fedkit import cli_course, cli_data
+    from fedkit.cli_approve import approve_command
+    from fedkit.cli_client import client, status
+    from fedkit.cli_run import run
+
+    app.command("client")(client)
+    app.command("approve")(approve_command)
+    app.command("status")(status)
+    app.command("run")(run)
+    app.add_typer(cli_data.app, name="data")
+    app.add_typer(cli_course.app, name="course")
+
+
+if sys.argv[1:2] != ["doctor"]:
+    _mount()
 app.command("doctor")(doctor)
 
 

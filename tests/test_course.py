@@ -28,7 +28,7 @@ from fedkit.course.stub import solved, strange_lines, stub
 from fedkit.course.summary import write_summary
 from fedkit.course.workspace import workspace
 from fedkit.errors import FedkitError
-from fedkit.show import figure_html, show
+from fedkit.pictures import figure_html, show
 
 WORDS = " ".join(["word"] * 50)
 HEADER = """\
@@ -454,7 +454,7 @@ def test_lessons_are_chosen_by_number_or_name(tmp_path):
     ],
 )
 def test_syntax_trees_are_compared_without_docstrings_and_annotations(source, differs):
-    assert (difference(source, "fedkit.show.show") is not None) is differs
+    assert (difference(source, "fedkit.pictures.show") is not None) is differs
 
 
 # ------------------------------------------------------------------------ what a notebook itself uses
@@ -555,7 +555,7 @@ GOOD = [
     "import os, sys\nfrom pathlib import Path\nfrom fedkit.course import record, workspace",
     "record(python=sys.executable, threads=os.environ['OMP_NUM_THREADS'], rounds=rounds, rate=rate, who=who)",
     "record(folder=str(workspace('01')), here=str(Path.cwd()), home=os.environ['IPYTHONDIR'])\nrecord(rounds=[rounds])",
-    "from matplotlib.figure import Figure\nfrom fedkit.show import show\nshow(Figure(), 'an empty page')",
+    "from matplotlib.figure import Figure\nfrom fedkit.pictures import show\nshow(Figure(), 'an empty page')",
     ONE_CHECK,
     "one(...)",
     "first = one(1)\nfirst",

@@ -49,6 +49,7 @@ FLOORS: dict[str, float] = {
     "plan": 3.5,
     # what the two state machines stand on
     "approval": 4,
+    "copies": 4,
     "faults": 4,
     "launching": 4,
     "local_round": 4,
@@ -65,14 +66,14 @@ FLOORS: dict[str, float] = {
     "faults_child": 5.5,
     "network": 5.5,
     "privacy": 5.7,
-    "rewind": 5.7,
+    "rewinding": 5.7,
     "standing": 5.7,
     "treeview": 5.7,
     "control": 5.9,
     "doctor": 6,
     "plots": 6,
     "serve": 6,
-    "show": 6,
+    "pictures": 6,
     "watch": 6,
     "crossings": 6.1,
     "fileview": 6.1,
@@ -418,7 +419,7 @@ CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
 # Where the name to import is another than the one pip knows.
 IMPORT_NAMES = {"PIL": "pillow", "dotenv": "python-dotenv", "yaml": "pyyaml"}
 # Needed although fedkit never imports them: what the learner starts, and tqdm's bars in a notebook.
-NOT_IMPORTED = {"jupyterlab", "ipykernel", "ipywidgets"}
+NOT_IMPORTED = {"jupyterlab", "ipykernel"}
 
 
 def project() -> dict:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from fedkit.check.attempt import has_gap, line_at_fault, unfinished
 from fedkit.check.render import CHECK_MIME, box, sentence
-from fedkit.show import publish, running_cell
+from fedkit.pictures import publish, running_cell
 
 __all__ = ["Check", "Result", "Wrong", "check", "near", "number", "unfinished"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.errors import FedkitError
-from fedkit.show import publish
+from fedkit.pictures import publish
 
 __all__ = ["record", "recorded"]
 

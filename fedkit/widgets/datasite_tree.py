@@ -10,7 +10,7 @@ from fedkit.control import Control
 from fedkit.fileview import FileView, view_file
 from fedkit.network import Network
 from fedkit.plots.style import size_text
-from fedkit.show import figure_html
+from fedkit.pictures import figure_html
 from fedkit.treeview import Line, TreeModel
 from fedkit.widgets.base import Panel
 from fedkit.widgets.look import code, esc, table

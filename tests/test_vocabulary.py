@@ -1,0 +1,51 @@
+"""`import fedkit as fk` has every name that it promises, whatever was imported before, and loads them on first use."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import fedkit as fk
+
+SOURCE = Path(fk.__file__).read_text(encoding="utf-8")
+
+
+def promised_to_type_checkers() -> dict[str, str]:
+    """Name -> module, from the imports that only type checkers run."""
+    block = next(n for n in ast.parse(SOURCE).body if isinstance(n, ast.If))
+    return {
+        alias.name: node.module or ""
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if node.module != "fedkit"
+    }
+
+
+def test_what_type_checkers_see_is_what_runs() -> None:
+    code = (
+        "import importlib, json, pkgutil, sys, fedkit as fk\n"
+        "promised = json.loads(sys.argv[1])\n"
+        "[importlib.import_module(home) for home in promised.values()]\n"
+        "from fedkit import cli, control, widgets\n"
+        "for name, home in promised.items():\n"
+        "    assert getattr(fk, name) is getattr(importlib.import_module(home), name), name\n"
+        "assert set(promised) | {'check', 'plots'} == set(fk.__all__), set(promised) ^ set(fk.__all__)\n"
+    )
+    argument = json.dumps(promised_to_type_checkers())
+    done = subprocess.run(
+        [sys.executable, "-c", code, argument], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_bare_import_waits_for_nothing_heavy() -> None:
+    code = "import sys, fedkit; print([m for m in ('torch', 'matplotlib', 'papermill') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(fk, "no_such_name")
+    assert "History" in dir(fk)
