@@ -59,7 +59,9 @@ def weight_rows(
     inches = (style.WIDTH - BESIDE) * sheet.shape[0] / sheet.shape[1]
     shown = title or f"{style.count(len(pictures), 'model')}, pixel by pixel"
     fig, ax = style.figure(shown, height=0.9 + inches)
-    drawn = ax.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    drawn = ax.imshow(
+        sheet.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest"
+    )
     bar = fig.colorbar(drawn, ax=ax, fraction=0.03, pad=0.02, extend="both")
     bar.set_label("weight of a pixel", fontsize=style.TEXT, color=style.INK)
     bar.ax.tick_params(labelsize=style.SMALL, labelcolor=style.INK, color=style.GREY)
