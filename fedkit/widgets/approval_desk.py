@@ -129,6 +129,7 @@ class ApprovalDesk(Panel):
             f"{esc(self.datasite.email)} · {len(names)} pending</span>"
         )
         self.answer.value = note(self._said, self._kind, "status") if self._said else ""
+        self.answer.layout.display = None if self._said else "none"
         self.reason.disabled = self.no.disabled = self.choice.disabled = not names
         self._paint_request(self.choice.value)
 

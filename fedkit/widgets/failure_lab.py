@@ -186,7 +186,7 @@ def _fates_html(now: Snapshot) -> str:
 
 
 def _why_html(now: Snapshot) -> str:
-    names = short(fate.participant for fate in now.fates)
+    names = short(dict.fromkeys(fate.participant for fate in now.fates))
     told = [fate for fate in now.fates if fate.why and fate.word != "not asked"]
     lines = [
         f"<li>round {f.round}, {esc(names[f.participant])}: {f.sign} {f.word}; {esc(f.why)}</li>"

@@ -24,7 +24,7 @@ _LOOKS = {
     Name.Decorator: ("fk-f", "color: #005f94"),
     Name.Builtin: ("fk-f", "color: #005f94"),
 }
-_PAPER = "background: #f6f6f6; color: #1a1a1a; padding: 8px; white-space: pre-wrap"
+_PAPER = "background: #f6f6f6; color: #1a1a1a; padding: 8px; margin: 0; font-family: monospace"
 
 
 def highlight(source: str, marked: Collection[int] = (), live: bool = True) -> str:

@@ -46,7 +46,7 @@ def table(
         f"<tr>{''.join(cell(i, content, 'td') for i, content in enumerate(row))}</tr>"
         for row in rows
     )
-    title = f"<caption>{esc(caption)}</caption>" if caption else ""
+    title = f'<caption style="text-align: left">{esc(caption)}</caption>' if caption else ""
     kind = ' class="fk-wide"' if wide else ""
     return (
         f'<div class="fk-scroll"><table{kind}>{title}<thead><tr>{top}</tr></thead>'

@@ -105,6 +105,7 @@ class RoundControl(Panel):
         buttons = ipywidgets.HBox(list(self.buttons.values()))
         buttons.add_class("fk-row")
         settings = ipywidgets.VBox([*self.fields.values(), self.hint])
+        settings.add_class("fk-fields")
         self.plot.layout.flex = "1 1 520px"
         middle = ipywidgets.HBox([settings, self.plot])
         middle.add_class("fk-split")

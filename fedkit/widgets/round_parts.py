@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedkit.control_snapshot import Snapshot
+from fedkit.fates import Fate
 from fedkit.plots.style import size_text
 from fedkit.widgets.chart import settings_changes
 from fedkit.widgets.look import esc, table
@@ -91,6 +92,7 @@ def rows_html(now: Snapshot) -> str:
     head = [
         "participant",
         "approved",
+        "last round",
         "samples",
         "loss",
         "update norm",
@@ -99,11 +101,12 @@ def rows_html(now: Snapshot) -> str:
         "received",
     ]
     rows = [[esc(cell) for cell in row] for row in cells(now)]
-    return table(head, rows, numbers=range(2, 8), wrap=[1])
+    return table(head, rows, numbers=range(3, 9), wrap=[1])
 
 
 def cells(now: Snapshot) -> list[list[str]]:
     """The rows of the table as plain text."""
+    last = {fate.participant: fate for fate in now.fates}
     return [
         [
             row.participant,
@@ -112,6 +115,7 @@ def cells(now: Snapshot) -> list[list[str]]:
             else f"✗ declined: {row.declined}"
             if row.declined
             else "○ not yet",
+            _fate(last.get(row.participant)),
             "–" if row.num_samples is None else f"{row.num_samples:,}",
             "–" if row.loss is None else f"{row.loss:.3f}",
             "–" if row.norm is None else f"{row.norm:.3f}",
@@ -121,3 +125,7 @@ def cells(now: Snapshot) -> list[list[str]]:
         ]
         for row in now.rows
     ]
+
+
+def _fate(fate: Fate | None) -> str:
+    return f"{fate.sign} {fate.word}" if fate else "–"
