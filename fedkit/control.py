@@ -24,7 +24,7 @@ from fedkit.events import Event, render
 from fedkit.faults import Faults
 from fedkit.network import Network
 from fedkit.plan import change_settings
-from fedkit.rewind import rewind
+from fedkit.rewinding import rewind
 
 __all__ = ["Control", "Snapshot"]
 
@@ -53,7 +53,7 @@ class Control:
         self._stale = True  # do the files say more than the snapshot?
         self._now = self._told = Snapshot()
         self._lock = threading.RLock()  # held for moments, and never while a panel is told
-        self._telling = threading.RLock()
+        self._looking, self._telling = threading.RLock(), threading.RLock()
         self.refresh()
 
     @classmethod
@@ -147,6 +147,12 @@ class Control:
         return self.now
 
     @property
+    def followed(self) -> bool:
+        """Does anybody listen?"""
+        with self._lock:
+            return bool(self._listeners)
+
+    @property
     def _home(self) -> Datasite:
         return self.network[self.network.aggregator]
 
@@ -209,10 +215,10 @@ class Control:
         return self.faults.act(site, go)
 
     def _on_event(self, event: Event) -> None:
-        said = render(event).replace(f"] {event.project}: ", "] ", 1)
+        said = render(event).removeprefix(f"[{event.email}] ").removeprefix(f"{event.project}: ")
         with self._lock:
             self._stale = True
-            self._update(events=(*self._now.events, event)[-_MANY_EVENTS:], status=said)
+            self._update(events=(*self._now.events, event)[-_MANY_EVENTS:], status=f"{event.email}: {said}")
 
     def _on_epoch(self, project: str, n: int, epoch: int, epochs: int, loss: float) -> None:
         who = getattr(self._at, "email", self.network.aggregator)
@@ -237,14 +243,15 @@ class Control:
 
     def _look(self) -> None:
         """Put into the snapshot what the files say; the status line too, where nothing moves."""
-        self._stale = False
-        try:
-            found = look(self.network, self.faults, self._stops, self.now.busy)
-        except (FedkitError, OSError) as problem:
-            # while it works, a project moves from one folder to another; the next look finds it
-            self._stale = self.now.busy
-            found = {} if self.now.busy else {"error": str(problem)}
-        self._update(**found)
+        with self._looking:  # else an older look could overwrite what a newer one has found
+            self._stale = False
+            try:
+                found = look(self.network, self.faults, self._stops, self.now.busy)
+            except (FedkitError, OSError) as problem:
+                # while it works, a project moves from one folder to another; the next look finds it
+                self._stale = self.now.busy
+                found = {} if self.now.busy else {"error": str(problem)}
+            self._update(**found)
 
 
 _CONTROLS: dict[Path, Control] = {}
