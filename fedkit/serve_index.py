@@ -24,6 +24,7 @@ PAGES = {
     "/dashboard-state.js": "dashboard-state.js",
     "/dashboard-view.js": "dashboard-view.js",
     "/dashboard.svg": "dashboard.svg",
+    "/favicon.ico": "dashboard.svg",  # browsers ask for it beside files that are no pages
     "/dashboard.json": "",
 }
 """Path in the URL -> file of the package; the last one is made from the datasite. They win over files in `public/`."""

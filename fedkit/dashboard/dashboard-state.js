@@ -17,7 +17,8 @@ export function readProject(name, metrics, participants, history) {
     name,
     people,
     rounds,
-    total: Math.max(total, rounds.at(-1)?.round ?? 0),
+    total, // 0 where nobody says it
+    span: Math.max(total, rounds.at(-1)?.round ?? 0),
     modelBytes: count(told.model_bytes),
     detailed: isObject(history),
     published: [metrics, participants, history].some((file) => file !== null),
@@ -51,7 +52,7 @@ export function standing(project) {
   if (busy.length) parts.push(`Training now: ${names(busy)}.`);
   return {
     kind: "running",
-    headline: project.total ? `Round ${now} of ${project.total} is under way` : `Round ${now} is under way`,
+    headline: `Round ${now}${project.total ? ` of ${project.total}` : ""} is under way`,
     detail: parts.join(" "),
   };
 }

@@ -45,15 +45,16 @@ export function showNothing() {
 
 /** The pictures, which depend on the width of the page too. */
 export function showCharts(project, state = standing(project)) {
-  const { rounds, total } = project;
+  const { rounds, span } = project;
   const next = rounds.length + 1;
   const sent = state.kind === "running" ? project.people.filter((one) => one.sent >= next).length : null;
   const shown = {
-    accuracy: [project.published, (place) => drawAccuracy(place, rounds, total)],
-    loss: [project.detailed, (place) => drawLoss(place, rounds, total)],
-    fates: [project.detailed, (place) => drawFates(place, rounds, total, sent, project.people.length)],
+    accuracy: [project.published, (place) => drawAccuracy(place, rounds, span)],
+    loss: [project.detailed, (place) => drawLoss(place, rounds, span)],
+    fates: [project.detailed, (place) => drawFates(place, rounds, span, sent, project.people.length)],
   };
   for (const [id, [there]] of Object.entries(shown)) find(`#${id}`).hidden = !there;
+  find("#fates .coming").hidden = !sent;
   find("#charts").classList.toggle("alone", !project.detailed);
   for (const [id, [there, draw]] of Object.entries(shown)) if (there) draw(find(`#${id} .plot`));
 }

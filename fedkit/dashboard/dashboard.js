@@ -73,6 +73,8 @@ function showFiles(now) {
   if (!shown) showNothing();
   else showProject(shown, new Date(1000 * project.changed), Object.keys(project.files));
   find("project").value = now.name;
+  // the address names what is shown: a reload and the way back find it again
+  if (project && !location.hash) history.replaceState(null, "", `#${encodeURIComponent(now.name)}`);
 }
 
 /** A file's content into `now`: the old one where its version is the same, or where it is half written. */
