@@ -5,7 +5,9 @@ Each one is a view of `fedkit.control.Control`, which does the work and knows no
 
 from fedkit.widgets.approval_desk import ApprovalDesk
 from fedkit.widgets.base import Panel
+from fedkit.widgets.datasite_tree import DatasiteTree
 from fedkit.widgets.failure_lab import FailureLab
+from fedkit.widgets.ledger_view import LedgerView
 from fedkit.widgets.round_control import RoundControl
 
-__all__ = ["ApprovalDesk", "FailureLab", "Panel", "RoundControl"]
+__all__ = ["ApprovalDesk", "DatasiteTree", "FailureLab", "LedgerView", "Panel", "RoundControl"]
