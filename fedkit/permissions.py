@@ -33,7 +33,7 @@ READY_FILES = (NEW, OLD, OLDEST)
 """Any of these shows that a folder was opened on purpose; the last one is what the oldest real apps wrote."""
 
 _EVERYONE = "*"
-_FLAGS = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX
+_FLAGS = glob.GLOBSTAR | glob.FORCEUNIX
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ALL: tuple[Right, ...] = ("admin", "create", "write", "read")
 
@@ -115,7 +115,7 @@ class Permissions:
         rest = "/".join(parts[depth:])
         rules = [rule for rule in _list(file.get("rules")) if isinstance(rule, dict)]
         for rule in sorted(rules, key=lambda rule: -_specificity(str(rule.get("pattern", "")))):
-            if _matches(rest, str(rule.get("pattern", ""))):
+            if _matches(rest, str(rule.get("pattern", "")), _FLAGS | glob.DOTGLOB):
                 return email_has(rule.get("access"), email, right)
         return False
 
@@ -126,7 +126,8 @@ class Permissions:
             for rule in _list(self._rules(parts[:depth], OLD)):
                 if not isinstance(rule, dict) or rule.get("user") not in (email, _EVERYONE):
                     continue
-                if _matches(rest, str(rule.get("path", "")).replace("{useremail}", email)):
+                pattern = str(rule.get("path", "")).replace("{useremail}", email)
+                if _matches(rest, pattern, _FLAGS):  # here, a * stands for no hidden file
                     names = rule.get("permissions")
                     for name in [names] if isinstance(names, str) else _list(names):
                         held[str(name).lower()] = rule.get("type") != "disallow"
@@ -148,8 +149,8 @@ def _parse(data: bytes) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _matches(path: str, pattern: str) -> bool:
-    return pattern == "**" or bool(glob.globmatch(path, pattern, flags=_FLAGS))
+def _matches(path: str, pattern: str, flags: int) -> bool:
+    return bool(glob.globmatch(path, pattern, flags=flags))
 
 
 def email_has(access: Any, email: str, right: Right) -> bool:

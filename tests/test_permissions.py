@@ -300,3 +300,12 @@ def test_the_oldest_file_decides_where_no_other_lies_beside_it(tmp_path: Path) -
     for broken in ("", "[]", "{", '{"read": "GLOBAL"}', '{"read": null}'):
         put(tmp_path, f"{ALICE}/box/{OLDEST}", broken)
         assert rights(tmp_path, EVE, f"{ALICE}/box/x") == set(), broken
+
+
+def test_stars_and_hidden_files(tmp_path: Path) -> None:
+    """As wcmatch takes them in Python SyftBox, and doublestar in Go SyftBox."""
+    put(tmp_path, f"{ALICE}/old/{OLD}", old(("**", BOB, ["read"])))
+    put(tmp_path, f"{ALICE}/new/{NEW}", new(("**", {"read": [BOB]})))
+    for name, by_old in (("x", {"read"}), (".x", set()), (".x/y", set()), ("x/y", {"read"})):
+        assert rights(tmp_path, BOB, f"{ALICE}/old/{name}") == by_old, name
+        assert rights(tmp_path, BOB, f"{ALICE}/new/{name}") == {"read"}, name
