@@ -41,6 +41,7 @@ FLOORS: dict[str, float] = {
     "tree": 2,
     "data": 2.5,
     "records": 2.5,
+    "code_review": 2.5,
     "settings": 2.5,
     "datasite": 3,
     "strategies": 3,
