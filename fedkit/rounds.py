@@ -146,12 +146,11 @@ def waits_for(
     if enough and (not patient or (left is not None and left <= 0)):
         return None
     whom = [*found.missing, *found.refused]
-    what = f"send a sound update of round {n}" if found.refused else f"send its update of round {n}"
+    theirs = "its update" if len(whom) == 1 else "their updates"
+    what = f"send {'a sound update' if found.refused else theirs} of round {n}"
     remedies = [f"{email}: {reason}" for email, reason in found.refused.items()]
     if config.min_participants is None:
-        remedies.append(
-            "or launch with min_participants, so that a round can end without everybody"
-        )
+        remedies.append("without min_participants in the config, a round waits for everybody")
     elif left is not None and left > 0:
         remedies.append(f"the round ends with {quorum} updates in {left:.0f} s at the latest")
     else:
