@@ -215,7 +215,7 @@ class Network:
                 report(event)
             moved = bool(happened) and happened != before  # the same refusals again are no progress
             before = happened
-            late = not moved and expecting()
+            late = not moved and expecting() and not self._stands(events)
             if (not moved and not patient and not late) or (stop is not None and stop()):
                 break
             patient = moved or late
@@ -229,6 +229,11 @@ class Network:
         history = self.history(project)
         named = tuple(e for e in stops if e.project in (history.project, "launch"))
         return History(history.project, history.rounds, history.total_rounds, named)
+
+    def _stands(self, events: Sequence[Event]) -> bool:
+        """Does the aggregator wait for itself? Then nobody who is late can help."""
+        waits = [e for e in events if isinstance(e, Waiting) and e.email == self.aggregator]
+        return any(wait.role == "aggregator" and wait.whom == self.aggregator for wait in waits)
 
     def projects(self) -> list[str]:
         """Names of the projects at the aggregator, the one launched last at the end."""

@@ -11,7 +11,10 @@ from typing import Any
 
 from fedkit.errors import FedkitError
 
-__all__ = ["fit", "parameters_of"]
+__all__ = ["BATCH", "fit", "parameters_of"]
+
+BATCH = {"interactive": False}
+"""What a notebook that has such a parameter gets in batch, where nobody can press a button."""
 
 
 def parameters_of(path: Path) -> dict[str, str]:
@@ -43,13 +46,13 @@ def parameters_of(path: Path) -> dict[str, str]:
 
 
 def fit(path: Path, values: Mapping[str, object]) -> dict[str, Any]:
-    """`values` as the notebook's parameters want them; text is read as the declared type.
+    """`values` as the notebook's parameters want them, on top of those of `BATCH`; text is read as the declared type.
 
     Raises FedkitError for a name that the notebook doesn't have (with the nearest one) and for a value of another
     type.
     """
     known = parameters_of(path)
-    fitted = {}
+    fitted: dict[str, Any] = {name: value for name, value in BATCH.items() if name in known}
     for name, value in values.items():
         if name not in known:
             near = get_close_matches(name, known, n=1)

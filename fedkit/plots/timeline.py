@@ -30,6 +30,7 @@ COLOURS = {
 }
 MOST_WORDS = 6  # with more rounds than that, a cell has room for its sign only
 LETTERS = 76  # of small text in all columns together
+SAYS_NO_MORE = ("the round ended", "did nothing")  # reasons that the word "absent" has in it
 LINES = 4  # of text in a cell
 CHANGED = "▾"  # above a column whose settings differ, where words have no room
 MANY = 12  # with more rounds than that, not every column is labelled
@@ -94,7 +95,7 @@ def _text(fate: Fate, rounds: int, wide: bool) -> str:
         words = f"{fate.sign} averaged, though late"
     elif fate.word == "unnoticed":
         words = f"{fate.sign} averaged, though {why}"
-    elif fate.word == "not asked" or not why or why.startswith("the round ended"):
+    elif fate.word == "not asked" or not why or why.startswith(SAYS_NO_MORE):
         words = f"{fate.sign} {fate.word}"
     else:
         words = f"{fate.sign} {fate.word}: {why}"
