@@ -115,7 +115,7 @@ class Control:
 
     def change(self, **settings: Any) -> None:
         """Change learning_rate, epoch or participants_per_round from the next round on. Raises FedkitError."""
-        change_settings(self._home, self.now.history.project, **settings)
+        change_settings(self._home, self.network.history().project, **settings)
         self._look()
         self._tell()
 

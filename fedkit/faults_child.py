@@ -10,23 +10,24 @@ import signal
 import sys
 from pathlib import Path
 
+from fedkit.config import FLConfig
+from fedkit.data import read_shard
 from fedkit.datasite import Datasite
 from fedkit.events import Problem, Waiting, render
 from fedkit.node import advance
 
 _SMALL_DISK = 2**16
-_BATCHES = 3
 
 
 def main(data_dir: str, email: str, app_data: str, fate: str) -> int:
     """Move the datasite until the fault happens; print the last thing that fedkit says about it."""
     site = Datasite(Path(data_dir), email, "api_data" if app_data == "api_data" else "app_data")
-    asked = 0
+    asked, middle = 0, _middle(site) if fate == "killed" else 0
 
     def stop() -> bool:
         nonlocal asked
         asked += 1
-        if fate == "killed" and asked > _BATCHES:
+        if fate == "killed" and asked > middle:
             _say("killed in the middle of training")
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         return False
@@ -39,6 +40,13 @@ def main(data_dir: str, email: str, app_data: str, fate: str) -> int:
     for event in problems or events:
         _say(render(event))
     return 0
+
+
+def _middle(site: Datasite) -> int:
+    """Batches after which the first local epoch is half done."""
+    (place, *_) = sorted(site.client().running.iterdir())
+    _, labels = read_shard(site.private_client)
+    return len(labels) // (2 * FLConfig.load(place / "fl_config.json").batch_size)
 
 
 def _say(text: str) -> None:
