@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from fedkit.boxes import ClientProject
@@ -29,6 +28,7 @@ from fedkit.files import (
 )
 from fedkit.names import check_name
 from fedkit.permissions import write_permissions
+from fedkit.pins import pin
 
 __all__ = [
     "Policy",
@@ -103,7 +103,10 @@ def review(site: Datasite, project: str, folder: str = "request") -> Review:
     try:
         check_name(project)
     except ValueError as error:
-        raise FedkitError(str(error), field="project") from error
+        what, _, remedy = str(error).partition("; ")
+        raise FedkitError(
+            what, field="project", remedy=f"{remedy}, or remove that folder"
+        ) from error
     place = site.client().project(project, folder)
     data = read_part(site, place.config)
     config = FLConfig.parse(data, file=place.config)
@@ -153,8 +156,8 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
                 file=folder,
                 remedy="let it run, or move that folder away first",
             )
-    remove(site.client().project(reviewed.project, "request").declined())  # a no can become a yes
-    pin(site, reviewed)
+    remove(site.client().declined(reviewed.project), root=site.data_dir)  # a no can become a yes
+    pin(site, reviewed.project, reviewed.hashes)
     unfinished = site.own / "approving" / site.email / reviewed.project
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -196,49 +199,34 @@ def decline(site: Datasite, project: str, reason: str) -> Declined:
     place = site.client().project(project, "request")
     if project not in pending_requests(site):
         raise FedkitError("is no pending request", file=place.path, remedy="check the name")
-    write_json(place.declined(), {"participant": site.email, "reason": reason})
+    path, values = site.client().declined(project), {"participant": site.email, "reason": reason}
+    write_permissions(path.parent, site.email, read=["*"], root=site.data_dir)
+    write_json(path, values, root=site.data_dir)
     return Declined(site.email, project, reason)
 
 
 def why_declined(site: Datasite, project: str, email: str | None = None) -> str | None:
     """The reason with which `email` (default: this datasite) declined, None where it did not."""
-    path = site.client(email).project(project, "request").declined()
-    values = read_json(path, root=site.data_dir)
+    values = read_json(site.client(email).declined(project), root=site.data_dir)
     reason = values.get("reason") if isinstance(values, dict) else None
     return str(reason)[:MAX_REASON] if reason else None
 
 
 def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None:
     """Let the aggregator read `state/` and write into `agg_weights/`; the latter's permission file is the ready signal."""
-    write_permissions(place.state.parent, site.email, read=[config.aggregator])
+    root = site.data_dir
+    write_permissions(place.state.parent, site.email, read=[config.aggregator], root=root)
     if read_json(place.state) is None:
-        write_json(place.state, {"dataset_added": False, "model_train_progress": None})
+        empty = {"dataset_added": False, "model_train_progress": None}
+        write_json(place.state, empty, root=root)
+    early = place.path / ".agg_weights.tmp"
     if is_file(place.agg_weights):
         # a real aggregator that was too early: its copy into the missing folder became a file of that name
-        early = place.path / ".agg_weights.tmp"
         place.agg_weights.replace(early)
-        place.agg_weights.mkdir()
+    if is_file(early):
+        place.agg_weights.mkdir(exist_ok=True)
         early.replace(place.global_model(0))
-    write_permissions(place.agg_weights, site.email, write=[config.aggregator])
-
-
-def pin_path(site: Datasite, project: str) -> Path:
-    """Where the hashes of an approved project are kept: under `private/`, out of everybody's reach, a person's own."""
-    return site.private_client / "approvals" / site.email / f"{project}.json"
-
-
-def pin(site: Datasite, reviewed: Review) -> None:
-    """Remember the hashes of what was approved."""
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    values = {"project": reviewed.project, "sha256": reviewed.hashes, "approved": when}
-    write_json(pin_path(site, reviewed.project), values)
-
-
-def pinned(site: Datasite, project: str) -> dict[str, str] | None:
-    """The hashes of what was approved, by file name, or None."""
-    values = read_json(pin_path(site, project))
-    hashes = values.get("sha256") if isinstance(values, dict) else None
-    return hashes if isinstance(hashes, dict) else None
+    write_permissions(place.agg_weights, site.email, write=[config.aggregator], root=root)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -246,4 +234,4 @@ def _folders(path: Path) -> list[Path]:
         entries = list(path.iterdir())
     except OSError:
         return []
-    return [p for p in entries if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
+    return [p for p in entries if p.is_dir() and not p.name.startswith(".")]

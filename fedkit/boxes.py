@@ -37,10 +37,6 @@ class ClientProject:
         """What round `round_number` asks for where it differs from the config; comes with the model before it."""
         return self.agg_weights / f"round_{round_number}.json"
 
-    def declined(self) -> Path:
-        """In `request/P`: the participant's no, with its reason."""
-        return self.path / "declined.json"
-
     def trained(self, round_number: int) -> Path:
         """The participant's own copy of its update."""
         return self.path / "round_weights" / f"trained_model_round_{round_number}.pt"
@@ -70,6 +66,10 @@ class ClientBox:
     def done(self) -> Path:
         """Finished projects."""
         return self.path / "done"
+
+    def declined(self, name: str) -> Path:
+        """The participant's no to a project, with its reason; not in `request/`, where anybody may write."""
+        return self.path / "declined" / name / "declined.json"
 
     def project(self, name: str, folder: str = "running") -> ClientProject:
         """A project's folder under `running`, `request` or `done`."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from fedkit.approval import open_mailbox, pending_requests, pin, pin_path, pinned, read_part, review
+from fedkit.approval import open_mailbox, pending_requests, read_part, review
 from fedkit.boxes import ClientProject
 from fedkit.config import FLConfig
 from fedkit.data import DATA_FILE, read_shard
@@ -29,12 +29,14 @@ from fedkit.events import (
 from fedkit.files import (
     is_file,
     read_json,
+    refuse_links,
     remove,
     sha256_bytes,
 )
 from fedkit.local_round import ROLE, Progress, set_state, share, train_step
 from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
+from fedkit.pins import pin, pin_path, pinned, unpin
 from fedkit.plan import apply_plan
 
 __all__ = ["advance", "next_step", "projects"]
@@ -53,8 +55,8 @@ def advance(
 
 def projects(site: Datasite) -> list[str]:
     """Projects that are requested or under way here, in alphabetical order."""
-    running = (p.name for p in _entries(site.client().running) if p.is_dir() and not p.is_symlink())
-    return sorted({*running, *pending_requests(site)})
+    folders = (p for p in _entries(site.client().running) if p.is_dir() and p.name[0] != ".")
+    return sorted({*(p.name for p in folders), *pending_requests(site)})
 
 
 def next_step(
@@ -66,8 +68,11 @@ def next_step(
     """What the client would do next in this project; looks only."""
     place = site.client().project(project)
     wait = partial(Waiting, site.email, project, ROLE)
+    refuse_links(place.path, site.data_dir)
     if not place.path.is_dir():
         asked = review(site, project)
+        if is_file(pin_path(site, project)):  # of an approval that was cut off, or taken back
+            return partial(_unpin, site, project)
         return wait(
             site.email,
             f"approve the request of {asked.aggregator}",
@@ -105,7 +110,8 @@ def next_step(
         return wait(config.aggregator, "send the global model")
     wanted = read_json(place.round_settings(newest + 1), root=site.data_dir)
     if isinstance(wanted, dict):
-        if site.email not in wanted.get("participants", config.participants):
+        chosen = wanted.get("participants", config.participants)
+        if isinstance(chosen, list | tuple) and site.email not in chosen:
             return wait(config.aggregator, f"end round {newest + 1}, which others train")
         config = apply_plan(config, wanted, place.round_settings(newest + 1))
     if not is_file(place.trained(newest + 1)):
@@ -138,10 +144,15 @@ def _pin_what_was_copied(site: Datasite, project: str) -> Next:
         )
 
     def do() -> list[Event]:
-        pin(site, copied)
+        pin(site, project, copied.hashes)
         return [Approved(site.email, project, copied.hashes[copied.config.model_arch])]
 
     return do
+
+
+def _unpin(site: Datasite, project: str) -> list[Event]:
+    unpin(site, project)
+    return []
 
 
 def _what_was_approved(
@@ -168,7 +179,7 @@ def _open(site: Datasite, place: ClientProject, config: FLConfig) -> list[Event]
 
 def _announce_data(site: Datasite, place: ClientProject) -> list[Event]:
     _, labels = read_shard(site.private_client)
-    set_state(place, dataset_added=True, num_samples=len(labels))
+    set_state(site, place, dataset_added=True, num_samples=len(labels))
     return [DataFound(site.email, place.path.name, len(labels))]
 
 
@@ -196,10 +207,10 @@ def _finish(site: Datasite, place: ClientProject) -> list[Event]:
         place.state.parent,
     ):  # the project is over: nobody else reads or writes here
         for name in READY_FILES:
-            remove(folder / name)
-    remove(pin_path(site, place.path.name))
+            remove(folder / name, root=site.data_dir)
     done.path.parent.mkdir(parents=True, exist_ok=True)
     place.path.rename(done.path)
+    unpin(site, place.path.name)  # last: until then a killed client still knows what was approved
     return [ProjectDone(site.email, place.path.name, ROLE)]
 
 

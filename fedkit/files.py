@@ -224,6 +224,8 @@ def refuse_links(folder: Path, root: Path | None) -> None:
     """Raises Unreadable if a link leads from `root` to `folder`: what lies behind one may be anybody's."""
     if root is None:
         return
+    if not folder.is_relative_to(root):
+        raise Unreadable("lies outside", file=folder, why=f"Only {root} is open", remedy="move it")
     place = str(root)
     for part in folder.relative_to(root).parts:
         place = os.path.join(place, part)  # noqa: PTH118 (this runs for every file that is read)

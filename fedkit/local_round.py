@@ -74,6 +74,7 @@ def train_step(
         shard = read_shard(site.private_client)
         num_samples, lines = len(shard[1]), [f"Round {n}: {len(shard[1])} samples\n"]
         set_state(
+            site,
             place,
             dataset_added=True,
             num_samples=num_samples,
@@ -82,9 +83,9 @@ def train_step(
 
         def after_epoch(epoch: int, loss: float) -> None:
             lines.append(f"Epoch {epoch:02d}: Loss = {loss:.6f}\n")
-            write_bytes(place.training_log(n), "".join(lines).encode())
+            write_bytes(place.training_log(n), "".join(lines).encode(), root=site.data_dir)
             progress = f"Training InProgress for Round {n} (Curr Epoc: {epoch}/{config.epoch})"
-            set_state(place, model_train_progress=progress)
+            set_state(site, place, model_train_progress=progress)
             if on_epoch is not None:
                 on_epoch(project, n, epoch, config.epoch, loss)
 
@@ -102,9 +103,10 @@ def train_step(
         seconds = time.perf_counter() - began
         info = {"round": n, "num_samples": num_samples, "loss": losses[-1], "seconds": seconds}
         said = {key: value for key, value in info.items() if math.isfinite(value)}  # as JSON is
-        write_bytes(_info(place, n), json.dumps(said).ljust(_INFO_BYTES).encode())
-        write_state(place.trained(n), trained)
-        set_state(place, model_train_progress=f"Training Completed for Round {n}")
+        line = json.dumps(said).ljust(_INFO_BYTES).encode()
+        write_bytes(_info(place, n), line, root=site.data_dir)
+        write_state(place.trained(n), trained, root=site.data_dir)
+        set_state(site, place, model_train_progress=f"Training Completed for Round {n}")
         return [Trained(site.email, project, n, losses[-1], num_samples, seconds)]
 
     return do
@@ -119,10 +121,11 @@ def share(site: Datasite, place: ClientProject, config: FLConfig, n: int) -> lis
     return [UpdateShared(site.email, config.project_name, n)]
 
 
-def set_state(place: ClientProject, **changes: Any) -> None:
+def set_state(site: Datasite, place: ClientProject, **changes: Any) -> None:
     """Change some keys of `state.json`; the others stay."""
     state = read_json(place.state)
-    write_json(place.state, (state if isinstance(state, dict) else {}) | changes)
+    values = (state if isinstance(state, dict) else {}) | changes
+    write_json(place.state, values, root=site.data_dir)
 
 
 def _info(place: ClientProject, n: int) -> Path:

@@ -39,11 +39,17 @@ _ALL: tuple[Right, ...] = ("admin", "create", "write", "read")
 
 
 def write_permissions(
-    folder: Path, owner: str, *, read: Iterable[str] = (), write: Iterable[str] = ()
+    folder: Path,
+    owner: str,
+    *,
+    read: Iterable[str] = (),
+    write: Iterable[str] = (),
+    root: Path | None = None,
 ) -> None:
     """Write both permission files of a folder and all below it.
 
     read, write : e-mails, or "*" for everybody; `write` includes read and create. The owner is always admin.
+    root : no link between it and `folder` is followed. Raises FedkitError.
     """
     readers, writers = sorted(set(read) - set(write)), sorted(set(write))
     access = {"admin": [owner], "write": writers, "read": readers}
@@ -52,7 +58,7 @@ def write_permissions(
     old += [{"path": "**", "user": w, "permissions": ["create", "write", "read"]} for w in writers]
     old += [{"path": "**", "user": r, "permissions": ["read"]} for r in readers]
     for name, rules in ((NEW, new), (OLD, old)):
-        write_bytes(folder / name, yaml.safe_dump(rules, sort_keys=False).encode())
+        write_bytes(folder / name, yaml.safe_dump(rules, sort_keys=False).encode(), root=root)
 
 
 def has_permission_file(folder: Path) -> bool:

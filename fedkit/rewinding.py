@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedkit.approval import open_mailbox, pin, pinned, review
+from fedkit.approval import open_mailbox, review
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
@@ -15,6 +15,7 @@ from fedkit.files import remove
 from fedkit.local_round import set_state
 from fedkit.network import Network
 from fedkit.permissions import write_permissions
+from fedkit.pins import pin, pinned
 
 __all__ = ["rewind"]
 
@@ -62,7 +63,7 @@ def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None
     if not place.path.is_dir():
         return  # it never approved
     if pinned(site, name) is None:
-        pin(site, review(site, name, "running"))
+        pin(site, name, review(site, name, "running").hashes)
     for n in range(
         to_round, config.rounds + 1
     ):  # the aggregator sends global model `to_round` again
@@ -71,7 +72,7 @@ def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None
         remove(place.trained(n + 1))
     open_mailbox(site, place, config)
     progress = f"Training Completed for Round {to_round}" if to_round else None
-    set_state(place, model_train_progress=progress)
+    set_state(site, place, model_train_progress=progress)
 
 
 def _back_to_running(box: Path, project: str) -> None:

@@ -51,6 +51,8 @@ FLOORS: dict[str, float] = {
     # what the two state machines stand on
     "approval": 4,
     "copies": 4,
+    "inbox": 3.8,
+    "pins": 3.5,
     "faults": 4,
     "launching": 4,
     "local_round": 4,
