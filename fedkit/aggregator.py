@@ -17,15 +17,16 @@ from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
 from fedkit.events import Event, GlobalModelSent, ProjectDone, Waiting
-from fedkit.files import is_file, read_bytes, remove, write_bytes, write_json
+from fedkit.files import is_file, read_bytes, refuse_links, remove, write_bytes, write_json
 from fedkit.gate import gate, request_step
-from fedkit.launching import LAUNCHED, ROLE, launch_step
+from fedkit.inbox import collect
+from fedkit.launching import LAUNCHED, ROLE, launch_step, read_launched
 from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
 from fedkit.plan import RoundPlan, make_plan, read_plan
 from fedkit.publishing import outdated, publish
 from fedkit.records import RoundRecord
-from fedkit.rounds import aggregate, collect, evaluate_round, only_recorded, read_records, waits_for
+from fedkit.rounds import aggregate, evaluate_round, only_recorded, read_records, waits_for
 
 __all__ = ["advance", "next_step", "projects"]
 
@@ -48,7 +49,7 @@ def projects(site: Datasite) -> list[str]:
         entries = list(site.aggregator().running.iterdir())
     except OSError:
         return []
-    return sorted(p.name for p in entries if p.is_dir() and not p.is_symlink() and p.name[0] != ".")
+    return sorted(p.name for p in entries if p.is_dir() and p.name[0] != ".")
 
 
 def next_step(
@@ -56,6 +57,7 @@ def next_step(
 ) -> Next:
     """What the aggregator would do next in this project; looks only."""
     place = site.aggregator().project(project)
+    refuse_links(place.path, site.data_dir)
     if not is_file(place.path / LAUNCHED):
         what = "let the app that launched this project go on; fedkit's aggregator keeps out of it"
         return Waiting(site.email, project, ROLE, site.email, what)
@@ -86,7 +88,7 @@ def next_step(
     ready = [
         e for e in config.participants if has_permission_file(_theirs(site, project, e).agg_weights)
     ]
-    asked = request_step(site, place, config, ready)
+    asked = request_step(site, config, ready)
     if asked is not None:
         return asked
     if newest == 0 and not records:
@@ -94,7 +96,7 @@ def next_step(
         if wait is not None:
             return wait
     if newest and records[newest - 1].accuracy is None:
-        source = read_bytes(place.path / config.model_arch, root=site.data_dir)
+        source = read_launched(site, project, config.model_arch)
         return partial(evaluate_round, site, place, config, records[newest - 1], source)
     plan = read_plan(place, newest + 1)
     if until_round is not None and until_round <= newest < config.rounds and plan is None:
@@ -188,7 +190,7 @@ def _finish(site: Datasite, place: AggregatorProject, config: FLConfig) -> list[
         )
     for email in config.participants:  # the project is over: nobody writes here any more
         for name in READY_FILES:
-            remove(place.inbox(email) / name)
+            remove(place.inbox(email) / name, root=site.data_dir)
     done.path.parent.mkdir(parents=True, exist_ok=True)
     place.path.rename(done.path)
     return [ProjectDone(site.email, config.project_name, ROLE)]

@@ -5,21 +5,18 @@ from __future__ import annotations
 from functools import partial
 
 from fedkit.approval import why_declined
-from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.events import Event, RequestSent, Waiting
 from fedkit.files import is_file, read_bytes, write_bytes
-from fedkit.launching import ROLE
+from fedkit.launching import ROLE, read_launched
 from fedkit.machine import Next
 from fedkit.permissions import has_permission_file
 
 __all__ = ["gate", "request_step"]
 
 
-def request_step(
-    site: Datasite, place: AggregatorProject, config: FLConfig, ready: list[str]
-) -> Next:
+def request_step(site: Datasite, config: FLConfig, ready: list[str]) -> Next:
     """Send a request where the participant's copy is missing or another one; config last."""
     for email in config.participants:
         box = site.client(email)
@@ -33,20 +30,20 @@ def request_step(
         ).is_dir():
             continue
         for file in (config.model_arch, "fl_config.json"):
-            content = read_bytes(place.path / file, root=site.data_dir)
+            content = read_launched(site, config.project_name, file)
             try:
                 same = read_bytes(target.path / file, root=site.data_dir) == content
             except FileNotFoundError:
                 same = False
             if not same:
-                return partial(_ask, site, place, config, email)
+                return partial(_ask, site, config, email)
     return None
 
 
-def _ask(site: Datasite, place: AggregatorProject, config: FLConfig, email: str) -> list[Event]:
+def _ask(site: Datasite, config: FLConfig, email: str) -> list[Event]:
     target = site.client(email).project(config.project_name, "request")
     for file in (config.model_arch, "fl_config.json"):
-        content = read_bytes(place.path / file, root=site.data_dir)
+        content = read_launched(site, config.project_name, file)
         write_bytes(target.path / file, content, root=site.data_dir)
     return [RequestSent(site.email, config.project_name, email)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,10 @@ from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
 from fedkit.events import Event, Notice, ProjectLaunched, Waiting
 from fedkit.files import (
-    MAX_DATASET_BYTES,
     load_state,
     read_bytes,
     read_json,
+    refuse_links,
     remove,
     sha256_bytes,
     write_bytes,
@@ -25,8 +26,9 @@ from fedkit.jsontext import parse_json_object
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.permissions import write_permissions
+from fedkit.tensors import MAX_STATE_BYTES
 
-__all__ = ["LAUNCHED", "ROLE", "launch_step"]
+__all__ = ["LAUNCHED", "ROLE", "launch_step", "read_launched"]
 
 ROLE = "aggregator"
 LAUNCHED = "launch.json"
@@ -56,10 +58,12 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
                 folder / file, root=site.data_dir, max_bytes=_LARGEST[field]
             )
         except FileNotFoundError:
-            what = f"put {file} (named by {field}) into launch/, beside fl_config.json"
-            return Waiting(site.email, config.project_name, ROLE, site.email, what)
+            what = f"put {file} (named by {field}) into launch/"
+            remedy = "it belongs beside fl_config.json"
+            return Waiting(site.email, config.project_name, ROLE, site.email, what, remedy)
     hashes = {file: sha256_bytes(content) for file, content in contents.items()}
     place = site.aggregator().project(config.project_name)
+    refuse_links(place.path, site.data_dir)
     if read_json(place.path / LAUNCHED) == hashes:
         return partial(_clear, folder, list(hashes))  # killed between the rename and the clearing
     for used in (place.path, site.aggregator().project(config.project_name, "done").path):
@@ -74,7 +78,7 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
     return partial(_launch, site, config, contents, hashes)
 
 
-_LARGEST = {"model_arch": 2**20, "model_weight": MAX_DATASET_BYTES - 1}
+_LARGEST = {"model_arch": 2**20, "model_weight": MAX_STATE_BYTES}
 
 
 def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
@@ -128,7 +132,19 @@ def _complete(config: FLConfig, path: Path, data: bytes) -> None:
     values = parse_json_object(data, path)
     added = {"model_class_name": config.model_class_name, "test_dataset": config.test_dataset}
     if not values.keys() >= added.keys():
-        write_json(path, values | {k: v for k, v in added.items() if k not in values})
+        complete = values | {k: v for k, v in added.items() if k not in values}
+        write_bytes(path, json.dumps(complete, indent=4).encode())  # a stranger's NaN stays too
+
+
+def read_launched(site: Datasite, project: str, file: str) -> bytes:
+    """A file that was launched, as it lies in `running/`. Raises FedkitError."""
+    path = site.aggregator().project(project).path / file
+    try:
+        return read_bytes(path, root=site.data_dir)
+    except FileNotFoundError:
+        raise FedkitError(
+            "is not there", file=path, remedy="restore it from your own copy"
+        ) from None
 
 
 def _clear(folder: Path, files: list[str]) -> list[Event]:

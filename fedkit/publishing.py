@@ -20,6 +20,8 @@ from fedkit.records import RoundRecord
 
 __all__ = ["outdated", "publish"]
 
+_LONGEST = 200  # of what a participant writes, so much is shown to the world
+
 
 def outdated(
     site: Datasite, place: AggregatorProject, config: FLConfig, records: Sequence[RoundRecord]
@@ -89,7 +91,7 @@ def _row(site: Datasite, place: AggregatorProject, config: FLConfig, email: str)
         "Project Approved": has_permission_file(project.agg_weights),
         "Added Private Data": bool(state.get("dataset_added")),
         "Round (current/total)": f"{max(rounds, default=0)}/{config.rounds}",
-        "Training Progress": str(state.get("model_train_progress") or "N/A"),
+        "Training Progress": str(state.get("model_train_progress") or "N/A")[:_LONGEST],
     }
 
 

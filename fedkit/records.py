@@ -70,14 +70,14 @@ class RoundRecord:
     loss: float | None = None
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RoundRecord:
+    def from_dict(cls, values: Mapping[str, Any], file: Path | None = None) -> RoundRecord:
         """The inverse of `dataclasses.asdict`. Raises FedkitError."""
         try:
             parts = tuple(Contribution(**part) for part in values["contributions"])
             return cls(**{**values, "contributions": parts, "absent": tuple(values["absent"])})
         except (TypeError, KeyError) as error:
             raise FedkitError(
-                f"is no record of a round ({error})", remedy="restore the file"
+                f"is no record of a round ({error})", file=file, remedy="restore the file"
             ) from error
 
 

@@ -5,10 +5,11 @@ A round's record is written before its global model. Killed in between, the aggr
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 
 from torch import Tensor
 
@@ -16,42 +17,35 @@ from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.data import check_dataset
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError, Unreadable
+from fedkit.errors import FedkitError
 from fedkit.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
 from fedkit.files import (
-    load_state,
-    read_bytes,
     read_dataset,
     read_json,
     read_state,
-    sha256_bytes,
     write_json,
     write_state,
 )
-from fedkit.models import check_state, flatten, load_model
+from fedkit.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds
+from fedkit.models import load_model
 from fedkit.plan import RoundPlan
-from fedkit.records import Contribution, RoundRecord, Update
+from fedkit.records import Contribution, RoundRecord
 from fedkit.strategies import fedavg, mixing_weights
 from fedkit.training import evaluate
 
-__all__ = ["Collected", "aggregate", "collect", "evaluate_round", "read_records", "waits_for"]
+__all__ = [
+    "Collected",
+    "aggregate",
+    "collect",
+    "evaluate_round",
+    "only_recorded",
+    "read_records",
+    "waits_for",
+]
 
 ROLE = "aggregator"
 _PATIENCE_S = 60.0
 """How long a round with a quorum waits for the others where the config sets no time-out."""
-
-_HALF_WRITTEN_S = 10.0
-_MARGIN = 2**20
-
-
-@dataclass(frozen=True)
-class Collected:
-    """What lies in the inboxes for a round: sound updates, refusals with their reasons, and who has sent nothing."""
-
-    updates: tuple[Update, ...]
-    hashes: Mapping[str, str]
-    refused: Mapping[str, str]
-    missing: tuple[str, ...]
 
 
 def read_records(place: AggregatorProject, rounds: int) -> list[RoundRecord]:
@@ -61,70 +55,8 @@ def read_records(place: AggregatorProject, rounds: int) -> list[RoundRecord]:
         values = read_json(place.record(n))
         if values is None:
             break
-        records.append(RoundRecord.from_dict(values))
+        records.append(RoundRecord.from_dict(values, place.record(n)))
     return records
-
-
-def collect(
-    site: Datasite,
-    place: AggregatorProject,
-    config: FLConfig,
-    plan: RoundPlan,
-    patient: bool = True,
-) -> Collected:
-    """Look at the inbox of everybody who trains in this round; nothing in it is trusted."""
-    n = plan.round
-    reference = read_state(place.global_model(n - 1))
-    limit = 2 * sum(t.numel() * t.element_size() for t in reference.values()) + _MARGIN
-    updates, hashes, refused, missing = [], {}, {}, []
-    for email in plan.participants:
-        path = place.update(email, n)
-        try:
-            data = read_bytes(path, root=site.data_dir, max_bytes=limit)
-            state = load_state(data, path, max_bytes=limit)
-        except FileNotFoundError:
-            missing.append(email)
-            continue
-        except Unreadable as error:
-            if patient and _may_be_half_written(path, error):
-                missing.append(email)
-            else:
-                refused[email] = error.what
-            continue
-        wrong = check_state(reference, state)
-        if wrong:
-            refused[email] = wrong
-            continue
-        hashes[email] = sha256_bytes(data)
-        updates.append(Update(email, n, state, *_what_it_says(site, place, config, email, n)))
-    return Collected(tuple(updates), hashes, refused, tuple(missing))
-
-
-def _may_be_half_written(path: Path, error: Unreadable) -> bool:
-    try:
-        young = time.time() - path.lstat().st_mtime < _HALF_WRITTEN_S
-    except OSError:
-        return True
-    return young and error.what.startswith("can't be read as tensors")
-
-
-def _what_it_says(
-    site: Datasite, place: AggregatorProject, config: FLConfig, email: str, n: int
-) -> tuple[int | None, float | None]:
-    """(samples, loss) as the participant states them, None where it doesn't or where they make no sense."""
-    info = read_json(place.update_info(email, n), root=site.data_dir)
-    info = info if isinstance(info, dict) else {}
-    state = read_json(site.client(email).project(config.project_name).state, root=site.data_dir)
-    size = read_json(place.inbox(email) / "dataset_size.json", root=site.data_dir)
-    stated = [info.get("num_samples")]
-    stated += [
-        part.get(key)
-        for part, key in ((state, "num_samples"), (size, "dataset_size"))
-        if isinstance(part, dict)
-    ]
-    counts = [s for s in stated if isinstance(s, int) and not isinstance(s, bool) and 0 < s < 10**9]
-    loss = info.get("loss")
-    return (counts[0] if counts else None), (float(loss) if isinstance(loss, int | float) else None)
 
 
 def waits_for(
@@ -157,7 +89,7 @@ def waits_for(
         remedies.append(f"{len(found.updates)} of at least {quorum} updates are there")
     seconds = left if left is not None and left > 0 else None
     if any(place.update(email, n).exists() for email in found.missing):
-        seconds = min(seconds or _HALF_WRITTEN_S, _HALF_WRITTEN_S)
+        seconds = min(seconds or HALF_WRITTEN_S, HALF_WRITTEN_S)
     return Waiting(site.email, name, ROLE, ", ".join(whom), what, "; ".join(remedies), seconds)
 
 
@@ -176,7 +108,7 @@ def aggregate(
 ) -> list[Event]:
     """Average what was collected; the record first, then the global model."""
     n = plan.round
-    before = flatten(read_state(place.global_model(n - 1)))
+    before = read_state(place.global_model(n - 1))
     shares = mixing_weights(found.updates, config.weighting)
     contributions = tuple(
         Contribution(
@@ -184,8 +116,8 @@ def aggregate(
             weight=share,
             num_samples=update.num_samples,
             loss=update.loss,
-            norm=float((flatten(update.state) - before).norm()),
-            seconds=_seconds(site, place, update.participant, n),
+            norm=_distance(update.state, before),
+            seconds=stated_seconds(site, place, update.participant, n),
             sha256=found.hashes[update.participant],
         )
         for update, share in zip(found.updates, shares, strict=True)
@@ -204,10 +136,11 @@ def aggregate(
     ]
 
 
-def _seconds(site: Datasite, place: AggregatorProject, email: str, n: int) -> float | None:
-    info = read_json(place.update_info(email, n), root=site.data_dir)
-    seconds = info.get("seconds") if isinstance(info, dict) else None
-    return float(seconds) if isinstance(seconds, int | float) else None
+def _distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
+    """L2 norm of (one - other) over all floating point tensors, finite whatever they hold."""
+    pairs = [(one[k].double(), v.double()) for k, v in other.items() if v.is_floating_point()]
+    squares = sum(float((a - b).square().sum()) for a, b in pairs)
+    return min(math.sqrt(squares), sys.float_info.max)
 
 
 def only_recorded(found: Collected, record: RoundRecord) -> Collected | None:
