@@ -219,4 +219,5 @@ def render(event: Event) -> str:
     if isinstance(event, Waiting) and event.remedy:
         text += f" -> {event.remedy}"
     head = f"[{event.email}] {event.project}: " if event.project else f"[{event.email}] "
-    return head + text
+    # names of folders and the like come from strangers: no line end, no terminal's escape sequence
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in head + text)

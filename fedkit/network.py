@@ -32,6 +32,7 @@ from fedkit.sync import Sync
 __all__ = ["Actor", "Network"]
 
 _LOOK_AGAIN_S = 0.05
+_DESCRIBED = {"aggregator", "participants", "app_data"}
 
 
 Actor = Callable[[Datasite, Callable[[], list[Event]]], list[Event]]
@@ -105,9 +106,9 @@ class Network:
     def open(cls, root: Path | str, workers: int | None = None) -> Network:
         """The network that `create` made under `root`. Raises FedkitError if there is none."""
         values = read_json(Path(root) / "network.json")
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or not values.keys() >= _DESCRIBED:
             raise FedkitError(
-                "is not there",
+                "is not there, or describes no network",
                 file=Path(root) / "network.json",
                 remedy="make it with Network.create(root, ...)",
             )
@@ -227,7 +228,7 @@ class Network:
         if not self.projects() and stops and isinstance(stops[0], Problem):
             raise stops[0].error
         history = self.history(project)
-        named = tuple(e for e in stops if e.project in (history.project, "launch"))
+        named = tuple(e for e in stops if e.project in (history.project, "launch", ""))
         return History(history.project, history.rounds, history.total_rounds, named)
 
     def _stands(self, events: Sequence[Event]) -> bool:

@@ -131,7 +131,8 @@ def status(site: Datasite) -> list[ProjectStatus]:
             )
         )
     for role, folder in ((AGGREGATOR, site.aggregator().done), (PARTICIPANT, site.client().done)):
-        names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        entries = folder.iterdir() if folder.is_dir() else []
+        names = sorted(p.name for p in entries if p.is_dir() and p.name[0] != ".")
         rows += [ProjectStatus(name, role, "done", "", "nothing more to do") for name in names]
     return [row for row in rows if row is not None]
 
