@@ -100,8 +100,10 @@ class Panel:
 
 
 def _close_all(widget: ipywidgets.Widget) -> None:
-    for child in getattr(widget, "children", ()):
-        _close_all(child)
+    parts = [getattr(widget, name, None) for name in ("layout", "style")]
+    for part in (*getattr(widget, "children", ()), *parts):
+        if isinstance(part, ipywidgets.Widget):
+            _close_all(part)
     widget.close()
 
 
