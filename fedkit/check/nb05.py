@@ -50,7 +50,10 @@ def _off(guess: float, came: float) -> str:
     )
 
 
-@check(hint="Go through state.items(); torch.isnan(tensor) says for each number whether it is NaN.")
+@check(
+    hint="Go through state.items(); torch.isnan(tensor) says for each number whether it is NaN.",
+    returns=False,
+)
 def refuse_nan(
     attempt: Callable[[StateDict], object],
     arrived: Mapping[str, Mapping[str, Tensor]],

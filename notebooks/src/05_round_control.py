@@ -220,8 +220,16 @@ print("done:", complete.done)
 # is missing. Then predict the accuracy after the last round, as a number between 0 and 1. The line above says where the complete project ended.
 
 # %% tags=["exercise"]
-quorum = 3  # solution
-prediction = 0.84  # solution
+quorum = (
+    # solution begin
+    3
+    # solution end
+)
+prediction = (
+    # solution begin
+    0.84
+    # solution end
+)
 
 # %%
 control = start("quorum", min_participants=3)
