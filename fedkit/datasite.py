@@ -55,9 +55,9 @@ class Datasite:
                 file=getattr(error, "filename", None) or data_dir,
                 remedy="choose a data dir that you may write to",
             ) from error
-        site._ensure_permissions(site.root)
-        site._ensure_permissions(site.public, read=["*"])
-        site._ensure_permissions(site.client().request, write=["*"])
+        write_permissions(site.root, email, keep=True)
+        write_permissions(site.public, email, read=["*"], keep=True)
+        write_permissions(site.client().request, email, write=["*"], keep=True)
         sign = (
             site.client().request / "_.syftperm"
         )  # the only sign of a client that the real aggregator looks for
@@ -77,12 +77,6 @@ class Datasite:
             *(client.request, client.running, client.done),
             *(aggregator.launch, aggregator.running, aggregator.done),
         ]
-
-    def _ensure_permissions(
-        self, folder: Path, read: list[str] | None = None, write: list[str] | None = None
-    ) -> None:
-        if not all((folder / name).is_file() for name in ("syft.pub.yaml", "syftperm.yaml")):
-            write_permissions(folder, self.email, read=read or (), write=write or ())
 
     @classmethod
     def load(cls, config_path: Path | None = None, app_data: AppData | None = None) -> Datasite:

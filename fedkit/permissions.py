@@ -45,11 +45,13 @@ def write_permissions(
     read: Iterable[str] = (),
     write: Iterable[str] = (),
     root: Path | None = None,
+    keep: bool = False,
 ) -> None:
     """Write both permission files of a folder and all below it.
 
     read, write : e-mails, or "*" for everybody; `write` includes read and create. The owner is always admin.
     root : no link between it and `folder` is followed. Raises FedkitError.
+    keep : leave a file that is there as it is: its owner may have written it, or SyftBox.
     """
     readers, writers = sorted(set(read) - set(write)), sorted(set(write))
     access = {"admin": [owner], "write": writers, "read": readers}
@@ -58,7 +60,8 @@ def write_permissions(
     old += [{"path": "**", "user": w, "permissions": ["create", "write", "read"]} for w in writers]
     old += [{"path": "**", "user": r, "permissions": ["read"]} for r in readers]
     for name, rules in ((NEW, new), (OLD, old)):
-        write_bytes(folder / name, yaml.safe_dump(rules, sort_keys=False).encode(), root=root)
+        if not (keep and (folder / name).is_file()):
+            write_bytes(folder / name, yaml.safe_dump(rules, sort_keys=False).encode(), root=root)
 
 
 def has_permission_file(folder: Path) -> bool:

@@ -90,6 +90,15 @@ def test_who_writes_also_reads_and_is_named_once(tmp_path: Path) -> None:
     assert rights(tmp_path, BOB, f"{ALICE}/x") == {"read", "create", "write"}
 
 
+def test_a_datasite_keeps_the_rules_that_its_owner_wrote(tmp_path: Path) -> None:
+    """As a datasite that SyftBox made, with a rule of the owner's own; fedkit completes it."""
+    rules = yaml.safe_dump(old(("**", ALICE, ["admin"]), ("shared/*", BOB, ["read"])))
+    put(tmp_path / "datasites", f"{ALICE}/{OLD}", rules)
+    site = Datasite.create(tmp_path, ALICE)
+    assert (site.root / OLD).read_text(encoding="utf-8") == rules
+    assert yaml.safe_load((site.root / NEW).read_bytes())["rules"][0]["access"]["read"] == []
+
+
 def test_the_ready_signal_is_a_file_never_a_folder(tmp_path: Path) -> None:
     assert not has_permission_file(tmp_path / "nowhere")
     (tmp_path / "box").mkdir()
