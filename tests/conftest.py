@@ -3,8 +3,9 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -55,11 +56,15 @@ def chromium_path() -> str:
     found = named or next(filter(None, map(shutil.which, BROWSERS)), None)
     if found and Path(found).exists():
         return found
-    why = (
+    no_browser(
         f"FEDKIT_CHROMIUM names {named}, which is not there"
         if named
         else f"no Chromium: none of {', '.join(BROWSERS)} is in PATH, FEDKIT_CHROMIUM is not set"
     )
+
+
+def no_browser(why: str) -> NoReturn:
+    """Skips; fails where FEDKIT_REQUIRE_BROWSER says that a browser has to be there."""
     if os.environ.get("FEDKIT_REQUIRE_BROWSER"):
         pytest.fail(why)
     pytest.skip(why)
@@ -74,8 +79,15 @@ def browser(chromium_path: str) -> Iterator[Any]:
     # Chromium's sandbox refuses to run as root.
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     args = [*CHROMIUM_ARGS, *(["--no-sandbox"] if root else [])]
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=chromium_path, args=args)
+    with ExitStack() as stack:
+        try:
+            playwright = stack.enter_context(api.sync_playwright())
+            chromium = playwright.chromium.launch(executable_path=chromium_path, args=args)
+        except Exception as error:
+            no_browser(
+                f"the browser does not start: {error}. `playwright --version` tells whether its "
+                "driver does; on a bare Debian or Ubuntu that needs the package libatomic1"
+            )
         yield chromium
         chromium.close()
 

@@ -28,6 +28,8 @@ class Machine:
         self.calls: list[str] = []
         self.killed_at: str | None = None
         self.failing: set[str] = set()
+        self.driver_starts = True
+        self.packages: list[str] = []
 
     def run(self, command: list[str], **_: Any) -> SimpleNamespace:
         """One program: a fake interpreter works when its file holds the word for what is asked."""
@@ -35,10 +37,13 @@ class Machine:
         kind = next((k for k in ("-m venv", "-m pip", "apt-get", "-I -c") if k in words), words)
         if command[0] == "apt-get":
             kind = f"apt-get {command[1]}"
+            self.packages += [word for word in command[2:] if not word.startswith("-")]
         if kind == "-I -c":
             python = Path(command[0])
             has = python.read_text(encoding="utf-8") if python.exists() else ""
             wanted = "pip" if words.endswith("import pip") else "fedkit"
+            if "playwright" in words:
+                wanted = "driver"
             return SimpleNamespace(returncode=0 if wanted in has else 1)
         self.calls.append(kind)
         if kind == "-m venv":
@@ -49,7 +54,10 @@ class Machine:
             self.setup.venv_python(venv).parent.mkdir(parents=True, exist_ok=True)
             self.setup.venv_python(venv).write_text("pip", encoding="utf-8")
         if kind == "-m pip":
-            Path(command[0]).write_text("pip, half of fedkit's packages", encoding="utf-8")
+            driver = "driver" if self.driver_starts else ""
+            Path(command[0]).write_text(
+                f"pip, half of fedkit's packages, {driver}", encoding="utf-8"
+            )
             self.die(kind)
         return SimpleNamespace(returncode=1 if kind in self.failing else 0)
 
@@ -249,5 +257,16 @@ def test_root_gets_a_browser_by_apt(
     monkeypatch.delenv("FEDKIT_CHROMIUM", raising=False)
     monkeypatch.setattr(setup, "apt_available", lambda: True)
     assert run(setup, machine, "--browser") == [*FRESH, "apt-get update", "apt-get install"]
+    assert machine.packages == ["chromium", "fonts-liberation"]
     monkeypatch.setattr(setup.shutil, "which", lambda name: f"bin/{name}")
     assert run(setup, machine, "--browser") == []
+
+
+def test_the_driver_of_the_browser_is_tried_too(
+    setup: ModuleType, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.driver_starts = False
+    monkeypatch.setattr(setup.shutil, "which", lambda name: f"bin/{name}")
+    monkeypatch.setattr(setup, "apt_available", lambda: True)
+    run(setup, machine, "--browser")
+    assert machine.packages == ["libatomic1"]

@@ -28,6 +28,8 @@ STAMP = "fedkit-setup.json"
 PARTIAL = "fedkit-setup.partial"
 # Looks whether the packages are there without importing them, which would take seconds.
 INSTALLED = "from importlib.util import find_spec as f; assert f('fedkit') and f('torch')"
+# Starts playwright's driver and ends it again.
+DRIVER = "import sys; sys.argv[1:] = ['--version']; import playwright.__main__ as p; p.main()"
 # The names that Chromium and its sisters go by; tests/conftest.py looks for the same.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -157,19 +159,25 @@ def install(venv, dev):
     stamp.replace(venv / STAMP)
 
 
-def ensure_browser():
-    """A Chromium for the browser tests, through apt where that is allowed; else says so."""
-    if os.environ.get("FEDKIT_CHROMIUM") or any(shutil.which(name) for name in BROWSERS):
-        return
-    if apt_available():
-        print("Installing chromium for the browser tests", flush=True)
-        if apt_install("chromium", "fonts-liberation"):
+def ensure_browser(venv):
+    """What the browser tests need, through apt where that is allowed; else says what is missing."""
+    missing = []
+    if not os.environ.get("FEDKIT_CHROMIUM") and not any(shutil.which(name) for name in BROWSERS):
+        missing += ["chromium", "fonts-liberation"]
+    if not works(venv, DRIVER):
+        # A bare Debian or Ubuntu lacks the one library that playwright's driver takes from outside.
+        missing.append("libatomic1")
+    if missing and apt_available():
+        print(f"Installing {' '.join(missing)} for the browser tests", flush=True)
+        if apt_install(*missing):
             return
-    print(
-        "No Chromium: the browser tests will be skipped.\n"
-        "  -> install it (Debian: apt-get install chromium) or set FEDKIT_CHROMIUM to its path",
-        flush=True,
-    )
+    if missing:
+        print(
+            "The browser tests will be skipped.\n"
+            f"  -> on Debian and Ubuntu: sudo apt-get install {' '.join(missing)}\n"
+            "     elsewhere: install Chromium or Chrome, and set FEDKIT_CHROMIUM to its path",
+            flush=True,
+        )
 
 
 def main():
@@ -192,7 +200,7 @@ def main():
             install(venv, args.dev)
             print(f"Ready: {venv}", flush=True)
         if args.browser:
-            ensure_browser()
+            ensure_browser(venv)
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
