@@ -47,9 +47,7 @@ class Control:
         self._listeners: list[Callable[[Snapshot], None]] = []
         self._thread: threading.Thread | None = None
         self._at = threading.local()
-        self._stops: tuple[
-            Event, ...
-        ] = ()  # where the last run ended by itself, what it waited for
+        self._stops: tuple[Event, ...] = ()  # what a run waits for that has ended by itself
         self._stale = True  # do the files say more than the snapshot?
         self._now = self._told = Snapshot()
         self._lock = threading.RLock()  # held for moments, and never while a panel is told
@@ -71,10 +69,8 @@ class Control:
     @classmethod
     def watching(cls, site: Datasite) -> Control | None:
         """The control whose network this datasite belongs to, if there is one."""
-        for control in list(_CONTROLS.values()):
-            if any(mine.data_dir == site.data_dir for mine in control.network.sites.values()):
-                return control
-        return None
+        homes = {s.data_dir: c for c in list(_CONTROLS.values()) for s in c.network.sites.values()}
+        return homes.get(site.data_dir)
 
     @property
     def now(self) -> Snapshot:
@@ -86,17 +82,15 @@ class Control:
         """Call `listener` with every new snapshot, from whichever thread makes it; returns what ends that."""
         with self._lock:
             self._listeners.append(listener)
+        return lambda: self._forget(listener)
 
-        def end() -> None:
-            with self._lock:
-                if listener in self._listeners:
-                    self._listeners.remove(listener)
-
-        return end
+    def _forget(self, listener: Callable[[Snapshot], None]) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._listeners.remove(listener)
 
     def run_round(self) -> None:
         """Start one more round; returns at once."""
-        self._start(lambda: self._run(len(self.now.history) + 1), "starts a round")
+        self._start(lambda: self._run(len(self.network.history()) + 1), "starts a round")
 
     def run_all(self) -> None:
         """Start whatever rounds are left; returns at once."""
@@ -104,8 +98,8 @@ class Control:
 
     def pause(self) -> None:
         """Stop before the next batch. The round that is cut off is trained anew, to the same bits."""
-        self._stop.set()
         if self.now.busy:
+            self._stop.set()
             self._update(status="stops before the next batch")
             self._tell()
 
@@ -138,6 +132,7 @@ class Control:
         with self._lock:
             if not self._now.busy:  # else the work that is under way carries it
                 self._stops = ()
+                self._stop.clear()
                 with contextlib.suppress(Busy):  # then another process moves it
                     self.network.sync()
                     node.advance(self._home, until_round=0, stop=lambda: True)
@@ -149,8 +144,7 @@ class Control:
     @property
     def followed(self) -> bool:
         """Does anybody listen?"""
-        with self._lock:
-            return bool(self._listeners)
+        return bool(self._listeners)
 
     @property
     def _home(self) -> Datasite:
@@ -158,7 +152,7 @@ class Control:
 
     def _start(self, work: Callable[[], object], status: str) -> None:
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+            if self._now.busy:
                 return  # one worker a network: the button was pressed twice
             self._stop.clear()
             self._stops = ()
@@ -180,17 +174,15 @@ class Control:
             if self._now is not self._told:
                 self._tell()
             pause = max(_TELL_EVERY_S, _PART * (time.perf_counter() - began))
-        self._update(busy=False)
-        self._look()
+        self._look(ended=True)
         self._tell()
 
     def _work(self, work: Callable[[], object]) -> None:
         try:
             work()
-        except FedkitError as problem:
-            self._update(error=str(problem))
         except Exception as problem:  # nothing may vanish with the thread
-            self._update(error=f"stopped on {type(problem).__name__}: {problem}")
+            known = "" if isinstance(problem, FedkitError) else f"{type(problem).__name__}: "
+            self._update(error=f"{'stopped on ' if known else ''}{known}{problem}")
 
     def _run(self, until_round: int | None) -> None:
         history = self.network.run(
@@ -212,13 +204,14 @@ class Control:
 
     def _act(self, site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
         self._at.email = site.email
-        return self.faults.act(site, go)
+        return [] if self._stop.is_set() else self.faults.act(site, go)
 
     def _on_event(self, event: Event) -> None:
         said = render(event).removeprefix(f"[{event.email}] ").removeprefix(f"{event.project}: ")
         with self._lock:
+            events = (*self._now.events, event)[-_MANY_EVENTS:]
             self._stale = True
-            self._update(events=(*self._now.events, event)[-_MANY_EVENTS:], status=f"{event.email}: {said}")
+            self._update(events=events, status=f"{event.email}: {said}")
 
     def _on_epoch(self, project: str, n: int, epoch: int, epochs: int, loss: float) -> None:
         who = getattr(self._at, "email", self.network.aggregator)
@@ -237,21 +230,21 @@ class Control:
                 try:
                     listener(self._told)
                 except Exception as problem:  # a broken panel stops neither the work nor the others
-                    with self._lock:
-                        self._listeners.remove(listener)
+                    self._forget(listener)
                     self._update(error=f"a panel stopped on {type(problem).__name__}: {problem}")
 
-    def _look(self) -> None:
-        """Put into the snapshot what the files say; the status line too, where nothing moves."""
+    def _look(self, ended: bool = False) -> None:
+        """Put into the snapshot what the files say; the status line too, where nothing moves (any more)."""
         with self._looking:  # else an older look could overwrite what a newer one has found
+            busy = self.now.busy and not ended
             self._stale = False
             try:
-                found = look(self.network, self.faults, self._stops, self.now.busy)
+                found = look(self.network, self.faults, self._stops, busy, self._stop.is_set())
             except (FedkitError, OSError) as problem:
                 # while it works, a project moves from one folder to another; the next look finds it
-                self._stale = self.now.busy
-                found = {} if self.now.busy else {"error": str(problem)}
-            self._update(**found)
+                self._stale = busy
+                found = {} if busy else {"error": str(problem)}
+            self._update(**found, **({"busy": False} if ended else {}))
 
 
 _CONTROLS: dict[Path, Control] = {}

@@ -48,10 +48,12 @@ class Snapshot:
     events: tuple[Event, ...] = ()
 
 
-def look(network: Network, faults: Faults, stops: Iterable[Event], busy: bool) -> dict[str, Any]:
+def look(
+    network: Network, faults: Faults, stops: Iterable[Event], busy: bool, paused: bool
+) -> dict[str, Any]:
     """What the files say, as changes to a snapshot; the status line too where nothing moves.
 
-    stops : what the last run ended with, where it ended by itself. Raises FedkitError.
+    stops : what the last run ended with, where it ended by itself. paused : a person has stopped it. Raises FedkitError.
     """
     home, history = network[network.aggregator], _NO_HISTORY
     found: dict[str, Any] = {"faults": faults.current(), "settings": None, "fates": ()}
@@ -65,7 +67,7 @@ def look(network: Network, faults: Faults, stops: Iterable[Event], busy: bool) -
         found["settings"] = current_settings(place, config)
     found |= {"history": history, "rounds": history.total_rounds}
     found["rows"] = standing(network, history)
-    return found if busy else found | {"status": standstill(network, history, stops)}
+    return found if busy else found | {"status": standstill(network, history, stops, paused)}
 
 
 def _inbox(

@@ -160,8 +160,8 @@ class Network:
     ) -> list[Event]:
         """One pass: the aggregator, the sync, every participant side by side, the sync.
 
-        Returns what happened, and what everybody waits for now. The options are those of `fedkit.advance`.
-        actor : stands between the network and each participant other than the aggregator (see `fedkit.faults`).
+        Returns what happened, and what everybody waits for now. Options as for `fedkit.advance`; after a `stop`, files
+        cross with the next pass. actor : stands between the network and each participant other than the aggregator.
         """
         home = self.sites[self.aggregator]
         others = [site for email, site in self.sites.items() if email != self.aggregator]
@@ -169,7 +169,8 @@ class Network:
         events += node.advance(
             home, on_epoch=on_epoch, patient=patient, stop=stop, until_round=until_round
         )
-        events += self.sync()
+        halted = stop or (lambda: False)
+        events += [] if halted() else self.sync()
         for site in others:
             events += answer(site, approve)
         with ThreadPoolExecutor(max(1, min(self.workers, len(others)))) as pool:
@@ -178,7 +179,7 @@ class Network:
                 others,
             ):
                 events += moved
-        return events + self.sync()
+        return events if halted() else events + self.sync()
 
     def run(
         self,

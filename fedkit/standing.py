@@ -76,10 +76,13 @@ def _approved(site: Datasite, project: str) -> bool:
     )
 
 
-def standstill(network: Network, history: History, stops: Iterable[Event] = ()) -> str:
+def standstill(
+    network: Network, history: History, stops: Iterable[Event] = (), paused: bool = False
+) -> str:
     """One line for a network in which nothing moves: done, paused, or whom it waits for and what that person must do.
 
-    stops : what the last run ended with, where it ended by itself; without it, the files are asked.
+    stops : what the last run ended with, where it ended by itself; without it, the files are asked. paused : a person has
+    stopped it, so that nobody needs to be asked.
     """
     if history.done:
         return f"done: {_rounds(history.total_rounds)}"
@@ -89,7 +92,7 @@ def standstill(network: Network, history: History, stops: Iterable[Event] = ()) 
     for event in stops:
         if isinstance(event, Waiting) and event.email == network.aggregator != event.whom:
             return f"waits for {event.whom} to {event.what}{_in_brackets(event.remedy)}"
-    stuck = _stuck(network, history.project or "launch")
+    stuck = "" if paused else _stuck(network, history.project or "launch")
     if stuck:
         return stuck
     if not history.project:
