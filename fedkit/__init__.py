@@ -33,6 +33,16 @@ if TYPE_CHECKING:
         write_samples,
         write_shard,
     )
+    from fedkit.data.skew import (
+        heterogeneity,
+        label_counts,
+        shift_features,
+        split_dirichlet,
+        split_groups,
+        split_labels_each,
+        split_shards,
+        split_sizes,
+    )
     from fedkit.datasite import Datasite
     from fedkit.errors import FedkitError
     from fedkit.events import Event, render
@@ -55,7 +65,8 @@ if TYPE_CHECKING:
     from fedkit.rewinding import rewind
     from fedkit.seeds import derive, generator
     from fedkit.settings import ClientConfig, read_env
-    from fedkit.strategies import fedavg, mixing_weights
+    from fedkit.simulation import numbered_participants, simulate
+    from fedkit.strategies import STRATEGIES, fedavg, make_strategy, mixing_weights
     from fedkit.training import evaluate, sgd_epoch, train
 
 __version__ = "0.1.0"
@@ -112,6 +123,18 @@ _HOME: dict[str, str] = {
     "RoundRecord": "records",
     "Update": "records",
     "rewind": "rewinding",
+    "simulate": "simulation",
+    "numbered_participants": "simulation",
+    "heterogeneity": "data.skew",
+    "label_counts": "data.skew",
+    "shift_features": "data.skew",
+    "split_dirichlet": "data.skew",
+    "split_groups": "data.skew",
+    "split_labels_each": "data.skew",
+    "split_shards": "data.skew",
+    "split_sizes": "data.skew",
+    "STRATEGIES": "strategies",
+    "make_strategy": "strategies",
     "derive": "seeds",
     "generator": "seeds",
     "ClientConfig": "settings",
@@ -128,6 +151,7 @@ _PACKAGES = ("check", "plots", "widgets")
 __all__ = [
     "MNIST",
     "SAMPLE_MODEL",
+    "STRATEGIES",
     "ClientConfig",
     "Contribution",
     "Datasite",
@@ -160,10 +184,14 @@ __all__ = [
     "fedavg",
     "flatten",
     "generator",
+    "heterogeneity",
     "iid",
+    "label_counts",
     "load_mnist",
     "load_model",
+    "make_strategy",
     "mixing_weights",
+    "numbered_participants",
     "pending_requests",
     "plots",
     "read_env",
@@ -177,7 +205,14 @@ __all__ = [
     "rewind",
     "seed_weights",
     "sgd_epoch",
+    "shift_features",
     "show",
+    "simulate",
+    "split_dirichlet",
+    "split_groups",
+    "split_labels_each",
+    "split_shards",
+    "split_sizes",
     "state_of",
     "status",
     "take",

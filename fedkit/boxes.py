@@ -117,6 +117,10 @@ class AggregatorProject:
         """What a person wants from the next round on, where it differs from the config."""
         return self.path / "settings.json"
 
+    def memory(self, round_number: int) -> Path:
+        """What the strategy remembers after a round, for strategies that remember."""
+        return self.path / "rounds" / f"memory_{round_number}.pt"
+
     def record(self, round_number: int) -> Path:
         """Who took part in a round and what came out: the aggregator's own memory."""
         return self.path / "rounds" / f"round_{round_number}.json"

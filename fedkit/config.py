@@ -77,6 +77,7 @@ class FLConfig(BaseModel):
     round_timeout_s : seconds after which a round ends if the quorum is reached; None waits for ever.
     approval : "all" starts when every participant is ready, "quorum" as soon as `min_participants` are.
     participants_per_round : how many of them train in a round, drawn anew each time; None (the default) means all.
+    strategy : the aggregation rule and its parameters, such as {"name": "fedprox", "mu": 0.01}; FedAvg by default.
     adjustable : settings that the aggregator may change between rounds, of "learning_rate", "epoch" and
         "participants_per_round"; none by default, since participants approve what stands here.
     linger_s : seconds that a participant leaves its finished project in place for a real aggregator (default 40).
@@ -105,6 +106,7 @@ class FLConfig(BaseModel):
     round_timeout_s: Positive | None = None
     approval: Literal["all", "quorum"] = "all"
     participants_per_round: Count | None = None
+    strategy: dict[str, Any] | None = None
     adjustable: tuple[Literal["learning_rate", "epoch", "participants_per_round"], ...] = ()
     linger_s: Annotated[float, Field(ge=0, le=86_400)] = 40.0
 

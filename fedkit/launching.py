@@ -26,6 +26,7 @@ from fedkit.jsontext import parse_json_object
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.permissions import write_permissions
+from fedkit.strategies import make_strategy
 from fedkit.tensors import MAX_STATE_BYTES
 
 __all__ = ["LAUNCHED", "ROLE", "launch_step", "read_launched"]
@@ -82,6 +83,12 @@ _LARGEST = {"model_arch": 2**20, "model_weight": MAX_STATE_BYTES}
 
 
 def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
+    try:
+        make_strategy(config)
+    except FedkitError as error:
+        raise FedkitError(
+            error.what, file=folder / "fl_config.json", field=error.field, remedy=error.remedy
+        ) from error
     source, weights = contents[config.model_arch], contents[config.model_weight]
     model = load_model(source, config.model_class_name, file=folder / config.model_arch)
     state = load_state(weights, folder / config.model_weight)

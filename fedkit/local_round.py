@@ -27,6 +27,7 @@ from fedkit.files import (
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.seeds import generator
+from fedkit.strategies import proximal_mu
 from fedkit.training import train
 
 __all__ = ["ROLE", "Progress", "set_state", "share", "train_step"]
@@ -99,6 +100,7 @@ def train_step(
             generator=generator(config.seed, site.email, n),
             on_epoch=after_epoch,
             stop=stop,
+            mu=proximal_mu(config),
         )
         seconds = time.perf_counter() - began
         info = {"round": n, "num_samples": num_samples, "loss": losses[-1], "seconds": seconds}

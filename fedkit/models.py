@@ -7,6 +7,8 @@ is passed as bytes that were hashed, never as a path that could change in betwee
 from __future__ import annotations
 
 import inspect
+import math
+import sys
 import types
 from collections.abc import Mapping
 from importlib import resources
@@ -22,6 +24,7 @@ __all__ = [
     "SAMPLE_MODEL",
     "StateDict",
     "check_state",
+    "distance",
     "flatten",
     "load_model",
     "seed_weights",
@@ -153,3 +156,10 @@ def flatten(state: Mapping[str, Tensor]) -> Tensor:
     """All floating point tensors of a state dict in one vector, float32 [D]."""
     parts = [value.flatten().float() for value in state.values() if value.is_floating_point()]
     return torch.cat(parts) if parts else torch.empty(0)
+
+
+def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
+    """L2 norm of (one - other) over all floating point tensors, finite whatever they hold."""
+    pairs = [(one[k].double(), v.double()) for k, v in other.items() if v.is_floating_point()]
+    squares = sum(float((a - b).square().sum()) for a, b in pairs)
+    return min(math.sqrt(squares), sys.float_info.max)

@@ -8,6 +8,7 @@ round that was cut off is the same round afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = [
     "apply_plan",
     "change_settings",
     "current_settings",
+    "draw",
     "make_plan",
     "read_plan",
 ]
@@ -83,14 +85,19 @@ def make_plan(place: AggregatorProject, config: FLConfig, able: list[str], n: in
     """Fix round n. able : who can take part, in the config's order; a sample is drawn from them where the settings ask
     for fewer (McMahan et al. 2017: a random set S_t of max(C K, 1) clients)."""
     wished = current_settings(place, config)
-    chosen = list(able)
-    if wished.participants_per_round is not None and wished.participants_per_round < len(able):
-        order = torch.randperm(len(able), generator=generator(config.seed, "sample", n)).tolist()
-        kept = sorted(order[: wished.participants_per_round])
-        chosen = [able[position] for position in kept]
+    chosen = draw(wished, able, n)
     plan = RoundPlan(n, wished.learning_rate, wished.epoch, tuple(chosen))
     write_json(place.plan(n), asdict(plan))
     return plan
+
+
+def draw(config: FLConfig, able: Sequence[str], n: int) -> list[str]:
+    """Who trains in round n: all that can, or a random `participants_per_round` of them, in the given order."""
+    count = config.participants_per_round
+    if count is None or count >= len(able):
+        return list(able)
+    order = torch.randperm(len(able), generator=generator(config.seed, "sample", n)).tolist()
+    return [able[position] for position in sorted(order[:count])]
 
 
 def read_plan(place: AggregatorProject, n: int) -> RoundPlan | None:

@@ -56,6 +56,7 @@ class Contribution:
 class RoundRecord:
     """One round: who took part, who was refused and why, and how good the global model was afterwards.
 
+    diagnostics : what the strategy says about its step.
     learning_rate, local_epochs : what the round asked for.
     accuracy : 0..1 on the aggregator's test set. loss : mean cross entropy in nats. Both None until evaluated.
     """
@@ -64,6 +65,7 @@ class RoundRecord:
     contributions: tuple[Contribution, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
     learning_rate: float | None = None
     local_epochs: int | None = None
     accuracy: float | None = None

@@ -47,6 +47,7 @@ def rewind(network: Network, to_round: int = 0, project: str | None = None) -> N
     ):  # the newest first: cut off, it is still a whole history
         remove(place.global_model(n))
         remove(place.record(n))
+        remove(place.memory(n))
         remove(place.plan(n))
     if to_round == 0:
         remove(place.settings)

@@ -5,14 +5,13 @@ A round's record is written before its global model. Killed in between, the aggr
 
 from __future__ import annotations
 
-import math
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from torch import Tensor
 
+from fedkit.averaging import next_model
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.data import check_dataset
@@ -27,10 +26,10 @@ from fedkit.files import (
     write_state,
 )
 from fedkit.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds
-from fedkit.models import load_model
+from fedkit.models import distance, load_model
 from fedkit.plan import RoundPlan
 from fedkit.records import Contribution, RoundRecord
-from fedkit.strategies import fedavg, mixing_weights
+from fedkit.strategies import mixing_weights
 from fedkit.training import evaluate
 
 __all__ = [
@@ -116,16 +115,24 @@ def aggregate(
             weight=share,
             num_samples=update.num_samples,
             loss=update.loss,
-            norm=_distance(update.state, before),
+            norm=distance(update.state, before),
             seconds=stated_seconds(site, place, update.participant, n),
             sha256=found.hashes[update.participant],
         )
         for update, share in zip(found.updates, shares, strict=True)
     )
-    refusals = dict(found.refused)
-    record = RoundRecord(n, contributions, refusals, found.missing, plan.learning_rate, plan.epoch)
+    model, diagnostics = next_model(place, config, found.updates, n)
+    record = RoundRecord(
+        n,
+        contributions,
+        dict(found.refused),
+        found.missing,
+        diagnostics,
+        plan.learning_rate,
+        plan.epoch,
+    )
     write_json(place.record(n), asdict(record))
-    write_state(place.global_model(n), fedavg(found.updates, config.weighting))
+    write_state(place.global_model(n), model)
     name = config.project_name
     refused = [
         UpdateRefused(site.email, name, email, n, why) for email, why in found.refused.items()
@@ -134,13 +141,6 @@ def aggregate(
         *refused,
         RoundAggregated(site.email, name, n, tuple(u.participant for u in found.updates)),
     ]
-
-
-def _distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
-    """L2 norm of (one - other) over all floating point tensors, finite whatever they hold."""
-    pairs = [(one[k].double(), v.double()) for k, v in other.items() if v.is_floating_point()]
-    squares = sum(float((a - b).square().sum()) for a, b in pairs)
-    return min(math.sqrt(squares), sys.float_info.max)
 
 
 def only_recorded(found: Collected, record: RoundRecord) -> Collected | None:

@@ -60,18 +60,20 @@ def train(
     generator: torch.Generator,
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    mu: float = 0.0,
 ) -> tuple[StateDict, list[float]]:
     """Local training from `state` on `shard`; returns the new weights and the mean loss of each local epoch.
 
     shard: (images float32 [N,1,28,28], labels int64 [N]). `on_epoch(epoch, loss)` is called after each local epoch,
     from 1. The same generator state gives the same bits. `stop()` is asked before each batch; where it says yes, `Stopped`
-    is raised and nothing is kept.
+    is raised and nothing is kept. mu : weight of FedProx's proximal term (mu / 2) ||w - state||^2, 0 for none.
     """
     images, labels = shard
     model.load_state_dict(dict(state))
     losses = []
     draw = int(torch.randint(2**62, (1,), generator=generator)) if _draws(model, images) else None
-    with nullcontext() if draw is None else global_random(draw):
+    randomness = nullcontext() if draw is None else global_random(draw)
+    with randomness, _pulled(model, mu):
         for epoch in range(1, epochs + 1):
             model.train()
             with _asking(stop, model):
@@ -80,6 +82,26 @@ def train(
             if on_epoch is not None:
                 on_epoch(epoch, loss)
     return state_of(model), losses
+
+
+@contextmanager
+def _pulled(model: nn.Module, mu: float) -> Iterator[None]:
+    """Add mu (w - w_global) to every gradient: FedProx's proximal term; w_global is where they stand when the block begins.
+
+    A hook on each parameter does it, so that `sgd_epoch` stays the function that lessons write by hand.
+    """
+
+    def toward(parameter: nn.Parameter) -> Callable[[Tensor], Tensor]:
+        return lambda gradient: gradient.add(parameter.detach() - anchors[parameter], alpha=mu)
+
+    trained = [p for p in model.parameters() if p.requires_grad] if mu else []
+    anchors = {p: p.detach().clone() for p in trained}
+    handles = [p.register_hook(toward(p)) for p in trained]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class Stopped(Exception):

@@ -57,9 +57,9 @@ def split_by_digits(
     labels int64 [N]; returns int64 tensors. Raises FedkitError if a digit is in two groups or in no label, a group is
     empty, or there are fewer images of a digit than asked for.
     """
-    _check_labels(labels)
+    check_labels(labels)
     if not groups:
-        raise _wrong(
+        raise wrong(
             "groups", "is empty", "name at least one group of digits, such as [[0, 1], [2, 3]]"
         )
     dealt = [_digits(position, group) for position, group in enumerate(groups)]
@@ -68,14 +68,14 @@ def split_by_digits(
         for digit in group:
             if digit in owner:
                 twice = f"group {owner[digit]} and in group {position}"
-                raise _wrong(
+                raise wrong(
                     "groups",
                     f"the digit {digit} is in {twice if owner[digit] != position else f'group {position} twice'}",
                     "give each digit to one group, once",
                 )
             owner[digit] = position
     if per_digit is not None:
-        _check_count("per_digit", per_digit)
+        check_count("per_digit", per_digit)
     return [
         torch.cat([_some(labels, digit, per_digit, generator) for digit in group])
         for group in dealt
@@ -93,13 +93,13 @@ def split_iid(
 
     labels int64 [N]; returns int64 tensors. Raises FedkitError if more are asked for than there are.
     """
-    _check_labels(labels)
-    _check_count("participants", participants)
+    check_labels(labels)
+    check_count("participants", participants)
     total = len(labels)
     if per_participant is not None:
-        _check_count("per_participant", per_participant)
+        check_count("per_participant", per_participant)
         if participants * per_participant > total:
-            raise _wrong(
+            raise wrong(
                 "per_participant",
                 f"{participants} participants can't have {per_participant} each of {total} images",
                 f"ask for at most {total // participants}"
@@ -108,7 +108,7 @@ def split_iid(
             )
         total = participants * per_participant
     elif total < participants:
-        raise _wrong(
+        raise wrong(
             "participants",
             f"{total} images can't be dealt out to {participants}",
             f"use at most {total}",
@@ -124,19 +124,19 @@ def take(images: Tensor, labels: Tensor, parts: Sequence[Tensor]) -> list[Shard]
     of the indices within a digit): exactly as it comes back from its files, so that both train to the same bits.
     Raises FedkitError if images and labels differ in number, or a part is empty or leads outside.
     """
-    _check_labels(labels)
+    check_labels(labels)
     if len(images) != len(labels):
-        raise _wrong(
+        raise wrong(
             "labels", f"{len(images)} images have {len(labels)} labels", "give one label an image"
         )
     shards = []
     for position, part in enumerate(parts):
         if not len(part):
-            raise _wrong(
+            raise wrong(
                 "parts", f"part {position} is empty", "give each participant at least one image"
             )
         if int(part.min()) < 0 or int(part.max()) >= len(labels):
-            raise _wrong(
+            raise wrong(
                 "parts",
                 f"part {position} has an index outside 0..{len(labels) - 1}",
                 "cut from the same labels",
@@ -151,25 +151,25 @@ def _digits(position: int, group: Iterable[int]) -> tuple[int, ...]:
     try:
         digits = tuple(group)
     except TypeError:
-        raise _wrong(
+        raise wrong(
             "groups",
             f"group {position} is {group!r}, not a list",
             "write a list of lists, such as [[0, 1], [2, 3]]",
         ) from None
     if not digits:
-        raise _wrong("groups", f"group {position} is empty", "give it at least one digit")
+        raise wrong("groups", f"group {position} is empty", "give it at least one digit")
     for digit in digits:
         if isinstance(digit, bool) or not isinstance(digit, int) or not 0 <= digit <= 9:
-            raise _wrong("groups", f"{digit!r} is no digit", "use whole numbers from 0 to 9")
+            raise wrong("groups", f"{digit!r} is no digit", "use whole numbers from 0 to 9")
     return digits
 
 
 def _some(labels: Tensor, digit: int, count: int | None, generator: torch.Generator) -> Tensor:
     found = torch.nonzero(labels == digit).flatten()
     if not len(found):
-        raise _wrong("groups", f"no image shows the digit {digit}", "leave this digit out")
+        raise wrong("groups", f"no image shows the digit {digit}", "leave this digit out")
     if count is not None and count > len(found):
-        raise _wrong(
+        raise wrong(
             "per_digit",
             f"asks for {count} images of the digit {digit}, there are {len(found)}",
             f"ask for at most {len(found)}",
@@ -177,19 +177,19 @@ def _some(labels: Tensor, digit: int, count: int | None, generator: torch.Genera
     return found[torch.randperm(len(found), generator=generator)[:count]]
 
 
-def _check_labels(labels: Tensor) -> None:
+def check_labels(labels: Tensor) -> None:
     if labels.dtype != torch.int64 or labels.dim() != 1:
-        raise _wrong(
+        raise wrong(
             "labels",
             f"are {labels.dtype} {list(labels.shape)}",
             "give int64 labels in one dimension: labels.long()",
         )
 
 
-def _check_count(field: str, value: int) -> None:
+def check_count(field: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _wrong(field, f"must be a whole number from 1, not {value!r}", "ask for at least 1")
+        raise wrong(field, f"must be a whole number from 1, not {value!r}", "ask for at least 1")
 
 
-def _wrong(field: str, what: str, remedy: str) -> FedkitError:
+def wrong(field: str, what: str, remedy: str) -> FedkitError:
     return FedkitError(what, field=field, remedy=remedy)

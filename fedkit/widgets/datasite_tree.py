@@ -9,8 +9,8 @@ import ipywidgets
 from fedkit.control import Control
 from fedkit.fileview import FileView, view_file
 from fedkit.network import Network
-from fedkit.plots.style import size_text
 from fedkit.pictures import figure_html
+from fedkit.plots.style import size_text
 from fedkit.treeview import Line, TreeModel
 from fedkit.widgets.base import Panel
 from fedkit.widgets.look import code, esc, table

@@ -1,0 +1,54 @@
+"""The aggregator's step with whatever strategy the config names, and that strategy's memory on disk.
+
+The memory of round n (momentum, second moments) lies beside the round's record. It is written before the global model, so a
+step that was cut off is taken again from the memory of the round before, to the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from fedkit.boxes import AggregatorProject
+from fedkit.config import FLConfig
+from fedkit.files import read_state, write_state
+from fedkit.models import StateDict
+from fedkit.records import Update
+from fedkit.strategies.base import Diagnostics, ServerState
+from fedkit.strategies.registry import make_strategy
+
+__all__ = ["next_model", "pack", "unpack"]
+
+_BETWEEN = "/"
+
+
+def next_model(
+    place: AggregatorProject, config: FLConfig, updates: Sequence[Update], n: int
+) -> tuple[StateDict, Diagnostics]:
+    """The global model of round n from these updates, and what the rule says about it. Raises FedkitError."""
+    strategy = make_strategy(config)
+    before = read_state(place.global_model(n - 1))
+    state = strategy.init(before)
+    if state.memory and n > 1:
+        state = ServerState(before, unpack(read_state(place.memory(n - 1))))
+    after, diagnostics = strategy.apply(state, updates)
+    if after.memory:
+        write_state(place.memory(n), pack(after.memory))
+    return dict(after.model), diagnostics
+
+
+def pack(memory: Mapping[str, Mapping[str, Tensor]]) -> StateDict:
+    """Named state dicts as one flat state dict."""
+    return {
+        f"{part}{_BETWEEN}{name}": v for part, state in memory.items() for name, v in state.items()
+    }
+
+
+def unpack(flat: Mapping[str, Tensor]) -> dict[str, StateDict]:
+    """The inverse of `pack`."""
+    memory: dict[str, StateDict] = {}
+    for key, value in flat.items():
+        part, _, name = key.partition(_BETWEEN)
+        memory.setdefault(part, {})[name] = value
+    return memory

@@ -1,0 +1,256 @@
+"""Datasites that differ: partitions with skewed labels, skewed sizes, or images that look different at each participant.
+
+All of them use every index exactly once, leave nobody empty unless told that they may, and say so where that is impossible.
+Lesson 06 shows what they do to training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedkit.data.partition import check_count, check_labels, wrong
+from fedkit.data.shards import Shard
+
+__all__ = [
+    "heterogeneity",
+    "label_counts",
+    "shift_features",
+    "split_dirichlet",
+    "split_groups",
+    "split_labels_each",
+    "split_shards",
+    "split_sizes",
+]
+
+_TRIES = 1000
+
+
+def split_shards(
+    labels: Tensor, participants: int, shards_each: int = 2, *, generator: torch.Generator
+) -> list[Tensor]:
+    """Sort by label, cut into participants x shards_each pieces, deal each participant `shards_each` of them at random.
+
+    The pathological non-IID split of McMahan et al. 2017, section 3 (there 100 participants, two shards of 300 each).
+    labels int64 [N]; returns int64 tensors. Raises FedkitError if there are fewer images than pieces.
+    """
+    check_labels(labels)
+    check_count("participants", participants)
+    check_count("shards_each", shards_each)
+    pieces = participants * shards_each
+    if pieces > len(labels):
+        raise wrong(
+            "shards_each",
+            f"{len(labels)} images can't be cut into {pieces} shards",
+            f"use at most {len(labels) // participants} a participant",
+        )
+    shuffled = torch.randperm(len(labels), generator=generator)
+    ordered = shuffled[labels[shuffled].argsort(stable=True)]  # random order within a label
+    cut = ordered.tensor_split(pieces)
+    dealt = torch.randperm(pieces, generator=generator).view(participants, shards_each).tolist()
+    return [torch.cat([cut[piece] for piece in mine]) for mine in dealt]
+
+
+def split_dirichlet(
+    labels: Tensor,
+    participants: int,
+    alpha: float,
+    *,
+    min_size: int = 1,
+    generator: torch.Generator,
+) -> list[Tensor]:
+    """Deal the images of each label out in proportions drawn from Dirichlet(alpha, ..., alpha).
+
+    Small alpha: each label sits with few participants; large alpha: everybody has the same mixture. (Hsu, Qi, Brown
+    2019, and Li et al. 2022, "Federated learning on non-IID data silos", section 4.1.) Drawn anew until everybody has
+    `min_size` images; 0 allows empty participants. Raises FedkitError if alpha <= 0 or that can't be reached.
+    """
+    check_labels(labels)
+    check_count("participants", participants)
+    _check_alpha(alpha)
+    _check_room(labels, participants, min_size)
+    rng = _numpy(generator)
+    digits = labels.unique().tolist()
+    for _ in range(_TRIES):
+        parts: list[list[Tensor]] = [[] for _ in range(participants)]
+        for digit in digits:
+            mine = (labels == digit).nonzero().flatten()
+            mine = mine[torch.from_numpy(rng.permutation(len(mine)))]
+            cuts = _cuts(rng.dirichlet(np.full(participants, alpha)), len(mine))
+            for k, piece in enumerate(mine.tensor_split(cuts)):
+                parts[k].append(piece)
+        sizes = [sum(len(piece) for piece in part) for part in parts]
+        if min(sizes) >= min_size:
+            return [torch.cat(part) for part in parts]
+    raise wrong(
+        "alpha",
+        f"after {_TRIES} draws somebody still has fewer than {min_size} images",
+        "use a larger alpha, fewer participants or a smaller min_size",
+    )
+
+
+def split_sizes(
+    labels: Tensor,
+    participants: int,
+    *,
+    alpha: float | None = None,
+    power: float | None = None,
+    min_size: int = 1,
+    generator: torch.Generator,
+) -> list[Tensor]:
+    """The same mixture for everybody, but sizes that differ.
+
+    alpha : sizes in proportions of Dirichlet(alpha); power : sizes proportional to rank ** -power (the k-th participant
+    is the k-th largest). Exactly one of them. Everybody gets `min_size` first. Raises FedkitError where impossible.
+    """
+    check_labels(labels)
+    check_count("participants", participants)
+    _check_room(labels, participants, min_size)
+    if (alpha is None) == (power is None):
+        raise wrong(
+            "alpha", "and power: exactly one of them is needed", "give the one that you want"
+        )
+    rng = _numpy(generator)
+    if alpha is not None:
+        _check_alpha(alpha)
+        shares = rng.dirichlet(np.full(participants, alpha))
+    else:
+        if power is None or not math.isfinite(power) or power < 0:
+            raise wrong("power", f"must be a finite number of at least 0, not {power!r}", "try 1.0")
+        shares = np.arange(1, participants + 1, dtype=float) ** -power
+        shares /= shares.sum()
+    order = torch.from_numpy(rng.permutation(len(labels)))
+    spare = len(labels) - participants * min_size
+    ends = np.concatenate([_cuts(shares, spare), [spare]])
+    return list(
+        order.tensor_split([int(end) + (k + 1) * min_size for k, end in enumerate(ends)][:-1])
+    )
+
+
+def split_labels_each(
+    labels: Tensor, participants: int, labels_each: int, *, generator: torch.Generator
+) -> list[Tensor]:
+    """Each participant holds `labels_each` labels; the images of a label are shared equally among its holders.
+
+    (Li et al. 2022, section 4.1, "#C = k".) Holders are drawn so that every label has one. Raises FedkitError if
+    participants x labels_each is less than the number of labels, or more holders than images come together.
+    """
+    check_labels(labels)
+    check_count("participants", participants)
+    check_count("labels_each", labels_each)
+    digits = labels.unique().tolist()
+    if labels_each > len(digits) or participants * labels_each < len(digits):
+        raise wrong(
+            "labels_each",
+            f"{participants} participants with {labels_each} labels each can't share {len(digits)} labels",
+            f"use {max(1, -(-len(digits) // participants))} to {len(digits)} labels each",
+        )
+    holders: dict[int, list[int]] = {digit: [] for digit in digits}
+    for k in range(participants):  # the least held labels first, ties at random
+        noise = torch.rand(len(digits), generator=generator).tolist()
+        wanted = sorted(range(len(digits)), key=lambda i: (len(holders[digits[i]]), noise[i]))
+        for position in wanted[:labels_each]:
+            holders[digits[position]].append(k)
+    parts: list[list[Tensor]] = [[] for _ in range(participants)]
+    for digit in digits:
+        mine = (labels == digit).nonzero().flatten()
+        mine = mine[torch.randperm(len(mine), generator=generator)]
+        for k, piece in zip(holders[digit], mine.tensor_split(len(holders[digit])), strict=True):
+            parts[k].append(piece)
+    dealt = [torch.cat(part) for part in parts]
+    if min(len(part) for part in dealt) == 0:
+        raise wrong(
+            "participants", "there are more holders of a label than images of it", "use fewer"
+        )
+    return dealt
+
+
+def split_groups(groups: Tensor) -> list[Tensor]:
+    """One participant for each value of `groups` int64 [N] (a writer, a hospital), in the order of the values."""
+    check_labels(groups)
+    return [(groups == value).nonzero().flatten() for value in groups.unique().tolist()]
+
+
+def shift_features(
+    shards: Sequence[Shard], kind: str, strength: float = 1.0, *, seed: int = 0
+) -> list[Shard]:
+    """Images that look different at each participant: the k-th of K gets (k / (K - 1)) x strength of the shift.
+
+    kind : "rotation" (up to 45 degrees x strength), "contrast" (down to 1 - 0.8 x strength) or "noise" (Gaussian, standard
+    deviation up to 0.5 x strength). Images stay in 0..1; labels stay. Raises FedkitError for another kind.
+    """
+    from torchvision.transforms import v2
+    from torchvision.transforms.v2 import functional as T
+
+    def rotate(images: Tensor, amount: float, k: int) -> Tensor:
+        turned: Tensor = T.rotate(images, 45 * amount, v2.InterpolationMode.BILINEAR)
+        return turned
+
+    def fade(images: Tensor, amount: float, k: int) -> Tensor:
+        faded: Tensor = T.adjust_contrast(images, max(0.0, 1 - 0.8 * amount))
+        return faded
+
+    def blur(images: Tensor, amount: float, k: int) -> Tensor:
+        from fedkit.seeds import generator
+
+        noise = torch.randn(images.shape, generator=generator(seed, "noise", k))
+        return images + 0.5 * amount * noise
+
+    changes: dict[str, Callable[[Tensor, float, int], Tensor]] = {
+        "rotation": rotate,
+        "contrast": fade,
+        "noise": blur,
+    }
+    if kind not in changes:
+        raise wrong("kind", f"{kind!r} is unknown", f"one of {', '.join(changes)}")
+    last = max(1, len(shards) - 1)
+    return [
+        (changes[kind](images, strength * k / last, k).clamp(0, 1), labels)
+        for k, (images, labels) in enumerate(shards)
+    ]
+
+
+def label_counts(shards: Sequence[Shard], classes: int = 10) -> Tensor:
+    """How many images of each label each participant has, int64 [K, classes]."""
+    return torch.stack([torch.bincount(labels, minlength=classes) for _, labels in shards])
+
+
+def heterogeneity(shards: Sequence[Shard], classes: int = 10) -> float:
+    """One number for label skew: the mean total variation distance between a participant's labels and everybody's.
+
+    H = sum_k (n_k / n) * 1/2 * sum_c |p_k(c) - p(c)|;  0 where all have the same mixture, towards 1 - 1/classes where each
+    has one label of its own.
+    """
+    counts = label_counts(shards, classes).double()
+    sizes = counts.sum(1)
+    pooled = counts.sum(0) / sizes.sum()
+    distance = (counts / sizes.unsqueeze(1) - pooled).abs().sum(1) / 2
+    return float((sizes / sizes.sum()) @ distance)
+
+
+def _check_alpha(alpha: float) -> None:
+    if not isinstance(alpha, int | float) or not math.isfinite(alpha) or alpha <= 0:
+        raise wrong("alpha", f"must be a finite number above 0, not {alpha!r}", "try 0.1, 1 or 100")
+
+
+def _check_room(labels: Tensor, participants: int, min_size: int) -> None:
+    if min_size < 0 or participants * min_size > len(labels):
+        raise wrong(
+            "min_size",
+            f"{participants} participants can't have {min_size} each of {len(labels)} images",
+            f"use at most {len(labels) // participants}",
+        )
+
+
+def _cuts(shares: np.ndarray, total: int) -> list[int]:
+    """Where to cut `total` things into pieces of these shares; the last cut is left out."""
+    return [round(value) for value in (np.cumsum(shares)[:-1] * total).tolist()]
+
+
+def _numpy(generator: torch.Generator) -> np.random.Generator:
+    """numpy's generator, started by torch's: Dirichlet draws are there."""
+    return np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))

@@ -1,0 +1,233 @@
+"""The same rounds in memory: hundreds or thousands of participants, no files, the same seeds.
+
+`simulate` trains, averages and evaluates exactly as the datasites do; with `exact=True` its global models are theirs to the
+last bit. Otherwise participants whose model allows it are trained stacked (see `fedkit.stacked`), which is faster and sums
+in another order. Only the participants of a round are in memory at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from fedkit.checkpoints import resume, save_checkpoint
+from fedkit.config import FLConfig
+from fedkit.data import Shard
+from fedkit.errors import FedkitError
+from fedkit.files import (
+    sha256_bytes,
+    state_bytes,
+)
+from fedkit.models import (
+    SAMPLE_MODEL,
+    StateDict,
+    check_state,
+    distance,
+    load_model,
+    seed_weights,
+    state_of,
+)
+from fedkit.plan import draw
+from fedkit.records import Contribution, History, RoundRecord, Update
+from fedkit.seeds import generator
+from fedkit.stacked import NotStackable, StackedModel, train_stacked
+from fedkit.strategies import ServerState, make_strategy, mixing_weights, proximal_mu
+from fedkit.training import evaluate, train
+
+__all__ = ["Shards", "numbered_participants", "simulate"]
+
+Shards = Mapping[str, Shard] | Sequence[Shard] | Callable[[str], Shard]
+"""Data by e-mail, or one shard a participant in the config's order, or a function that makes a participant's shard."""
+
+_STACK = 32
+
+
+def numbered_participants(count: int) -> list[str]:
+    """`count` e-mails, p0001@example.org and so on."""
+    width = max(4, len(str(count)))
+    return [f"p{number:0{width}d}@example.org" for number in range(1, count + 1)]
+
+
+@dataclass(frozen=True)
+class _World:
+    config: FLConfig
+    shard: Callable[[str], Shard]
+    source: str
+    stacked: StackedModel | None
+    device: torch.device
+    workers: int
+
+
+def simulate(
+    config: FLConfig,
+    shards: Shards,
+    test: Shard,
+    *,
+    model: str = SAMPLE_MODEL,
+    weights: StateDict | None = None,
+    exact: bool = False,
+    device: str = "cpu",
+    workers: int | None = None,
+    checkpoint: Path | None = None,
+    every: int = 10,
+    progress: bool = False,
+    until: Callable[[History], bool] | None = None,
+) -> History:
+    """Run all rounds of a config in memory.
+
+    shards, test : images float32 [N,1,28,28] in 0..1, labels int64 [N]. weights : seed weights, by default the model's own.
+    exact : one participant after the other (side by side in threads), the same bits as `network.run()`.
+    device : "cuda" where it is there and wanted. until : stop as soon as it says yes. checkpoint : a folder; every `every`
+    rounds the state is written there, and a call with the same config goes on from it, to the same bits.
+
+    Ctrl-C returns the history so far. Raises FedkitError if shards are missing or the weights don't fit the model.
+    """
+    built = load_model(model, config.model_class_name)
+    state = dict(weights) if weights else seed_weights(model, config.seed, config.model_class_name)
+    misfit = check_state(state_of(built), state)
+    if misfit:
+        raise FedkitError(
+            f"does not fit the model: {misfit}", field="weights", remedy="save them from this model"
+        )
+    world = _World(
+        config,
+        _by_email(config, shards),
+        model,
+        None if exact else _stacked(built),
+        torch.device(device),
+        workers or os.cpu_count() or 1,
+    )
+    server, records = make_strategy(config).init(state), list[RoundRecord]()
+    if checkpoint is not None:
+        server, records = resume(checkpoint, config, server)
+    images, labels = (part.to(world.device) for part in test)
+    judge = built.to(world.device)
+    rounds = range(len(records) + 1, config.rounds + 1)
+    bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
+    with bar:
+        try:
+            for n in rounds:
+                server, record = _round(world, server, n, exact)
+                on_device = {name: value.to(world.device) for name, value in server.model.items()}
+                accuracy, loss = evaluate(judge, on_device, images, labels)
+                records.append(replace(record, accuracy=accuracy, loss=loss))
+                bar.set_postfix(accuracy=f"{accuracy:.3f}")
+                bar.update()
+                if checkpoint is not None and (n % every == 0 or n == config.rounds):
+                    save_checkpoint(checkpoint, config, server, records)
+                if until is not None and until(_history(config, records)):
+                    break
+        except KeyboardInterrupt:
+            pass
+    return _history(config, records)
+
+
+def _round(
+    world: _World, server: ServerState, n: int, exact: bool
+) -> tuple[ServerState, RoundRecord]:
+    config, state = world.config, dict(server.model)
+    chosen = draw(config, config.participants, n)
+    updates = list(_updates(world, state, chosen, n))
+    after, diagnostics = make_strategy(config).apply(server, updates)
+    shares = mixing_weights(updates, config.weighting)
+    contributions = tuple(
+        Contribution(
+            participant=update.participant,
+            weight=share,
+            num_samples=update.num_samples,
+            loss=update.loss,
+            norm=distance(update.state, state),
+            sha256=sha256_bytes(state_bytes(update.state)) if exact else "",
+        )
+        for update, share in zip(updates, shares, strict=True)
+    )
+    record = RoundRecord(
+        n,
+        contributions,
+        diagnostics=diagnostics,
+        learning_rate=config.learning_rate,
+        local_epochs=config.epoch,
+    )
+    return after, record
+
+
+def _updates(world: _World, state: StateDict, chosen: Sequence[str], n: int) -> Iterator[Update]:
+    """The updates of a round, in the order of `chosen`."""
+    if world.stacked is not None:
+        for start in range(0, len(chosen), _STACK):
+            yield from _train_group(world, world.stacked, state, chosen[start : start + _STACK], n)
+        return
+    with ThreadPoolExecutor(world.workers) as pool:
+        yield from pool.map(lambda email: _train_one(world, state, email, n), chosen)
+
+
+def _train_one(world: _World, state: StateDict, email: str, n: int) -> Update:
+    config, (images, labels) = world.config, world.shard(email)
+    model = load_model(world.source, config.model_class_name).to(world.device)
+    trained, losses = train(
+        model,
+        {name: value.to(world.device) for name, value in state.items()},
+        (images.to(world.device), labels.to(world.device)),
+        epochs=config.epoch,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        generator=generator(config.seed, email, n),
+        mu=proximal_mu(config),
+    )
+    return Update(email, n, {k: v.cpu() for k, v in trained.items()}, len(labels), losses[-1])
+
+
+def _train_group(
+    world: _World, stacked: StackedModel, state: StateDict, emails: Sequence[str], n: int
+) -> list[Update]:
+    config = world.config
+    shards = [world.shard(email) for email in emails]
+    trained = train_stacked(
+        stacked,
+        {name: value.to(world.device) for name, value in state.items()},
+        [(images.to(world.device), labels.to(world.device)) for images, labels in shards],
+        epochs=config.epoch,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        generators=[generator(config.seed, email, n) for email in emails],
+        mu=proximal_mu(config),
+    )
+    return [
+        Update(email, n, {k: v.cpu() for k, v in weights.items()}, len(shard[1]), losses[-1])
+        for email, shard, (weights, losses) in zip(emails, shards, trained, strict=True)
+    ]
+
+
+def _stacked(model: nn.Module) -> StackedModel | None:
+    try:
+        return StackedModel(model)
+    except NotStackable:
+        return None
+
+
+def _by_email(config: FLConfig, shards: Shards) -> Callable[[str], Shard]:
+    if callable(shards):
+        return shards
+    if not isinstance(shards, Mapping):
+        if len(shards) != len(config.participants):
+            raise FedkitError(
+                f"are {len(shards)}, the config names {len(config.participants)} participants",
+                field="shards",
+                remedy="give one shard a participant, in the config's order",
+            )
+        shards = dict(zip(config.participants, shards, strict=True))
+    missing = [email for email in config.participants if email not in shards]
+    if missing:
+        raise FedkitError(f"there is none for {missing[0]}", field="shards", remedy="add it")
+    return shards.__getitem__
+
+
+def _history(config: FLConfig, records: Sequence[RoundRecord]) -> History:
+    return History(config.project_name, tuple(records), config.rounds)

@@ -1,0 +1,132 @@
+"""Strategies by name: what `"strategy": {"name": ..., parameters}` in `fl_config.json` stands for."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import Tensor
+
+from fedkit.config import FLConfig
+from fedkit.errors import FedkitError
+from fedkit.records import Update
+from fedkit.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.strategies.fedavg import fedavg
+from fedkit.strategies.robust import GeometricMedian, Krum, Median, MultiKrum, NormClip, TrimmedMean
+from fedkit.strategies.server import FedAdagrad, FedAdam, FedAvgM, FedYogi
+
+__all__ = ["STRATEGIES", "FedAvg", "FedProx", "make_strategy", "proximal_mu"]
+
+
+@dataclass(frozen=True)
+class FedAvg:
+    """The weighted mean (McMahan et al. 2017, algorithm 1). weighting : "samples" or "equal"."""
+
+    weighting: str = "samples"
+
+    def init(self, model: Mapping[str, Tensor]) -> ServerState:
+        """Nothing to remember."""
+        return ServerState(dict(model))
+
+    def apply(
+        self, state: ServerState, updates: Sequence[Update]
+    ) -> tuple[ServerState, Diagnostics]:
+        """`fedavg`."""
+        return ServerState(fedavg(updates, self.weighting)), {}
+
+
+@dataclass(frozen=True)
+class FedProx(FedAvg):
+    """FedAvg whose participants add (mu / 2) ||w - w_global||^2 to their loss.
+
+    (Li et al. 2020, "Federated optimization in heterogeneous networks", algorithm 2; the term is squared, so its gradient
+    is mu (w - w_global).) mu : default 0.01; 0 is FedAvg.
+    """
+
+    mu: float = 0.01
+
+
+STRATEGIES: dict[str, type[Any]] = {
+    "fedavg": FedAvg,
+    "fedprox": FedProx,
+    "fedavgm": FedAvgM,
+    "fedadagrad": FedAdagrad,
+    "fedadam": FedAdam,
+    "fedyogi": FedYogi,
+    "median": Median,
+    "trimmed_mean": TrimmedMean,
+    "krum": Krum,
+    "multi_krum": MultiKrum,
+    "geometric_median": GeometricMedian,
+    "norm_clip": NormClip,
+}
+"""Name in the config -> class; a class's fields are its parameters."""
+
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "mu": (0, math.inf),
+    "server_lr": (0, math.inf),
+    "momentum": (0, 1),
+    "beta1": (0, 1),
+    "beta2": (0, 1),
+    "tau": (0, math.inf),
+    "beta": (0, 0.5),
+    "hostile": (0, math.inf),
+    "keep": (1, math.inf),
+    "iterations": (1, 10_000),
+    "nu": (0, math.inf),
+    "clip": (0, math.inf),
+}
+
+
+def make_strategy(config: FLConfig) -> Strategy:
+    """The strategy that a config names, by default FedAvg. Raises FedkitError with the list and the nearest name."""
+    spec = dict({"name": "fedavg"} if config.strategy is None else config.strategy)
+    name = spec.pop("name", None)
+    if name not in STRATEGIES:
+        near = difflib.get_close_matches(str(name), STRATEGIES, 1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise FedkitError(
+            f"{name!r} is no strategy{meant}",
+            field="strategy.name",
+            remedy=f"one of {', '.join(STRATEGIES)}",
+        )
+    kind = STRATEGIES[name]
+    known = {field.name: field for field in fields(kind) if field.name != "weighting"}
+    for key, value in spec.items():
+        if key not in known:
+            raise FedkitError(
+                f"{name} has no parameter {key!r}",
+                field=f"strategy.{key}",
+                remedy=f"it has {', '.join(known) or 'none'}",
+            )
+        _check(name, key, value, whole=key in ("hostile", "keep", "iterations"))
+    takes = {field.name for field in fields(kind)}
+    weighting = (
+        {"weighting": config.weighting}
+        if "weighting" in takes and name != "geometric_median"
+        else {}
+    )
+    strategy: Strategy = kind(**spec, **weighting)
+    return strategy
+
+
+def proximal_mu(config: FLConfig) -> float:
+    """mu of FedProx's proximal term, 0 for every other strategy."""
+    strategy = make_strategy(config)
+    return strategy.mu if isinstance(strategy, FedProx) else 0.0
+
+
+def _check(name: str, key: str, value: Any, whole: bool) -> None:
+    low, high = _BOUNDS[key]
+    number = isinstance(value, int) if whole else isinstance(value, int | float)
+    fits = number and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+    if not fits or (high in (1, 0.5) and value == high):
+        kind = "a whole number" if whole else "a number"
+        raise FedkitError(
+            f"{value!r} is not {kind} from {low} to {'any' if high == math.inf else f'below {high}'}",
+            field=f"strategy.{key}",
+            remedy=f"correct the parameter of {name}",
+        )

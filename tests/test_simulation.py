@@ -1,0 +1,163 @@
+"""In memory as on disk: the same bits, stacked or one by one, cut off or not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import fedkit as fk
+from fedkit.errors import FedkitError
+from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
+from fedkit.simulation import numbered_participants, simulate
+from fedkit.stacked import NotStackable, StackedModel, train_stacked
+from fedkit.strategies import STRATEGIES
+from fedkit.training import train
+
+PEOPLE = numbered_participants(5)
+CNN = """
+import torch
+from torch import nn
+class FLModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(1, 4, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
+    def forward(self, x):
+        return self.net(x)
+"""
+DEEP = """
+import torch
+from torch import nn
+class FLModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.Tanh(), nn.Linear(20, 20, bias=False), nn.GELU())
+        self.out = nn.Linear(20, 10)
+    def forward(self, x):
+        return self.out(torch.relu(self.net(x)))
+"""
+
+
+def config(**more: object) -> fk.FLConfig:
+    return fk.FLConfig.from_dict(
+        {
+            "project_name": "T",
+            "aggregator": "a@example.org",
+            "participants": PEOPLE,
+            "rounds": 3,
+            "epoch": 1,
+            "learning_rate": 0.1,
+            "model_arch": "model.py",
+            "model_weight": "w.pt",
+        }
+        | more
+    )
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[list[fk.Shard], fk.Shard]:
+    """Five uneven shards and a small test set."""
+    digits = fk.load_mnist()
+    shards = fk.iid(digits.train_images, digits.train_labels, 5, 60, generator=fk.generator(0, "s"))
+    uneven = [(x[: 60 - 7 * k], y[: 60 - 7 * k]) for k, (x, y) in enumerate(shards)]
+    return uneven, (fk.as_float(digits.test_images[::10]), digits.test_labels[::10])
+
+
+def on_disk(root: Path, what: fk.FLConfig, data: tuple, model: str = SAMPLE_MODEL) -> fk.History:  # type: ignore[type-arg]
+    network = fk.Network.create(root, aggregator=what.aggregator, participants=what.participants)
+    for email, shard in zip(what.participants, data[0], strict=True):
+        network.give_data(email, shard)
+    network.give_test(*data[1])
+    network.launch(what, model)
+    return network.run(approve=fk.approve_all)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_gives_the_same_bits_on_disk_and_in_memory(
+    tmp_path: Path,
+    data: tuple,
+    name: str,  # type: ignore[type-arg]
+) -> None:
+    spec = {"name": name} | ({"mu": 0.5} if name == "fedprox" else {})
+    what = config(strategy=spec)
+    disk, memory = on_disk(tmp_path, what, data), simulate(what, *data, exact=True)
+    assert disk.done
+    assert disk.rounds == memory.rounds  # every update's SHA-256 among them
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"participants_per_round": 2},
+        {"weighting": "equal", "seed": 7},
+        {"batch_size": 16, "epoch": 2},
+    ],
+)
+def test_sampling_weighting_and_batches_too(tmp_path: Path, data: tuple, more: dict) -> None:  # type: ignore[type-arg]
+    what = config(**more)
+    assert on_disk(tmp_path, what, data).rounds == simulate(what, *data, exact=True).rounds
+
+
+def test_a_cnn_runs_in_both_worlds_one_by_one(tmp_path: Path, data: tuple) -> None:  # type: ignore[type-arg]
+    with pytest.raises(NotStackable):
+        StackedModel(load_model(CNN))
+    what = config(rounds=2)
+    disk = on_disk(tmp_path, what, data, CNN)
+    assert disk.rounds == simulate(what, *data, model=CNN, exact=True).rounds
+    assert disk.accuracies == simulate(what, *data, model=CNN).accuracies
+
+
+@pytest.mark.parametrize("source", [SAMPLE_MODEL, DEEP])
+@pytest.mark.parametrize("mu", [0.0, 0.3])
+def test_stacked_is_one_by_one_up_to_rounding(data: tuple, source: str, mu: float) -> None:  # type: ignore[type-arg]
+    start = {name: value.double() for name, value in seed_weights(source).items()}
+    shards = [(x.double(), y) for x, y in data[0]]
+    options = {"epochs": 2, "learning_rate": 0.1, "batch_size": 16, "mu": mu}
+    model = load_model(source).double()
+    alone = [
+        train(model, start, shard, generator=fk.generator(0, k), **options)
+        for k, shard in enumerate(shards)
+    ]
+    generators = [fk.generator(0, k) for k in range(len(shards))]
+    together = train_stacked(StackedModel(model), start, shards, generators=generators, **options)
+    for (one, losses), (other, other_losses) in zip(alone, together, strict=True):
+        assert losses == pytest.approx(other_losses, abs=1e-10)
+        for name, value in one.items():
+            torch.testing.assert_close(other[name], value, rtol=0, atol=1e-12)
+
+
+def test_cut_off_and_gone_on_from_a_checkpoint_gives_the_same_bits(
+    tmp_path: Path, data: tuple
+) -> None:  # type: ignore[type-arg]
+    what = config(rounds=4, strategy={"name": "fedadam"}, participants_per_round=3)
+    whole = simulate(what, *data)
+    first = simulate(what, *data, checkpoint=tmp_path, every=1, until=lambda h: len(h) == 2)
+    assert len(first) == 2
+    assert not first.done
+    asked = []
+
+    def shard(email: str) -> fk.Shard:
+        asked.append(email)
+        return dict(zip(PEOPLE, data[0], strict=True))[email]
+
+    assert simulate(what, shard, data[1], checkpoint=tmp_path).rounds == whole.rounds
+    assert len(asked) == 2 * 3  # only the two rounds that were missing
+    with pytest.raises(FedkitError, match="another config"):
+        simulate(config(), *data, checkpoint=tmp_path)
+
+
+def test_ctrl_c_returns_the_history_so_far(data: tuple) -> None:  # type: ignore[type-arg]
+    calls = iter(range(100))
+
+    def shard(email: str) -> fk.Shard:
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+        return data[0][PEOPLE.index(email)]
+
+    assert len(simulate(config(), shard, data[1])) == 1
+
+
+def test_missing_shards_are_named(data: tuple) -> None:  # type: ignore[type-arg]
+    with pytest.raises(FedkitError, match="there is none for p0005"):
+        simulate(config(), dict(zip(PEOPLE[:4], data[0], strict=False)), data[1])
+    with pytest.raises(FedkitError, match="are 4"):
+        simulate(config(), data[0][:4], data[1])

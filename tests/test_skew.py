@@ -1,0 +1,114 @@
+"""Partitions of datasites that differ: each index once, nobody empty, and errors where that is impossible."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedkit.data import as_float, load_mnist, take
+from fedkit.data.skew import (
+    heterogeneity,
+    label_counts,
+    shift_features,
+    split_dirichlet,
+    split_groups,
+    split_labels_each,
+    split_shards,
+    split_sizes,
+)
+from fedkit.errors import FedkitError
+from fedkit.seeds import generator
+
+LABELS = torch.arange(10).repeat_interleave(60)[torch.randperm(600, generator=generator(0, "l"))]
+SPLITS = {
+    "shards": lambda labels, k, g: split_shards(labels, k, 2, generator=g),
+    "dirichlet": lambda labels, k, g: split_dirichlet(labels, k, 0.5, generator=g),
+    "power": lambda labels, k, g: split_sizes(labels, k, power=1.2, generator=g),
+    "sizes": lambda labels, k, g: split_sizes(labels, k, alpha=0.5, generator=g),
+    "labels": lambda labels, k, g: split_labels_each(labels, k, 3, generator=g),
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([*SPLITS]), st.integers(4, 20), st.integers(0, 10**6))
+def test_each_index_once_nobody_empty_and_the_same_again(name: str, count: int, seed: int) -> None:
+    parts = SPLITS[name](LABELS, count, generator(seed, "split"))
+    assert len(parts) == count
+    assert min(len(part) for part in parts) >= 1
+    assert torch.equal(torch.cat(parts).sort().values, torch.arange(len(LABELS)))
+    again = SPLITS[name](LABELS, count, generator(seed, "split"))
+    assert all(torch.equal(a, b) for a, b in zip(parts, again, strict=True))
+
+
+def shards_of(parts: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(torch.zeros(len(part), 1, 28, 28), LABELS[part]) for part in parts]
+
+
+def test_what_each_split_is_known_for() -> None:
+    two = split_shards(LABELS, 20, 2, generator=generator(0, "s"))
+    assert all(
+        len(LABELS[part].unique()) <= 4 for part in two
+    )  # two pieces, each of at most two labels
+    three = split_labels_each(LABELS, 10, 3, generator=generator(0, "s"))
+    assert {len(LABELS[part].unique()) for part in three} == {3}
+    falling = [len(part) for part in split_sizes(LABELS, 8, power=1.0, generator=generator(0, "s"))]
+    assert falling == sorted(falling, reverse=True)
+    assert falling[0] / falling[3] == pytest.approx(4, rel=0.2)  # rank ** -1
+    own = split_groups(LABELS)
+    assert [int(LABELS[part].unique()) for part in own] == list(range(10))
+
+
+def test_heterogeneity_orders_partitions_and_has_its_limits() -> None:
+    def measured(alpha: float) -> float:
+        parts = split_dirichlet(LABELS, 6, alpha, generator=generator(1, "h"))
+        return heterogeneity(shards_of(parts))
+
+    assert measured(0.1) > measured(1.0) > measured(100.0)
+    assert heterogeneity(shards_of(split_groups(LABELS))) == pytest.approx(0.9)
+    assert heterogeneity(shards_of([torch.arange(600)] * 3)) == 0
+    counts = label_counts(shards_of(split_groups(LABELS)))
+    assert torch.equal(counts, 60 * torch.eye(10).long())
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda: split_shards(LABELS, 400, 2, generator=generator(0)), "shards_each"),
+        (lambda: split_shards(LABELS, 0, 2, generator=generator(0)), "participants"),
+        (lambda: split_dirichlet(LABELS, 5, 0.0, generator=generator(0)), "alpha"),
+        (lambda: split_dirichlet(LABELS, 5, float("nan"), generator=generator(0)), "alpha"),
+        (lambda: split_dirichlet(LABELS, 601, 1.0, generator=generator(0)), "min_size"),
+        (lambda: split_dirichlet(LABELS, 300, 0.001, generator=generator(0)), "alpha"),
+        (lambda: split_sizes(LABELS, 5, generator=generator(0)), "alpha"),
+        (lambda: split_sizes(LABELS, 5, power=-1.0, generator=generator(0)), "power"),
+        (lambda: split_labels_each(LABELS, 2, 3, generator=generator(0)), "labels_each"),
+        (lambda: split_labels_each(LABELS, 5, 11, generator=generator(0)), "labels_each"),
+        (lambda: shift_features([], "blur"), "kind"),
+    ],
+)
+def test_what_is_impossible_is_said(call, field: str) -> None:
+    with pytest.raises(FedkitError) as caught:
+        call()
+    assert caught.value.field == field
+    assert caught.value.remedy
+
+
+def test_empty_participants_only_where_asked() -> None:
+    parts = split_dirichlet(LABELS, 100, 0.01, min_size=0, generator=generator(0, "e"))
+    assert min(len(part) for part in parts) == 0
+    assert sum(len(part) for part in parts) == 600
+
+
+@pytest.mark.parametrize("kind", ["rotation", "contrast", "noise"])
+def test_a_shift_grows_from_participant_to_participant_and_keeps_labels(kind: str) -> None:
+    digits = load_mnist()
+    pair = take(digits.train_images, digits.train_labels, [torch.arange(0, 40)] * 3)
+    shifted = shift_features(pair, kind, seed=3)
+    moved = [
+        float((new - old).abs().mean()) for (new, _), (old, _) in zip(shifted, pair, strict=True)
+    ]
+    assert moved[0] == 0
+    assert 0 < moved[1] < moved[2]
+    assert all(float(x.min()) >= 0 and float(x.max()) <= 1 for x, _ in shifted)
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(shifted, pair, strict=True))
+    assert as_float(digits.train_images[:1]).shape == (1, 1, 28, 28)
