@@ -33,10 +33,8 @@ if TYPE_CHECKING:
         write_samples,
         write_shard,
     )
+    from fedkit.data.shift import heterogeneity, label_counts, shift_features
     from fedkit.data.skew import (
-        heterogeneity,
-        label_counts,
-        shift_features,
         split_dirichlet,
         split_groups,
         split_labels_each,
@@ -125,9 +123,9 @@ _HOME: dict[str, str] = {
     "rewind": "rewinding",
     "simulate": "simulation",
     "numbered_participants": "simulation",
-    "heterogeneity": "data.skew",
-    "label_counts": "data.skew",
-    "shift_features": "data.skew",
+    "heterogeneity": "data.shift",
+    "label_counts": "data.shift",
+    "shift_features": "data.shift",
     "split_dirichlet": "data.skew",
     "split_groups": "data.skew",
     "split_labels_each": "data.skew",

@@ -6,10 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedkit.data import as_float, load_mnist, take
+from fedkit.data.shift import heterogeneity, label_counts, shift_features
 from fedkit.data.skew import (
-    heterogeneity,
-    label_counts,
-    shift_features,
     split_dirichlet,
     split_groups,
     split_labels_each,

@@ -178,6 +178,7 @@ def _some(labels: Tensor, digit: int, count: int | None, generator: torch.Genera
 
 
 def check_labels(labels: Tensor) -> None:
+    """Raises FedkitError unless labels are int64 in one dimension."""
     if labels.dtype != torch.int64 or labels.dim() != 1:
         raise wrong(
             "labels",
@@ -187,9 +188,11 @@ def check_labels(labels: Tensor) -> None:
 
 
 def check_count(field: str, value: int) -> None:
+    """Raises FedkitError unless the value is a whole number from 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise wrong(field, f"must be a whole number from 1, not {value!r}", "ask for at least 1")
 
 
 def wrong(field: str, what: str, remedy: str) -> FedkitError:
+    """An error about one argument of a partition."""
     return FedkitError(what, field=field, remedy=remedy)

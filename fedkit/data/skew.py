@@ -7,19 +7,14 @@ Lesson 06 shows what they do to training.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fedkit.data.partition import check_count, check_labels, wrong
-from fedkit.data.shards import Shard
 
 __all__ = [
-    "heterogeneity",
-    "label_counts",
-    "shift_features",
     "split_dirichlet",
     "split_groups",
     "split_labels_each",
@@ -173,63 +168,6 @@ def split_groups(groups: Tensor) -> list[Tensor]:
     """One participant for each value of `groups` int64 [N] (a writer, a hospital), in the order of the values."""
     check_labels(groups)
     return [(groups == value).nonzero().flatten() for value in groups.unique().tolist()]
-
-
-def shift_features(
-    shards: Sequence[Shard], kind: str, strength: float = 1.0, *, seed: int = 0
-) -> list[Shard]:
-    """Images that look different at each participant: the k-th of K gets (k / (K - 1)) x strength of the shift.
-
-    kind : "rotation" (up to 45 degrees x strength), "contrast" (down to 1 - 0.8 x strength) or "noise" (Gaussian, standard
-    deviation up to 0.5 x strength). Images stay in 0..1; labels stay. Raises FedkitError for another kind.
-    """
-    from torchvision.transforms import v2
-    from torchvision.transforms.v2 import functional as T
-
-    def rotate(images: Tensor, amount: float, k: int) -> Tensor:
-        turned: Tensor = T.rotate(images, 45 * amount, v2.InterpolationMode.BILINEAR)
-        return turned
-
-    def fade(images: Tensor, amount: float, k: int) -> Tensor:
-        faded: Tensor = T.adjust_contrast(images, max(0.0, 1 - 0.8 * amount))
-        return faded
-
-    def blur(images: Tensor, amount: float, k: int) -> Tensor:
-        from fedkit.seeds import generator
-
-        noise = torch.randn(images.shape, generator=generator(seed, "noise", k))
-        return images + 0.5 * amount * noise
-
-    changes: dict[str, Callable[[Tensor, float, int], Tensor]] = {
-        "rotation": rotate,
-        "contrast": fade,
-        "noise": blur,
-    }
-    if kind not in changes:
-        raise wrong("kind", f"{kind!r} is unknown", f"one of {', '.join(changes)}")
-    last = max(1, len(shards) - 1)
-    return [
-        (changes[kind](images, strength * k / last, k).clamp(0, 1), labels)
-        for k, (images, labels) in enumerate(shards)
-    ]
-
-
-def label_counts(shards: Sequence[Shard], classes: int = 10) -> Tensor:
-    """How many images of each label each participant has, int64 [K, classes]."""
-    return torch.stack([torch.bincount(labels, minlength=classes) for _, labels in shards])
-
-
-def heterogeneity(shards: Sequence[Shard], classes: int = 10) -> float:
-    """One number for label skew: the mean total variation distance between a participant's labels and everybody's.
-
-    H = sum_k (n_k / n) * 1/2 * sum_c |p_k(c) - p(c)|;  0 where all have the same mixture, towards 1 - 1/classes where each
-    has one label of its own.
-    """
-    counts = label_counts(shards, classes).double()
-    sizes = counts.sum(1)
-    pooled = counts.sum(0) / sizes.sum()
-    distance = (counts / sizes.unsqueeze(1) - pooled).abs().sum(1) / 2
-    return float((sizes / sizes.sum()) @ distance)
 
 
 def _check_alpha(alpha: float) -> None:
