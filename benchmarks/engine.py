@@ -1,0 +1,169 @@
+"""The in-memory engine beside plainer loops, beside the arithmetic alone, beside files, and with many participants.
+
+Workload of the paper's table: 100 participants x 600 samples (the sample of MNIST, repeated), 784-200-200-10, a tenth of
+them a round, batches of 10, one local epoch, evaluation on the test set every round.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
+
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+import fedkit as fk
+from benchmarks.common import row, seconds
+from fedkit.plan import draw
+from fedkit.records import Update
+
+REPEATS = 5
+TWO_NN = """
+import torch
+from torch import nn
+
+
+class FLModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10)
+        )
+
+    def forward(self, images):
+        return self.net(images)
+"""
+
+
+def world(participants: int, per_round: int, rounds: int, each: int = 600):
+    """Config, a function that gives a participant's shard (600 images of the sample, drawn anew), and the test set."""
+    digits = fk.load_mnist()
+    emails = fk.numbered_participants(participants)
+    config = fk.FLConfig.from_dict(
+        {
+            "project_name": "ENGINE",
+            "aggregator": "aggregator@example.org",
+            "participants": emails,
+            "participants_per_round": per_round,
+            "rounds": rounds,
+            "epoch": 1,
+            "learning_rate": 0.1,
+            "batch_size": 10,
+            "model_arch": "model.py",
+            "model_weight": "weights.pt",
+        }
+    )
+
+    def shard(email: str) -> fk.Shard:
+        index = torch.randperm(len(digits.train_labels), generator=fk.generator(0, "shard", email))[
+            :each
+        ]
+        return fk.as_float(digits.train_images[index]), digits.train_labels[index]
+
+    return config, shard, (fk.as_float(digits.test_images), digits.test_labels)
+
+
+def plain_round(config: fk.FLConfig, shards: dict, test: fk.Shard, epoch: Callable) -> None:  # type: ignore[type-arg]
+    """One round with one participant after the other, `epoch(model, shard, generator)` doing the training."""
+    model = fk.load_model(TWO_NN)
+    start, updates = fk.seed_weights(TWO_NN), []
+    for email in draw(config, config.participants, 1):
+        model.load_state_dict(start)
+        epoch(model, shards[email], fk.generator(config.seed, email, 1))
+        updates.append(Update(email, 1, fk.state_of(model), len(shards[email][1])))
+    fk.evaluate(model, fk.fedavg(updates), *test)
+
+
+def tight(model: torch.nn.Module, shard: fk.Shard, generator: torch.Generator) -> None:
+    """Tensors indexed by a permutation: the fastest plain loop that we know."""
+    fk.sgd_epoch(model, *shard, 0.1, 10, generator)
+
+
+def with_loader(model: torch.nn.Module, shard: fk.Shard, generator: torch.Generator) -> None:
+    """A shuffling DataLoader and torch's own optimiser."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = DataLoader(TensorDataset(*shard), batch_size=10, shuffle=True, generator=generator)
+    for images, labels in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+
+def products_alone(participants: int = 10, steps: int = 60, batch: int = 10) -> float:
+    """Seconds for the batched matrix products of one round, forward and backward, back to back."""
+    sizes = [(784, 200), (200, 200), (200, 10)]
+    x = [torch.randn(participants, batch, a) for a, _ in sizes]
+    y = [torch.randn(participants, batch, b) for _, b in sizes]
+    w = [torch.randn(participants, a, b) for a, b in sizes]
+
+    def work() -> None:
+        for _ in range(steps):
+            for left, out, weight in zip(x, y, w, strict=True):
+                torch.bmm(left, weight)  # forward
+                torch.bmm(left.transpose(1, 2), out)  # gradient of the weights
+            for out, weight in list(zip(y, w, strict=True))[1:]:
+                torch.bmm(out, weight.transpose(1, 2))  # gradient of the inputs
+
+    return seconds(work)
+
+
+def memory_mb() -> float:
+    """Peak resident memory so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def files_against_memory() -> tuple[float, float]:
+    """Seconds of the same three rounds with 10 participants: through datasites, and in memory."""
+    config, shard, test = world(10, 10, 3)
+    shards = {email: shard(email) for email in config.participants}
+    with TemporaryDirectory() as folder:
+        network = fk.Network.create(
+            folder, aggregator=config.aggregator, participants=config.participants
+        )
+        for email, pair in shards.items():
+            network.give_data(email, pair)
+        network.give_test(*test)
+        network.launch(config, TWO_NN)
+        files = seconds(lambda: network.run(approve=fk.approve_all))
+    return files, seconds(lambda: fk.simulate(config, shards, test, model=TWO_NN))
+
+
+def main() -> None:
+    """Print the table; timed alternatives are interleaved, and medians are compared."""
+    print(
+        "The in-memory engine (100 participants x 600, 784-200-200-10, 10 a round, batches of 10)"
+    )
+    config, make, test = world(100, 10, 1)
+    shards = {email: make(email) for email in draw(config, config.participants, 1)}
+    alternatives: dict[str, Callable[[], object]] = {
+        "engine": lambda: fk.simulate(config, shards.__getitem__, test, model=TWO_NN),
+        "tight": lambda: plain_round(config, shards, test, tight),
+        "loader": lambda: plain_round(config, shards, test, with_loader),
+    }
+    times: dict[str, list[float]] = {name: [] for name in alternatives}
+    for _ in range(REPEATS):
+        for name, work in alternatives.items():
+            times[name].append(seconds(work))
+    middle = {name: statistics.median(values) for name, values in times.items()}
+    row(
+        "(a) a tight sequential loop / engine",
+        f"{middle['tight'] / middle['engine']:.2f}x",
+        ">= 2x",
+    )
+    row("(b) a DataLoader loop / engine", f"{middle['loader'] / middle['engine']:.2f}x", ">= 2.5x")
+    share = statistics.median(products_alone() for _ in range(REPEATS)) / middle["engine"]
+    row("(d) the batched products alone / engine", f"{share:.0%}", "of the limit")
+    before = memory_mb()
+    many, make, test = world(10_000, 100, 2)
+    took = seconds(lambda: fk.simulate(many, make, test, model=TWO_NN)) / many.rounds
+    few, make, test = world(100, 100, 2)
+    base = seconds(lambda: fk.simulate(few, make, test, model=TWO_NN)) / few.rounds
+    row("(e) a round with 100 of 10,000 / 100 of 100 participants", f"{took / base:.2f}x")
+    row("(e) memory that 10,000 participants added", f"{memory_mb() - before:.0f} MB")
+    files, memory = files_against_memory()
+    row("(f) file by file / in memory, 10 participants", f"{files / memory:.2f}x")
