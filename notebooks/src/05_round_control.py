@@ -26,7 +26,7 @@ from fedkit.control import Control
 from fedkit.widgets import ApprovalDesk, DatasiteTree, FailureLab, LedgerView, RoundControl
 
 # %% tags=["parameters"]
-rounds: int = 4  # how often everybody trains and the models are averaged
+rounds: int = 4  # how often everybody trains and the models are averaged, at least 3
 epochs: int = 5  # passes over one's own images in each round
 learning_rate: float = 0.1  # step size of each training step
 images_each: int = 300  # training images of each participant
@@ -41,7 +41,7 @@ interactive: bool = True  # panels with buttons; without, pictures of them, as i
 #
 # A `Control` does that for a network. Its methods are the buttons of the panel `RoundControl`: **Run round**, **Run all**, **Pause**, **Reset**.
 # A cell that calls `control.run_round()` and you pressing **Run round** do the same thing. `control.wait()` waits, as you would, until the work has ended.
-# Below, the cells press the buttons. Press them yourself as often as you like.
+# Below, the cells press the buttons. Go through them one by one, and press the buttons yourself in between as often as you like.
 
 # %%
 ana = "ana@example.org"
@@ -137,13 +137,17 @@ except fk.FedkitError as error:
 # > * b) the second is higher: the participants have trained once more
 # > * c) they are the same, to the last digit
 
+
 # %%
-control.run_round()
-once = control.wait().history.accuracies
-control.reset(1)
-control.wait()
-control.run_round()
-again = control.wait().history.accuracies
+def second_round():
+    """Go back to the end of round 1, run round 2, and return the accuracies."""
+    control.reset(1)
+    control.wait()
+    control.run_round()
+    return control.wait().history.accuracies
+
+
+once, again = second_round(), second_round()
 print(once[1], again[1], once == again)
 
 # %% [markdown]
@@ -151,11 +155,8 @@ print(once[1], again[1], once == again)
 # point: whatever differs now comes from the change.
 
 # %%
-control.reset(1)
-control.wait()
 control.change(learning_rate=0.01)
-control.run_round()
-slower = control.wait().history.accuracies
+slower = second_round()
 control.change(learning_rate=learning_rate)
 control.run_round()
 control.wait()
@@ -174,11 +175,10 @@ fk.show(
 # %% [markdown]
 # ## What if somebody is absent?
 #
-# A new network, launched like the first one. After round 1 Dan's machine goes off. A panel sets such a fault: the `FailureLab`. Choose a participant, a fault
-# and a round, press **Set fault**, then **Run round** in the panel above or `control.run_round()` in a cell. Every fault is done for real: on files, on
-# processes, on permissions.
+# A new network, launched like the first one; from now on everybody approves right away. After round 1 Dan's machine goes off. Such a fault is set in the panel `FailureLab`: a participant, a fault, a round, and
+# the button **Set fault**; or by `lab.set(...)`, which does the same. Every fault is done for real: on files, on processes, on permissions.
 #
-# The cells below call `lab.set(...)`, which is that button. First: a project as you know it, in which a round needs all four updates.
+# First, a project as you know it: a round needs all four updates. The function `finish` presses **Run all** and prints the accuracy after each round.
 
 
 # %%
@@ -213,6 +213,9 @@ complete = finish(control)
 print("done:", complete.done)
 
 # %% [markdown]
+# (To break things on your own, launch one more: `control = start("mine", min_participants=2)`. Then put `RoundControl(control.network)` and
+# `FailureLab(control.network)` into a cell each.)
+#
 # Waiting is fair, and one person can hold up everybody. The key `min_participants` sets a **quorum**: with that many updates a round may end, once nothing more
 # is to be expected. Whoever has not answered then is absent in this round.
 #
@@ -245,8 +248,8 @@ fk.show(
 )
 
 # %% [markdown]
-# A quarter of the images is gone, and the accuracy hardly notices: Dan's digits look like everybody else's. That is the comfortable case. In notebook 06 the
-# absent one is the only one who knows some of the digits.
+# A quarter of the images is gone, and the accuracy hardly notices: Dan's digits look like everybody else's. That is the comfortable case. In notebook 06 people
+# hold different digits.
 
 # %% [markdown]
 # ## What if somebody is slow?
@@ -324,7 +327,7 @@ fk.show(
 
 # %% [markdown]
 # The same bits. Three things make that so: a file is written whole or not at all, every step can be done again without harm, and the shuffles come from the seed
-# and not from how far somebody got.
+# and not from how far somebody got. The button **Pause** relies on this, too: it stops before the next batch, and the round is trained anew when you go on.
 
 # %% [markdown]
 # ## What if an update is wrong?
@@ -433,8 +436,9 @@ for part in last.contributions:
     print(f"{part.participant:<18} weight {part.weight:.2f}   norm of the change {part.norm:.2f}")
 
 # %% [markdown]
-# Everything is in order. Even the size of Dan's change is like the others': a flipped sign changes the direction of a vector and not its length. In the ledger,
-# too, Dan's files have the same names and the same sizes as everybody's. A killed process leaves no trace at all: its update came a little later.
+# Everything is in order. The **norm** is the length of the vector of all 101,770 changes, and Dan's is like the others': a flipped sign turns a vector around and leaves
+# its length. In the ledger, too, Dan's files have the same names and the same sizes as everybody's. And of the killed process Ana knows nothing at all: an update
+# came a little later.
 
 # %%
 LedgerView(control.network, interactive=interactive)
@@ -472,7 +476,7 @@ fk.record(
 # **1.** Four. The quorum is what a round needs at least; as long as more is to be expected, it waits until the time-out.<br>
 # **2.** Five. The round is trained anew from the global model; half a round is nowhere on the disk.<br>
 # **3.** Her own copy, whose fingerprint she approved (notebook 02). Her client trains from that one.<br>
-# **4.** Nearly nowhere: two steps forward and two back.<br>
+# **4.** Hardly at all: two steps forward and two back. What is left is what tells the participants' digits apart.<br>
 # **5.** It is averaged, since all numbers are finite. The accuracy falls far below that of the flipped sign: one participant of four now moves the mean
 # more than the three others together.<br>
 #
@@ -481,7 +485,7 @@ fk.record(
 # %% [markdown]
 # ## Readings
 #
-# * Bonawitz et al. (2019), [Towards Federated Learning at Scale: System Design](https://arxiv.org/abs/1902.01046): quorums and time-outs of a system with millions of phones; sections 2 and 4.
+# * Bonawitz et al. (2019), [Towards Federated Learning at Scale: System Design](https://arxiv.org/abs/1902.01046): quorums and time-outs of a system with millions of phones; section 2.
 # * Blanchard et al. (2017), [Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent](https://arxiv.org/abs/1703.02757): lemma 1 shows that one hostile participant can steer any mean.
 # * Kairouz et al. (2021), [Advances and Open Problems in Federated Learning](https://arxiv.org/abs/1912.04977): section 5 sorts what can go wrong, by accident and on purpose.
 
