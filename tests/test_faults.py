@@ -27,7 +27,7 @@ from fedkit.records import Contribution, History, RoundRecord
 from fedkit.rounds import Collected
 
 PEOPLE = [ALICE, BOB, CAROL]
-WITH_QUORUM: dict[str, Any] = {"min_participants": 2, "round_timeout_s": 0.5}
+WITH_QUORUM: dict[str, Any] = {"min_participants": 2}
 
 
 def controlled(root: Path, model: str = LINEAR, **changes: Any) -> Control:
@@ -106,7 +106,7 @@ def test_slow_is_waited_for(tmp_path: Path, undisturbed: bytes) -> None:
 
 
 def test_too_slow_for_the_time_out(tmp_path: Path) -> None:
-    control = controlled(tmp_path, **WITH_QUORUM)
+    control = controlled(tmp_path, round_timeout_s=0.5, **WITH_QUORUM)
     control.faults.set(BOB, Fault("slow", 2, seconds=60.0))
     control.run_all()
     now = control.wait(1)  # the round has ended; the run would wait for Bob to finish
