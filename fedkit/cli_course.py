@@ -66,7 +66,7 @@ def run(
     from fedkit.course.build import EDITIONS, edition_dir
     from fedkit.course.lesson import lesson_paths
     from fedkit.course.run import run as run_notebooks
-    from fedkit.course.summary import failure, table, write_summary
+    from fedkit.course.summary import accuracy_by_round, failure, table, write_summary
 
     if edition not in EDITIONS:
         raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
@@ -88,6 +88,9 @@ def run(
             )
         write_summary(results, out)
         console.print(table(results))
+        rounds = accuracy_by_round(results)
+        if rounds is not None:
+            console.print(rounds)
         for result in results:
             if result.status != "done":
                 console.print(failure(result))

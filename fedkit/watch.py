@@ -30,6 +30,7 @@ _GROUP_MS = 200
 
 _QUIET_MS = 20
 _SECOND_LOOK_S = 2.0
+_SELDOM_S = 60.0
 _STANDS_S = 0.3
 """A problem is one when it has lasted for so long: a folder that is being copied is not whole for a moment."""
 
@@ -167,7 +168,7 @@ class _Worker(threading.Thread):
     def _loop(self) -> None:
         seen = snapshot(self.folders)
         ours: set[str] = set()
-        second_look = True
+        delay = _SECOND_LOOK_S
         while not self.stop.is_set():
             limit = self._advance()
             now = snapshot(self.folders)
@@ -176,12 +177,11 @@ class _Worker(threading.Thread):
             if changed - ours:
                 ours |= changed  # by advance() most likely, by somebody else perhaps: look again
                 continue
-            if changed and second_look:
-                limit = min(limit, _SECOND_LOOK_S)
-                second_look = False
+            if changed:  # somebody else may have written there too: look again, ever more seldom
+                limit, delay = min(limit, delay), min(2 * delay, _SELDOM_S)
             news = self._sleep(seen, limit)
             if news is not None:
-                seen, ours, second_look = news, set(), True
+                seen, ours, delay = news, set(), _SECOND_LOOK_S
 
     def _advance(self) -> float:
         """Advance; returns after how many seconds something will be due by itself."""

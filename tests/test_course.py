@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fedkit.check.base import REGISTRY, Check
@@ -23,9 +25,9 @@ from fedkit.course.lesson import lesson_paths, read_lesson
 from fedkit.course.lint import lint
 from fedkit.course.parameters import fit
 from fedkit.course.record import record, recorded
-from fedkit.course.run import run
+from fedkit.course.run import RunResult, run
 from fedkit.course.stub import solved, strange_lines, stub
-from fedkit.course.summary import write_summary
+from fedkit.course.summary import accuracy_by_round, write_summary
 from fedkit.course.workspace import workspace
 from fedkit.errors import FedkitError
 from fedkit.pictures import figure_html, show
@@ -647,6 +649,21 @@ def test_a_solution_that_its_check_rejects_is_a_failure(batch):
 def test_a_notebook_without_parameters_is_refused(batch):
     assert (batch["04"].status, batch["04"].output) == ("refused", None)
     assert "parameters" in batch["04"].error
+
+
+def test_accuracies_that_were_recorded_become_a_table_of_rounds():
+    def result(name: str, **recorded: object) -> RunResult:
+        return RunResult(name, "learner", "done", 1.0, None, None, recorded=recorded)
+
+    both = [result("04_aggregate", accuracies=[0.5, 0.75]), result("00_start", accuracy=[0.25])]
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(accuracy_by_round([*both, result("01", accuracy=0.9)]))
+    text = shown.getvalue()
+    assert "round 2" in text
+    assert "50.0%" in text
+    assert "75.0%" in text
+    assert "01" not in text
+    assert accuracy_by_round([result("02", bytes=3)]) is None
 
 
 def test_the_summary_has_a_row_for_each_and_a_column_for_each_record(batch, tmp_path):

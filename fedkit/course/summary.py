@@ -17,7 +17,7 @@ from rich.text import Text
 from fedkit.course.run import RunResult
 from fedkit.files import write_bytes, write_json
 
-__all__ = ["failure", "table", "write_summary"]
+__all__ = ["accuracy_by_round", "failure", "table", "write_summary"]
 
 
 def write_summary(results: Sequence[RunResult], folder: Path) -> None:
@@ -50,6 +50,24 @@ def table(results: Sequence[RunResult]) -> Table:
         # Text, not markup: a record may hold square brackets
         cells = [result.name, result.status, f"{result.seconds / 60:.1f}", budget + late, kept]
         shown.add_row(*[Text(cell) for cell in cells])
+    return shown
+
+
+def accuracy_by_round(results: Sequence[RunResult]) -> Table | None:
+    """A row for each notebook that recorded its accuracies round by round, a column a round; None if none did."""
+    series = {
+        result.name: values
+        for result in results
+        for name in ("accuracies", "accuracy")
+        if isinstance(values := result.recorded.get(name), list) and values
+    }
+    if not series:
+        return None
+    longest = max(len(values) for values in series.values())
+    heads = ["notebook", *[f"round {n}" for n in range(1, longest + 1)]]
+    shown = Table(*heads, title="Accuracy on the test digits, round by round")
+    for name, values in series.items():
+        shown.add_row(Text(name), *[f"{value:.1%}" for value in values])
     return shown
 
 
