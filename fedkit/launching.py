@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from functools import partial
@@ -10,9 +11,10 @@ from pathlib import Path
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
+from fedkit.errors import FedkitError, Unreadable
 from fedkit.events import Event, Notice, ProjectLaunched, Waiting
 from fedkit.files import (
+    is_file,
     load_state,
     read_bytes,
     read_json,
@@ -38,6 +40,8 @@ LAUNCHED = "launch.json"
 
 def launch_step(site: Datasite, name: str = "launch") -> Next:
     """What is to be done with `launch/`; looks only. None if no config lies there."""
+    if is_file(_clearing(site)):  # killed between the rename and the clearing
+        return partial(_clear, site)
     folder = site.aggregator().launch
     path = folder / "fl_config.json"
     try:
@@ -65,9 +69,7 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
     hashes = {file: sha256_bytes(content) for file, content in contents.items()}
     place = site.aggregator().project(config.project_name)
     refuse_links(place.path, site.data_dir)
-    if read_json(place.path / LAUNCHED) == hashes:
-        return partial(_clear, folder, list(hashes))  # killed between the rename and the clearing
-    for used in (place.path, site.aggregator().project(config.project_name, "done").path):
+    for used in _places(site, config.project_name):
         if used.exists():
             raise FedkitError(
                 f"{config.project_name!r} is the name of a project that is {used.parent.name} already",
@@ -106,7 +108,7 @@ def _launch(
     site: Datasite, config: FLConfig, contents: dict[str, bytes], hashes: dict[str, str]
 ) -> list[Event]:
     place = site.aggregator().project(config.project_name)
-    unfinished = AggregatorProject(site.own / "launching" / config.project_name)
+    unfinished = AggregatorProject(site.own / "launching" / site.email / config.project_name)
     try:
         shutil.rmtree(unfinished.path, ignore_errors=True)
         for file, content in contents.items():
@@ -116,6 +118,7 @@ def _launch(
         for email in config.participants:
             write_permissions(unfinished.inbox(email), site.email, write=[email])
         write_json(unfinished.path / LAUNCHED, hashes)
+        write_json(_clearing(site), {"project": config.project_name, "files": hashes})
         place.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.path.rename(place.path)
     except OSError as error:
@@ -124,7 +127,7 @@ def _launch(
             file=place.path,
             remedy="check the disk; launch/ is unchanged",
         ) from error
-    _clear(site.aggregator().launch, list(hashes))
+    _clear(site)
     events: list[Event] = [
         ProjectLaunched(site.email, config.project_name, config.participants, config.rounds)
     ]
@@ -154,7 +157,27 @@ def read_launched(site: Datasite, project: str, file: str) -> bytes:
         ) from None
 
 
-def _clear(folder: Path, files: list[str]) -> list[Event]:
-    for file in files:
-        remove(folder / file)
+def _places(site: Datasite, project: str) -> list[Path]:
+    box = site.aggregator()
+    return [box.project(project).path, box.project(project, "done").path]
+
+
+def _clearing(site: Datasite) -> Path:
+    """Which files are to be removed from `launch/`, from before a project appears until they are."""
+    return site.own / "launching" / site.email / "clearing.json"
+
+
+def _clear(site: Datasite) -> list[Event]:
+    """Remove from `launch/` what was launched; what a person has changed since then stays."""
+    wanted = read_json(_clearing(site))
+    try:
+        project, hashes = str(wanted["project"]), dict(wanted["files"])
+    except (TypeError, KeyError, ValueError):
+        project, hashes = "", {}
+    if any(read_json(place / LAUNCHED) == hashes for place in _places(site, project)):
+        for path, digest in ((site.aggregator().launch / f, d) for f, d in hashes.items()):
+            with contextlib.suppress(FileNotFoundError, Unreadable):
+                if sha256_bytes(read_bytes(path, root=site.data_dir)) == digest:
+                    remove(path, root=site.data_dir)
+    remove(_clearing(site))
     return []
