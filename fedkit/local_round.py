@@ -107,8 +107,8 @@ def train_step(
         said = {key: value for key, value in info.items() if math.isfinite(value)}  # as JSON is
         line = json.dumps(said).ljust(_INFO_BYTES).encode()
         write_bytes(_info(place, n), line, root=site.data_dir)
-        write_state(place.trained(n), trained, root=site.data_dir)
         set_state(site, place, model_train_progress=f"Training Completed for Round {n}")
+        write_state(place.trained(n), trained, root=site.data_dir)  # last: it ends the training
         return [Trained(site.email, project, n, losses[-1], num_samples, seconds)]
 
     return do
