@@ -352,17 +352,32 @@ def test_a_project_name_in_other_letters(site: Datasite) -> None:
     assert there != ("is the name of a project" in said(events))
 
 
-def test_launch_files_left_by_a_crash_are_cleared_once(site: Datasite) -> None:
-    """The same bytes again while that project runs: a launch that was cut off before it cleared up."""
+def test_the_same_launch_again_is_said_and_nothing_is_removed(site: Datasite) -> None:
     put_launch(site, mine(project_name=SOUND))
-    before = snapshot(site.aggregator().project(SOUND).path)
+    launched = snapshot(site.aggregator().launch)
     events = node.advance(site)
-    assert problems(events) == []
-    assert list(site.aggregator().launch.iterdir()) == []
-    assert before.keys() <= snapshot(site.aggregator().project(SOUND, "done").path).keys() | {
-        f"fl_clients/{ALICE}/{name}" for name in ("syft.pub.yaml", "syftperm.yaml")
-    }
+    check(events, site, CONFIG, f"project_name: '{SOUND}' is the name of a project that is")
+    assert snapshot(site.aggregator().launch) == launched
     end(site)
+
+
+def test_what_is_put_into_launch_while_it_is_cleared_stays(
+    site: Datasite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person is quick: the next model lies there before the last one is cleared away."""
+    launch(model=LINEAR)(site)
+    model = site.aggregator().launch / "model.py"
+    real = os.rename
+
+    def rename(source: Any, target: Any) -> None:
+        real(source, target)
+        model.write_text("# the next one", encoding="utf-8")
+
+    monkeypatch.setattr(os, "rename", rename)
+    node.advance(site)
+    assert [path.name for path in site.aggregator().launch.iterdir()] == ["model.py"]
+    assert model.read_text(encoding="utf-8") == "# the next one"
+    assert (site.aggregator().project("Broken").path / "model.py").read_text() == LINEAR
 
 
 # -------------------------------------------------------------------------------------- the request
