@@ -167,6 +167,22 @@ def test_pressed_twice_is_pressed_once(tmp_path: Path) -> None:
     assert len(control.wait().history) == 1
 
 
+def test_pressed_at_the_moment_of_the_end(tmp_path: Path) -> None:
+    """The thread that tells of the end is still alive then; the button works all the same."""
+    control, ended = controlled(tmp_path, rounds=2), threading.Event()
+
+    def press_again(now: Snapshot) -> None:
+        if not now.busy and len(now.history) == 1:
+            control.run_round()
+        if now.history.done and not now.busy:
+            ended.set()
+
+    control.subscribe(press_again)
+    control.run_round()
+    assert ended.wait(60)
+    control.wait()
+
+
 # ------------------------------------------------------------------------------------------- pause
 def paused_in_round(control: Control, n: int) -> Snapshot:
     """Let it run, and pause as soon as somebody has trained an epoch of round n."""
