@@ -511,7 +511,9 @@ def test_a_point_for_every_round_in_both_plots() -> None:
 def test_any_history_can_be_drawn(rounds: tuple[RoundRecord, ...]) -> None:
     history = History(PROJECT, rounds, max(len(rounds), 3))
     assert shapes(history)["polyline"] == 2
-    numbers = [float(v) for v in re.findall(r' (?:cx|cy|x|y|x1|x2|y1|y2)="([^"]+)"', chart(history))]
+    numbers = [
+        float(v) for v in re.findall(r' (?:cx|cy|x|y|x1|x2|y1|y2)="([^"]+)"', chart(history))
+    ]
     assert all(-1 <= value <= 721 for value in numbers)
 
 

@@ -23,6 +23,7 @@ import torch
 
 import fedkit as fk
 from fedkit.control import Control
+from fedkit.crossings import Filter
 from fedkit.widgets import ApprovalDesk, DatasiteTree, FailureLab, LedgerView, RoundControl
 
 # %% tags=["parameters"]
@@ -441,7 +442,8 @@ for part in last.contributions:
 # came a little later.
 
 # %%
-LedgerView(control.network, interactive=interactive)
+updates = Filter(kind="model updates")
+LedgerView(control.network, interactive=interactive, wanted=updates)
 
 # %%
 fk.record(
