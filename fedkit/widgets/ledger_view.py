@@ -19,7 +19,7 @@ __all__ = ["LedgerView"]
 
 FEW = 25  # rows that are shown at first, the newest
 MORE = 100  # rows that a press on the button adds
-_EVERYTHING = "all"
+_EVERYTHING = ("all", "")  # ipywidgets shows a choice whose value is None as an empty menu
 
 CSS = """<style>
 .fk-ledger-rows { max-height: 420px; overflow: auto; }
@@ -94,7 +94,7 @@ class LedgerView(Panel):
         names = ("participant", "round", "kind")
         self._menus = {
             name: ipywidgets.Dropdown(
-                options=[(_EVERYTHING, None)],
+                options=[_EVERYTHING],
                 description=name,
                 layout=ipywidgets.Layout(width="auto", min_width="220px"),
                 style={"description_width": "initial"},
@@ -106,7 +106,8 @@ class LedgerView(Panel):
         self._more.on_click(lambda _: self._show_more())
         self._offer()
         for name, menu in self._menus.items():
-            menu.value = getattr(self.wanted, name)
+            wish = getattr(self.wanted, name)
+            menu.value = _EVERYTHING[1] if wish is None else wish
             menu.observe(self._filter, "value")
         row = ipywidgets.HBox(list(self._menus.values()))
         row.add_class("fk-row")
@@ -125,15 +126,17 @@ class LedgerView(Panel):
             "kind": [(kind, kind) for kind, _, _ in by_kind(self._all) if kind in found],
         }
         for name, some in choices.items():
-            menu, options = self._menus[name], [(_EVERYTHING, None), *some]
+            menu, options = self._menus[name], [_EVERYTHING, *some]
             if list(menu.options) != options:
                 chosen = menu.value
                 with menu.hold_trait_notifications():
                     menu.options = options
-                    menu.value = chosen if chosen in [value for _, value in options] else None
+                    known = chosen in [value for _, value in options]
+                    menu.value = chosen if known else _EVERYTHING[1]
 
     def _filter(self, _: Any) -> None:
-        self.wanted = Filter(**{name: menu.value for name, menu in self._menus.items()})
+        wishes = {name: menu.value for name, menu in self._menus.items()}
+        self.wanted = Filter(**{n: None if v == _EVERYTHING[1] else v for n, v in wishes.items()})
         self.rows = FEW
         self.repaint()
 

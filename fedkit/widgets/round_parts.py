@@ -56,8 +56,9 @@ def status_text(now: Snapshot) -> str:
 
 def status_html(now: Snapshot) -> str:
     """The same, its first two words strong."""
-    head, colon, rest = status_text(now).partition(": ")
-    return f"<strong>{esc(head)}</strong>{colon}{esc(rest)}"
+    text = status_text(now)
+    head = " ".join(text.split(" ", 2)[:2]).removesuffix(":")
+    return f"<strong>{esc(head)}</strong>{esc(text.removeprefix(head))}"
 
 
 def bars_html(now: Snapshot) -> str:
