@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lab
 import nbformat
 import pytest
-
-import lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("lab")]
 ROOT = Path(__file__).parents[2]
@@ -384,8 +383,10 @@ def shots(session: Session, panel: str, which: int = -1, name: str = "") -> None
     """The panel as it stands, at the top of the window, light and dark; no label may be cut."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     session.page.mouse.move(0, 0)
-    for theme in ("dark", "light"):
-        lab.set_theme(session.page, theme)
+    dark = session.page.evaluate("document.body.dataset.jpThemeLight === 'false'")
+    for theme in ("dark", "light") if dark else ("light", "dark"):  # a change takes a second
+        if theme != ("dark" if dark else "light"):
+            lab.set_theme(session.page, theme)
         found = session.panel(panel, which)
         found.evaluate("node => node.scrollIntoView({ block: 'start' })")
         session.page.screenshot(
