@@ -301,6 +301,7 @@ def test_a_linked_folder_of_the_aggregator(site: Datasite, tmp_path: Path, folde
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["zip", "old format"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_weights_that_are_code_never_run(site: Datasite, tmp_path: Path, old: bool) -> None:
     marker = tmp_path / "marker"
     evil = state(**{"fc.bias": Code(marker)})
@@ -615,6 +616,25 @@ def test_a_linked_folder_of_a_running_project(site: Datasite, tmp_path: Path, wh
     place.unlink()
     if (tmp_path / "kept").exists():
         shutil.move(tmp_path / "kept", place)
+    node.advance(site)
+    end(site)
+
+
+@posix
+@pytest.mark.parametrize("name", ["model.py", "fl_config.json"])
+@pytest.mark.parametrize("role", ["client", "aggregator"])
+def test_a_linked_file_of_a_running_project(
+    site: Datasite, tmp_path: Path, role: str, name: str
+) -> None:
+    """Even to the very bytes that were approved: what lies behind a link may change at any time."""
+    place = getattr(site, role)().project(SOUND).path / name
+    place.rename(tmp_path / name)
+    place.symlink_to(tmp_path / name)
+    events = node.advance(site)
+    check(events, site, f"running/{SOUND}/{name}", "is a link, and links are not followed")
+    assert not site.client().project(SOUND).trained(1).exists() or role == "aggregator"
+    place.unlink()
+    (tmp_path / name).rename(place)
     node.advance(site)
     end(site)
 

@@ -357,6 +357,30 @@ def test_a_global_model_that_came_too_early_becomes_one(tmp_path: Path, cut: str
     assert [event.round for event in events if isinstance(event, Trained)] == [1]
 
 
+def test_killed_at_its_very_end_it_still_knows_what_was_approved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then another request of the same name may lie there; that one is no reason to stop in the last step."""
+
+    class Killed(BaseException):
+        pass
+
+    def cut(source: Any, target: Any) -> None:
+        raise Killed
+
+    write_json(world.site.public_results(PROJECT, AGGREGATOR) / "history.json", {})
+    finished(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", cut)
+        with pytest.raises(Killed):
+            world.advance()
+    (world.site.client().project(PROJECT, "request").path / "model.py").write_bytes(b"# another")
+    events = world.advance()
+    assert problems(events) == []
+    assert not [event for event in events if isinstance(event, Approved)]
+    assert world.done.path.is_dir()
+
+
 # -------------------------------------------------------------------------- beside a real aggregator
 def finished(world: World) -> None:
     for n in range(2):

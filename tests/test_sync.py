@@ -557,6 +557,30 @@ def test_a_pass_that_is_cut_off_anywhere_ends_as_if_it_had_not_been(
     pytest.fail("a pass has no end")
 
 
+@pytest.mark.parametrize("place", range(6))
+def test_a_pass_that_a_person_interrupts_is_made_up_for_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Ctrl-C in a notebook, and the cell again: the same object goes on, with nothing noted that did not happen."""
+    busy(tmp_path / "start")
+    whole = twin(tmp_path / "start", tmp_path / "whole")
+    whole.sync()
+    net = twin(tmp_path / "start", tmp_path / "net")
+    calls = iter(range(100))
+
+    def interrupt(path: Path, data: bytes, **options: Any) -> None:
+        if next(calls) == place:
+            raise KeyboardInterrupt
+        files.write_bytes(path, data, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sync_module, "write_bytes", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            net.sync()
+    net.sync()
+    assert contents(net.root) == contents(whole.root)
+
+
 # -------------------------------------------------------------------- any sequence of changes: a model
 FOLDERS = ("public", "shared", "closed", "box")
 NAMES = ("a", "b", "deep/c")
