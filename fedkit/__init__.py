@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedkit import check, plots
+    from fedkit import check, plots, privacy
     from fedkit.approval import (
         Review,
         approve,
@@ -144,7 +144,7 @@ _HOME: dict[str, str] = {
     "train": "training",
 }
 
-_PACKAGES = ("check", "plots", "widgets")
+_PACKAGES = ("check", "plots", "privacy", "widgets")
 
 __all__ = [
     "MNIST",
@@ -192,6 +192,7 @@ __all__ = [
     "numbered_participants",
     "pending_requests",
     "plots",
+    "privacy",
     "read_env",
     "read_json",
     "read_shard",

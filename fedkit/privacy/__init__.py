@@ -1,0 +1,57 @@
+"""What an update reveals, and what protects it: attacks on the files that crossed the wire, and defences.
+
+`fk.privacy.<name>` loads a name's module when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedkit.privacy.linear import invert_linear, invert_rows
+    from fedkit.privacy.rowspace import row_space, row_space_residual
+    from fedkit.privacy.scores import Scores, match, mse, psnr, score, ssim
+    from fedkit.privacy.seen import Evidence, evidence, first_layer
+
+_HOME: dict[str, str] = {
+    "Evidence": "seen",
+    "evidence": "seen",
+    "first_layer": "seen",
+    "invert_linear": "linear",
+    "invert_rows": "linear",
+    "row_space": "rowspace",
+    "row_space_residual": "rowspace",
+    "Scores": "scores",
+    "match": "scores",
+    "mse": "scores",
+    "psnr": "scores",
+    "score": "scores",
+    "ssim": "scores",
+}
+
+__all__ = [
+    "Evidence",
+    "Scores",
+    "evidence",
+    "first_layer",
+    "invert_linear",
+    "invert_rows",
+    "match",
+    "mse",
+    "psnr",
+    "row_space",
+    "row_space_residual",
+    "score",
+    "ssim",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fedkit.privacy' has no attribute {name!r}")
+    value = getattr(import_module(f"fedkit.privacy.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,130 @@
+"""What an aggregator holds of one participant's round: the only thing that the attacks of this package may look at.
+
+`evidence(network, email, 1)` reads it from the aggregator's own folder: the global model of the round before, the update,
+the config and the model's source. No attack gets anything else. Notebook 08.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fedkit.config import FLConfig
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError
+from fedkit.files import is_file, read_bytes, read_json, read_state
+from fedkit.histories import find_project
+from fedkit.models import StateDict
+from fedkit.network import Network
+from fedkit.plan import read_plan
+
+__all__ = ["Evidence", "evidence", "first_layer", "last_bias"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One participant's round, as it crossed the wire.
+
+    before : the global model it started from. update : what it sent back. source : the bytes of `model.py`.
+    learning_rate, epochs, batch_size : what the round asked for. num_samples : what the participant says about its
+    update, None where it says nothing.
+    """
+
+    participant: str
+    round: int
+    config: FLConfig
+    source: bytes
+    before: StateDict
+    update: StateDict
+    learning_rate: float
+    epochs: int
+    num_samples: int | None
+
+    @property
+    def change(self) -> StateDict:
+        """update - before, float64, for every tensor of floating point numbers."""
+        return {
+            name: self.update[name].double() - value.double()
+            for name, value in self.before.items()
+            if value.is_floating_point()
+        }
+
+    @property
+    def gradient(self) -> StateDict:
+        """-change / learning_rate: the gradient of the loss after one step, the sum of the gradients after more."""
+        return {name: -value / self.learning_rate for name, value in self.change.items()}
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps of SGD lie between the two: epochs x ceil(samples / batch size)."""
+        if self.num_samples is None:
+            return None
+        return self.epochs * math.ceil(self.num_samples / self.config.batch_size)
+
+
+def evidence(
+    where: Network | Datasite, participant: str, round_number: int = 1, project: str | None = None
+) -> Evidence:
+    """Read from the aggregator's folder what it has of this participant's round.
+
+    where : the network, or the aggregator's own datasite. project : by default the one launched last.
+    Raises FedkitError if the round's files are not there.
+    """
+    site = where.sites[where.aggregator] if isinstance(where, Network) else where
+    place = find_project(site, project)
+    config = FLConfig.load(place.config)
+    files = place.global_model(round_number - 1), place.update(participant, round_number)
+    for path in files:
+        if not is_file(path):
+            raise FedkitError(
+                "has not arrived",
+                file=path,
+                remedy="choose a participant and a round whose update is there",
+            )
+    before, update = map(read_state, files)
+    said = read_json(place.update_info(participant, round_number))
+    count = said.get("num_samples") if isinstance(said, dict) else None
+    plan = read_plan(place, round_number)
+    return Evidence(
+        participant,
+        round_number,
+        config,
+        read_bytes(place.path / config.model_arch),
+        before,
+        update,
+        plan.learning_rate if plan else config.learning_rate,
+        plan.epoch if plan else config.epoch,
+        count if isinstance(count, int) and count > 0 else None,
+    )
+
+
+def first_layer(state: Mapping[str, Tensor], inputs: int = 784) -> tuple[Tensor, Tensor]:
+    """(weight [H, inputs], bias [H]) of the first linear layer that sees the image, from a state or a change.
+
+    Raises FedkitError if there is none, such as in a network that begins with a convolution.
+    """
+    for name, value in state.items():
+        if name.endswith("weight") and value.ndim == 2 and value.shape[1] == inputs:
+            bias = state.get(name.removesuffix("weight") + "bias")
+            if bias is not None and bias.shape == value.shape[:1]:
+                return value, bias
+    raise FedkitError(
+        f"has no linear layer with {inputs} inputs and a bias",
+        field="state",
+        remedy="attack this model by optimisation instead",
+    )
+
+
+def last_bias(state: Mapping[str, Tensor], classes: int = 10) -> Tensor:
+    """The bias [classes] of the last layer, from a state or a change. Raises FedkitError if there is none."""
+    for name, value in reversed(list(state.items())):
+        if name.endswith("bias") and value.shape == (classes,):
+            return value
+    raise FedkitError(
+        f"has no last bias with {classes} entries",
+        field="state",
+        remedy="this model's labels can't be read off so easily",
+    )
