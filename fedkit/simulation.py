@@ -7,10 +7,12 @@ in another order. Only the participants of a round are in memory at once.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -37,7 +39,8 @@ from fedkit.models import (
 from fedkit.plan import draw
 from fedkit.records import Contribution, History, RoundRecord, Update
 from fedkit.seeds import generator
-from fedkit.stacked import NotStackable, StackedModel, train_stacked
+from fedkit.stacked import NotStackable, StackedModel
+from fedkit.stacked_training import train_stacked
 from fedkit.strategies import ServerState, make_strategy, mixing_weights, proximal_mu
 from fedkit.training import evaluate, train
 
@@ -46,7 +49,8 @@ __all__ = ["Shards", "numbered_participants", "simulate"]
 Shards = Mapping[str, Shard] | Sequence[Shard] | Callable[[str], Shard]
 """Data by e-mail, or one shard a participant in the config's order, or a function that makes a participant's shard."""
 
-_STACK = 32
+_STACK_NUMBERS = 1_000_000
+"""So many weights are trained in one stack: more of them leave the processor's cache."""
 
 
 def numbered_participants(count: int) -> list[str]:
@@ -62,7 +66,7 @@ class _World:
     source: str
     stacked: StackedModel | None
     device: torch.device
-    workers: int
+    pool: Executor
 
 
 def simulate(
@@ -96,27 +100,23 @@ def simulate(
         raise FedkitError(
             f"does not fit the model: {misfit}", field="weights", remedy="save them from this model"
         )
-    world = _World(
-        config,
-        _by_email(config, shards),
-        model,
-        None if exact else _stacked(built),
-        torch.device(device),
-        workers or os.cpu_count() or 1,
-    )
+    place = torch.device(device)
     server, records = make_strategy(config).init(state), list[RoundRecord]()
     if checkpoint is not None:
         server, records = resume(checkpoint, config, server)
-    images, labels = (part.to(world.device) for part in test)
-    judge = built.to(world.device)
+    images, labels = (part.to(place) for part in test)
+    judge = built.to(place)
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    together = None if exact else _stacked(built)
+    world = _World(config, _by_email(config, shards), model, together, place, pool)
     rounds = range(len(records) + 1, config.rounds + 1)
     bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
     with bar:
         try:
             for n in rounds:
                 server, record = _round(world, server, n, exact)
-                on_device = {name: value.to(world.device) for name, value in server.model.items()}
-                accuracy, loss = evaluate(judge, on_device, images, labels)
+                on_device = {name: value.to(place) for name, value in server.model.items()}
+                accuracy, loss = evaluate(judge, on_device, images, labels, pool)
                 records.append(replace(record, accuracy=accuracy, loss=loss))
                 bar.set_postfix(accuracy=f"{accuracy:.3f}")
                 bar.update()
@@ -126,6 +126,8 @@ def simulate(
                     break
         except KeyboardInterrupt:
             pass
+        finally:
+            pool.shutdown(cancel_futures=True)
     return _history(config, records)
 
 
@@ -160,12 +162,21 @@ def _round(
 
 def _updates(world: _World, state: StateDict, chosen: Sequence[str], n: int) -> Iterator[Update]:
     """The updates of a round, in the order of `chosen`."""
-    if world.stacked is not None:
-        for start in range(0, len(chosen), _STACK):
-            yield from _train_group(world, world.stacked, state, chosen[start : start + _STACK], n)
+    stacked = world.stacked
+    if stacked is None:
+        yield from world.pool.map(lambda email: _train_one(world, state, email, n), chosen)
         return
-    with ThreadPoolExecutor(world.workers) as pool:
-        yield from pool.map(lambda email: _train_one(world, state, email, n), chosen)
+    groups = _groups(chosen, sum(value.numel() for value in state.values()))
+    for group in world.pool.map(lambda some: _train_group(world, stacked, state, some, n), groups):
+        yield from group
+
+
+def _groups(chosen: Sequence[str], numbers: int) -> list[Sequence[str]]:
+    """Participants to be stacked together; the same groups however many workers there are, so that the bits stay."""
+    most = min(max(_STACK_NUMBERS // numbers, 1), 64)
+    count = max(math.ceil(len(chosen) / most), min(2, len(chosen) // 4), 1)
+    cuts = [len(chosen) * k // count for k in range(count + 1)]
+    return [chosen[a:b] for a, b in pairwise(cuts)]
 
 
 def _train_one(world: _World, state: StateDict, email: str, n: int) -> Update:

@@ -46,6 +46,7 @@ FLOORS: dict[str, float] = {
     "datasite": 3,
     "strategies": 3,
     "stacked": 3,
+    "stacked_training": 3.2,
     "training": 3.2,
     "machine": 3.5,
     "plan": 3.5,

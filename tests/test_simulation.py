@@ -8,8 +8,9 @@ import torch
 import fedkit as fk
 from fedkit.errors import FedkitError
 from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
-from fedkit.simulation import numbered_participants, simulate
-from fedkit.stacked import NotStackable, StackedModel, train_stacked
+from fedkit.simulation import _groups, numbered_participants, simulate
+from fedkit.stacked import NotStackable, StackedModel
+from fedkit.stacked_training import train_stacked
 from fedkit.strategies import STRATEGIES
 from fedkit.training import train
 
@@ -34,6 +35,24 @@ class FLModel(nn.Module):
         self.out = nn.Linear(20, 10)
     def forward(self, x):
         return self.out(torch.relu(self.net(x)))
+"""
+INPLACE = DEEP.replace("nn.Tanh()", "nn.ELU(inplace=True)").replace(
+    "nn.GELU()", "nn.ReLU(inplace=True)"
+)
+
+
+def a_model(layers: str, forward: str) -> str:
+    """The text of a model with these lines in its constructor and this result."""
+    return f"""
+import torch
+from torch import nn
+class FLModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.b = nn.Linear(784, 10)
+        {layers}
+    def forward(self, x):
+        return {forward}
 """
 
 
@@ -106,7 +125,54 @@ def test_a_cnn_runs_in_both_worlds_one_by_one(tmp_path: Path, data: tuple) -> No
     assert disk.accuracies == simulate(what, *data, model=CNN).accuracies
 
 
-@pytest.mark.parametrize("source", [SAMPLE_MODEL, DEEP])
+@pytest.mark.parametrize(
+    ("layers", "forward", "why"),
+    [
+        ("self.a = nn.Linear(10, 10)", "self.a(self.a(self.b(x.flatten(1))))", "used twice"),
+        ("", "self.b(x.flatten(1)) + self.b(-x.flatten(1))", "no chain|neg|add"),
+        ("", "self.b(torch.relu(x.flatten(1)) * 1.0)", "mul"),
+        ("self.a = nn.BatchNorm1d(784)", "self.b(self.a(x.flatten(1)))", "buffers"),
+        (
+            "self.a = nn.Linear(10, 10); self.c = nn.Linear(10, 10); self.c.weight = self.a.weight",
+            "self.c(self.a(self.b(x.flatten(1))))",
+            "two names",
+        ),
+        ("self.b = nn.Sequential(nn.Dropout(), self.b)", "self.b(x.flatten(1))", "Dropout"),
+    ],
+)
+def test_what_is_no_chain_of_own_layers_is_refused(layers: str, forward: str, why: str) -> None:
+    with pytest.raises(NotStackable, match=why):
+        StackedModel(load_model(a_model(layers, forward)))
+
+
+@pytest.mark.parametrize("participants", [1, 4, 5])
+def test_workers_change_no_bit(data: tuple, participants: int) -> None:  # type: ignore[type-arg]
+    what = config(rounds=1, participants=PEOPLE[:participants])
+    one, four = (simulate(what, data[0][:participants], data[1], workers=w) for w in (1, 4))
+    assert one.rounds == four.rounds
+
+
+@pytest.mark.parametrize(
+    ("count", "numbers", "sizes"),
+    [
+        (10, 199_210, [5, 5]),
+        (11, 199_210, [3, 4, 4]),
+        (100, 199_210, [5] * 20),
+        (10, 5_000_000, [1] * 10),
+        (3, 10, [3]),
+        (200, 10, [50] * 4),
+        (0, 10, [0]),
+    ],
+)
+def test_groups_hold_everybody_once_and_are_balanced(
+    count: int, numbers: int, sizes: list[int]
+) -> None:
+    groups = _groups(range(count), numbers)
+    assert [len(group) for group in groups] == sizes
+    assert [who for group in groups for who in group] == list(range(count))
+
+
+@pytest.mark.parametrize("source", [SAMPLE_MODEL, DEEP, INPLACE])
 @pytest.mark.parametrize("mu", [0.0, 0.3])
 def test_stacked_is_one_by_one_up_to_rounding(data: tuple, source: str, mu: float) -> None:  # type: ignore[type-arg]
     start = {name: value.double() for name, value in seed_weights(source).items()}
