@@ -7,12 +7,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fedkit.privacy.keys import agree, new_secret, public_key
     from fedkit.privacy.linear import invert_linear, invert_rows
+    from fedkit.privacy.masks import mask_stream, pairwise_masks, remove_masks
     from fedkit.privacy.rowspace import row_space, row_space_residual
     from fedkit.privacy.scores import Scores, match, mse, psnr, score, ssim
     from fedkit.privacy.seen import Evidence, evidence, first_layer
+    from fedkit.privacy.shamir import join_shares, split_secret
 
 _HOME: dict[str, str] = {
+    "agree": "keys",
+    "new_secret": "keys",
+    "public_key": "keys",
+    "mask_stream": "masks",
+    "pairwise_masks": "masks",
+    "remove_masks": "masks",
+    "join_shares": "shamir",
+    "split_secret": "shamir",
     "Evidence": "seen",
     "evidence": "seen",
     "first_layer": "seen",
@@ -31,16 +42,24 @@ _HOME: dict[str, str] = {
 __all__ = [
     "Evidence",
     "Scores",
+    "agree",
     "evidence",
     "first_layer",
     "invert_linear",
     "invert_rows",
+    "join_shares",
+    "mask_stream",
     "match",
     "mse",
+    "new_secret",
+    "pairwise_masks",
     "psnr",
+    "public_key",
+    "remove_masks",
     "row_space",
     "row_space_residual",
     "score",
+    "split_secret",
     "ssim",
 ]
 
