@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from fedkit.permissions import Permissions, write_permissions
     from fedkit.pictures import show
     from fedkit.plan import RoundPlan, change_settings
+    from fedkit.poison import flip_labels, poisoned
     from fedkit.records import Contribution, History, LedgerEntry, RoundRecord, Update
     from fedkit.rewinding import rewind
     from fedkit.seeds import derive, generator
@@ -115,6 +116,8 @@ _HOME: dict[str, str] = {
     "show": "pictures",
     "RoundPlan": "plan",
     "change_settings": "plan",
+    "flip_labels": "poison",
+    "poisoned": "poison",
     "Contribution": "records",
     "History": "records",
     "LedgerEntry": "records",
@@ -181,6 +184,7 @@ __all__ = [
     "evaluate",
     "fedavg",
     "flatten",
+    "flip_labels",
     "generator",
     "heterogeneity",
     "iid",
@@ -192,6 +196,7 @@ __all__ = [
     "numbered_participants",
     "pending_requests",
     "plots",
+    "poisoned",
     "privacy",
     "read_env",
     "read_json",

@@ -44,10 +44,13 @@ from fedkit.stacked_training import train_stacked
 from fedkit.strategies import ServerState, make_strategy, mixing_weights, proximal_mu
 from fedkit.training import evaluate, train
 
-__all__ = ["Shards", "numbered_participants", "simulate"]
+__all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
 
 Shards = Mapping[str, Shard] | Sequence[Shard] | Callable[[str], Shard]
 """Data by e-mail, or one shard a participant in the config's order, or a function that makes a participant's shard."""
+
+OnTheWay = Callable[[StateDict, list[Update]], Sequence[Update]]
+"""(the global model before the round, its updates) -> the updates that arrive at the aggregator."""
 
 _STACK_NUMBERS = 1_000_000
 """So many weights are trained in one stack: more of them leave the processor's cache."""
@@ -67,6 +70,7 @@ class _World:
     stacked: StackedModel | None
     device: torch.device
     pool: Executor
+    on_the_way: OnTheWay | None
 
 
 def simulate(
@@ -83,6 +87,7 @@ def simulate(
     every: int = 10,
     progress: bool = False,
     until: Callable[[History], bool] | None = None,
+    on_the_way: OnTheWay | None = None,
 ) -> History:
     """Run all rounds of a config in memory.
 
@@ -90,6 +95,8 @@ def simulate(
     exact : one participant after the other (side by side in threads), the same bits as `network.run()`.
     device : "cuda" where it is there and wanted. until : stop as soon as it says yes. checkpoint : a folder; every `every`
     rounds the state is written there, and a call with the same config goes on from it, to the same bits.
+    on_the_way : sees the updates of each round before they are averaged, and returns those that arrive; it may keep them,
+    change them (`fk.poisoned`) or lose some.
 
     Ctrl-C returns the history so far. Raises FedkitError if shards are missing or the weights don't fit the model.
     """
@@ -108,7 +115,7 @@ def simulate(
     judge = built.to(place)
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
     together = None if exact else _stacked(built)
-    world = _World(config, _by_email(config, shards), model, together, place, pool)
+    world = _World(config, _by_email(config, shards), model, together, place, pool, on_the_way)
     rounds = range(len(records) + 1, config.rounds + 1)
     bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
     with bar:
@@ -137,6 +144,12 @@ def _round(
     config, state = world.config, dict(server.model)
     chosen = draw(config, config.participants, n)
     updates = list(_updates(world, state, chosen, n))
+    if world.on_the_way is not None:
+        updates = list(world.on_the_way(state, updates))
+        if not updates:
+            raise FedkitError(
+                f"lets no update of round {n} arrive", field="on_the_way", remedy="let one through"
+            )
     after, diagnostics = make_strategy(config).apply(server, updates)
     shares = mixing_weights(updates, config.weighting)
     contributions = tuple(

@@ -74,6 +74,7 @@ FLOORS: dict[str, float] = {
     "node": 5,
     "simulation": 5,
     "sync": 5,
+    "poison": 5.5,
     "faults_child": 5.5,
     "network": 5.5,
     "privacy": 5.7,
