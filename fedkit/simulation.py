@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -39,15 +39,13 @@ from fedkit.models import (
 from fedkit.plan import draw
 from fedkit.records import Contribution, History, RoundRecord, Update
 from fedkit.seeds import generator
+from fedkit.simulation_shards import Shards, shards_by_email
 from fedkit.stacked import NotStackable, StackedModel
 from fedkit.stacked_training import train_stacked
 from fedkit.strategies import ServerState, make_strategy, mixing_weights, proximal_mu
 from fedkit.training import evaluate, train
 
 __all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
-
-Shards = Mapping[str, Shard] | Sequence[Shard] | Callable[[str], Shard]
-"""Data by e-mail, or one shard a participant in the config's order, or a function that makes a participant's shard."""
 
 OnTheWay = Callable[[StateDict, list[Update]], Sequence[Update]]
 """(the global model before the round, its updates) -> the updates that arrive at the aggregator."""
@@ -115,7 +113,9 @@ def simulate(
     judge = built.to(place)
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
     together = None if exact else _stacked(built)
-    world = _World(config, _by_email(config, shards), model, together, place, pool, on_the_way)
+    world = _World(
+        config, shards_by_email(config, shards), model, together, place, pool, on_the_way
+    )
     rounds = range(len(records) + 1, config.rounds + 1)
     bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
     with bar:
@@ -234,23 +234,6 @@ def _stacked(model: nn.Module) -> StackedModel | None:
         return StackedModel(model)
     except NotStackable:
         return None
-
-
-def _by_email(config: FLConfig, shards: Shards) -> Callable[[str], Shard]:
-    if callable(shards):
-        return shards
-    if not isinstance(shards, Mapping):
-        if len(shards) != len(config.participants):
-            raise FedkitError(
-                f"are {len(shards)}, the config names {len(config.participants)} participants",
-                field="shards",
-                remedy="give one shard a participant, in the config's order",
-            )
-        shards = dict(zip(config.participants, shards, strict=True))
-    missing = [email for email in config.participants if email not in shards]
-    if missing:
-        raise FedkitError(f"there is none for {missing[0]}", field="shards", remedy="add it")
-    return shards.__getitem__
 
 
 def _history(config: FLConfig, records: Sequence[RoundRecord]) -> History:
