@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.approval import why_declined
+from fedkit.beside import send_beside
 from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
@@ -110,7 +111,7 @@ def next_step(
     for email in ready:
         for n in range(newest + 1):
             if not is_file(_theirs(site, project, email).global_model(n)):
-                return partial(_send, site, place, config, email, n)
+                return partial(_send, site, place, config, email, n, records)
     if plan is None:
         late = _owed_step(site, place, config, records, ready) if patient else None
         return late or partial(_finish, site, place, config)
@@ -132,12 +133,20 @@ def _begin(place: AggregatorProject, config: FLConfig, able: list[str], n: int) 
 
 
 def _send(
-    site: Datasite, place: AggregatorProject, config: FLConfig, email: str, n: int
+    site: Datasite,
+    place: AggregatorProject,
+    config: FLConfig,
+    email: str,
+    n: int,
+    records: list[RoundRecord],
 ) -> list[Event]:
     mailbox, plan = _theirs(site, config.project_name, email), read_plan(place, n + 1)
     settings = {} if plan is None else plan.on_the_wire(config)
     if settings:  # before the model that they belong to
         write_json(mailbox.round_settings(n + 1), settings, root=site.data_dir)
+    if plan is not None and email in plan.participants:
+        mine = (r.round for r in records[:n] if email in {p.participant for p in r.contributions})
+        send_beside(site, place, config, mailbox, n + 1, counted=max(mine, default=0))
     target = mailbox.global_model(n)
     write_bytes(target, read_bytes(place.global_model(n)), root=site.data_dir)
     return [GlobalModelSent(site.email, config.project_name, email, n)]

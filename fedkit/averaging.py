@@ -15,10 +15,10 @@ from fedkit.config import FLConfig
 from fedkit.files import read_state, write_state
 from fedkit.models import StateDict
 from fedkit.records import Update
-from fedkit.strategies.base import Diagnostics, ServerState
+from fedkit.strategies.base import Diagnostics, ServerState, Strategy
 from fedkit.strategies.registry import make_strategy
 
-__all__ = ["next_model", "pack", "unpack"]
+__all__ = ["next_model", "pack", "state_after", "unpack"]
 
 _BETWEEN = "/"
 
@@ -28,14 +28,19 @@ def next_model(
 ) -> tuple[StateDict, Diagnostics]:
     """The global model of round n from these updates, and what the rule says about it. Raises FedkitError."""
     strategy = make_strategy(config)
-    before = read_state(place.global_model(n - 1))
-    state = strategy.init(before)
-    if state.memory and n > 1:
-        state = ServerState(before, unpack(read_state(place.memory(n - 1))))
-    after, diagnostics = strategy.apply(state, updates)
+    after, diagnostics = strategy.apply(state_after(place, strategy, n - 1), updates)
     if after.memory:
         write_state(place.memory(n), pack(after.memory))
     return dict(after.model), diagnostics
+
+
+def state_after(place: AggregatorProject, strategy: Strategy, n: int) -> ServerState:
+    """What the aggregator carries after round n (0: before the first), from its files."""
+    model = read_state(place.global_model(n))
+    state = strategy.init(model)
+    if state.memory and n > 0:
+        return ServerState(model, unpack(read_state(place.memory(n))))
+    return state
 
 
 def pack(memory: Mapping[str, Mapping[str, Tensor]]) -> StateDict:

@@ -37,6 +37,18 @@ class ClientProject:
         """What round `round_number` asks for where it differs from the config; comes with the model before it."""
         return self.agg_weights / f"round_{round_number}.json"
 
+    def extra_for(self, round_number: int) -> Path:
+        """What the strategy sends for a round beside the global model, if anything. The real apps ignore it."""
+        return self.agg_weights / f"extra_round_{round_number}.bin"
+
+    def extra(self, round_number: int) -> Path:
+        """The participant's own copy of what goes beside its update."""
+        return self.path / "memory" / f"extra_round_{round_number}.bin"
+
+    def memory(self, round_number: int) -> Path:
+        """What the strategy's part at this participant remembers after a round; nobody else reads it."""
+        return self.path / "memory" / f"memory_{round_number}.pt"
+
     def trained(self, round_number: int) -> Path:
         """The participant's own copy of its update."""
         return self.path / "round_weights" / f"trained_model_round_{round_number}.pt"
@@ -107,6 +119,10 @@ class AggregatorProject:
     def update_info(self, email: str, round_number: int) -> Path:
         """What a fedkit client says about its update: samples, loss, seconds. The real apps ignore it."""
         return self.inbox(email) / f"trained_model_round_{round_number}.json"
+
+    def extra(self, email: str, round_number: int) -> Path:
+        """What the strategy sends beside an update, if anything. The real apps ignore it."""
+        return self.inbox(email) / f"extra_round_{round_number}.bin"
 
     def plan(self, round_number: int) -> Path:
         """What a round asks for, fixed when it begins."""

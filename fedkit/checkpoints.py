@@ -10,6 +10,7 @@ from fedkit.averaging import pack, unpack
 from fedkit.config import FLConfig
 from fedkit.errors import FedkitError
 from fedkit.files import read_json, read_state, remove, write_json, write_state
+from fedkit.memories import Memories
 from fedkit.records import RoundRecord
 from fedkit.strategies import ServerState
 
@@ -17,22 +18,31 @@ __all__ = ["resume", "save_checkpoint"]
 
 
 def save_checkpoint(
-    folder: Path, config: FLConfig, server: ServerState, records: Sequence[RoundRecord]
+    folder: Path,
+    config: FLConfig,
+    server: ServerState,
+    records: Sequence[RoundRecord],
+    memories: Memories,
 ) -> None:
     """The state of round n first, then what says that n is reached, then the older state goes."""
     name = f"state_{len(records)}.pt"
     write_state(folder / name, pack({"model": dict(server.model), **server.memory}))
+    values = {"config": config.to_json(), "memories": memories.save(folder, len(records))}
     rounds = [asdict(record) for record in records]
-    write_json(folder / "checkpoint.json", {"config": config.to_json(), "rounds": rounds})
+    write_json(folder / "checkpoint.json", {**values, "rounds": rounds})
+    memories.tidy(folder)
     for path in folder.glob("state_*.pt"):
         if path.name != name:
             remove(path)
 
 
 def resume(
-    folder: Path, config: FLConfig, server: ServerState
+    folder: Path, config: FLConfig, server: ServerState, memories: Memories
 ) -> tuple[ServerState, list[RoundRecord]]:
-    """What `save_checkpoint` wrote, or `server` and no record. Raises FedkitError if it belongs to another config."""
+    """What `save_checkpoint` wrote, or `server` and no record; fills `memories`.
+
+    Raises FedkitError if it belongs to another config.
+    """
     values = read_json(folder / "checkpoint.json")
     if not isinstance(values, dict):
         return server, []
@@ -45,4 +55,5 @@ def resume(
     records = [RoundRecord.from_dict(record) for record in values["rounds"]]
     memory = unpack(read_state(folder / f"state_{len(records)}.pt"))
     model = memory.pop("model")
+    memories.load(folder, values.get("memories", {}))
     return ServerState(model, memory), records

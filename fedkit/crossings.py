@@ -14,7 +14,7 @@ from fedkit.records import LedgerEntry
 
 __all__ = ["Crossing", "Filter", "by_kind", "crossings", "select", "total_bytes"]
 
-_ROUND = re.compile(r"(?:^|/)(?:trained_model_round|agg_model_round|round)_(\d+)\.\w+$")
+_ROUND = re.compile(r"(?:^|/)(?:trained_model_round|agg_model_round|extra_round|round)_(\d+)\.\w+$")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedkit.beside import read_extra
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
@@ -20,6 +21,7 @@ from fedkit.files import load_state, read_bytes, read_json, read_state, sha256_b
 from fedkit.models import check_state
 from fedkit.plan import RoundPlan
 from fedkit.records import Update
+from fedkit.training import local_steps
 
 __all__ = ["HALF_WRITTEN_S", "Collected", "collect", "stated_seconds"]
 
@@ -27,6 +29,7 @@ HALF_WRITTEN_S = 10.0
 """For this long, a file that can't be read may still be on its way."""
 
 _MARGIN = 2**20
+_REAL_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,17 @@ def collect(
         if wrong:
             refused[email] = wrong
             continue
+        try:
+            extra = read_extra(site, place, config, reference, email, n)
+        except Unreadable as error:
+            if patient and _may_be_half_written(path, error):
+                missing.append(email)
+            else:
+                refused[email] = error.what
+            continue
         hashes[email] = sha256_bytes(data)
-        updates.append(Update(email, n, state, *_what_it_says(site, place, config, email, n)))
+        said = _what_it_says(site, place, config, email, plan)
+        updates.append(Update(email, n, state, *said, extra))
     return Collected(tuple(updates), hashes, refused, tuple(missing))
 
 
@@ -79,14 +91,17 @@ def _may_be_half_written(path: Path, error: Unreadable) -> bool:
         young = time.time() - path.lstat().st_mtime < HALF_WRITTEN_S
     except OSError:
         return True
-    return young and error.what.startswith("can't be read as tensors")
+    return young and error.what.startswith(("can't be read as tensors", "comes without"))
 
 
 def _what_it_says(
-    site: Datasite, place: AggregatorProject, config: FLConfig, email: str, n: int
-) -> tuple[int | None, float | None]:
-    """(samples, loss) as the participant states them, None where it doesn't or where they make no sense."""
-    info = read_json(place.update_info(email, n), root=site.data_dir)
+    site: Datasite, place: AggregatorProject, config: FLConfig, email: str, plan: RoundPlan
+) -> tuple[int | None, float | None, int | None]:
+    """(samples, loss, steps) as the participant states them, None where it doesn't or where they make no sense.
+
+    Who says its samples and not its steps is the real app: they follow from the epochs and its batches of 64.
+    """
+    info = read_json(place.update_info(email, plan.round), root=site.data_dir)
     info = info if isinstance(info, dict) else {}
     state = read_json(site.client(email).project(config.project_name).state, root=site.data_dir)
     size = read_json(place.inbox(email) / "dataset_size.json", root=site.data_dir)
@@ -96,14 +111,21 @@ def _what_it_says(
         for part, key in ((state, "num_samples"), (size, "dataset_size"))
         if isinstance(part, dict)
     ]
-    counts = [s for s in stated if isinstance(s, int) and not isinstance(s, bool) and 0 < s < 10**9]
-    return (counts[0] if counts else None), _number(info.get("loss"))
+    samples = next((s for s in stated if _is_count(s)), None)
+    steps = info.get("steps")
+    if not _is_count(steps):
+        steps = local_steps(samples, plan.epoch, _REAL_BATCH) if samples else None
+    return samples, _number(info.get("loss")), steps
 
 
 def stated_seconds(site: Datasite, place: AggregatorProject, email: str, n: int) -> float | None:
     """How long a participant trained, as it says; None where it doesn't or where that makes no sense."""
     info = read_json(place.update_info(email, n), root=site.data_dir)
     return _number(info.get("seconds")) if isinstance(info, dict) else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9
 
 
 def _number(value: Any) -> float | None:

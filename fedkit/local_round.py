@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fedkit.beside import keep_beside, receive, share_beside
 from fedkit.boxes import ClientProject
 from fedkit.config import FLConfig
 from fedkit.data import read_shard
@@ -27,8 +28,8 @@ from fedkit.files import (
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.seeds import generator
-from fedkit.strategies import proximal_mu
-from fedkit.training import train
+from fedkit.strategies import LocalRun, make_strategy
+from fedkit.training import local_steps, train
 
 __all__ = ["ROLE", "Progress", "set_state", "share", "train_step"]
 
@@ -61,6 +62,12 @@ def train_step(
             config.aggregator,
             f"send a readable global model ({error})",
         )
+
+    beside = receive(site, place, config, start, n)
+    if beside is None:
+        what = f"send {place.extra_for(n).name}, which its strategy needs beside the global model"
+        return Waiting(site.email, place.path.name, ROLE, config.aggregator, what)
+    terms = make_strategy(config).terms(beside.sent, beside.memory)
 
     def do() -> list[Event]:
         project, began = config.project_name, time.perf_counter()
@@ -100,10 +107,15 @@ def train_step(
             generator=generator(config.seed, site.email, n),
             on_epoch=after_epoch,
             stop=stop,
-            mu=proximal_mu(config),
+            mu=terms.mu,
+            shift=terms.shift,
         )
         seconds = time.perf_counter() - began
+        steps = local_steps(num_samples, config.epoch, config.batch_size)
+        run = LocalRun(start, trained, steps, config.learning_rate, beside.sent, beside.memory)
+        keep_beside(site, place, config, n, run)
         info = {"round": n, "num_samples": num_samples, "loss": losses[-1], "seconds": seconds}
+        info["steps"] = steps
         said = {key: value for key, value in info.items() if math.isfinite(value)}  # as JSON is
         line = json.dumps(said).ljust(_INFO_BYTES).encode()
         write_bytes(_info(place, n), line, root=site.data_dir)
@@ -119,6 +131,7 @@ def share(site: Datasite, place: ClientProject, config: FLConfig, n: int) -> lis
     box = site.aggregator(config.aggregator).project(config.project_name)
     if is_file(_info(place, n)):
         write_bytes(box.update_info(site.email, n), read_bytes(_info(place, n)), root=site.data_dir)
+    share_beside(site, place, box, site.email, n)
     write_bytes(box.update(site.email, n), read_bytes(place.trained(n)), root=site.data_dir)
     return [UpdateShared(site.email, config.project_name, n)]
 

@@ -26,6 +26,7 @@ class Update:
     """What a participant sends in a round: its weights (a state dict), and what it says about them.
 
     num_samples : samples behind it, None where unknown. loss : mean loss of its last local epoch, in nats, or None.
+    steps : local steps of SGD behind it, None where unknown. extra : what its strategy sends beside the weights.
     """
 
     participant: str
@@ -33,6 +34,8 @@ class Update:
     state: Mapping[str, Tensor]
     num_samples: int | None = None
     loss: float | None = None
+    steps: int | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

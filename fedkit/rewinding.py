@@ -42,6 +42,7 @@ def rewind(network: Network, to_round: int = 0, project: str | None = None) -> N
         for n in range(to_round + 1, config.rounds + 1):
             remove(place.update(email, n))
             remove(place.update_info(email, n))
+            remove(place.extra(email, n))
     for n in range(
         config.rounds, to_round, -1
     ):  # the newest first: cut off, it is still a whole history
@@ -70,7 +71,10 @@ def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None
     ):  # the aggregator sends global model `to_round` again
         remove(place.global_model(n))
         remove(place.round_settings(n + 1))
+        remove(place.extra_for(n + 1))
         remove(place.trained(n + 1))
+        remove(place.extra(n + 1))
+        remove(place.memory(n + 1))
     open_mailbox(site, place, config)
     progress = f"Training Completed for Round {to_round}" if to_round else None
     set_state(site, place, model_train_progress=progress)

@@ -2,17 +2,15 @@
 
 `simulate` trains, averages and evaluates exactly as the datasites do; with `exact=True` its global models are theirs to the
 last bit. Otherwise participants whose model allows it are trained stacked (see `fedkit.stacked`), which is faster and sums
-in another order. Only the participants of a round are in memory at once.
+in another order. Only the participants of a round are in memory at once, and what a strategy remembers of each (SCAFFOLD).
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,6 +25,7 @@ from fedkit.files import (
     sha256_bytes,
     state_bytes,
 )
+from fedkit.memories import Memories
 from fedkit.models import (
     SAMPLE_MODEL,
     StateDict,
@@ -38,37 +37,22 @@ from fedkit.models import (
 )
 from fedkit.plan import draw
 from fedkit.records import Contribution, History, RoundRecord, Update
-from fedkit.seeds import generator
 from fedkit.simulation_shards import Shards, shards_by_email
+from fedkit.simulation_training import World, train_round
 from fedkit.stacked import NotStackable, StackedModel
-from fedkit.stacked_training import train_stacked
-from fedkit.strategies import ServerState, make_strategy, mixing_weights, proximal_mu
-from fedkit.training import evaluate, train
+from fedkit.strategies import ServerState, make_strategy, mixing_weights
+from fedkit.training import evaluate
 
 __all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
 
 OnTheWay = Callable[[StateDict, list[Update]], Sequence[Update]]
 """(the global model before the round, its updates) -> the updates that arrive at the aggregator."""
 
-_STACK_NUMBERS = 1_000_000
-"""So many weights are trained in one stack: more of them leave the processor's cache."""
-
 
 def numbered_participants(count: int) -> list[str]:
     """`count` e-mails, p0001@example.org and so on."""
     width = max(4, len(str(count)))
     return [f"p{number:0{width}d}@example.org" for number in range(1, count + 1)]
-
-
-@dataclass(frozen=True)
-class _World:
-    config: FLConfig
-    shard: Callable[[str], Shard]
-    source: str
-    stacked: StackedModel | None
-    device: torch.device
-    pool: Executor
-    on_the_way: OnTheWay | None
 
 
 def simulate(
@@ -107,28 +91,28 @@ def simulate(
         )
     place = torch.device(device)
     server, records = make_strategy(config).init(state), list[RoundRecord]()
+    memories = Memories(config)
     if checkpoint is not None:
-        server, records = resume(checkpoint, config, server)
+        server, records = resume(checkpoint, config, server, memories)
     images, labels = (part.to(place) for part in test)
     judge = built.to(place)
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
     together = None if exact else _stacked(built)
-    world = _World(
-        config, shards_by_email(config, shards), model, together, place, pool, on_the_way
-    )
+    by_email = shards_by_email(config, shards)
+    world = World(config, by_email, model, together, place, pool, memories)
     rounds = range(len(records) + 1, config.rounds + 1)
     bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
     with bar:
         try:
             for n in rounds:
-                server, record = _round(world, server, n, exact)
+                server, record = _round(world, server, n, exact, on_the_way)
                 on_device = {name: value.to(place) for name, value in server.model.items()}
                 accuracy, loss = evaluate(judge, on_device, images, labels, pool)
                 records.append(replace(record, accuracy=accuracy, loss=loss))
                 bar.set_postfix(accuracy=f"{accuracy:.3f}")
                 bar.update()
                 if checkpoint is not None and (n % every == 0 or n == config.rounds):
-                    save_checkpoint(checkpoint, config, server, records)
+                    save_checkpoint(checkpoint, config, server, records, memories)
                 if until is not None and until(_history(config, records)):
                     break
         except KeyboardInterrupt:
@@ -139,17 +123,19 @@ def simulate(
 
 
 def _round(
-    world: _World, server: ServerState, n: int, exact: bool
+    world: World, server: ServerState, n: int, exact: bool, on_the_way: OnTheWay | None
 ) -> tuple[ServerState, RoundRecord]:
     config, state = world.config, dict(server.model)
     chosen = draw(config, config.participants, n)
-    updates = list(_updates(world, state, chosen, n))
-    if world.on_the_way is not None:
-        updates = list(world.on_the_way(state, updates))
+    world.memories.begin(server)
+    updates = list(train_round(world, state, chosen, n))
+    if on_the_way is not None:
+        updates = list(on_the_way(state, updates))
         if not updates:
             raise FedkitError(
                 f"lets no update of round {n} arrive", field="on_the_way", remedy="let one through"
             )
+    world.memories.end(updates)
     after, diagnostics = make_strategy(config).apply(server, updates)
     shares = mixing_weights(updates, config.weighting)
     contributions = tuple(
@@ -171,62 +157,6 @@ def _round(
         local_epochs=config.epoch,
     )
     return after, record
-
-
-def _updates(world: _World, state: StateDict, chosen: Sequence[str], n: int) -> Iterator[Update]:
-    """The updates of a round, in the order of `chosen`."""
-    stacked = world.stacked
-    if stacked is None:
-        yield from world.pool.map(lambda email: _train_one(world, state, email, n), chosen)
-        return
-    groups = _groups(chosen, sum(value.numel() for value in state.values()))
-    for group in world.pool.map(lambda some: _train_group(world, stacked, state, some, n), groups):
-        yield from group
-
-
-def _groups(chosen: Sequence[str], numbers: int) -> list[Sequence[str]]:
-    """Participants to be stacked together; the same groups however many workers there are, so that the bits stay."""
-    most = min(max(_STACK_NUMBERS // numbers, 1), 64)
-    count = max(math.ceil(len(chosen) / most), min(2, len(chosen) // 4), 1)
-    cuts = [len(chosen) * k // count for k in range(count + 1)]
-    return [chosen[a:b] for a, b in pairwise(cuts)]
-
-
-def _train_one(world: _World, state: StateDict, email: str, n: int) -> Update:
-    config, (images, labels) = world.config, world.shard(email)
-    model = load_model(world.source, config.model_class_name).to(world.device)
-    trained, losses = train(
-        model,
-        {name: value.to(world.device) for name, value in state.items()},
-        (images.to(world.device), labels.to(world.device)),
-        epochs=config.epoch,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        generator=generator(config.seed, email, n),
-        mu=proximal_mu(config),
-    )
-    return Update(email, n, {k: v.cpu() for k, v in trained.items()}, len(labels), losses[-1])
-
-
-def _train_group(
-    world: _World, stacked: StackedModel, state: StateDict, emails: Sequence[str], n: int
-) -> list[Update]:
-    config = world.config
-    shards = [world.shard(email) for email in emails]
-    trained = train_stacked(
-        stacked,
-        {name: value.to(world.device) for name, value in state.items()},
-        [(images.to(world.device), labels.to(world.device)) for images, labels in shards],
-        epochs=config.epoch,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        generators=[generator(config.seed, email, n) for email in emails],
-        mu=proximal_mu(config),
-    )
-    return [
-        Update(email, n, {k: v.cpu() for k, v in weights.items()}, len(shard[1]), losses[-1])
-        for email, shard, (weights, losses) in zip(emails, shards, trained, strict=True)
-    ]
 
 
 def _stacked(model: nn.Module) -> StackedModel | None:

@@ -29,12 +29,14 @@ def train_stacked(
     batch_size: int,
     generators: Sequence[torch.Generator],
     mu: float = 0.0,
+    shifts: Sequence[Mapping[str, Tensor]] = (),
 ) -> list[tuple[StateDict, list[float]]]:
     """What `fedkit.training.train` does, for K participants at once; the same shuffles, the same batches.
 
     shards : K pairs (images [N_k,1,28,28], labels int64 [N_k]), N_k may differ: a participant that has run out of batches
     stands still until the epoch ends, and no sample is dropped.
-    mu : as for `train`. Returns (weights, loss of each local epoch) for each.
+    mu : as for `train`. shifts : each participant's `shift`, of all parameters; empty for none.
+    Returns (weights, loss of each local epoch) for each.
     """
     count = len(shards)
     images = torch.cat([shard[0] for shard in shards])
@@ -45,6 +47,11 @@ def train_stacked(
         name: value.unsqueeze(0).repeat(count, *[1] * value.dim()) for name, value in state.items()
     }
     anchors = {name: value.clone() for name, value in weights.items()} if mu else {}
+    shifted = {
+        name: torch.stack([shift[name] for shift in shifts]).to(value.device)
+        for name, value in weights.items()
+        if any(shifts)
+    }
     losses: list[list[float]] = [[] for _ in shards]
     minus_one = images.new_full((), -1.0)
     for _ in range(epochs):
@@ -61,6 +68,8 @@ def train_stacked(
             stacked.descend(weights, tape, gradient, learning_rate)
             for name, value in pull.items():  # FedProx: the gradient of (mu / 2) ||w - w_global||^2
                 weights[name].sub_(value, alpha=learning_rate * mu)
+            for name, value in shifted.items():  # SCAFFOLD: c - c_i on every gradient
+                weights[name].sub_(value * _here(share, value), alpha=learning_rate)
             total += (loss * share).sum(1) * share.count_nonzero(1)
         for k, value in enumerate((total / sizes.to(total.device)).tolist()):
             losses[k].append(value)
@@ -72,11 +81,14 @@ def train_stacked(
 
 def _pull(weights: StateDict, anchors: StateDict, share: Tensor) -> StateDict:
     """w - w_global of everybody who has a batch; 0 for those who stand still."""
-    here = share.any(1)
     return {
-        name: (weights[name] - anchor) * here.view(-1, *[1] * (anchor.dim() - 1))
-        for name, anchor in anchors.items()
+        name: (weights[name] - anchor) * _here(share, anchor) for name, anchor in anchors.items()
     }
+
+
+def _here(share: Tensor, like: Tensor) -> Tensor:
+    """Who has a batch, bool [K,1,...] to be multiplied with a stacked weight."""
+    return share.any(1).view(-1, *[1] * (like.dim() - 1))
 
 
 def _batches(

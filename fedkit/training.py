@@ -6,6 +6,7 @@ Local SGD as in McMahan et al. 2017, algorithm 1, ClientUpdate. Built by hand in
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from fedkit.models import StateDict, state_of
 from fedkit.seeds import global_random
 
-__all__ = ["Stopped", "evaluate", "sgd_epoch", "train"]
+__all__ = ["Stopped", "evaluate", "local_steps", "sgd_epoch", "train"]
 
 # The only place that sets it. Models this small lose time to a second thread's barriers; participants run side by side.
 torch.set_num_threads(1)
@@ -62,19 +63,21 @@ def train(
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] | None = None,
     mu: float = 0.0,
+    shift: Mapping[str, Tensor] | None = None,
 ) -> tuple[StateDict, list[float]]:
     """Local training from `state` on `shard`; returns the new weights and the mean loss of each local epoch.
 
     shard: (images float32 [N,1,28,28], labels int64 [N]). `on_epoch(epoch, loss)` is called after each local epoch,
     from 1. The same generator state gives the same bits. `stop()` is asked before each batch; where it says yes, `Stopped`
     is raised and nothing is kept. mu : weight of FedProx's proximal term (mu / 2) ||w - state||^2, 0 for none.
+    shift : added to every gradient, by name; SCAFFOLD's c - c_i.
     """
     images, labels = shard
     model.load_state_dict(dict(state))
     losses = []
     draw = int(torch.randint(2**62, (1,), generator=generator)) if _draws(model, images) else None
     randomness = nullcontext() if draw is None else global_random(draw)
-    with randomness, _pulled(model, mu):
+    with randomness, _pulled(model, mu, shift or {}):
         for epoch in range(1, epochs + 1):
             model.train()
             with _asking(stop, model):
@@ -86,18 +89,24 @@ def train(
 
 
 @contextmanager
-def _pulled(model: nn.Module, mu: float) -> Iterator[None]:
-    """Add mu (w - w_global) to every gradient: FedProx's proximal term; w_global is where they stand when the block begins.
+def _pulled(model: nn.Module, mu: float, shift: Mapping[str, Tensor]) -> Iterator[None]:
+    """Add mu (w - w_global) + shift to every gradient; w_global is where the weights stand when the block begins.
 
     A hook on each parameter does it, so that `sgd_epoch` stays the function that lessons write by hand.
     """
 
-    def toward(parameter: nn.Parameter) -> Callable[[Tensor], Tensor]:
-        return lambda gradient: gradient.add(parameter.detach() - anchors[parameter], alpha=mu)
+    def toward(parameter: nn.Parameter, anchor: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda gradient: gradient.add(parameter.detach() - anchor, alpha=mu)
 
-    trained = [p for p in model.parameters() if p.requires_grad] if mu else []
-    anchors = {p: p.detach().clone() for p in trained}
-    handles = [p.register_hook(toward(p)) for p in trained]
+    def moved(by: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda gradient: gradient.add(by)
+
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    pulls = [p.register_hook(toward(p, p.detach().clone())) for _, p in trained] if mu else []
+    shifts = [
+        p.register_hook(moved(shift[name].to(p.device))) for name, p in trained if name in shift
+    ]
+    handles = [*pulls, *shifts]
     try:
         yield
     finally:
@@ -122,6 +131,11 @@ def _asking(stop: Callable[[], bool] | None, model: nn.Module) -> Iterator[None]
         yield
     finally:
         handle.remove()
+
+
+def local_steps(num_samples: int, epochs: int, batch_size: int) -> int:
+    """Steps of SGD in one participant's round: epochs ceil(n / B), since the last batch of an epoch may be smaller."""
+    return epochs * math.ceil(num_samples / batch_size)
 
 
 def evaluate(

@@ -57,6 +57,8 @@ FLOORS: dict[str, float] = {
     # what the two state machines stand on
     "approval": 4,
     "averaging": 3.5,
+    "beside": 3.6,
+    "memories": 3.5,
     "checkpoints": 4,
     "copies": 4,
     "inbox": 3.8,

@@ -8,7 +8,8 @@ import torch
 import fedkit as fk
 from fedkit.errors import FedkitError
 from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
-from fedkit.simulation import _groups, numbered_participants, simulate
+from fedkit.simulation import numbered_participants, simulate
+from fedkit.simulation_training import _groups
 from fedkit.stacked import NotStackable, StackedModel
 from fedkit.stacked_training import train_stacked
 from fedkit.strategies import STRATEGIES
@@ -109,6 +110,12 @@ def test_every_strategy_gives_the_same_bits_on_disk_and_in_memory(
         {"participants_per_round": 2},
         {"weighting": "equal", "seed": 7},
         {"batch_size": 16, "epoch": 2},
+        {
+            "participants_per_round": 2,
+            "strategy": {"name": "scaffold"},
+            "batch_size": 16,
+            "rounds": 4,
+        },
     ],
 )
 def test_sampling_weighting_and_batches_too(tmp_path: Path, data: tuple, more: dict) -> None:  # type: ignore[type-arg]
@@ -173,28 +180,43 @@ def test_groups_hold_everybody_once_and_are_balanced(
 
 
 @pytest.mark.parametrize("source", [SAMPLE_MODEL, DEEP, INPLACE])
-@pytest.mark.parametrize("mu", [0.0, 0.3])
-def test_stacked_is_one_by_one_up_to_rounding(data: tuple, source: str, mu: float) -> None:  # type: ignore[type-arg]
+@pytest.mark.parametrize(("mu", "shifted"), [(0.0, False), (0.3, False), (0.0, True)])
+def test_stacked_is_one_by_one_up_to_rounding(
+    data: tuple,  # type: ignore[type-arg]
+    source: str,
+    mu: float,
+    shifted: bool,
+) -> None:
     start = {name: value.double() for name, value in seed_weights(source).items()}
     shards = [(x.double(), y) for x, y in data[0]]
     options = {"epochs": 2, "learning_rate": 0.1, "batch_size": 16, "mu": mu}
     model = load_model(source).double()
+    noise = fk.generator(0, "shift")
+    shifts = [
+        {name: 0.1 * torch.randn(v.shape, generator=noise).double() for name, v in start.items()}
+        for _ in (shards if shifted else ())
+    ]
     alone = [
-        train(model, start, shard, generator=fk.generator(0, k), **options)
-        for k, shard in enumerate(shards)
+        train(model, start, shard, generator=fk.generator(0, k), shift=own, **options)
+        for k, (shard, own) in enumerate(zip(shards, shifts or [{}] * 5, strict=True))
     ]
     generators = [fk.generator(0, k) for k in range(len(shards))]
-    together = train_stacked(StackedModel(model), start, shards, generators=generators, **options)
+    together = train_stacked(
+        StackedModel(model), start, shards, generators=generators, shifts=shifts, **options
+    )
     for (one, losses), (other, other_losses) in zip(alone, together, strict=True):
         assert losses == pytest.approx(other_losses, abs=1e-10)
         for name, value in one.items():
             torch.testing.assert_close(other[name], value, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("strategy", ["fedadam", "scaffold"])
 def test_cut_off_and_gone_on_from_a_checkpoint_gives_the_same_bits(
-    tmp_path: Path, data: tuple
-) -> None:  # type: ignore[type-arg]
-    what = config(rounds=4, strategy={"name": "fedadam"}, participants_per_round=3)
+    tmp_path: Path,
+    data: tuple,  # type: ignore[type-arg]
+    strategy: str,
+) -> None:
+    what = config(rounds=4, strategy={"name": strategy}, participants_per_round=3)
     whole = simulate(what, *data)
     first = simulate(what, *data, checkpoint=tmp_path, every=1, until=lambda h: len(h) == 2)
     assert len(first) == 2
@@ -207,6 +229,9 @@ def test_cut_off_and_gone_on_from_a_checkpoint_gives_the_same_bits(
 
     assert simulate(what, shard, data[1], checkpoint=tmp_path).rounds == whole.rounds
     assert len(asked) == 2 * 3  # only the two rounds that were missing
+    seen = {part.participant for record in whole.rounds for part in record.contributions}
+    files = [path.name.split("_", 2)[2] for path in tmp_path.glob("memory_*.pt")]
+    assert sorted(files) == (sorted(f"{who}.pt" for who in seen) if strategy == "scaffold" else [])
     with pytest.raises(FedkitError, match="another config"):
         simulate(config(), *data, checkpoint=tmp_path)
 

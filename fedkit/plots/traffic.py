@@ -17,7 +17,8 @@ __all__ = ["bytes_by_participant", "what_crossed"]
 
 UPDATES, GLOBAL, IMAGES = "model updates", "global models", "training images"
 FACTS, PERMISSIONS, OTHER = "progress and counts", "permission files", "code, config, results"
-KINDS = (UPDATES, FACTS, PERMISSIONS, GLOBAL, OTHER, IMAGES)
+EXTRAS = "beside the weights"  # a strategy's own, such as SCAFFOLD's control variates
+KINDS = (UPDATES, EXTRAS, FACTS, PERMISSIONS, GLOBAL, OTHER, IMAGES)
 ALWAYS = (UPDATES, IMAGES)  # these rows are shown even where nothing crossed
 
 
@@ -30,6 +31,8 @@ def kind_of(path: str) -> str:
         return IMAGES
     if place.name == "state.json" or (place.suffix == ".json" and "fl_clients" in place.parts):
         return FACTS
+    if place.suffix == ".bin" and place.name.startswith("extra_round_"):
+        return EXTRAS
     if place.suffix == ".pt" and "fl_clients" in place.parts:
         return UPDATES
     return GLOBAL if place.suffix == ".pt" else OTHER

@@ -1,14 +1,16 @@
-"""What every aggregation rule is: `init` and `apply` on explicit state, pure, with its diagnostics.
+"""What every strategy is: `init` and `apply` on explicit state, pure, with diagnostics; and its part at the participants.
 
 A strategy is a small frozen dataclass; its fields are its parameters, and `fl_config.json` names both:
-`"strategy": {"name": "fedadam", "server_lr": 0.01}`.
+`"strategy": {"name": "fedadam", "server_lr": 0.01}`. Most strategies only aggregate. One that also changes local training
+says so with `terms`; one that sends something beside the weights, or that remembers something at each participant, with
+`beside`, `broadcast` and `report`. In memory and file by file, nothing else is asked of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +19,21 @@ from fedkit.models import StateDict
 from fedkit.records import Update
 from fedkit.strategies.fedavg import mixing_weights
 
-__all__ = ["Diagnostics", "ServerState", "Strategy", "deltas", "move", "over_floats", "stack"]
+__all__ = [
+    "Diagnostics",
+    "LocalRun",
+    "LocalTerms",
+    "ServerState",
+    "Strategy",
+    "deltas",
+    "mean_delta",
+    "move",
+    "norm_of",
+    "over_floats",
+    "stack",
+    "unstack",
+    "weighted_sum",
+]
 
 Diagnostics = dict[str, float]
 """Numbers that say what a rule did in a round."""
@@ -34,18 +50,64 @@ class ServerState:
     memory: Mapping[str, StateDict] = field(default_factory=dict)
 
 
-class Strategy(Protocol):
-    """An aggregation rule. Neither method changes its arguments."""
+@dataclass(frozen=True)
+class LocalTerms:
+    """What is added to each gradient of local training: mu (w - w_global) + shift.
+
+    shift : by name of the parameter, in the form of `Strategy.beside`; empty for none.
+    """
+
+    mu: float = 0.0
+    shift: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A participant's finished round: weights before and after, steps of SGD, their size, what it was sent, what it knew.
+
+    received : what `broadcast` gave. memory : what `report` gave when this participant's update last counted.
+    Both in the form of `Strategy.beside`.
+    """
+
+    start: Mapping[str, Tensor]
+    end: Mapping[str, Tensor]
+    steps: int
+    learning_rate: float
+    received: Mapping[str, Tensor]
+    memory: Mapping[str, Tensor]
+
+
+class Strategy:
+    """An aggregation rule, and its part at the participants. No method changes its arguments."""
+
+    two_sided: ClassVar[bool] = False
+    """Does anything travel beside the weights? Else `beside`, `broadcast` and `report` are never asked."""
 
     def init(self, model: Mapping[str, Tensor]) -> ServerState:
-        """The state before the first round."""
-        ...
+        """The state before the first round; as it stands here, nothing is remembered."""
+        return ServerState(dict(model))
 
     def apply(
         self, state: ServerState, updates: Sequence[Update]
     ) -> tuple[ServerState, Diagnostics]:
         """The state after a round in which these updates arrived."""
-        ...
+        raise NotImplementedError
+
+    def beside(self, model: Mapping[str, Tensor]) -> StateDict:
+        """Zeros in the form of what travels beside the weights, both ways; each participant's memory at first."""
+        return {}
+
+    def broadcast(self, state: ServerState) -> StateDict:
+        """What goes to the participants of the next round beside the global model."""
+        return {}
+
+    def terms(self, received: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> LocalTerms:
+        """What a participant adds to its gradients, from what it was sent and what it remembers."""
+        return LocalTerms()
+
+    def report(self, run: LocalRun) -> tuple[StateDict, StateDict]:
+        """(what the participant sends beside its update, what it remembers from now on)."""
+        return {}, {}
 
 
 def over_floats(model: Mapping[str, Tensor], change: Callable[[str, Tensor], Tensor]) -> StateDict:
@@ -66,8 +128,11 @@ def deltas(model: Mapping[str, Tensor], updates: Sequence[Update]) -> list[State
 
 def mean_delta(model: Mapping[str, Tensor], updates: Sequence[Update], weighting: str) -> StateDict:
     """sum_k p_k Delta_k in float64, with the shares p_k of `mixing_weights`."""
-    shares = mixing_weights(updates, weighting)
-    changes = deltas(model, updates)
+    return weighted_sum(mixing_weights(updates, weighting), deltas(model, updates))
+
+
+def weighted_sum(shares: Sequence[float], changes: Sequence[StateDict]) -> StateDict:
+    """sum_k p_k c_k in float64, in the order given."""
     return {
         name: sum(
             (p * c[name] for p, c in zip(shares, changes, strict=True)),
@@ -75,6 +140,11 @@ def mean_delta(model: Mapping[str, Tensor], updates: Sequence[Update], weighting
         )
         for name in changes[0]
     }
+
+
+def norm_of(state: Mapping[str, Tensor]) -> float:
+    """L2 norm over all tensors."""
+    return float(torch.cat([value.flatten() for value in state.values()]).norm())
 
 
 def move(model: Mapping[str, Tensor], delta: Mapping[str, Tensor]) -> StateDict:

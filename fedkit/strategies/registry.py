@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,23 +13,21 @@ from torch import Tensor
 from fedkit.config import FLConfig
 from fedkit.errors import FedkitError
 from fedkit.records import Update
-from fedkit.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.strategies.base import Diagnostics, LocalTerms, ServerState, Strategy
 from fedkit.strategies.fedavg import fedavg
+from fedkit.strategies.fednova import FedNova
 from fedkit.strategies.robust import GeometricMedian, Krum, Median, MultiKrum, NormClip, TrimmedMean
+from fedkit.strategies.scaffold import Scaffold
 from fedkit.strategies.server import FedAdagrad, FedAdam, FedAvgM, FedYogi
 
 __all__ = ["STRATEGIES", "FedAvg", "FedProx", "make_strategy", "proximal_mu"]
 
 
 @dataclass(frozen=True)
-class FedAvg:
+class FedAvg(Strategy):
     """The weighted mean (McMahan et al. 2017, algorithm 1). weighting : "samples" or "equal"."""
 
     weighting: str = "samples"
-
-    def init(self, model: Mapping[str, Tensor]) -> ServerState:
-        """Nothing to remember."""
-        return ServerState(dict(model))
 
     def apply(
         self, state: ServerState, updates: Sequence[Update]
@@ -48,10 +46,16 @@ class FedProx(FedAvg):
 
     mu: float = 0.01
 
+    def terms(self, received: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> LocalTerms:
+        """The proximal term."""
+        return LocalTerms(mu=self.mu)
+
 
 STRATEGIES: dict[str, type[Any]] = {
     "fedavg": FedAvg,
     "fedprox": FedProx,
+    "scaffold": Scaffold,
+    "fednova": FedNova,
     "fedavgm": FedAvgM,
     "fedadagrad": FedAdagrad,
     "fedadam": FedAdam,
@@ -81,6 +85,16 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
+_GIVEN: dict[str, Callable[[FLConfig], Any]] = {
+    "weighting": lambda config: config.weighting,
+    "population": lambda config: len(config.participants),
+}
+"""Fields that the rest of the config gives, and no parameter of `strategy`."""
+
+_KEEPS = {"geometric_median": {"weighting"}}
+"""Fields that stay at their default all the same."""
+
+
 def make_strategy(config: FLConfig) -> Strategy:
     """The strategy that a config names, by default FedAvg. Raises FedkitError with the list and the nearest name."""
     spec = dict({"name": "fedavg"} if config.strategy is None else config.strategy)
@@ -94,7 +108,7 @@ def make_strategy(config: FLConfig) -> Strategy:
             remedy=f"one of {', '.join(STRATEGIES)}",
         )
     kind = STRATEGIES[name]
-    known = {field.name: field for field in fields(kind) if field.name != "weighting"}
+    known = {field.name: field for field in fields(kind) if field.name not in _GIVEN}
     for key, value in spec.items():
         if key not in known:
             raise FedkitError(
@@ -103,20 +117,15 @@ def make_strategy(config: FLConfig) -> Strategy:
                 remedy=f"it has {', '.join(known) or 'none'}",
             )
         _check(name, key, value, whole=key in ("hostile", "keep", "iterations"))
-    takes = {field.name for field in fields(kind)}
-    weighting = (
-        {"weighting": config.weighting}
-        if "weighting" in takes and name != "geometric_median"
-        else {}
-    )
-    strategy: Strategy = kind(**spec, **weighting)
+    takes = {field.name for field in fields(kind)} - _KEEPS.get(name, set())
+    given = {key: value(config) for key, value in _GIVEN.items() if key in takes}
+    strategy: Strategy = kind(**spec, **given)
     return strategy
 
 
 def proximal_mu(config: FLConfig) -> float:
     """mu of FedProx's proximal term, 0 for every other strategy."""
-    strategy = make_strategy(config)
-    return strategy.mu if isinstance(strategy, FedProx) else 0.0
+    return make_strategy(config).terms({}, {}).mu
 
 
 def _check(name: str, key: str, value: Any, whole: bool) -> None:

@@ -5,7 +5,7 @@ All of them ignore sample counts, except the geometric median: a count is a clai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,19 +13,23 @@ from torch import Tensor
 
 from fedkit.errors import FedkitError
 from fedkit.records import Update
-from fedkit.strategies.base import Diagnostics, ServerState, deltas, move, stack, unstack
+from fedkit.strategies.base import (
+    Diagnostics,
+    ServerState,
+    Strategy,
+    deltas,
+    move,
+    stack,
+    unstack,
+)
 from fedkit.strategies.fedavg import mixing_weights
 
 __all__ = ["GeometricMedian", "Krum", "Median", "MultiKrum", "NormClip", "TrimmedMean"]
 
 
 @dataclass(frozen=True)
-class _Robust:
+class _Robust(Strategy):
     """A rule without memory: K changes, float64 [K, D], become one, [D]."""
-
-    def init(self, model: Mapping[str, Tensor]) -> ServerState:
-        """Nothing to remember."""
-        return ServerState(dict(model))
 
     def combine(self, changes: Tensor, updates: Sequence[Update]) -> tuple[Tensor, Diagnostics]:
         """The rule itself."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedkit.models import StateDict
 from fedkit.records import Update
-from fedkit.strategies.base import Diagnostics, ServerState, mean_delta, move
+from fedkit.strategies.base import Diagnostics, ServerState, Strategy, mean_delta, move, norm_of
 
 __all__ = ["FedAdagrad", "FedAdam", "FedAvgM", "FedYogi"]
 
@@ -27,12 +27,8 @@ def _like(model: Mapping[str, Tensor], value: float) -> StateDict:
     }
 
 
-def _norm(delta: Mapping[str, Tensor]) -> float:
-    return float(torch.cat([value.flatten() for value in delta.values()]).norm())
-
-
 @dataclass(frozen=True)
-class FedAvgM:
+class FedAvgM(Strategy):
     """FedAvg with momentum at the server.
 
     v <- beta v + Delta,  w <- w + eta v   (Hsu et al. 2019, section 4; Delta is the mean change)
@@ -55,12 +51,12 @@ class FedAvgM:
         delta = mean_delta(state.model, updates, self.weighting)
         velocity = {n: self.momentum * v + delta[n] for n, v in state.memory["velocity"].items()}
         step = {name: self.server_lr * value for name, value in velocity.items()}
-        diagnostics = {"delta_norm": _norm(delta), "step_norm": _norm(step)}
+        diagnostics = {"delta_norm": norm_of(delta), "step_norm": norm_of(step)}
         return ServerState(move(state.model, step), {"velocity": velocity}), diagnostics
 
 
 @dataclass(frozen=True)
-class _FedOpt:
+class _FedOpt(Strategy):
     """The common part of algorithm 2 of Reddi et al. 2021.
 
     m <- beta1 m + (1 - beta1) Delta,  w <- w + eta m / (sqrt(v) + tau);  the rules differ in v, which starts at tau^2.
@@ -91,7 +87,7 @@ class _FedOpt:
         }
         v = {n: self._second(old, delta[n].square()) for n, old in state.memory["v"].items()}
         step = {n: self.server_lr * m[n] / (v[n].sqrt() + self.tau) for n in m}
-        diagnostics = {"delta_norm": _norm(delta), "step_norm": _norm(step)}
+        diagnostics = {"delta_norm": norm_of(delta), "step_norm": norm_of(step)}
         return ServerState(move(state.model, step), {"m": m, "v": v}), diagnostics
 
 
