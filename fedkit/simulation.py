@@ -70,6 +70,7 @@ def simulate(
     progress: bool = False,
     until: Callable[[History], bool] | None = None,
     on_the_way: OnTheWay | None = None,
+    on_round: Callable[[RoundRecord, StateDict], None] | None = None,
 ) -> History:
     """Run all rounds of a config in memory.
 
@@ -78,7 +79,7 @@ def simulate(
     device : "cuda" where it is there and wanted. until : stop as soon as it says yes. checkpoint : a folder; every `every`
     rounds the state is written there, and a call with the same config goes on from it, to the same bits.
     on_the_way : sees the updates of each round before they are averaged, and returns those that arrive; it may keep them,
-    change them (`fk.poisoned`) or lose some.
+    change them (`fk.poisoned`) or lose some. on_round : called after each round with its record and its global model.
 
     Ctrl-C returns the history so far. Raises FedkitError if shards are missing or the weights don't fit the model.
     """
@@ -109,6 +110,8 @@ def simulate(
                 on_device = {name: value.to(place) for name, value in server.model.items()}
                 accuracy, loss = evaluate(judge, on_device, images, labels, pool)
                 records.append(replace(record, accuracy=accuracy, loss=loss))
+                if on_round is not None:
+                    on_round(records[-1], dict(server.model))
                 bar.set_postfix(accuracy=f"{accuracy:.3f}")
                 bar.update()
                 if checkpoint is not None and (n % every == 0 or n == config.rounds):

@@ -59,6 +59,7 @@ FLOORS: dict[str, float] = {
     "averaging": 3.5,
     "beside": 3.6,
     "memories": 3.5,
+    "personal": 3.5,
     "checkpoints": 4,
     "copies": 4,
     "inbox": 3.8,

@@ -252,3 +252,11 @@ def test_missing_shards_are_named(data: tuple) -> None:  # type: ignore[type-arg
         simulate(config(), dict(zip(PEOPLE[:4], data[0], strict=False)), data[1])
     with pytest.raises(FedkitError, match="are 4"):
         simulate(config(), data[0][:4], data[1])
+
+
+def test_every_rounds_model_can_be_kept(data: tuple) -> None:  # type: ignore[type-arg]
+    kept: list[tuple[fk.RoundRecord, fk.StateDict]] = []
+    history = simulate(config(rounds=2), *data, on_round=lambda *what: kept.append(what))
+    assert tuple(record for record, _ in kept) == history.rounds
+    model = load_model(SAMPLE_MODEL)
+    assert [fk.evaluate(model, state, *data[1])[0] for _, state in kept] == history.accuracies

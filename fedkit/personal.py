@@ -1,0 +1,107 @@
+"""Personalisation: a participant trains the finished global model a little further on its own data, and keeps the result.
+
+(Wang, Mathews et al. 2019, "Federated evaluation of on-device personalization")
+
+The model that comes out is better at home and worse abroad, the more so the more the participants differ. Nothing crosses:
+it happens after the last round, at the participant alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fedkit.data import Shard
+from fedkit.errors import FedkitError
+from fedkit.models import SAMPLE_MODEL, StateDict, check_state, load_model, state_of
+from fedkit.training import evaluate, train
+
+__all__ = ["FineTuned", "fine_tune", "hold_out"]
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A participant's own model, and what fine-tuning did: accuracies in 0..1.
+
+    own_before, own_after : on the participant's own test samples. common_before, common_after : on everybody's.
+    """
+
+    state: StateDict
+    own_before: float
+    own_after: float
+    common_before: float
+    common_after: float
+
+
+def hold_out(
+    shard: Shard, share: float = 0.2, *, generator: torch.Generator
+) -> tuple[Shard, Shard]:
+    """Split one participant's samples at random: (what it trains on, what it tests on), both in the shard's order.
+
+    share : of the samples, rounded, that are tested on; at least one, and at least one stays. Raises FedkitError if `share`
+    is not between 0 and 1, or there are fewer than two samples.
+    """
+    images, labels = shard
+    if not 0 < share < 1 or len(labels) < 2:
+        raise FedkitError(
+            f"can't hold out {share!r} of {len(labels)} samples",
+            field="share",
+            remedy="choose a share between 0 and 1, and a shard of at least two samples",
+        )
+    count = min(max(round(share * len(labels)), 1), len(labels) - 1)
+    tested = torch.zeros(len(labels), dtype=torch.bool)
+    tested[torch.randperm(len(labels), generator=generator)[:count]] = True
+    return (images[~tested], labels[~tested]), (images[tested], labels[tested])
+
+
+def fine_tune(
+    state: Mapping[str, Tensor],
+    shard: Shard,
+    own_test: Shard,
+    common_test: Shard,
+    *,
+    epochs: int = 1,
+    learning_rate: float = 0.05,
+    batch_size: int = 64,
+    generator: torch.Generator,
+    model: str = SAMPLE_MODEL,
+) -> FineTuned:
+    """Train a global model on one participant's shard for `epochs` local epochs of plain SGD, and compare before and after.
+
+    state : the global model; it stays as it is. shard, own_test (see `hold_out`), common_test : images float32 [N,1,28,28],
+    labels int64 [N]. learning_rate : of these epochs, default 0.05. The same generator state gives the same bits.
+    Raises FedkitError if the state does not fit the model, or no epoch is asked for.
+    """
+    if epochs < 1:
+        raise FedkitError(f"is {epochs}", field="epochs", remedy="ask for at least one")
+    built = load_model(model)
+    misfit = check_state(state_of(built), state)
+    if misfit:
+        raise FedkitError(
+            f"does not fit the model: {misfit}",
+            field="state",
+            remedy="give the model it belongs to",
+        )
+    tuned, _ = train(
+        built,
+        state,
+        shard,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        generator=generator,
+    )
+
+    def accuracy(weights: Mapping[str, Tensor], test: Shard) -> float:
+        return evaluate(built, weights, *test)[0]
+
+    return FineTuned(
+        tuned,
+        own_before=accuracy(state, own_test),
+        own_after=accuracy(tuned, own_test),
+        common_before=accuracy(state, common_test),
+        common_after=accuracy(tuned, common_test),
+    )
