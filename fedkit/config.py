@@ -17,6 +17,7 @@ from fedkit.errors import FedkitError
 from fedkit.files import read_bytes, write_bytes
 from fedkit.jsontext import not_too_deep, parse_json_object
 from fedkit.names import check_email, check_file_name, check_name
+from fedkit.privacy.dp_settings import DPSettings, misfit
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
 
@@ -82,6 +83,9 @@ class FLConfig(BaseModel):
         "participants_per_round"; none by default, since participants approve what stands here.
     linger_s : seconds that a participant leaves its finished project in place for a real aggregator (default 40).
 
+    dp : the differential privacy that the project promises, such as
+        {"unit": "example", "epsilon": 4, "delta": 1e-5, "clip": 1.0} (see `DPSettings`); None (the default) promises none.
+
     Any other key is kept as it is (`unknown` names them).
     """
 
@@ -109,6 +113,7 @@ class FLConfig(BaseModel):
     strategy: dict[str, Any] | None = None
     adjustable: tuple[Literal["learning_rate", "epoch", "participants_per_round"], ...] = ()
     linger_s: Annotated[float, Field(ge=0, le=86_400)] = 40.0
+    dp: DPSettings | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -136,6 +141,8 @@ class FLConfig(BaseModel):
                 )
         if self.approval == "quorum" and self.min_participants is None:
             raise ValueError('approval: is "quorum" without a quorum; set min_participants too')
+        if self.dp is not None and (wrong := misfit(self.dp, self)):
+            raise ValueError(wrong)
         return self
 
     @property

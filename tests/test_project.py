@@ -81,6 +81,8 @@ FLOORS: dict[str, float] = {
     "faults_child": 5.5,
     "network": 5.5,
     "privacy": 5.7,
+    # differential privacy as the config, the two state machines and the simulation use it
+    "privacy.dp_settings": 1.5,
     "rewinding": 5.7,
     "standing": 5.7,
     "treeview": 5.7,
