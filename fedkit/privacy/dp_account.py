@@ -28,7 +28,7 @@ __all__ = ["ACCOUNTANTS", "Mechanism", "epsilon_of", "noise_for"]
 
 @dataclass(frozen=True)
 class Mechanism:
-    """sampling_rate : q in (0, 1]. noise_multiplier : sigma > 0, noise's standard deviation / clipping norm. steps : T >= 0.
+    """sampling_rate : q in (0, 1]. noise_multiplier : sigma > 0, noise's deviation / clipping norm. steps : T >= 0.
 
     Raises FedkitError where one of them lies outside.
     """
@@ -167,7 +167,7 @@ ACCOUNTANTS: dict[str, Callable[[Mechanism, float], float]] = {
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """RDP leaves out orders at which its series does not converge, and says so each time; the result stays an upper bound."""
+    """RDP leaves out orders at which its series does not converge, and says so; the result stays an upper bound."""
     absl = logging.getLogger("absl")
     was, absl.disabled = absl.disabled, True
     try:

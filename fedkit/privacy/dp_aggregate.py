@@ -1,7 +1,7 @@
 """The aggregator's side of participant-level privacy: a rule whose input is the noisy mean instead of the updates.
 
-What the inner rule (FedAvg, FedAdam, ...) does with the noisy mean needs no more noise: it sees nothing else. The aggregator
-itself sees every update as it came. McMahan et al. 2018; adaptive clipping: Andrew et al. 2021.
+What the inner rule (FedAvg, FedAdam, ...) does with the noisy mean needs no more noise: it sees nothing else. The
+aggregator itself sees every update as it came. McMahan et al. 2018; adaptive clipping: Andrew et al. 2021.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def protected(strategy: Strategy, config: FLConfig) -> Strategy:
 
 
 @dataclass(frozen=True)
-class NoisyMean:
+class NoisyMean(Strategy):
     """A strategy around another one. inner : what moves the global model. config : says how much noise, and seeds it."""
 
     inner: Strategy
@@ -48,12 +48,14 @@ class NoisyMean:
     def apply(
         self, state: ServerState, updates: Sequence[Update]
     ) -> tuple[ServerState, Diagnostics]:
-        """Clip, sum, add noise, divide by the number of participants that a round has on average; the inner rule does the rest."""
+        """Clip, sum, add noise, divide by the average number of participants; the inner rule does the rest."""
         dp = promised(self.config, "participant")
         mechanism = participant_mechanism(self.config)
         own = state.memory[_OWN]
         n, clip = int(own["round"]) + 1, float(own["clip"])
-        noise = noise_source(dp.secure_noise, self.config.seed, self.config.aggregator, n, "dp noise")
+        noise = noise_source(
+            dp.secure_noise, self.config.seed, self.config.aggregator, n, "dp noise"
+        )
         expected = mechanism.sampling_rate * len(self.config.participants)
         spread = mechanism.noise_multiplier
         if dp.adaptive_clip is not None:

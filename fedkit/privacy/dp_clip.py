@@ -1,7 +1,8 @@
 """Participant-level privacy by hand: cut what one can change, add Gaussian noise to the sum, divide by a fixed number.
 
-McMahan et al. 2018, "Learning differentially private recurrent language models", algorithm 1; the clipping norm that follows
-a quantile: Andrew et al. 2021, "Differentially private learning with adaptive clipping". Notebook 09 writes both functions.
+McMahan et al. 2018, "Learning differentially private recurrent language models", algorithm 1; the clipping norm that
+follows a quantile: Andrew et al. 2021, "Differentially private learning with adaptive clipping". Notebook 09 writes the
+first two functions.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["clip_rows", "next_clip", "noisy_mean", "share_of_noise", "split_nois
 def clip_rows(changes: Tensor, clip: float) -> Tensor:
     """Each row cut to L2 norm `clip`: x min(1, C / ||x||). Shorter rows stay as they are. [K, D] to [K, D]."""
     norms = changes.norm(dim=1, keepdim=True)
-    return changes * (clip / norms.clamp(min=clip))
+    return changes * torch.clamp(clip / norms, max=1)
 
 
 def noisy_mean(

@@ -61,7 +61,8 @@ class SystemNoise:
         if count == 0:
             return torch.zeros(0, dtype=torch.float64)
         words = torch.frombuffer(bytearray(os.urandom(8 * count)), dtype=torch.int64)
-        return (words & (2**_MANTISSA - 1)).double() * 2.0**-_MANTISSA
+        drawn: Tensor = (words & (2**_MANTISSA - 1)).double()
+        return drawn * 2.0**-_MANTISSA
 
     def normal(self, shape: torch.Size | tuple[int, ...], std: float) -> Tensor:
         """Gaussian numbers of mean 0, float64: half the sum of four, each by Box and Muller."""

@@ -11,7 +11,14 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
 
 __all__ = ["AdaptiveClip", "DPSettings", "misfit"]
 
@@ -30,7 +37,7 @@ def _epsilon(value: Any) -> Any:
     if not 0 < number <= LARGEST_EPSILON:
         raise ValueError(
             f"of {number:g} promises {'too little to mean anything' if number > 0 else 'nothing'}: "
-            f"e^epsilon bounds how much likelier an outcome may become; write a number above 0 and at most {LARGEST_EPSILON:g}"
+            f"e^epsilon bounds how much likelier an outcome becomes; write a number above 0 and at most {LARGEST_EPSILON:g}"
         )
     return number
 

@@ -1,8 +1,9 @@
 """Local training that keeps a promise: DP-SGD for images, a clipped update with its share of noise for participants.
 
-DP-SGD (Abadi et al. 2016, "Deep learning with differential privacy", algorithm 1): every image enters a step with probability
-q on its own (Poisson sampling, as the accountant assumes); its gradient is cut to norm C; the sum gets Gaussian noise. The
-gradients of single images, their clipping and the noise are Opacus' (Yousefpour et al. 2021). Notebook 09.
+DP-SGD (Abadi et al. 2016, "Deep learning with differential privacy", algorithm 1): every image enters a step with
+probability q on its own (Poisson sampling, as the accountant assumes); its gradient is cut to norm C; the sum gets
+Gaussian noise. The gradients of single images, their clipping and the noise are Opacus' (Yousefpour et al. 2021).
+Notebook 09.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def _example_level(
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] | None = None,
     mu: float = 0.0,
+    shift: Mapping[str, Tensor] | None = None,
 ) -> tuple[StateDict, list[float]]:
+    assert not shift  # a config that asks for both is refused
     assert config.dp is not None
     mechanism = example_mechanism(config, len(shard[1]))
     return dp_sgd(
@@ -123,9 +126,9 @@ def dp_sgd(
     stop: Callable[[], bool] | None = None,
     mu: float = 0.0,
 ) -> tuple[StateDict, list[float]]:
-    """`epochs` times `steps` steps of DP-SGD from `state`; returns the weights, and each epoch's mean loss (no noise on it).
+    """`epochs` times `steps` steps of DP-SGD from `state`; returns the weights, and each epoch's mean loss (without noise).
 
-    w <- w - eta (1 / (q N)) (sum_i clip(grad l_i) + N(0, (sigma C)^2)),  each i in the sum with probability q = 1 / steps
+    w <- w - eta (1 / (q N)) (sum_i clip(grad l_i) + N(0, (sigma C)^2)),  each i with probability q = 1 / steps
 
     shard : images float32 [N,1,28,28], labels int64 [N]. sample, noise : where the two kinds of chance come from.
     own_randomness : seeds what the model itself draws, such as drop-out. mu : as for `train`.
@@ -136,7 +139,9 @@ def dp_sgd(
     anchors = [p.detach().clone() for p in model.parameters() if p.requires_grad]
     rate, losses = 1 / steps, []
     with global_random(own_randomness), _per_image(model, images) as watched:
-        optimizer = _optimizer(model, learning_rate, clip, noise_multiplier, rate * len(labels), noise)
+        optimizer = _optimizer(
+            model, learning_rate, clip, noise_multiplier, rate * len(labels), noise
+        )
 
         def pull(_: Any) -> None:  # FedProx's term knows no image: it needs no noise
             for p, anchor in zip(optimizer.params, anchors, strict=True):
@@ -154,7 +159,7 @@ def dp_sgd(
                 optimizer.zero_grad(set_to_none=True)
                 inputs = images[batch].requires_grad_()  # else torch warns about Opacus' hooks
                 loss = F.cross_entropy(watched(inputs), labels[batch], reduction="sum")
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 total, seen = total + loss.item(), seen + len(batch)
             losses.append(total / max(seen, 1))
@@ -194,7 +199,12 @@ def _mixes(why: str) -> FedkitError:
 
 
 def _optimizer(
-    model: nn.Module, learning_rate: float, clip: float, noise_multiplier: float, expected: float, noise: Noise
+    model: nn.Module,
+    learning_rate: float,
+    clip: float,
+    noise_multiplier: float,
+    expected: float,
+    noise: Noise,
 ) -> Any:
     """Opacus' optimiser over plain SGD; from the operating system's noise where that is asked for."""
     from opacus.optimizers import DPOptimizer
@@ -208,12 +218,12 @@ def _optimizer(
                 p.grad = p.summed_grad + noise.normal(p.shape, std).to(p.dtype)
 
     parameters = [p for p in model.parameters() if p.requires_grad]
-    seeded = isinstance(noise, SeededNoise)
-    return (DPOptimizer if seeded else FromNoise)(
+    generator = noise.generator if isinstance(noise, SeededNoise) else None
+    return (FromNoise if generator is None else DPOptimizer)(
         optimizer=torch.optim.SGD(parameters, lr=learning_rate),
         noise_multiplier=noise_multiplier,
         max_grad_norm=clip,
         expected_batch_size=expected,
         loss_reduction="mean",
-        generator=noise.generator if seeded else None,
+        generator=generator,
     )
