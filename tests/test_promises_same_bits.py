@@ -187,14 +187,17 @@ def test_a_project_that_is_cut_off_at_any_change_ends_with_the_same_bits(tmp_pat
         assert list(again.aggregator().launch.iterdir()) == [], change
 
 
+@pytest.mark.parametrize("more", [{"rounds": 1}, {"rounds": 2, "strategy": {"name": "scaffold"}}])
 def test_a_network_that_is_cut_off_before_every_change_once_ends_with_the_same_bits(
-    tmp_path: Path,
+    tmp_path: Path, more: dict[str, Any]
 ) -> None:
     """Every change dies once before it may happen: a process an attempt, hundreds of them, one after the other."""
-    whole = launched(tmp_path / "whole", participants=[ALICE], rounds=1)
+    whole = launched(tmp_path / "whole", participants=[ALICE], **more)
     whole.run(approve=approve_all)
     wanted = results(whole.root)
-    root = launched(tmp_path / "cut", participants=[ALICE], rounds=1).root
+    if "strategy" in more:  # both sides remember, and what they remember is compared too
+        assert sum(key.endswith(("memory_1.pt", "memory_2.pt")) for key in wanted) == 4
+    root = launched(tmp_path / "cut", participants=[ALICE], **more).root
     died: set[str] = set()
     for _ in range(2000):
         with cut_off(lambda change: change not in died and not died.add(change)):  # type: ignore[func-returns-value]
