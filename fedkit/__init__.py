@@ -67,6 +67,9 @@ if TYPE_CHECKING:
     from fedkit.settings import ClientConfig, read_env
     from fedkit.simulation import numbered_participants, simulate
     from fedkit.strategies import STRATEGIES, fedavg, make_strategy, mixing_weights
+    from fedkit.sweeps.reach import rounds_to_reach
+    from fedkit.sweeps.running import sweep
+    from fedkit.sweeps.table import results
     from fedkit.training import evaluate, sgd_epoch, train
 
 __version__ = "0.1.0"
@@ -97,6 +100,9 @@ _NAMES = {
     "settings": "ClientConfig read_env",
     "simulation": "numbered_participants simulate",
     "strategies": "STRATEGIES fedavg make_strategy mixing_weights",
+    "sweeps.reach": "rounds_to_reach",
+    "sweeps.running": "sweep",
+    "sweeps.table": "results",
     "training": "evaluate sgd_epoch train",
 }
 """Module -> the names that it gives."""
@@ -163,8 +169,10 @@ __all__ = [
     "record",
     "recorded",
     "render",
+    "results",
     "review",
     "rewind",
+    "rounds_to_reach",
     "seed_weights",
     "sgd_epoch",
     "shift_features",
@@ -177,6 +185,7 @@ __all__ = [
     "split_sizes",
     "state_of",
     "status",
+    "sweep",
     "take",
     "train",
     "workspace",

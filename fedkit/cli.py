@@ -76,11 +76,13 @@ def _mount() -> None:
     from fedkit.cli_approve import approve_command
     from fedkit.cli_client import client, status
     from fedkit.cli_run import run
+    from fedkit.cli_sweep import sweep
 
     app.command("client")(client)
     app.command("approve")(approve_command)
     app.command("status")(status)
     app.command("run")(run)
+    app.command("sweep")(sweep)
     app.add_typer(cli_data.app, name="data")
     app.add_typer(cli_course.app, name="course")
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
+from fedkit.course.lesson import course_dir
 from fedkit.errors import FedkitError
 
 __all__ = ["app"]
@@ -72,7 +73,7 @@ def run(
         raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
     values = dict(pair.split("=", 1) for pair in parameter or [])
     with _errors():
-        folder = edition_dir(_course(notebooks), edition)
+        folder = edition_dir(course_dir(notebooks), edition)
         paths = lesson_paths(folder, wanted or [], ".ipynb")
         with tqdm(total=len(paths), unit="notebook", disable=None) as bar:
             results = run_notebooks(
@@ -105,7 +106,7 @@ def build(notebooks: Notebooks = None) -> None:
     from fedkit.course.build import build as build_notebooks
 
     with _errors():
-        folder = _course(notebooks)
+        folder = course_dir(notebooks)
         changed = build_notebooks(folder / "src", folder)
         for path in changed:
             console.print(f"built {path}", highlight=False, soft_wrap=True)
@@ -120,7 +121,7 @@ def check(wanted: Wanted = None, notebooks: Notebooks = None) -> None:
     from fedkit.course.lint import lint
 
     with _errors():
-        folder = _course(notebooks)
+        folder = course_dir(notebooks)
         paths = lesson_paths(folder / "src", wanted or [])
         problems = [problem for path in paths for problem in lint(path)]
         stems = {path.stem for path in paths}
@@ -140,26 +141,13 @@ def list_lessons(notebooks: Notebooks = None) -> None:
     with _errors():
         shown = Table("NN", "title", "minutes", "the learner will be able to")
         total = 0
-        for path in lesson_paths(_course(notebooks) / "src"):
+        for path in lesson_paths(course_dir(notebooks) / "src"):
             lesson = read_lesson(path)
             total += lesson.card.minutes
             does = lesson.promise.removeprefix("You will be able to ").rstrip(".")
             shown.add_row(lesson.name[:2], lesson.title, str(lesson.card.minutes), does)
         shown.caption = f"{total} minutes in all"
         console.print(shown)
-
-
-def _course(given: Path | None) -> Path:
-    """The folder of the course: as given, `notebooks` here, or `notebooks` beside the package."""
-    here, beside = Path("notebooks"), Path(__file__).resolve().parents[1] / "notebooks"
-    folder = given or (here if (here / "src").is_dir() else beside)
-    if not (folder / "src").is_dir():
-        raise FedkitError(
-            "has no src/ with the sources of the course",
-            file=folder,
-            remedy="run it in a clone of the repository, or give --notebooks",
-        )
-    return folder
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedkit.errors import FedkitError
 
-__all__ = ["Card", "Cell", "Lesson", "Problem", "lesson_paths", "read_lesson"]
+__all__ = ["Card", "Cell", "Lesson", "Problem", "course_dir", "lesson_paths", "read_lesson"]
 
 FILE_NAME = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
 PROMISE = re.compile(r"^You will be able to .*?(?=\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -96,6 +96,19 @@ class Problem:
         line = f":{self.cell.line}" if self.cell and self.cell.line else ""
         number = f" cell {self.cell.number}:" if self.cell else ""
         return f"{self.path}{line}:{number} {self.what} -> {self.remedy}"
+
+
+def course_dir(given: Path | None = None) -> Path:
+    """The folder of the course: as given, `notebooks` here, or `notebooks` beside the package. Raises FedkitError."""
+    here, beside = Path("notebooks"), Path(__file__).resolve().parents[2] / "notebooks"
+    folder = given or (here if (here / "src").is_dir() else beside)
+    if not (folder / "src").is_dir():
+        raise FedkitError(
+            "has no src/ with the sources of the course",
+            file=folder,
+            remedy="run it in a clone of the repository, or give --notebooks",
+        )
+    return folder
 
 
 def lesson_paths(src_dir: Path, wanted: Sequence[str] = (), suffix: str = ".py") -> list[Path]:

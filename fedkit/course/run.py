@@ -1,64 +1,18 @@
-"""Notebooks in batch: papermill in parallel workers, each with a time limit; one that fails stops no other.
-
-A limit holds for a whole notebook, from the start of its kernel: every cell gets what is left. (papermill's own
-`execution_timeout` is for each cell, so that a notebook of thirty cells could take thirty times as long.) A budget
-is what the author promises; to exceed it is reported, and is no failure, because machines differ.
-"""
+"""Notebooks in batch: papermill in parallel workers, each with a time limit; one that fails stops no other."""
 
 from __future__ import annotations
 
-import json
-import logging
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from fedkit.course.kernel import kernel_environment, kernel_manager, kill
-from fedkit.course.parameters import fit
-from fedkit.course.record import check_states, recorded
-from fedkit.errors import FedkitError
+from fedkit.course.kernel import kill
+from fedkit.course.task import OnCell, RunResult, Task
 
-__all__ = ["RunResult", "run"]
-
-# what it has to say is in the results; without a handler Python would print it over the progress bar
-logging.getLogger("papermill").addHandler(logging.NullHandler())
-
-SHORTEST_LIMIT_S = 120.0
-LIMIT_IN_BUDGETS = 10  # a slow machine is no failure, a notebook that hangs is
-
-Status = Literal["done", "failed", "timed out", "refused"]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What became of one notebook.
-
-    `cell` (from 1) and `source` are those of the cell that failed, in the executed copy `output`; times in seconds.
-    """
-
-    name: str
-    edition: str
-    status: Status
-    seconds: float
-    budget_s: float | None
-    output: Path | None
-    error: str | None = None
-    cell: int | None = None
-    source: str | None = None
-    recorded: dict[str, Any] = field(default_factory=dict)
-    checks: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def over_budget(self) -> bool:
-        """Did it take longer than its author promised?"""
-        return self.budget_s is not None and self.seconds > self.budget_s
-
-
-OnCell = Callable[[str, int, int], object]
+__all__ = ["Job", "RunResult", "run", "run_jobs"]
 
 
 def run(
@@ -83,143 +37,67 @@ def run(
 
     Returns one result for each notebook, in their order. Never raises for what a notebook does.
     """
-    alive: list[Any] = []
-    results: dict[Path, RunResult] = {}
-    pool = ThreadPoolExecutor(max(1, jobs))
-    with tempfile.TemporaryDirectory(prefix="fedkit-", ignore_cleanup_errors=True) as ipython:
-        try:
-            futures = {}
-            for path in notebooks:
-                task = _Task(
-                    path.resolve(),
-                    out_dir.resolve(),
-                    parameters or {},
-                    limit_s,
-                    on_cell,
-                    Path(ipython),
-                )
-                futures[pool.submit(task.execute, alive)] = path
-            for future in as_completed(futures):
-                results[futures[future]] = future.result()
-                if on_done is not None:
-                    on_done(future.result())
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            kill(alive)
-            pool.shutdown(wait=True)
-    return [results[path] for path in notebooks]
+    jobs_of = [Job(path, out_dir, parameters or {}) for path in notebooks]
+    return run_jobs(jobs_of, jobs=jobs, limit_s=limit_s, on_cell=on_cell, on_done=on_done)
 
 
-@dataclass
-class _Task:
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute: where it lies, the folder for its copy, values of its parameters by name."""
+
     path: Path
     out_dir: Path
     parameters: Mapping[str, object]
-    limit_s: float | None
-    on_cell: OnCell | None
-    ipython: Path
-    number: int | None = None  # the cell that runs, from 1
-    source: str | None = None
 
-    @property
-    def _log(self) -> Path:
-        return self.ipython / f"{self.path.stem}.log"
 
-    def execute(self, alive: list[Any]) -> RunResult:
-        """The whole life of one notebook; every ending is a result."""
-        started = time.monotonic()
-        copy = self.out_dir / self.path.name
-        about = _about(self.path)
-        budget: float | None = about.get("budget_s")
-        limit = self.limit_s or max(SHORTEST_LIMIT_S, LIMIT_IN_BUDGETS * (budget or 0))
-        status: Status = "done"
-        error = None
+def run_jobs(
+    todo: Sequence[Job],
+    *,
+    jobs: int = 2,
+    limit_s: float | None = None,
+    on_cell: OnCell | None = None,
+    on_start: Callable[[int], object] | None = None,
+    on_done: Callable[[RunResult], object] | None = None,
+    on_result: Callable[[int, RunResult], object] | None = None,
+) -> list[RunResult]:
+    """Execute notebooks, each with parameters and a folder of its own; otherwise as `run`.
+
+    on_start : called with a job's position when it starts, from its worker's thread. on_result : as `on_done`, with the
+    job's position. The same notebook may stand there many times, in different folders.
+    """
+    alive: list[Any] = []
+    results: dict[int, RunResult] = {}
+    futures: dict[Future[RunResult], int] = {}
+    pool = ThreadPoolExecutor(max(1, jobs))
+
+    def execute(number: int, task: Task) -> RunResult:
+        if on_start is not None:
+            on_start(number)
+        return task.execute(alive)
+
+    with tempfile.TemporaryDirectory(prefix="fedkit-", ignore_cleanup_errors=True) as ipython:
         try:
-            copy.unlink(missing_ok=True)  # an old copy must not be read as this run's
-            self._papermill(fit(self.path, self.parameters), copy, started + limit, alive)
-        except FedkitError as problem:
-            status, error = "refused", str(problem)
-        except Exception as problem:  # whatever a stranger's notebook makes papermill raise
-            late = time.monotonic() - started >= limit
-            status = "timed out" if late else "failed"
-            error = f"stopped after {limit:g} s" if late else _said(problem, self._log)
-            self.number = getattr(problem, "cell_index", (self.number or 1) - 1) + 1
-            self.source = getattr(problem, "source", self.source)
-        seconds = time.monotonic() - started
-        output = copy if copy.is_file() else None
-        checks = check_states(output) if output else {}
-        rejected = [f"{name}: {state}" for name, state in checks.items() if state != "right"]
-        edition = about.get("edition", "learner")
-        if status == "done" and edition == "solutions" and rejected:
-            status, error = (
-                "failed",
-                f"a solution is not right for its check: {', '.join(rejected)}",
-            )
-            self.number = self.source = None
-        stopped = status in ("failed", "timed out")
-        return RunResult(
-            name=self.path.stem,
-            edition=edition,
-            status=status,
-            seconds=seconds,
-            budget_s=budget,
-            output=output,
-            error=error,
-            cell=self.number if stopped else None,
-            source=self.source if stopped else None,
-            recorded=recorded(output) if output else {},
-            checks=checks,
-        )
-
-    def _papermill(
-        self, fitted: dict[str, Any], output: Path, deadline: float, alive: list[Any]
-    ) -> None:
-        import papermill
-
-        output.parent.mkdir(parents=True, exist_ok=True)
-        cells = len(json.loads(self.path.read_text(encoding="utf-8"))["cells"])
-
-        def starts(cell: Any, cell_index: int) -> None:
-            self.number, self.source = cell_index + 1, cell["source"]
-            if self.on_cell is not None:
-                self.on_cell(self.path.stem, cell_index + 1, cells + bool(fitted))
-
-        environment = kernel_environment(output.with_name(f"{output.stem}_files"), self.ipython)
-        papermill.execute_notebook(
-            self.path,
-            output,
-            parameters=fitted,
-            progress_bar=False,
-            start_timeout=max(1, min(60, int(deadline - time.monotonic()))),
-            # from here on nbclient's own traits
-            kernel_manager_class=kernel_manager(environment, alive, self._log),
-            resources={
-                "metadata": {"path": str(self.path.parent)}
-            },  # where Lab would start it; no chdir in a thread
-            timeout_func=lambda cell: max(0.05, deadline - time.monotonic()),
-            on_cell_execute=starts,
-            iopub_timeout=30,  # a busy machine delivers late
-        )
-
-
-def _about(path: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))["metadata"]["fedkit"]
-        return about if isinstance(about, dict) else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _said(error: Exception, log: Path) -> str:
-    name, value = (
-        getattr(error, "ename", type(error).__name__),
-        getattr(error, "evalue", str(error)),
-    )
-    said = f"{name}: {value}" if value else str(name)
-    dead = (
-        "ename" not in vars(error) and log.is_file()
-    )  # no Python error: perhaps the kernel had a last word
-    last = (
-        log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:] if dead else []
-    )
-    return "\n".join([said, *last])
+            for number, job in enumerate(todo):
+                task = Task(
+                    job.path.resolve(),
+                    job.out_dir.resolve(),
+                    job.parameters,
+                    limit_s,
+                    on_cell,
+                    Path(ipython) / str(number),
+                )
+                futures[pool.submit(execute, number, task)] = number
+            for future in as_completed(futures):
+                number, result = futures[future], future.result()
+                results[number] = result
+                if on_result is not None:
+                    on_result(number, result)
+                if on_done is not None:
+                    on_done(result)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while wait(futures, timeout=0).not_done:  # a kernel may be starting right now
+                kill(alive)
+                wait(futures, timeout=0.2)
+            pool.shutdown(wait=True)
+    return [results[number] for number in range(len(todo))]

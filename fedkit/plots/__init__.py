@@ -7,6 +7,7 @@ from fedkit.plots.coursemap import course_map
 from fedkit.plots.digits import digit_grid, weight_images
 from fedkit.plots.folders import folder_tree
 from fedkit.plots.knowledge import confusion, per_digit_accuracy
+from fedkit.plots.multiples import small_multiples
 from fedkit.plots.participants import label_bars, participant_bars
 from fedkit.plots.rights import permission_matrix
 from fedkit.plots.rounds import accuracy_by_round, loss_curves
@@ -27,6 +28,7 @@ __all__ = [
     "per_digit_accuracy",
     "permission_matrix",
     "round_timeline",
+    "small_multiples",
     "weight_images",
     "weight_rows",
     "what_crossed",

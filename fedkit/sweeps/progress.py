@@ -1,0 +1,109 @@
+"""The bar of a sweep: how many runs have ended, how many failed, and how long the rest will take."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from fedkit.sweeps.spec import Planned
+from fedkit.sweeps.timing import TimeLeft, time_left
+
+__all__ = ["Progress"]
+
+FORMAT = "{desc} |{bar}| {n_fmt} of {total_fmt} runs{postfix}"
+
+
+class Progress:
+    """Keeps the times of runs, and shows them if asked. `started` may be called from any thread."""
+
+    def __init__(
+        self,
+        runs: Sequence[Planned],
+        known: Mapping[str, Mapping[str, Any]],
+        todo: Sequence[Planned],
+        workers: int,
+        *,
+        shown: bool,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._workers = workers
+        self._waiting = {run.id: run for run in todo}
+        self._running: dict[str, tuple[Planned, float]] = {}
+        self._measured: dict[str, list[float]] = defaultdict(list)
+        self._failed = 0
+        for run in runs:
+            if run.id in known and run.id not in self._waiting:
+                self._measure(run, known[run.id])
+        self._bar = tqdm(
+            total=len(runs),
+            initial=len(runs) - len(todo),
+            bar_format=FORMAT,
+            desc="sweep",
+            disable=not shown,
+        )
+        self._over = threading.Event()
+        self._clock = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._show()
+        self._clock.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._clock.join()
+        self._show()
+        self._bar.close()
+
+    def started(self, run: Planned) -> None:
+        """A worker has taken the run."""
+        with self._lock:
+            self._waiting.pop(run.id, None)
+            self._running[run.id] = (run, time.monotonic())
+
+    def ended(self, run: Planned, kept: Mapping[str, Any]) -> None:
+        """A run is over, well or not."""
+        with self._lock:
+            self._running.pop(run.id, None)
+            self._measure(run, kept)
+        with self._lock:
+            self._bar.n += 1
+        self._show()
+
+    def left(self) -> TimeLeft | None:
+        """The time left, None while nothing has been measured or nothing is open."""
+        with self._lock:
+            if not self._waiting and not self._running:
+                return None
+            now = time.monotonic()
+            running = [(_kind(run), now - began) for run, began in self._running.values()]
+            waiting = [_kind(run) for run in self._waiting.values()]
+            return time_left(self._measured, running, waiting, self._workers)
+
+    def _measure(self, run: Planned, kept: Mapping[str, Any]) -> None:
+        if kept["status"] == "done":  # how long a failure took says nothing about the others
+            self._measured[_kind(run)].append(float(kept["seconds"]))
+        else:
+            self._failed += 1
+
+    def _tick(self) -> None:
+        while not self._over.wait(1.0):
+            self._show()
+
+    def _show(self) -> None:
+        left = self.left()
+        open_runs = bool(self._waiting or self._running)
+        said = str(left) if left else "nothing measured yet" if open_runs else "all ended"
+        failed = f"{self._failed} failed, " if self._failed else ""
+        self._bar.set_postfix_str(failed + said)
+
+
+def _kind(run: Planned) -> str:
+    """Runs that differ by their seed alone take about as long."""
+    return json.dumps({k: v for k, v in run.values.items() if k != "seed"}, sort_keys=True)

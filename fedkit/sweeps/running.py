@@ -1,0 +1,168 @@
+"""A sweep from its spec to its tables: what is done is kept, what failed is written down, the rest is run.
+
+    DIR/results.csv, rounds.csv     the tables
+    DIR/spec.yaml                   what was asked for
+    DIR/runs/<hash>/run.json        one run: parameters, status, error, seconds, what it recorded
+    DIR/runs/<hash>/06_....ipynb    the executed notebook
+
+A run's file is written when it has ended, so whatever stops a sweep costs no more than the runs that were under way.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from fedkit.course.run import Job, RunResult, run_jobs
+from fedkit.errors import Busy, FedkitError
+from fedkit.files import read_json, write_bytes, write_json
+from fedkit.sweeps.crew import Outcome, run_trials
+from fedkit.sweeps.identity import code_version
+from fedkit.sweeps.progress import Progress
+from fedkit.sweeps.spec import Plan, Planned, make_plan, read_spec
+from fedkit.sweeps.table import results, write_tables
+from fedkit.sweeps.targets import NotebookTarget
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["finished", "folder_of", "run_plan", "sweep"]
+
+ENDED = ("done", "failed", "timed out")
+OnResult = Callable[[Planned, Mapping[str, Any]], object]
+
+
+def sweep(
+    spec: Mapping[str, Any] | Path | str,
+    out: Path | str,
+    *,
+    jobs: int = 2,
+    retry: bool = False,
+    progress: bool = False,
+    on_result: OnResult | None = None,
+) -> pd.DataFrame:
+    """Run what a spec asks for and `out` does not have yet; returns `results(out)`.
+
+    spec : a file, or its content as a dict (see `fedkit.sweeps.spec`). jobs : workers side by side, one thread each.
+    retry : run those again that failed before. progress : a bar with the time left. on_result : called with each run and
+    what became of it.
+
+    Ctrl-C ends the workers; the same call goes on afterwards. Raises FedkitError, before anything runs, if the spec is not
+    right, and Busy if another sweep is at work in `out`.
+    """
+    file = None if isinstance(spec, Mapping) else Path(spec)
+    values = spec if isinstance(spec, Mapping) else read_spec(Path(spec))
+    plan = make_plan(values, file=file)
+    out = Path(out)
+    if jobs < 1:
+        raise FedkitError(f"are {jobs}", field="jobs", remedy="use at least 1")
+    out.mkdir(parents=True, exist_ok=True)
+    write_bytes(out / "spec.yaml", yaml.safe_dump(dict(values), sort_keys=False).encode())
+    run_plan(plan, out, jobs=jobs, retry=retry, progress=progress, on_result=on_result)
+    return results(out)
+
+
+def run_plan(
+    plan: Plan,
+    out: Path,
+    *,
+    jobs: int,
+    retry: bool = False,
+    progress: bool = False,
+    on_result: OnResult | None = None,
+) -> None:
+    """Run what is missing of a plan, and write the tables. Raises Busy."""
+    lock = FileLock(out / ".lock", blocking=False)
+    try:
+        with lock:
+            _run(plan, out, jobs, retry, progress, on_result)
+    except Timeout:
+        raise Busy("another sweep is at work here", file=out, remedy="wait for its end") from None
+
+
+def folder_of(out: Path, run: Planned) -> Path:
+    """Where a run lies: `runs/` and the first 12 digits of its hash."""
+    return out / "runs" / run.id[:12]
+
+
+def finished(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
+    """What is known of the plan's runs that have ended, by their ids."""
+    found = {}
+    for run in plan.runs:
+        kept = read_json(folder_of(out, run) / "run.json")
+        if isinstance(kept, dict) and kept.get("run") == run.id and kept.get("status") in ENDED:
+            found[run.id] = kept
+    return found
+
+
+def _run(
+    plan: Plan, out: Path, jobs: int, retry: bool, progress: bool, on_result: OnResult | None
+) -> None:
+    known = finished(plan, out)
+    again = {name for name, kept in known.items() if kept["status"] != "done" and retry}
+    todo = [run for run in plan.runs if run.id not in known or run.id in again]
+    bar = Progress(plan.runs, known, todo, jobs, shown=progress)
+
+    def end(number: int, outcome: Outcome | RunResult) -> None:
+        run = todo[number]
+        known[run.id] = _kept(run, plan, outcome)
+        write_json(folder_of(out, run) / "run.json", known[run.id])
+        bar.ended(run, known[run.id])
+        if on_result is not None:
+            on_result(run, known[run.id])
+
+    try:
+        with bar:
+            _execute(plan, out, todo, jobs, lambda number: bar.started(todo[number]), end)
+    finally:
+        write_tables(out, [_row(run, known[run.id]) for run in plan.runs if run.id in known])
+
+
+def _execute(
+    plan: Plan,
+    out: Path,
+    todo: list[Planned],
+    jobs: int,
+    start: Callable[[int], object],
+    end: Callable[[int, Outcome | RunResult], object],
+) -> None:
+    if isinstance(plan.target, NotebookTarget):
+        path = plan.target.path
+        notebooks = [Job(path, folder_of(out, run), run.values) for run in todo]
+        run_jobs(notebooks, jobs=jobs, limit_s=plan.limit_s, on_start=start, on_result=end)
+    else:
+        trials = [run.values for run in todo]
+        run_trials(trials, jobs=jobs, limit_s=plan.limit_s, on_start=start, on_result=end)
+
+
+def _kept(run: Planned, plan: Plan, outcome: Outcome | RunResult) -> dict[str, Any]:
+    """One run as its file keeps it."""
+    import torch
+
+    cell = getattr(outcome, "cell", None)
+    where = f"cell {cell}: " if cell else ""
+    return {
+        "run": run.id,
+        "of": plan.target.name,
+        "values": dict(run.values),
+        "status": outcome.status if outcome.status in ENDED else "failed",
+        "error": None if outcome.error is None else where + outcome.error,
+        "seconds": round(outcome.seconds, 3),
+        "recorded": outcome.recorded,
+        "code": code_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _row(run: Planned, kept: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("status", "error", "seconds", "recorded")
+    about = {"run": run.id, "shown": run.shown, "seed": run.seed, "folder": f"runs/{run.id[:12]}"}
+    return {**about, **{key: kept[key] for key in keys}}

@@ -1,0 +1,249 @@
+"""Which runs: a YAML file (or a dict) with a grid or a list of parameters, and seeds.
+
+    run: simulate            # or a lesson (06), or the path of a notebook
+    fixed: {rounds: 20}      # the same in every run
+    grid:                    # every combination
+      partition: [iid, shards]
+      learning_rate: [0.05, 0.1]
+    list:                    # or chosen combinations; with a grid, each of them times the grid
+      - {batch_size: 10}
+    seeds: 3                 # 0, 1, 2; or a list of them
+
+Everything is checked before anything runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedkit.errors import FedkitError
+from fedkit.files import read_bytes
+from fedkit.sweeps.identity import code_version, run_id
+from fedkit.sweeps.targets import Target, find_target, unknown_name
+
+__all__ = ["COLUMNS", "KEYS", "Plan", "Planned", "make_plan", "read_spec"]
+
+KEYS = ("run", "fixed", "grid", "list", "seeds", "edition", "limit_s")
+"""What a spec may hold."""
+
+COLUMNS = ("run", "seed", "status", "error", "seconds", "folder")
+"""Columns that every table of results has; no parameter may be called so, but `seed`."""
+
+MOST_RUNS = 100_000
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run. id : 64 hex digits. shown : the parameters as the spec gives them. values : as the target takes them."""
+
+    id: str
+    seed: int | None
+    shown: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a spec: the first seed of every combination, then the second, ... limit_s : seconds a run may take."""
+
+    target: Target
+    runs: tuple[Planned, ...]
+    limit_s: float | None
+
+    @property
+    def swept(self) -> list[str]:
+        """The parameters that differ between runs, in the spec's order; `seed` is not among them."""
+        names = dict.fromkeys(name for run in self.runs for name in run.shown)
+        return [
+            name
+            for name in names
+            if any(run.shown.get(name) != self.runs[0].shown.get(name) for run in self.runs)
+        ]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without repeated keys: of two, YAML itself would keep the last and say nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                said = f"the key {key.value!r} stands there twice"
+                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """The content of a spec file. Raises FedkitError if there is none, or it is no YAML mapping."""
+    try:
+        values = yaml.load(read_bytes(path, max_bytes=2**20), Loader=_Loader)
+    except FileNotFoundError:
+        raise FedkitError("is not there", file=path, remedy="check the path") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        said = getattr(error, "problem", None) or str(error)
+        raise FedkitError(
+            f"is not valid YAML{where}: {said}", file=path, remedy="correct it and save it again"
+        ) from error
+    if not isinstance(values, dict):
+        raise FedkitError(
+            f"holds a {type(values).__name__}, not keys and values",
+            file=path,
+            remedy=f"write keys: {', '.join(KEYS)}",
+        )
+    return values
+
+
+def make_plan(spec: Mapping[str, Any], *, file: Path | None = None) -> Plan:
+    """Every run of a spec, checked. file : the spec's, for messages and for paths in it. Raises FedkitError."""
+    try:
+        return _plan(spec, file.parent if file else None)
+    except FedkitError as error:
+        raise FedkitError(
+            error.what,
+            file=file or error.file,
+            field=error.field,
+            why=error.why,
+            remedy=error.remedy,
+        ) from error
+
+
+def _plan(spec: Mapping[str, Any], folder: Path | None) -> Plan:
+    for key in spec:
+        if key not in KEYS:
+            raise unknown_name(str(key), list(KEYS), str(key), "no key of a spec")
+    if "run" not in spec:
+        raise FedkitError(
+            "is missing", field="run", remedy="write `run: simulate`, a lesson's number or a path"
+        )
+    target = find_target(spec["run"], edition=str(spec.get("edition", "learner")), folder=folder)
+    known = dict(target.known)
+    seeds = _seeds(spec.get("seeds"), known, target)
+    runs: dict[str, Planned] = {}
+    code = code_version()
+    combinations = _combinations(spec, known, target)
+    if len(combinations) * len(seeds) > MOST_RUNS:
+        raise FedkitError(
+            f"asks for {len(combinations) * len(seeds):,} runs",
+            field="grid",
+            remedy=f"ask for at most {MOST_RUNS:,}",
+        )
+    for seed in seeds:
+        for shown in combinations:
+            values = target.fit({**shown, **({} if seed is None else {"seed": seed})})
+            name = run_id(target.name, values, code, target.fingerprint(values))
+            if name in runs:
+                raise FedkitError(
+                    f"the same run stands there twice: {_text(shown)}",
+                    field="grid" if "grid" in spec else "list",
+                    remedy="name every combination once",
+                )
+            runs[name] = Planned(name, seed, shown, values)
+    return Plan(target, tuple(runs.values()), _limit(spec.get("limit_s")))
+
+
+def _combinations(
+    spec: Mapping[str, Any], known: Mapping[str, str], target: Target
+) -> list[dict[str, Any]]:
+    fixed = _names(spec.get("fixed"), "fixed", known, target)
+    grid = _names(spec.get("grid"), "grid", known, target)
+    for name, choices in grid.items():
+        if not isinstance(choices, list) or not choices:
+            raise FedkitError(
+                f"must be a list of values, not {choices!r}",
+                field=f"grid.{name}",
+                remedy=f"write [{choices!r}], or move it to `fixed`",
+            )
+    listed = spec.get("list", [{}])
+    if not isinstance(listed, list) or not listed:
+        raise FedkitError(
+            "must be a list of mappings", field="list", remedy="write lines `- {name: value}`"
+        )
+    chosen = [_names(entry, f"list[{n}]", known, target) for n, entry in enumerate(listed)]
+    for name in grid:
+        for where, other in [("fixed", fixed), *((f"list[{n}]", e) for n, e in enumerate(chosen))]:
+            if name in other:
+                raise FedkitError(
+                    f"stands in `grid` and in `{where}`",
+                    field=f"grid.{name}",
+                    remedy="name it in one place",
+                )
+    products = [
+        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+    ]
+    return [{**fixed, **entry, **product} for entry in chosen for product in products]
+
+
+def _names(part: object, field: str, known: Mapping[str, str], target: Target) -> dict[str, Any]:
+    """A mapping of parameters that the target has."""
+    if part is None:
+        return {}
+    if not isinstance(part, Mapping):
+        raise FedkitError(
+            f"holds a {type(part).__name__}, not names and values",
+            field=field,
+            remedy="write `name: value`",
+        )
+    for name in part:
+        if name == "seed":
+            raise FedkitError(
+                "is no parameter to sweep", field=f"{field}.seed", remedy="write `seeds: [0, 1, 2]`"
+            )
+        if name not in known:
+            choices = [other for other in known if other != "seed"]
+            raise unknown_name(
+                str(name), choices, f"{field}.{name}", f"no parameter of {target.name}"
+            )
+        if name in COLUMNS:
+            raise FedkitError(
+                "is the name of a column of the results",
+                field=f"{field}.{name}",
+                remedy="rename the notebook's parameter",
+            )
+    return {str(name): value for name, value in part.items()}
+
+
+def _seeds(asked: object, known: Mapping[str, str], target: Target) -> Sequence[int | None]:
+    if asked is None:
+        return [0] if "seed" in known else [None]
+    if "seed" not in known:
+        raise FedkitError(
+            f"{target.name} has no parameter `seed`",
+            field="seeds",
+            remedy="add `seed: int = 0` to its parameters cell, or leave out `seeds`",
+        )
+    seeds = list(range(asked)) if type(asked) is int else asked
+    if (
+        not isinstance(seeds, list)
+        or not seeds
+        or any(type(seed) is not int or seed < 0 for seed in seeds)
+        or len(set(seeds)) < len(seeds)
+    ):
+        raise FedkitError(
+            f"{asked!r} is neither a count from 1 nor a list of different whole numbers from 0",
+            field="seeds",
+            remedy="write `seeds: 3` (for 0, 1 and 2) or `seeds: [0, 7]`",
+        )
+    return seeds
+
+
+def _limit(asked: object) -> float | None:
+    if asked is None:
+        return None
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 < asked < 1e9:
+        raise FedkitError(
+            f"{asked!r} is no number of seconds", field="limit_s", remedy="write such as 600"
+        )
+    return float(asked)
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or "no parameters"

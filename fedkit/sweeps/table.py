@@ -1,0 +1,101 @@
+"""The results of a sweep as tables: a row a run, and, for what was recorded round by round, a row a round.
+
+`results.csv` : run, the parameters that the spec names, seed, status, error, seconds, folder, and each recorded number.
+`rounds.csv` : run, parameters, seed, round, and each recorded list of numbers (`accuracies` as `accuracy`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedkit.errors import FedkitError
+from fedkit.files import write_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["label", "results", "write_tables"]
+
+RESULTS, ROUNDS = "results.csv", "rounds.csv"
+_SINGULAR = {"accuracies": "accuracy", "losses": "loss"}
+
+
+def label(value: object) -> Any:
+    """A parameter's value in one cell: numbers and texts as they are, {name: fedprox, mu: 0.1} as "fedprox(mu=0.1)"."""
+    if isinstance(value, Mapping) and "name" in value:
+        rest = ", ".join(f"{k}={v}" for k, v in value.items() if k != "name")
+        return f"{value['name']}({rest})" if rest else value["name"]
+    return json.dumps(value) if isinstance(value, Mapping | list | tuple) else value
+
+
+def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write both tables, whole or not at all.
+
+    rows : for each run its `run`, `shown` parameters, `seed`, `status`, `error`, `seconds`, `folder`, `recorded` values.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row["shown"]))
+    taken = {"run", "seed", "status", "error", "seconds", "folder", *names}
+    plain, by_round = [], []
+    for row in rows:
+        about = {"run": row["run"][:12]} | {n: label(row["shown"].get(n)) for n in names}
+        about["seed"] = row["seed"]
+        numbers, lists = _split(row["recorded"], taken)
+        state = {key: row[key] for key in ("status", "error", "seconds", "folder")}
+        plain.append({**about, **state, **numbers})
+        for n in range(max((len(values) for values in lists.values()), default=0)):
+            at = {key: values[n] for key, values in lists.items() if n < len(values)}
+            by_round.append({**about, "round": n + 1, **at})
+    _write(folder / RESULTS, plain)
+    _write(folder / ROUNDS, by_round)
+
+
+def results(folder: Path | str, *, by_round: bool = False) -> pd.DataFrame:
+    """The table of a sweep in pandas: a row a run, or with `by_round` a row for each round of each run.
+
+    Runs that failed are in the first table only, with their error. Raises FedkitError if there is no sweep in `folder`.
+    """
+    import pandas as pd
+
+    path = Path(folder) / (ROUNDS if by_round else RESULTS)
+    try:
+        return pd.read_csv(path, dtype={"run": str, "error": str, "folder": str})
+    except FileNotFoundError:
+        raise FedkitError(
+            "is not there", file=path, remedy="give the folder that `fedkit sweep --out` wrote into"
+        ) from None
+    except pd.errors.EmptyDataError:
+        raise FedkitError(
+            "is empty", file=path, why="No run has recorded a list, such as accuracies by round",
+            remedy="read the other table: fk.results(folder)",
+        ) from None  # fmt: skip
+
+
+def _split(
+    recorded: Mapping[str, Any], taken: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Recorded values for the one table and for the other; a name that a column has already gets a prefix."""
+    numbers: dict[str, Any] = {}
+    lists: dict[str, list[float]] = {}
+    for name, value in recorded.items():
+        if isinstance(value, list):
+            free = _SINGULAR.get(name, name)
+            if all(isinstance(x, int | float | None) for x in value):
+                lists[f"recorded.{free}" if free in taken or free == "round" else free] = value
+        else:
+            numbers[f"recorded.{name}" if name in taken else name] = value
+    return numbers, lists
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    text = io.StringIO()
+    if rows:
+        heads = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(text, heads, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())

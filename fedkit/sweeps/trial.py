@@ -1,0 +1,215 @@
+"""One run in memory: what the parameters of a sweep over `simulate` mean."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedkit.config import FLConfig, first_problem
+from fedkit.data import Shard, as_float, load_mnist, split_iid, take
+from fedkit.data.shift import heterogeneity
+from fedkit.data.skew import split_dirichlet, split_labels_each, split_shards, split_sizes
+from fedkit.errors import FedkitError
+from fedkit.files import read_bytes
+from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
+from fedkit.records import History
+from fedkit.seeds import generator
+from fedkit.simulation import numbered_participants, simulate
+from fedkit.strategies import make_strategy
+from fedkit.sweeps.reach import rounds_to_reach
+
+__all__ = ["Trial", "check_trial", "model_source", "run_trial"]
+
+Partition = Literal["iid", "shards", "dirichlet", "labels", "sizes"]
+Count = Annotated[int, Field(strict=True, ge=1)]
+_NEEDS = {"dirichlet": "alpha", "sizes": "alpha", "labels": "labels_each"}
+
+
+class Trial(BaseModel):
+    """The parameters of one run of `simulate`. Frozen; every name and value is checked.
+
+    participants, participants_per_round (None: all of them), rounds, epoch (local epochs), learning_rate, batch_size (or
+    "all"), weighting, strategy (a name, or a dict with name and parameters) : as in `fl_config.json`.
+    partition : "iid"; "shards" (sorted by label, `shards_each` pieces each); "dirichlet" (labels, `alpha`); "labels"
+    (`labels_each` digits each); "sizes" (equal mixtures, sizes by Dirichlet(`alpha`)).
+    images : how many of the training images are dealt out, None for all. full : the full MNIST, not the sample.
+    model : "tutorial" (784-128-10), "2nn" (784-200-200-10), or the path of a model.py.
+    target : an accuracy (0..1) at which the run stops, None to run all rounds. seed : partition, first weights, everything.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    participants: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 10
+    participants_per_round: Count | None = None
+    rounds: Count = 10
+    epoch: Count = 1
+    learning_rate: float = 0.1
+    batch_size: Count | Literal["all"] = 10
+    weighting: Literal["samples", "equal"] = "samples"
+    strategy: str | dict[str, Any] = "fedavg"
+    partition: Partition = "iid"
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    shards_each: Count = 2
+    labels_each: Count | None = None
+    images: Count | None = None
+    full: bool = False
+    model: str = "tutorial"
+    target: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Annotated[int, Field(strict=True, ge=0)] = 0
+
+    def config(self, largest: int = 1) -> FLConfig:
+        """The experiment as a config. largest : images of the largest shard, which is what batch_size "all" means."""
+        named = {"name": self.strategy} if isinstance(self.strategy, str) else self.strategy
+        return FLConfig.from_dict(
+            {
+                "project_name": "SWEEP",
+                "aggregator": "aggregator@example.org",
+                "participants": numbered_participants(self.participants),
+                "participants_per_round": self.participants_per_round,
+                "rounds": self.rounds,
+                "epoch": self.epoch,
+                "learning_rate": self.learning_rate,
+                "batch_size": largest if self.batch_size == "all" else self.batch_size,
+                "weighting": self.weighting,
+                "strategy": named,
+                "seed": self.seed,
+                "model_arch": "model.py",
+                "model_weight": "weights.pt",
+            },
+            file="simulate",
+        )
+
+
+def check_trial(values: dict[str, Any]) -> Trial:
+    """A trial from its parameters by name. Raises FedkitError, naming the field, for a value that can't be run."""
+    try:
+        trial = Trial.model_validate(values)
+    except ValidationError as error:
+        problem = first_problem(error, "simulate")
+        field = (problem.field or "").split(".")[0]
+        raise FedkitError(problem.what, field=field, remedy=problem.remedy) from error
+    needed = _NEEDS.get(trial.partition)
+    if needed and getattr(trial, needed) is None:
+        raise FedkitError(
+            f"is missing for the partition {trial.partition!r}",
+            field=needed,
+            remedy=f"add {needed} to `fixed` or `grid`",
+        )
+    try:
+        make_strategy(trial.config())
+    except FedkitError as error:
+        raise FedkitError(error.what, field=error.field, remedy=error.remedy) from error
+    _can_be_built(trial.model)
+    return trial
+
+
+@lru_cache(maxsize=8)
+def _can_be_built(name: str) -> None:
+    load_model(model_source(name), file=name)
+
+
+@lru_cache(maxsize=8)
+def model_source(name: str) -> str:
+    """The source of a model: "tutorial", "2nn", or what lies at a path. Raises FedkitError if nothing does."""
+    if name == "tutorial":
+        return SAMPLE_MODEL
+    if name == "2nn":
+        sample = resources.files("fedkit").joinpath("samples/model_2nn.py")
+        return sample.read_text(encoding="utf-8")
+    try:
+        return read_bytes(Path(name), max_bytes=2**20).decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        raise FedkitError(
+            f"there is no {name}", field="model", remedy="tutorial, 2nn, or the path of a model.py"
+        ) from None
+
+
+def run_trial(trial: Trial) -> dict[str, Any]:
+    """Run it; returns what is recorded.
+
+    accuracy (0..1) and loss (nats) after the last round, best_accuracy, rounds_run, heterogeneity of the shards,
+    accuracies and losses by round; with a target also rounds_to_target, None where it was not reached.
+    """
+    shards, test, skew = _world(
+        trial.partition,
+        trial.participants,
+        trial.alpha,
+        trial.shards_each,
+        trial.labels_each,
+        trial.images,
+        trial.full,
+        trial.seed,
+    )
+    source, target = model_source(trial.model), trial.target
+
+    def there(so_far: History) -> bool:
+        return target is not None and so_far.accuracies[-1] >= target
+
+    history = simulate(
+        trial.config(largest=max(len(labels) for _, labels in shards)),
+        shards,
+        test,
+        model=source,
+        weights=seed_weights(source, trial.seed),
+        until=there,
+        workers=1,
+    )
+    if len(history) < trial.rounds and not there(history):
+        raise KeyboardInterrupt  # `simulate` gives back what it has; half a run is none
+    accuracies = history.accuracies
+    losses = [_finite(record.loss) for record in history]
+    found = {
+        "accuracy": accuracies[-1],
+        "best_accuracy": max(accuracies),
+        "loss": losses[-1],
+        "rounds_run": len(history),
+        "heterogeneity": skew,
+        "accuracies": accuracies,
+        "losses": losses,
+    }
+    if target is not None:
+        found["rounds_to_target"] = rounds_to_reach(accuracies, target)
+    return found
+
+
+def _finite(loss: float | None) -> float | None:
+    """A training that has blown up has no loss that a table could hold."""
+    return loss if loss is not None and math.isfinite(loss) else None
+
+
+@lru_cache(
+    maxsize=2
+)  # learning rates are swept over the same shards, and those of the full set fill 190 MB
+def _world(
+    partition: Partition,
+    participants: int,
+    alpha: float | None,
+    shards_each: int,
+    labels_each: int | None,
+    images: int | None,
+    full: bool,
+    seed: int,
+) -> tuple[list[Shard], Shard, float]:
+    mnist = load_mnist(full=full)
+    draw = generator(seed, "partition")
+    pictures, labels = mnist.train_images, mnist.train_labels
+    if images is not None:
+        (chosen,) = split_iid(labels, 1, images, generator=draw)
+        pictures, labels = pictures[chosen], labels[chosen]
+    if partition == "shards":
+        parts = split_shards(labels, participants, shards_each, generator=draw)
+    elif partition == "dirichlet":
+        parts = split_dirichlet(labels, participants, alpha or 1.0, generator=draw)
+    elif partition == "sizes":
+        parts = split_sizes(labels, participants, alpha=alpha, generator=draw)
+    elif partition == "labels":
+        parts = split_labels_each(labels, participants, labels_each or 1, generator=draw)
+    else:
+        parts = split_iid(labels, participants, generator=draw)
+    shards = take(pictures, labels, parts)
+    return shards, (as_float(mnist.test_images), mnist.test_labels), heterogeneity(shards)
