@@ -27,6 +27,9 @@ __all__ = ["FileView", "view_file"]
 MOST_LETTERS = 20_000
 LARGEST = 64 * 2**20  # bytes; what is larger is not opened for a look
 PICTURES = 18  # hidden units, or digits, in a picture
+WIDTH = (
+    4.2  # inches: it stands beside a tree, and its letters should be as large as those of the tree
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def _weights(path: str, size: str, state: dict[str, Tensor]) -> FileView:
     if layer is None:
         return FileView(path, "weights", tuple(facts))
     units = min(PICTURES, len(state[layer]))
-    figure = plots.weight_images(state, layer, units=units, columns=9)
+    title = f"The first {units} units of {layer}"
+    figure = _narrow(plots.weight_images(state, layer, units=units, columns=6, title=title))
     alt = f"The weights of the first {units} hidden units of {layer}, each as 28 x 28 pixels"
     return FileView(path, "weights", tuple(facts), figure=figure, alt=alt)
 
@@ -113,6 +117,12 @@ def _images(path: str, size: str, images: Tensor, labels: Tensor) -> FileView:
     held = [f"{int((labels == digit).sum())} of {digit}" for digit in labels.unique().tolist()]
     facts = (size, f"{len(labels):,} images with their labels", ", ".join(held))
     shown = min(PICTURES, len(labels))
-    figure = plots.digit_grid(images[:shown], labels[:shown], columns=9)
+    figure = _narrow(plots.digit_grid(images[:shown], labels[:shown], columns=6))
     alt = f"The first {shown} of {len(labels):,} handwritten digits"
     return FileView(path, "images", facts, figure=figure, alt=alt)
+
+
+def _narrow(figure: Figure) -> Figure:
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(WIDTH, height * WIDTH / width)
+    return figure

@@ -23,15 +23,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
+HANG_S = 400.0
 
 # Quiet and steady: no news, no tour, no autosave dialog, all cells in the page.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -60,14 +59,6 @@ class Lab:
     def address(self, notebook: str) -> str:
         """Where a notebook opens, in a workspace that remembers nothing."""
         return f"{self.url}/lab/workspaces/w{secrets.token_hex(4)}/tree/{notebook}?token={self.token}&reset"
-
-
-def write_notebook(path: Path, cells: Sequence[str]) -> None:
-    """A notebook of code cells; one that starts with `#!` carries its first line as tags."""
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    notebook.cells = [nbformat.v4.new_code_cell(source.strip()) for source in cells]
-    nbformat.write(notebook, path)
 
 
 @contextlib.contextmanager
@@ -202,12 +193,19 @@ def open_notebook(page: Any, lab: Lab, notebook: str, sidebar: bool = False) -> 
         command(page, "application:toggle-left-area")
 
 
+_COMMAND = """async ([name, values, most]) => {
+  let timer;
+  const late = new Promise((_, fail) => {
+    timer = setTimeout(() => fail(new Error(`${name} has not ended after ${most} s`)), 1000 * most);
+  });
+  await Promise.race([window.jupyterapp.commands.execute(name, values), late]);
+  clearTimeout(timer);
+}"""
+
+
 def command(page: Any, name: str, **arguments: Any) -> None:
-    """One of Lab's own commands, until it is done."""
-    page.evaluate(
-        "async ([name, values]) => { await window.jupyterapp.commands.execute(name, values) }",
-        [name, arguments],
-    )
+    """One of Lab's own commands, until it is done; an error after `HANG_S`, since a dead kernel never answers."""
+    page.evaluate(_COMMAND, [name, arguments, HANG_S])
 
 
 def run_all(page: Any) -> None:
@@ -218,25 +216,17 @@ def run_all(page: Any) -> None:
     assert not failed, failed[0]
 
 
-def restart_kernel(page: Any) -> None:
-    """A fresh kernel, without the dialog that asks whether one is sure."""
-    page.evaluate(
-        "async () => { await window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.restart() }"
-    )
-    page.wait_for_function(_CONNECTED)
-
-
 def run_cell(page: Any, index: int) -> None:
     """Run one cell, until it has ended."""
     page.evaluate(
-        """async index => {
+        """index => {
           const notebook = window.jupyterapp.shell.currentWidget.content;
           notebook.deselectAll();
           notebook.activeCellIndex = index;
-          await window.jupyterapp.commands.execute('notebook:run-cell');
         }""",
         index,
     )
+    command(page, "notebook:run-cell")
 
 
 def set_theme(page: Any, theme: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import looks
 import pytest
 from helpers import ALICE, BOB, CAROL, EVE, PROJECT, held_out, network, shard, small
 
@@ -327,33 +328,6 @@ def test_what_strangers_write_stays_text(watched: Any, tmp_path: Path) -> None:
 
 
 # -------------------------------------------------------------------------------------- how it looks
-CONTRAST = """() => {
-    const seen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgb = (text) => {
-        seen.clearRect(0, 0, 1, 1); seen.fillStyle = text; seen.fillRect(0, 0, 1, 1);
-        return [...seen.getImageData(0, 0, 1, 1).data];
-    };
-    const light = (text) => {
-        const [r, g, b] = rgb(text).map((c) => c / 255).map(
-            (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const found = [];
-    for (const node of document.querySelectorAll("body *")) {
-        const own = [...node.childNodes].some((one) => one.nodeType === 3 && one.data.trim());
-        if (!own || !node.checkVisibility() || ["SCRIPT", "NOSCRIPT"].includes(node.tagName)) continue;
-        let behind = node;
-        while (behind && rgb(getComputedStyle(behind).backgroundColor)[3] < 255) behind = behind.parentElement;
-        const style = getComputedStyle(node);
-        const ink = light(node instanceof SVGElement ? style.fill : style.color);
-        const paper = light(behind ? getComputedStyle(behind).backgroundColor : "white");
-        const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-        found.push({ text: node.textContent.trim().slice(0, 30), ratio, size: parseFloat(style.fontSize) });
-    }
-    return found;
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_readable(watched: Any, eventful: Network, scheme: str) -> None:
     page = watched
@@ -368,7 +342,7 @@ def test_it_is_readable(watched: Any, eventful: Network, scheme: str) -> None:
                 path=SHOTS / f"dashboard-{scheme}-{size['width']}.png", full_page=size is PHONE
             )
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-            texts = page.evaluate(CONTRAST)
+            texts = looks.texts(page.locator("body"))
             assert len(texts) > 60
             assert [t for t in texts if t["ratio"] < 4.5 or t["size"] < 11.9] == []
             # nothing that is drawn or written leaves its picture
@@ -425,6 +399,6 @@ def test_it_prints_on_white(watched: Any, eventful: Network) -> None:
         assert (
             page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         )
-        assert [t for t in page.evaluate(CONTRAST) if t["ratio"] < 4.5] == []
+        assert [t for t in looks.texts(page.locator("body")) if t["ratio"] < 4.5] == []
         assert not page.locator(".live").is_visible()
         assert page.pdf(format="A4").startswith(b"%PDF")

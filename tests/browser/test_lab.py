@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lab
+import looks
 import nbformat
 import pytest
 
@@ -343,7 +344,7 @@ def test_the_tree_shows_files(session: Session) -> None:
     picture.wait_for()
     assert "norm" in f"{picture.get_attribute('alt')} {side.inner_text()}"
     assert picture.evaluate("node => node.complete && node.naturalWidth > 0")
-    shots(session, "datasite tree", name="datasite tree, weights")
+    shots(session, "datasite tree", name="datasite tree weights")
     tree.get_by_label("data dir of").select_option(ANA)
     line(tree, "fl_aggregator").wait_for()
 
@@ -374,23 +375,21 @@ def test_the_ledger_filters(session: Session) -> None:
 
 
 # ------------------------------------------------------------------------------------------- its looks
-CUT = """node => [...node.querySelectorAll("label, button, th, .fk-note, option:checked")]
-    .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1 && one.clientWidth)
-    .map((one) => `${one.tagName} ${one.className}: ${one.textContent.trim()}`)"""
-
-
 def shots(session: Session, panel: str, which: int = -1, name: str = "") -> None:
-    """The panel as it stands, at the top of the window, light and dark; no label may be cut."""
+    """The panel as it stands, at the top of the window, light and dark: nothing is cut, every word can be read."""
     SHOTS.mkdir(parents=True, exist_ok=True)
-    session.page.mouse.move(0, 0)
-    dark = session.page.evaluate("document.body.dataset.jpThemeLight === 'false'")
-    for theme in ("dark", "light") if dark else ("light", "dark"):  # a change takes a second
-        if theme != ("dark" if dark else "light"):
-            lab.set_theme(session.page, theme)
-        found = session.panel(panel, which)
+    page, found = session.page, session.panel(panel, which)
+    page.mouse.move(0, 0)
+    wrong = []
+    now = "light" if page.evaluate("document.body.dataset.jpThemeLight") == "true" else "dark"
+    for theme in (now, "light" if now == "dark" else "dark"):  # a change takes a second
+        if theme != now:
+            lab.set_theme(page, theme)
         found.evaluate("node => node.scrollIntoView({ block: 'start' })")
-        session.page.screenshot(
-            path=SHOTS / f"{(name or panel).replace(', ', '-').replace(' ', '-')}-{theme}.png"
-        )
-        assert found.evaluate(CUT) == []
+        page.screenshot(path=SHOTS / f"{(name or panel).replace(' ', '-')}-{theme}.png")
+        words = looks.texts(found)
+        assert len(words) > 15
+        wrong += [(theme, w) for w in words if w["ratio"] < 4.5 or w["size"] < 11]
+        wrong += [(theme, text) for text in looks.cut(found)]
         assert found.evaluate("node => node.scrollWidth <= node.clientWidth + 1")
+    assert wrong == []
