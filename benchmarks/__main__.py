@@ -1,4 +1,4 @@
-"""Run the benchmarks: all but the long ones, or those named on the command line (`python -m benchmarks tutorial`)."""
+"""Run the benchmarks: all but some, or those named on the command line (`python -m benchmarks tutorial`)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import sys
 
 import benchmarks
 
-LONG = ("paper",)  # an hour or more: only where it is named
+SHARED = {"common", "processes"}
+ONLY_BY_NAME = {"field": "it downloads other frameworks", "paper": "it takes an hour or more"}
 
 
 def main() -> int:
     """Print each benchmark's table; 1 if a name is unknown."""
     known = sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name[0] != "_")
-    known = [name for name in known if name != "common"]  # what the others share
-    wanted = sys.argv[1:] or [name for name in known if name not in LONG]
+    known = [name for name in known if name not in SHARED]
+    wanted = sys.argv[1:] or [name for name in known if name not in ONLY_BY_NAME]
     for name in wanted:
         if name not in known:
             print(f"no benchmark {name!r}; there are: {', '.join(known)}", file=sys.stderr)
             return 1
         importlib.import_module(f"benchmarks.{name}").main()
+    if not sys.argv[1:]:
+        for name, reason in ONLY_BY_NAME.items():
+            print(f"Not run, since {reason}: python -m benchmarks {name}")
     return 0
 
 

@@ -456,7 +456,7 @@ def test_outputs_are_found() -> None:
 CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
 NOT_ON_CONDA_FORGE = ["dp-accounting>=0.5"]
 # Where the name to import is another than the one pip knows.
-IMPORT_NAMES = {"PIL": "pillow", "dotenv": "python-dotenv", "yaml": "pyyaml"}
+IMPORT_NAMES = {"PIL": "pillow", "dotenv": "python-dotenv", "yaml": "pyyaml", "fluke": "fluke-fl"}
 # Needed although fedkit never imports them: what the learner starts, and tqdm's bars in a notebook.
 NOT_IMPORTED = {"jupyterlab", "ipykernel"}
 
@@ -516,6 +516,10 @@ def test_what_is_imported_is_declared(folder: str) -> None:
     declared = set(bounds(project()["dependencies"]))
     if folder == "tests":
         declared |= set(bounds(project()["optional-dependencies"]["dev"]))
+    if folder == "benchmarks":  # what it installs into environments of their own
+        from benchmarks.field import PEERS
+
+        declared |= set(bounds([peer.requirement for peer in PEERS.values()]))
     assert third_party(ROOT / folder) - declared == set()
 
 
