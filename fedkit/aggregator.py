@@ -25,6 +25,7 @@ from fedkit.launching import LAUNCHED, ROLE, launch_step, read_launched
 from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
 from fedkit.plan import RoundPlan, make_plan, read_plan
+from fedkit.privacy.secagg_aggregator import secure_round
 from fedkit.publishing import outdated, publish
 from fedkit.records import RoundRecord
 from fedkit.rounds import aggregate, evaluate_round, only_recorded, read_records, waits_for
@@ -160,6 +161,8 @@ def _round_step(
     plan: RoundPlan,
     patient: bool,
 ) -> Next:
+    if config.secure_aggregation is not None:
+        return secure_round(site, place, config, plan, patient)
     found = collect(site, place, config, plan, patient)
     # a crash between the record and the model: the same updates again
     if len(records) >= plan.round:

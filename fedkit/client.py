@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from fedkit.approval import decline, open_mailbox, pending_requests, read_part, review
+from fedkit.approval import open_mailbox, pending_requests, read_part, review
 from fedkit.boxes import ClientProject
 from fedkit.config import FLConfig
 from fedkit.data import DATA_FILE, read_shard
@@ -38,7 +38,7 @@ from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
 from fedkit.pins import pin, pin_path, pinned, unpin
 from fedkit.plan import apply_plan
-from fedkit.privacy.dp_policy import accept, refusal
+from fedkit.privacy.secagg_client import forget, secure_step
 
 __all__ = ["advance", "next_step", "projects"]
 
@@ -74,9 +74,6 @@ def next_step(
         asked = review(site, project)
         if is_file(pin_path(site, project)):  # of an approval that was cut off, or taken back
             return partial(_unpin, site, project)
-        reason = refusal(site, asked.config)
-        if reason is not None:
-            return lambda: [decline(site, project, reason)]
         return wait(
             site.email,
             f"approve the request of {asked.aggregator}",
@@ -98,9 +95,9 @@ def next_step(
     if (
         not isinstance(state, dict)
         or not state.get("dataset_added")
-        or not state.get("num_samples")
+        or not (state.get("num_samples") or config.secure_aggregation)
     ):
-        return partial(_announce_data, site, place)
+        return partial(_announce_data, site, place, config)
     there = {int(m[1]) for p in _entries(place.agg_weights) if (m := _GLOBAL.fullmatch(p.name))}
     if there.issuperset(range(config.rounds + 1)):
         left = _still_lingers(site, config, place)
@@ -113,6 +110,7 @@ def next_step(
     if newest < 0:
         return wait(config.aggregator, "send the global model")
     wanted = read_json(place.round_settings(newest + 1), root=site.data_dir)
+    chosen: Sequence[str] = config.participants
     if isinstance(wanted, dict):
         chosen = wanted.get("participants", config.participants)
         if isinstance(chosen, list | tuple) and site.email not in chosen:
@@ -120,6 +118,9 @@ def next_step(
         config = apply_plan(config, wanted, place.round_settings(newest + 1))
     if not is_file(place.trained(newest + 1)):
         return train_step(site, place, config, source, newest + 1, on_epoch, stop)
+    if config.secure_aggregation is not None:
+        digest = hashes["fl_config.json"]
+        return secure_step(site, place, config, newest + 1, chosen, digest)
     box = site.aggregator(config.aggregator).project(project)
     if not box.inbox(site.email).is_dir():
         return wait(config.aggregator, "open its folder for this participant's updates")
@@ -130,7 +131,6 @@ def next_step(
 
 def _pin_what_was_copied(site: Datasite, project: str) -> Next:
     copied = review(site, project, "running")
-    accept(site, copied.config)
     asked = site.client().project(project, "request")
     if asked.path.is_dir():
         for name, digest in copied.hashes.items():
@@ -182,9 +182,10 @@ def _open(site: Datasite, place: ClientProject, config: FLConfig) -> list[Event]
     return [MailboxOpened(site.email, config.project_name)]
 
 
-def _announce_data(site: Datasite, place: ClientProject) -> list[Event]:
+def _announce_data(site: Datasite, place: ClientProject, config: FLConfig) -> list[Event]:
     _, labels = read_shard(site.private_client)
-    set_state(site, place, dataset_added=True, num_samples=len(labels))
+    told = {} if config.secure_aggregation else {"num_samples": len(labels)}
+    set_state(site, place, dataset_added=True, **told)
     return [DataFound(site.email, place.path.name, len(labels))]
 
 
@@ -215,6 +216,7 @@ def _finish(site: Datasite, place: ClientProject) -> list[Event]:
             remove(folder / name, root=site.data_dir)
     done.path.parent.mkdir(parents=True, exist_ok=True)
     place.path.rename(done.path)
+    forget(site, place.path.name)
     unpin(site, place.path.name)  # last: until then a killed client still knows what was approved
     return [ProjectDone(site.email, place.path.name, ROLE)]
 

@@ -17,7 +17,7 @@ from fedkit.errors import FedkitError
 from fedkit.files import read_bytes, write_bytes
 from fedkit.jsontext import not_too_deep, parse_json_object
 from fedkit.names import check_email, check_file_name, check_name
-from fedkit.privacy.dp_settings import DPSettings, misfit
+from fedkit.privacy.secagg_config import SecureAggregation, fits_the_rest
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
 
@@ -81,10 +81,8 @@ class FLConfig(BaseModel):
     strategy : the aggregation rule and its parameters, such as {"name": "fedprox", "mu": 0.01}; FedAvg by default.
     adjustable : settings that the aggregator may change between rounds, of "learning_rate", "epoch" and
         "participants_per_round"; none by default, since participants approve what stands here.
+    secure_aggregation : {"threshold": t}: the aggregator sees a round's sum, and no single update; None by default.
     linger_s : seconds that a participant leaves its finished project in place for a real aggregator (default 40).
-
-    dp : the differential privacy that the project promises, such as
-        {"unit": "example", "epsilon": 4, "delta": 1e-5, "clip": 1.0} (see `DPSettings`); None (the default) promises none.
 
     Any other key is kept as it is (`unknown` names them).
     """
@@ -112,8 +110,8 @@ class FLConfig(BaseModel):
     participants_per_round: Count | None = None
     strategy: dict[str, Any] | None = None
     adjustable: tuple[Literal["learning_rate", "epoch", "participants_per_round"], ...] = ()
+    secure_aggregation: SecureAggregation | None = None
     linger_s: Annotated[float, Field(ge=0, le=86_400)] = 40.0
-    dp: DPSettings | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -141,8 +139,8 @@ class FLConfig(BaseModel):
                 )
         if self.approval == "quorum" and self.min_participants is None:
             raise ValueError('approval: is "quorum" without a quorum; set min_participants too')
-        if self.dp is not None and (wrong := misfit(self.dp, self)):
-            raise ValueError(wrong)
+        if self.secure_aggregation is not None:
+            fits_the_rest(self, self.secure_aggregation)
         return self
 
     @property

@@ -14,7 +14,9 @@ from fedkit.records import LedgerEntry
 
 __all__ = ["Crossing", "Filter", "by_kind", "crossings", "select", "total_bytes"]
 
-_ROUND = re.compile(r"(?:^|/)(?:trained_model_round|agg_model_round|extra_round|round)_(\d+)\.\w+$")
+_ROUND = re.compile(
+    r"(?:^|/)(?:(?:trained_model_round|agg_model_round|extra_round|round)_(\d+)\.\w+|secagg_(\d+)_\w+\.\w+)$"
+)
 
 
 @dataclass(frozen=True)
@@ -84,4 +86,4 @@ def by_kind(some: Sequence[Crossing]) -> list[tuple[str, int, int]]:
 
 def _round(path: str) -> int | None:
     found = _ROUND.search(path)
-    return int(found[1]) if found else None
+    return int(found[1] or found[2]) if found else None

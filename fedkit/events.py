@@ -25,6 +25,7 @@ __all__ = [
     "RequestSent",
     "RoundAggregated",
     "RoundEvaluated",
+    "SecureStep",
     "Trained",
     "UpdateRefused",
     "UpdateShared",
@@ -135,6 +136,14 @@ class RoundEvaluated(Event):
 
 
 @dataclass(frozen=True)
+class SecureStep(Event):
+    """A step of the secure aggregation of `round` was taken here."""
+
+    round: int
+    text: str
+
+
+@dataclass(frozen=True)
 class ProjectDone(Event):
     """This side of the project lies in `done/`."""
 
@@ -200,6 +209,7 @@ _TEMPLATES: dict[type[Event], str] = {
     UpdateRefused: "round {round}: update of {participant} refused: {reason}",
     RoundAggregated: "round {round}: averaged {participants}",
     RoundEvaluated: "round {round}/{rounds}: accuracy {accuracy:.1%}, loss {loss:.3f}",
+    SecureStep: "round {round}: secure aggregation: {text}",
     ProjectDone: "done, as {role}",
     Waiting: "waits for {whom} to {what}",
     Problem: "PROBLEM {error}",

@@ -64,8 +64,8 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def write_bytes(path: Path, data: bytes, *, root: Path | None = None) -> None:
-    """Write `data` whole or not at all; missing folders are made.
+def write_bytes(path: Path, data: bytes, *, root: Path | None = None, mode: int = 0o644) -> None:
+    """Write `data` whole or not at all; missing folders are made. mode : who may do what with it on this machine.
 
     Raises FedkitError if the disk is full or read-only, or if a folder between `root` and `path` is a link.
     """
@@ -77,7 +77,7 @@ def write_bytes(path: Path, data: bytes, *, root: Path | None = None) -> None:
             missing_ok=True
         )  # left by a killed process; or a pipe or a link, by somebody else
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
-        with os.fdopen(os.open(tmp, flags, 0o644), "wb") as handle:
+        with os.fdopen(os.open(tmp, flags, mode), "wb") as handle:
             handle.write(data)
         tmp.replace(path)
     except (OSError, ValueError) as error:

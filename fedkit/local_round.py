@@ -21,20 +21,17 @@ from fedkit.files import (
     read_bytes,
     read_json,
     read_state,
-    state_bytes,
     write_bytes,
     write_json,
     write_state,
 )
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
-from fedkit.privacy.dp_policy import spend
-from fedkit.privacy.dp_training import keeps_quiet, trainer
 from fedkit.seeds import generator
 from fedkit.strategies import LocalRun, make_strategy
-from fedkit.training import local_steps
+from fedkit.training import local_steps, train
 
-__all__ = ["ROLE", "Progress", "set_state", "share", "train_step"]
+__all__ = ["ROLE", "Progress", "set_state", "share", "train_step", "trained_samples"]
 
 ROLE = "participant"
 _INFO_BYTES = 256
@@ -83,15 +80,10 @@ def train_step(
                 remedy="ask the aggregator to check its weights",
             )
         shard = read_shard(site.private_client)
-        spend(site, config, n, shard, state_bytes(start))  # before the training that spends it
         num_samples, lines = len(shard[1]), [f"Round {n}: {len(shard[1])} samples\n"]
-        set_state(
-            site,
-            place,
-            dataset_added=True,
-            num_samples=num_samples,
-            model_train_progress=f"Training Started for Round {n}",
-        )
+        told = {} if config.secure_aggregation else {"num_samples": num_samples}
+        started = f"Training Started for Round {n}"
+        set_state(site, place, dataset_added=True, model_train_progress=started, **told)
 
         def after_epoch(epoch: int, loss: float) -> None:
             lines.append(f"Epoch {epoch:02d}: Loss = {loss:.6f}\n")
@@ -101,7 +93,7 @@ def train_step(
             if on_epoch is not None:
                 on_epoch(project, n, epoch, config.epoch, loss)
 
-        trained, losses = trainer(config, site.email, n)(
+        trained, losses = train(
             model,
             start,
             shard,
@@ -120,8 +112,7 @@ def train_step(
         keep_beside(site, place, config, n, run)
         info = {"round": n, "num_samples": num_samples, "loss": losses[-1], "seconds": seconds}
         info["steps"] = steps
-        hidden = {"loss", "seconds"} if keeps_quiet(config) else set()
-        said = {k: v for k, v in info.items() if math.isfinite(v) and k not in hidden}  # as JSON is
+        said = {key: value for key, value in info.items() if math.isfinite(value)}  # as JSON is
         line = json.dumps(said).ljust(_INFO_BYTES).encode()
         write_bytes(_info(place, n), line, root=site.data_dir)
         set_state(site, place, model_train_progress=f"Training Completed for Round {n}")
@@ -139,6 +130,18 @@ def share(site: Datasite, place: ClientProject, config: FLConfig, n: int) -> lis
     share_beside(site, place, box, site.email, n)
     write_bytes(box.update(site.email, n), read_bytes(place.trained(n)), root=site.data_dir)
     return [UpdateShared(site.email, config.project_name, n)]
+
+
+def trained_samples(place: ClientProject, n: int) -> int:
+    """How many samples round n was trained on. Raises FedkitError if that is not known here."""
+    info = read_json(_info(place, n))
+    if not isinstance(info, dict) or not isinstance(info.get("num_samples"), int):
+        raise FedkitError(
+            "does not say how many samples were trained on",
+            file=_info(place, n),
+            remedy=f"remove {place.trained(n).name}: the round is then trained again",
+        )
+    return int(info["num_samples"])
 
 
 def set_state(site: Datasite, place: ClientProject, **changes: Any) -> None:

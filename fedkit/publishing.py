@@ -14,8 +14,9 @@ from typing import Any
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.files import is_file, read_json, write_json
+from fedkit.files import read_json, write_json
 from fedkit.permissions import has_permission_file
+from fedkit.privacy.secagg_wire import has_update
 from fedkit.records import RoundRecord
 
 __all__ = ["outdated", "publish"]
@@ -84,7 +85,7 @@ def _row(site: Datasite, place: AggregatorProject, config: FLConfig, email: str)
     project = box.project(config.project_name)
     state = read_json(project.state, root=site.data_dir)
     state = state if isinstance(state, dict) else {}
-    rounds = [n for n in range(config.rounds, 0, -1) if is_file(place.update(email, n))]
+    rounds = [n for n in range(config.rounds, 0, -1) if has_update(place, email, n)]
     return {
         "Email": email,
         "Fl Client Installed": has_permission_file(box.request),

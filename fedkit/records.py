@@ -42,15 +42,16 @@ class Update:
 class Contribution:
     """One participant's part in a round, as the aggregator keeps it.
 
-    weight : its share of the average, 0..1. norm : L2 norm of (update - global model). seconds : of local training,
+    weight : its share of the average, 0..1. norm : L2 norm of (update - global model). Both are None where secure
+    aggregation hides them. seconds : of local training,
     None where unknown; it does not count when two are compared. sha256 : of the update's file.
     """
 
     participant: str
-    weight: float
+    weight: float | None
     num_samples: int | None
     loss: float | None
-    norm: float
+    norm: float | None
     sha256: str
     seconds: float | None = field(default=None, compare=False)
 

@@ -16,6 +16,8 @@ from fedkit.local_round import set_state
 from fedkit.network import Network
 from fedkit.permissions import write_permissions
 from fedkit.pins import pin, pinned
+from fedkit.privacy.secagg_client import forget
+from fedkit.privacy.secagg_wire import remove_round
 
 __all__ = ["rewind"]
 
@@ -43,6 +45,7 @@ def rewind(network: Network, to_round: int = 0, project: str | None = None) -> N
             remove(place.update(email, n))
             remove(place.update_info(email, n))
             remove(place.extra(email, n))
+            remove_round(place.inbox(email), n)
     for n in range(
         config.rounds, to_round, -1
     ):  # the newest first: cut off, it is still a whole history
@@ -50,6 +53,7 @@ def rewind(network: Network, to_round: int = 0, project: str | None = None) -> N
         remove(place.record(n))
         remove(place.memory(n))
         remove(place.plan(n))
+        remove_round(place.record(n).parent, n)
     if to_round == 0:
         remove(place.settings)
     for email in config.participants:
@@ -75,6 +79,8 @@ def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None
         remove(place.trained(n + 1))
         remove(place.extra(n + 1))
         remove(place.memory(n + 1))
+        remove_round(place.agg_weights, n + 1)
+    forget(site, name)  # secrets serve one update: the next one gets new ones
     open_mailbox(site, place, config)
     progress = f"Training Completed for Round {to_round}" if to_round else None
     set_state(site, place, model_train_progress=progress)

@@ -33,17 +33,19 @@ from fedkit.strategies import mixing_weights
 from fedkit.training import evaluate
 
 __all__ = [
+    "PATIENCE_S",
     "Collected",
     "aggregate",
     "collect",
     "evaluate_round",
     "only_recorded",
     "read_records",
+    "started",
     "waits_for",
 ]
 
 ROLE = "aggregator"
-_PATIENCE_S = 60.0
+PATIENCE_S = 60.0
 """How long a round with a quorum waits for the others where the config sets no time-out."""
 
 
@@ -72,8 +74,8 @@ def waits_for(
     if not found.missing and len(found.updates) >= quorum:
         return None
     enough = bool(found.updates) and len(found.updates) >= quorum
-    timeout = config.round_timeout_s or (_PATIENCE_S if config.min_participants else None)
-    left = None if timeout is None else _started(site, place, config, n) + timeout - time.time()
+    timeout = config.round_timeout_s or (PATIENCE_S if config.min_participants else None)
+    left = None if timeout is None else started(site, place, config, n) + timeout - time.time()
     if enough and (not patient or (left is not None and left <= 0)):
         return None
     whom = [*found.missing, *found.refused]
@@ -92,7 +94,7 @@ def waits_for(
     return Waiting(site.email, name, ROLE, ", ".join(whom), what, "; ".join(remedies), seconds)
 
 
-def _started(site: Datasite, place: AggregatorProject, config: FLConfig, n: int) -> float:
+def started(site: Datasite, place: AggregatorProject, config: FLConfig, n: int) -> float:
     """When the participants could start with round n: the latest moment at which its global model was sent."""
     times = [place.global_model(n - 1).stat().st_mtime]
     for email in config.participants:
@@ -108,7 +110,7 @@ def aggregate(
     """Average what was collected; the record first, then the global model."""
     n = plan.round
     before = read_state(place.global_model(n - 1))
-    shares = mixing_weights(found.updates, config.weighting) if found.updates else []
+    shares = mixing_weights(found.updates, config.weighting)
     contributions = tuple(
         Contribution(
             participant=update.participant,

@@ -36,8 +36,7 @@ from fedkit.models import (
     state_of,
 )
 from fedkit.plan import draw
-from fedkit.privacy.dp_aggregate import protected
-from fedkit.privacy.dp_training import keeps_quiet
+from fedkit.privacy.fixedpoint import fixed_point_mean
 from fedkit.records import Contribution, History, RoundRecord, Update
 from fedkit.simulation_shards import Shards, shards_by_email
 from fedkit.simulation_training import World, train_round
@@ -93,14 +92,14 @@ def simulate(
             f"does not fit the model: {misfit}", field="weights", remedy="save them from this model"
         )
     place = torch.device(device)
-    server, records = protected(make_strategy(config), config).init(state), list[RoundRecord]()
+    server, records = make_strategy(config).init(state), list[RoundRecord]()
     memories = Memories(config)
     if checkpoint is not None:
         server, records = resume(checkpoint, config, server, memories)
     images, labels = (part.to(place) for part in test)
     judge = built.to(place)
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    together = None if exact or keeps_quiet(config) else _stacked(built)
+    together = None if exact else _stacked(built)
     by_email = shards_by_email(config, shards)
     world = World(config, by_email, model, together, place, pool, memories)
     rounds = range(len(records) + 1, config.rounds + 1)
@@ -141,8 +140,11 @@ def _round(
                 f"lets no update of round {n} arrive", field="on_the_way", remedy="let one through"
             )
     world.memories.end(updates)
-    after, diagnostics = protected(make_strategy(config), config).apply(server, updates)
-    shares = mixing_weights(updates, config.weighting) if updates else []
+    shown = updates
+    if config.secure_aggregation is not None:  # the sum of fixed-point numbers, as under its masks
+        shown = [fixed_point_mean(updates, config.weighting, len(chosen))]
+    after, diagnostics = make_strategy(config).apply(server, shown)
+    shares = mixing_weights(updates, config.weighting)
     contributions = tuple(
         Contribution(
             participant=update.participant,

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["bytes_by_participant", "what_crossed"]
 
 UPDATES, GLOBAL, IMAGES = "model updates", "global models", "training images"
+MASKED, KEYS = "masked updates", "keys and shares"
 FACTS, PERMISSIONS, OTHER = "progress and counts", "permission files", "code, config, results"
 EXTRAS = "beside the weights"  # a strategy's own, such as SCAFFOLD's control variates
-KINDS = (UPDATES, EXTRAS, FACTS, PERMISSIONS, GLOBAL, OTHER, IMAGES)
+KINDS = (UPDATES, MASKED, KEYS, EXTRAS, FACTS, PERMISSIONS, GLOBAL, OTHER, IMAGES)
 ALWAYS = (UPDATES, IMAGES)  # these rows are shown even where nothing crossed
 
 
@@ -29,6 +30,8 @@ def kind_of(path: str) -> str:
         return PERMISSIONS
     if "private" in place.parts or place.name.startswith(("mnist_", "train-images", "t10k-")):
         return IMAGES
+    if place.name.startswith("secagg_"):
+        return MASKED if place.name.endswith("_masked.msg") else KEYS
     if place.name == "state.json" or (place.suffix == ".json" and "fl_clients" in place.parts):
         return FACTS
     if place.suffix == ".bin" and place.name.startswith("extra_round_"):

@@ -7,13 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
-    from fedkit.privacy.dp_clip import clip_rows, noisy_mean
-    from fedkit.privacy.dp_noise import SeededNoise, SystemNoise
-    from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
-    from fedkit.privacy.dp_policy import PrivacyPolicy
-    from fedkit.privacy.dp_spending import spent
-    from fedkit.privacy.dp_training import dp_sgd
     from fedkit.privacy.keys import agree, new_secret, public_key
     from fedkit.privacy.linear import invert_linear, invert_rows
     from fedkit.privacy.masks import mask_stream, pairwise_masks, remove_masks
@@ -44,33 +37,13 @@ _HOME: dict[str, str] = {
     "psnr": "scores",
     "score": "scores",
     "ssim": "scores",
-    "Mechanism": "dp_account",
-    "epsilon_of": "dp_account",
-    "noise_for": "dp_account",
-    "clip_rows": "dp_clip",
-    "noisy_mean": "dp_clip",
-    "SeededNoise": "dp_noise",
-    "SystemNoise": "dp_noise",
-    "dp_sgd": "dp_training",
-    "PrivacyPolicy": "dp_policy",
-    "spent": "dp_spending",
-    "example_mechanism": "dp_plan",
-    "participant_mechanism": "dp_plan",
 }
 
 __all__ = [
     "Evidence",
-    "Mechanism",
-    "PrivacyPolicy",
     "Scores",
-    "SeededNoise",
-    "SystemNoise",
     "agree",
-    "clip_rows",
-    "dp_sgd",
-    "epsilon_of",
     "evidence",
-    "example_mechanism",
     "first_layer",
     "invert_linear",
     "invert_rows",
@@ -79,17 +52,13 @@ __all__ = [
     "match",
     "mse",
     "new_secret",
-    "noise_for",
-    "noisy_mean",
     "pairwise_masks",
-    "participant_mechanism",
     "psnr",
     "public_key",
     "remove_masks",
     "row_space",
     "row_space_residual",
     "score",
-    "spent",
     "split_secret",
     "ssim",
 ]

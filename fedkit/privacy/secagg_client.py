@@ -1,0 +1,192 @@
+"""Secure aggregation at a participant: five messages a round, each made once, kept, and shared until it has arrived.
+
+A message that was made is never made again: a second one with other lists, or another vector under the same masks, would
+give away what the first one hides. So a participant that was killed sends what it has, and what the aggregator changes
+afterwards has no effect. Secrets lie under `private/` and go when their round is over.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from fedkit.boxes import ClientProject
+from fedkit.config import FLConfig
+from fedkit.datasite import Datasite
+from fedkit.events import Event, SecureStep, UpdateShared
+from fedkit.files import is_file, read_bytes, read_state, write_bytes
+from fedkit.local_round import trained_samples
+from fedkit.machine import Next
+from fedkit.privacy.fixedpoint import encode
+from fedkit.privacy.secagg import deal, mask, open_shares, reveal
+from fedkit.privacy.secagg_round import ParticipantRound, vault_of
+from fedkit.privacy.secagg_wire import (
+    STEPS,
+    group_of,
+    message_path,
+    published_key,
+    roster_digest,
+)
+
+__all__ = ["forget", "secure_step"]
+
+_SAID = {
+    "keys": "published new keys",
+    "shares": "dealt sealed shares of its secrets",
+    "masked": "sent its masked update",
+    "agreed": "signed who is in",
+    "revealed": "revealed one share of each participant",
+}
+
+
+def secure_step(
+    site: Datasite,
+    place: ClientProject,
+    config: FLConfig,
+    n: int,
+    asked: Sequence[str],
+    config_sha256: str,
+) -> Next:
+    """What this participant would do next in round n, whose update is trained; looks only."""
+    this = ParticipantRound(
+        site, place, config, group_of(config, config_sha256, n, tuple(asked)), n
+    )
+    box = site.aggregator(config.aggregator).project(config.project_name)
+    vault = vault_of(site, config.project_name)
+    if vault.is_dir() and any(p.name != str(n) for p in vault.iterdir()):
+        return partial(_forget_others, vault, n)
+    if not box.inbox(site.email).is_dir():
+        return this.wait("open its folder for this participant's messages")
+    for step in STEPS:
+        own, there = this.vault / f"{step}.msg", message_path(box, site.email, n, step)
+        if not is_file(own):
+            return _MAKE[step](this)
+        if not is_file(there) or there.stat().st_size != own.stat().st_size:
+            return partial(_share, this, step, own, there)
+    return this.wait(f"aggregate round {n}")
+
+
+def forget(site: Datasite, project: str) -> None:
+    """Remove the secrets of a project: with them, its masked updates could be opened."""
+    shutil.rmtree(vault_of(site, project), ignore_errors=True)
+
+
+def _forget_others(vault: Path, n: int) -> list[Event]:
+    for path in vault.iterdir():
+        if path.name != str(n):
+            shutil.rmtree(path)
+    return []
+
+
+def _share(this: ParticipantRound, step: str, own: Path, there: Path) -> list[Event]:
+    write_bytes(there, read_bytes(own), root=this.site.data_dir)
+    who, project = this.site.email, this.config.project_name
+    events: list[Event] = [SecureStep(who, project, this.n, _SAID[step])]
+    return events + ([UpdateShared(who, project, this.n)] if step == "masked" else [])
+
+
+def _make_keys(this: ParticipantRound) -> Next:
+    def do() -> list[Event]:
+        body = {name: value.hex() for name, value in asdict(this.secrets().public()).items()}
+        return this.keep("keys", {}, json.dumps(body).encode())
+
+    return do
+
+
+def _make_shares(this: ParticipantRound) -> Next:
+    given = this.from_aggregator("roster")
+    if given is None:
+        return this.wait(f"send the roster of round {this.n}")
+    if this.site.email not in given:
+        return this.wait(f"end round {this.n}, which has begun without this participant")
+    others = [e for e in given if e in this.group.numbers]
+    unknown = [e for e in others if published_key(this.site, e) is None]
+    if unknown:
+        return this.wait("publish the key that its messages are signed with", unknown[0])
+
+    def do() -> list[Event]:
+        roster = this.checked_roster(given)
+        dealt = deal(this.group, this.site.email, this.secrets(), roster)
+        this.accept("roster", given)
+        body = json.dumps({who: sealed.hex() for who, sealed in dealt.items()}).encode()
+        return this.keep("shares", {"roster": roster_digest(roster)}, body)
+
+    return do
+
+
+def _make_masked(this: ParticipantRound) -> Next:
+    given = this.from_aggregator("dealt")
+    if given is None:
+        return this.wait(f"pass on the shares of round {this.n}")
+
+    def do() -> list[Event]:
+        me, roster = this.site.email, this.checked_roster(this.accepted("roster"))
+        sealed = this.sealed(given, roster)
+        dealers = sorted([*sealed, me])
+        # what does not open now could not be revealed later
+        open_shares(this.group, me, this.secrets(), roster, sealed)
+        state = read_state(this.place.trained(this.n), root=this.site.data_dir)
+        weight = trained_samples(this.place, this.n) if this.config.weighting == "samples" else 1
+        vector = encode(state, weight, len(this.group.numbers))
+        hidden = mask(this.group, me, this.secrets(), roster, dealers, vector)
+        this.accept("dealt", given)
+        about = {**this.said("shares"), "dealers": dealers}
+        return this.keep("masked", about, hidden.astype("<u8").tobytes())
+
+    return do
+
+
+def _make_agreed(this: ParticipantRound) -> Next:
+    given = this.from_aggregator("survivors")
+    if given is None:
+        return this.wait(f"say whose updates of round {this.n} have arrived")
+    about, names = this.said("masked"), given.get("survivors")
+    survivors = sorted(str(name) for name in names) if isinstance(names, list) else []
+    if this.site.email not in survivors:
+        return this.wait(f"end round {this.n}, in which this update is not")
+
+    def do() -> list[Event]:
+        if not set(survivors) <= set(about["dealers"]) or len(set(survivors)) < len(survivors):
+            raise this.unlike(
+                "survivors", "names somebody who has dealt no shares, or one person twice"
+            )
+        this.group.enough(survivors, "survivors")
+        return this.keep("agreed", {**about, "survivors": survivors}, b"")
+
+    return do
+
+
+def _make_revealed(this: ParticipantRound) -> Next:
+    given = this.from_aggregator("agreement")
+    if given is None:
+        return this.wait(f"show that all have the same list in round {this.n}")
+
+    def do() -> list[Event]:
+        about = this.said("agreed")
+        for who, message in this.messages("agreement", given, "agreed").items():
+            if who not in about["survivors"] or message.about != about:
+                raise this.unlike(
+                    "agreement", f"{who} was shown another list than {this.site.email}"
+                )
+        this.group.enough(given, "agreement")
+        me, roster = this.site.email, this.checked_roster(this.accepted("roster"))
+        sealed = this.sealed(this.accepted("dealt"), roster)
+        shares = open_shares(this.group, me, this.secrets(), roster, sealed)
+        told = reveal(this.group, shares, about["survivors"])
+        body = json.dumps({who: share.hex() for who, share in told.items()}).encode()
+        return this.keep("revealed", about, body)
+
+    return do
+
+
+_MAKE: dict[str, Callable[[ParticipantRound], Next]] = {
+    "keys": _make_keys,
+    "shares": _make_shares,
+    "masked": _make_masked,
+    "agreed": _make_agreed,
+    "revealed": _make_revealed,
+}

@@ -1,0 +1,62 @@
+"""What `"secure_aggregation"` in `fl_config.json` may say, and why not everything goes with it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["SUM_IS_ENOUGH", "SecureAggregation", "fits_the_rest"]
+
+SUM_IS_ENOUGH = ("fedavg", "fedprox", "fedavgm", "fedadagrad", "fedadam", "fedyogi")
+"""Strategies whose aggregator needs nothing but the weighted mean of a round's updates."""
+
+
+class SecureAggregation(BaseModel):
+    """`"secure_aggregation": {"threshold": t}`: the aggregator gets the sum of a round's updates and no single one.
+
+    threshold : so many participants of a round must answer to the end, or its sum stays hidden; more than half of those
+    who are asked. Against an aggregator that lies, up to 2 t - n - 1 of the n may be on its side (Bonawitz et al. 2017,
+    theorem 6.5).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: Annotated[int, Field(strict=True, ge=2, le=1_000)]
+
+
+def fits_the_rest(config: Any, wanted: SecureAggregation) -> None:
+    """Does it fit the other keys of its config, an `FLConfig`? Raises ValueError ("field: what; remedy")."""
+    participants = config.participants_per_round or len(config.participants)
+    least, t = participants // 2 + 1, wanted.threshold
+    if participants < 2:
+        raise ValueError(
+            "secure_aggregation: hides updates in their sum, and a sum of one is that update; "
+            "ask at least two participants in a round"
+        )
+    numbers = f"write a number from {least} to {participants}"
+    if t > participants:
+        raise ValueError(
+            f"secure_aggregation.threshold: asks for {t} of {participants} participants in a round; {numbers}"
+        )
+    if t < least:
+        raise ValueError(
+            f"secure_aggregation.threshold: is {t} of {participants} participants in a round, and an aggregator that lies "
+            f"could ask one half for the one mask of somebody and the other half for the other; {numbers}"
+        )
+    if config.min_participants is not None and config.min_participants < t:
+        raise ValueError(
+            f"min_participants: lets a round end with {config.min_participants}, but {t} (the threshold) must "
+            f"answer to unmask the sum; write at least {t}"
+        )
+    if "participants_per_round" in config.adjustable:
+        raise ValueError(
+            "adjustable: lets participants_per_round change, but the threshold was approved for one number; "
+            "leave participants_per_round out of it"
+        )
+    name = (config.strategy or {}).get("name", "fedavg")
+    if name not in SUM_IS_ENOUGH:
+        raise ValueError(
+            f"strategy.name: {str(name)!r:.40} looks at single updates, and secure_aggregation shows only their sum; "
+            f"choose {', '.join(SUM_IS_ENOUGH[:-1])} or {SUM_IS_ENOUGH[-1]}, or leave secure_aggregation out"
+        )
