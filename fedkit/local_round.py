@@ -29,7 +29,7 @@ from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.seeds import generator
 from fedkit.strategies import LocalRun, make_strategy
-from fedkit.training import local_steps, train
+from fedkit.training import local_steps, train, trained_names
 
 __all__ = ["ROLE", "Progress", "set_state", "share", "train_step", "trained_samples"]
 
@@ -108,7 +108,8 @@ def train_step(
         )
         seconds = time.perf_counter() - began
         steps = local_steps(num_samples, config.epoch, config.batch_size)
-        run = LocalRun(start, trained, steps, config.learning_rate, beside.sent, beside.memory)
+        first, last = ({k: s[k] for k in trained_names(model)} for s in (start, trained))
+        run = LocalRun(first, last, steps, config.learning_rate, beside.sent, beside.memory)
         keep_beside(site, place, config, n, run)
         info = {"round": n, "num_samples": num_samples, "loss": losses[-1], "seconds": seconds}
         info["steps"] = steps

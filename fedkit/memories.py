@@ -29,8 +29,10 @@ class Memories:
     A round is `begin`, then `terms` and `finished` for each participant, in any thread, then `end`.
     """
 
-    def __init__(self, config: FLConfig) -> None:
+    def __init__(self, config: FLConfig, trained: Sequence[str]) -> None:
+        """trained : the names of the model's trained parameters."""
         self._config = config
+        self._trained = trained
         self._strategy = make_strategy(config)
         self._kept: dict[str, StateDict] = {}
         self._fresh: dict[str, StateDict] = {}
@@ -57,7 +59,8 @@ class Memories:
         if not self._strategy.two_sided:
             return replace(update, steps=steps)
         memory = self._kept.get(who, self._nothing)
-        run = LocalRun(start, update.state, steps, config.learning_rate, self._received, memory)
+        first, last = ({k: s[k] for k in self._trained} for s in (start, update.state))
+        run = LocalRun(first, last, steps, config.learning_rate, self._received, memory)
         extra, self._fresh[who] = self._strategy.report(run)
         return replace(update, steps=steps, extra=extra)
 

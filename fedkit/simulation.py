@@ -42,7 +42,7 @@ from fedkit.simulation_shards import Shards, shards_by_email
 from fedkit.simulation_training import World, train_round
 from fedkit.stacked import NotStackable, StackedModel
 from fedkit.strategies import ServerState, make_strategy, mixing_weights
-from fedkit.training import evaluate
+from fedkit.training import evaluate, trained_names
 
 __all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
 
@@ -93,7 +93,7 @@ def simulate(
         )
     place = torch.device(device)
     server, records = make_strategy(config).init(state), list[RoundRecord]()
-    memories = Memories(config)
+    memories = Memories(config, trained_names(built))
     if checkpoint is not None:
         server, records = resume(checkpoint, config, server, memories)
     images, labels = (part.to(place) for part in test)

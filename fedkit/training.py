@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from fedkit.models import StateDict, state_of
 from fedkit.seeds import global_random
 
-__all__ = ["Stopped", "evaluate", "local_steps", "sgd_epoch", "train"]
+__all__ = ["Stopped", "evaluate", "local_steps", "sgd_epoch", "train", "trained_names"]
 
 # The only place that sets it. Models this small lose time to a second thread's barriers; participants run side by side.
 torch.set_num_threads(1)
@@ -101,7 +101,7 @@ def _pulled(model: nn.Module, mu: float, shift: Mapping[str, Tensor]) -> Iterato
     def moved(by: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda gradient: gradient.add(by)
 
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    trained = [(name, model.get_parameter(name)) for name in trained_names(model)]
     pulls = [p.register_hook(toward(p, p.detach().clone())) for _, p in trained] if mu else []
     shifts = [
         p.register_hook(moved(shift[name].to(p.device))) for name, p in trained if name in shift
@@ -131,6 +131,11 @@ def _asking(stop: Callable[[], bool] | None, model: nn.Module) -> Iterator[None]
         yield
     finally:
         handle.remove()
+
+
+def trained_names(model: nn.Module) -> list[str]:
+    """The parameters that SGD changes, by their names in the state dict; each once, where two names share one."""
+    return [name for name, p in model.named_parameters() if p.requires_grad]
 
 
 def local_steps(num_samples: int, epochs: int, batch_size: int) -> int:

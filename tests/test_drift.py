@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ALICE, BOB, CAROL, LINEAR, final_model, launched, shard, small
+from helpers import ALICE, BOB, CAROL, LINEAR, final_model, held_out, launched, shard, small
 from torch.nn import functional as F
 
 import fedkit as fk
@@ -235,3 +235,38 @@ def test_fednova_with_one_full_batch_for_everybody_is_fedavg() -> None:
     # in batches of 5: 2, 3 and 1 steps an epoch
     assert one_round("fednova").diagnostics["tau_eff"] == pytest.approx(2 * (16 + 42 + 4) / 26)
     assert one_round("fedavg").loss != pytest.approx(one_round("fednova").loss, abs=1e-4)
+
+
+NORMED = """
+import torch
+from torch import nn
+class FLModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), nn.Linear(784, 10))
+        self.net[2].bias.requires_grad_(False)
+    def forward(self, x):
+        return self.net(x)
+"""
+
+
+def test_what_is_not_trained_has_no_control_variate(tmp_path: Path) -> None:
+    """Running means and frozen weights: SCAFFOLD leaves them to the average, in both worlds alike."""
+    options = OPTIONS | {"batch_size": 4, "strategy": {"name": "scaffold"}}
+    net = launched(tmp_path / "net", NORMED, **options)
+    for email, own in shards().items():
+        net.give_data(email, own)
+    disk = net.run(approve=approve_all)
+    memory = fk.simulate(
+        small(**options),
+        shards(),
+        held_out(),
+        model=NORMED,
+        exact=True,
+        checkpoint=tmp_path,
+        every=1,
+    )
+    assert disk.rounds == memory.rounds
+    for path in (tmp_path / f"memory_2_{email}.pt" for email in EMAILS):
+        still = [name for name, value in fk.read_state(path).items() if not value.any()]
+        assert still == ["net.1.running_mean", "net.1.running_var", "net.2.bias"]

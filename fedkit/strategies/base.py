@@ -63,8 +63,9 @@ class LocalTerms:
 
 @dataclass(frozen=True)
 class LocalRun:
-    """A participant's finished round: weights before and after, steps of SGD, their size, what it was sent, what it knew.
+    """A participant's finished round: weights before and after, steps of SGD, their size, what it was sent and knew.
 
+    start, end : of the parameters that were trained; no buffers, and nothing that is frozen.
     received : what `broadcast` gave. memory : what `report` gave when this participant's update last counted.
     Both in the form of `Strategy.beside`.
     """

@@ -102,6 +102,8 @@ class Scaffold(Strategy):
             return moved / (run.steps * run.learning_rate)
 
         def own(name: str, before: Tensor) -> Tensor:
+            if name not in run.end:  # a buffer: nothing descends along its gradient
+                return before
             return before.double() - run.received[name].double() + mean_gradient(name)
 
         after = over_floats(run.memory, own)
