@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from attacks import SEEDS, change, draw, update_of
+from attacks import SEEDS, change, draw, pool, update_of
 from helpers import ALICE, network, small
+from torch import Tensor
 
 import fedkit as fk
 from fedkit import privacy
@@ -76,3 +77,130 @@ def test_a_row_that_answers_to_one_image_is_that_image() -> None:
     errors = torch.tensor([[3.0, 0.0, 0.0], [1.0, 2.0, 0.0]])  # dL/dz, image by unit
     rows = privacy.invert_rows(errors.T @ images, errors.sum(0))
     torch.testing.assert_close(rows, torch.stack([(3 * images[0] + images[1]) / 4, images[1]]))
+
+
+# --------------------------------------------------------------------------------- small batches
+def first(shard: fk.Shard, seed: int, epochs: int = 1) -> tuple[Tensor, Tensor]:
+    return privacy.first_layer(change(*update_of(shard, seed, epochs)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_batch_of_eight_exactly(seed: int) -> None:
+    """From the saved files of one step: all eight, at least 60 dB (a trial: more than 130)."""
+    shard = draw(8, seed)
+    rebuilt = privacy.exact_batch(*first(shard, seed), generator=fk.generator(seed))
+    assert len(rebuilt) == 8
+    assert privacy.score(rebuilt, shard[0]).psnr.min() > 80
+
+
+@pytest.mark.parametrize("epochs", [5, 20])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_four_images_from_up_to_twenty_epochs(seed: int, epochs: int) -> None:
+    shard = draw(4, seed)
+    rebuilt = privacy.exact_batch(*first(shard, seed, epochs), generator=fk.generator(seed))
+    assert len(rebuilt) == 4
+    assert privacy.score(rebuilt, shard[0]).psnr.min() > 70
+
+
+def test_an_exact_batch_by_hand() -> None:
+    """Z and X are given; Z has a zero wherever one of two images leaves a unit off."""
+    draw_from = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 12, generator=draw_from, dtype=torch.float64)
+    done = torch.randn(20, 2, generator=draw_from, dtype=torch.float64)
+    done[:7, 0] = 0
+    done[7:14, 1] = 0
+    rebuilt = privacy.exact_batch(done @ images, done.sum(1), generator=draw_from, guesses=500)
+    order = rebuilt[:, 0].argsort()[images[:, 0].argsort().argsort()]
+    torch.testing.assert_close(rebuilt[order], images)
+
+
+def test_a_batch_without_zeros_is_not_rebuilt() -> None:
+    draw_from = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 12, generator=draw_from, dtype=torch.float64)
+    done = torch.randn(20, 3, generator=draw_from, dtype=torch.float64)
+    rebuilt = privacy.exact_batch(done @ images, done.sum(1), generator=draw_from, guesses=500)
+    assert rebuilt.shape == (0, 12)
+
+
+# -------------------------------------------------------------------------------- a hundred images
+def own_images(count: int) -> Tensor:
+    """The aggregator's test images: nobody trains on them."""
+    images = fk.as_float(fk.load_mnist(full=False).test_images)
+    return images[torch.randperm(len(images), generator=fk.generator(0, "own"))[:count]]
+
+
+@pytest.mark.parametrize(("seed", "epochs"), [*[(seed, 1) for seed in SEEDS], (0, 10)])
+def test_most_of_a_hundred_images_from_whole_epochs(seed: int, epochs: int) -> None:
+    """One full local epoch, two batches, or ten: at least half of the images at 60 dB, and nothing that is no image."""
+    images, labels = draw(100, seed)
+    rebuilt = privacy.unmix(*first((images, labels), seed, epochs), own_images(600), steps=250)
+    errors = torch.cdist(rebuilt, images.flatten(1).double()).square() / 784
+    nearest = errors.min(1)
+    exact = nearest.values < 1e-6  # 60 dB
+    assert len(set(nearest.indices[exact].tolist())) >= 45
+    assert (
+        nearest.values < 1e-2
+    ).double().mean() > 0.95  # 20 dB: what it gives is a training image
+
+
+def test_more_images_than_hidden_units_can_not_be_unmixed() -> None:
+    assert len(privacy.unmix(*first(draw(256, 0), 0), own_images(20), steps=50)) == 0
+
+
+def test_noise_ends_the_unmixing() -> None:
+    weight, bias = first(draw(60, 0), 0)
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    noisy = weight + 0.03 * weight.norm() * noise / noise.norm()
+    assert len(privacy.unmix(noisy, bias, own_images(50), steps=100, tolerance=0.02)) == 0
+
+
+# --------------------------------------------------------------------------------- labels, digits
+def as_evidence(shard: fk.Shard, seed: int, epochs: int = 1) -> privacy.Evidence:
+    before, after = update_of(shard, seed, epochs)
+    source, count = fk.SAMPLE_MODEL.encode(), len(shard[1])
+    return privacy.Evidence(ALICE, 1, small(), source, before, after, 0.1, epochs, count)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_labels_first(seed: int) -> None:
+    """One label by its sign; the labels of 8 and of 64 by counting: at least 95 % right (a trial: all)."""
+    alone = draw(1, seed)
+    seen = as_evidence(alone, seed)
+    assert privacy.label_of(privacy.last_bias(seen.gradient)) == int(alone[1])
+    for size in (8, 64):
+        batches = [draw(size, seed, start=size * place) for place in range(5)]
+        right = 0
+        for shard in batches:
+            read = privacy.labels_of_batch(as_evidence(shard, seed), own_images(500))
+            counts, truth = (torch.bincount(x, minlength=10) for x in (read, shard[1]))
+            right += int(torch.minimum(counts, truth).sum())
+        assert right >= 0.95 * size * len(batches)
+
+
+def test_count_labels_by_hand() -> None:
+    """Four samples with uniform predictions: labels 0, 0, 0, 2 of four classes."""
+    prediction = torch.full((4,), 0.25)
+    gradient = prediction - torch.tensor([0.75, 0.0, 0.25, 0.0])
+    assert privacy.count_labels(gradient, prediction, 4).tolist() == [3, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("size", "epochs"), [(100, 10), (600, 1), (600, 10)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_which_digits_does_bob_hold(seed: int, epochs: int, size: int) -> None:
+    """Four digits in unequal numbers: all are named, no other is, and three quarters of the counts are right."""
+    images, labels = pool()
+    generator = fk.generator(seed, "bob")
+    held = torch.randperm(10, generator=generator)[:4]
+    shares = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    chosen = [
+        (labels == digit).nonzero()[:, 0][: int(size * share)]
+        for digit, share in zip(held, shares, strict=True)
+    ]
+    shard = images[torch.cat(chosen)], labels[torch.cat(chosen)]
+    mnist = fk.load_mnist(full=False)
+    own = fk.as_float(mnist.test_images[::4]), mnist.test_labels[::4]
+    counts = privacy.count_digits(as_evidence(shard, seed, epochs), own)
+    truth = torch.bincount(shard[1], minlength=10)
+    assert counts.sum() == len(shard[1])
+    assert ((counts > 0.03 * size) == (truth > 0)).all()
+    assert torch.minimum(counts, truth).sum() > 0.75 * size

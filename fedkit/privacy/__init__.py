@@ -7,13 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fedkit.privacy.exact import exact_batch
     from fedkit.privacy.keys import agree, new_secret, public_key
+    from fedkit.privacy.labels import count_labels, label_of, labels_of_batch, mean_prediction
     from fedkit.privacy.linear import invert_linear, invert_rows
     from fedkit.privacy.masks import mask_stream, pairwise_masks, remove_masks
+    from fedkit.privacy.properties import count_digits
     from fedkit.privacy.rowspace import row_space, row_space_residual
     from fedkit.privacy.scores import Scores, match, mse, psnr, score, ssim
-    from fedkit.privacy.seen import Evidence, evidence, first_layer
+    from fedkit.privacy.seen import Evidence, evidence, first_layer, last_bias
     from fedkit.privacy.shamir import join_shares, split_secret
+    from fedkit.privacy.unmixing import unmix
 
 _HOME: dict[str, str] = {
     "agree": "keys",
@@ -37,19 +41,34 @@ _HOME: dict[str, str] = {
     "psnr": "scores",
     "score": "scores",
     "ssim": "scores",
+    "exact_batch": "exact",
+    "unmix": "unmixing",
+    "count_labels": "labels",
+    "label_of": "labels",
+    "labels_of_batch": "labels",
+    "mean_prediction": "labels",
+    "count_digits": "properties",
+    "last_bias": "seen",
 }
 
 __all__ = [
     "Evidence",
     "Scores",
     "agree",
+    "count_digits",
+    "count_labels",
     "evidence",
+    "exact_batch",
     "first_layer",
     "invert_linear",
     "invert_rows",
     "join_shares",
+    "label_of",
+    "labels_of_batch",
+    "last_bias",
     "mask_stream",
     "match",
+    "mean_prediction",
     "mse",
     "new_secret",
     "pairwise_masks",
@@ -61,6 +80,7 @@ __all__ = [
     "score",
     "split_secret",
     "ssim",
+    "unmix",
 ]
 
 
