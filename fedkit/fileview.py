@@ -62,7 +62,7 @@ def _view(data_dir: Path, path: str) -> FileView:
     place = data_dir / path
     data = read_bytes(place, root=data_dir, max_bytes=LARGEST)
     size = size_text(len(data))
-    if place.suffix == ".pt":
+    if place.suffix in (".pt", ".bin"):
         try:
             return _weights(path, size, read_state(place, root=data_dir, max_bytes=LARGEST))
         except FedkitError as no_state:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import ALICE, BOB, final_model, launched, problems, small, waits
-from wire import Wire
+from wire import LEADER, Wire
 
 import fedkit as fk
 from fedkit import node
@@ -17,6 +17,7 @@ from fedkit.approval import approve_all
 from fedkit.averaging import pack, unpack
 from fedkit.crossings import crossings
 from fedkit.files import read_json, read_state, write_state
+from fedkit.fileview import view_file
 from fedkit.models import StateDict
 from fedkit.plots.traffic import EXTRAS, UPDATES
 
@@ -211,3 +212,22 @@ def test_fednova_knows_a_peers_steps_from_its_samples_or_takes_them_as_equal(
         assert said == {"tau_eff": 1.0, "steps_unknown": 1.0}
     else:  # Alice: 6 images, 3 batches an epoch, 9 steps; Bob: one batch an epoch, 3 steps
         assert said == {"tau_eff": pytest.approx((6 * 9 + 30 * 3) / 36), "steps_unknown": 0.0}
+
+
+def test_under_a_peers_lead_scaffold_waits_and_says_for_what(tmp_path: Path) -> None:
+    """The real aggregator knows no control variates: nothing is trained that the project did not ask for."""
+    wire = Wire(tmp_path, LEADER, config=small(rounds=2, **SCAFFOLD)).begin_and_approve()
+    for _ in range(3):
+        wire.participants()
+        wire.aggregator()
+    (wait,) = waits(wire.participant(ALICE))
+    assert (wait.whom, "extra_round_1.bin" in wait.what) == (wire.home, True)
+    assert not (wire.cl(ALICE) / "round_weights").exists()
+
+
+def test_a_control_variate_can_be_looked_at(finished: fk.Network) -> None:
+    site = finished[ALICE]
+    path = site.client().project("MNIST_FL", "done").extra_for(3)
+    seen = view_file(site.data_dir, path.relative_to(site.data_dir).as_posix())
+    assert seen.kind == "weights"
+    assert any(fact.startswith("sent/fc.weight: 10 x 784") for fact in seen.facts)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import fedkit as fk
 from fedkit.approval import approve_all
+from fedkit.averaging import pack
 from fedkit.faults import Fault, Faults
 from fedkit.files import load_state
 from fedkit.models import StateDict, seed_weights
@@ -206,7 +207,10 @@ def test_cs_mean_is_kept_whoever_takes_part(weighting: str) -> None:
             updates.append(
                 Update(f"p{i}", n, {"x": torch.zeros(3)}, counts[i], extra={"x": change})
             )
+        given = pack({"total": state.memory["total"], **{u.participant: u.extra for u in updates}})
+        copies = {name: value.clone() for name, value in given.items()}
         state, _ = strategy.apply(state, updates)
+        assert all(torch.equal(given[name], value) for name, value in copies.items())  # untouched
         weights = torch.tensor([counts[i] if weighting == "samples" else 1 for i in range(5)])
         total = 5 * sum(float(weights[i]) for i in seen) / len(seen)
         mean = sum(w * c for w, c in zip(weights, own, strict=True)) / total

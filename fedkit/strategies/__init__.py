@@ -3,7 +3,7 @@
 from fedkit.strategies.base import LocalRun, LocalTerms, ServerState, Strategy
 from fedkit.strategies.fedavg import fedavg, mixing_weights
 from fedkit.strategies.fednova import FedNova
-from fedkit.strategies.registry import STRATEGIES, FedAvg, FedProx, make_strategy, proximal_mu
+from fedkit.strategies.registry import STRATEGIES, FedAvg, FedProx, make_strategy
 from fedkit.strategies.robust import GeometricMedian, Krum, Median, MultiKrum, NormClip, TrimmedMean
 from fedkit.strategies.scaffold import Scaffold
 from fedkit.strategies.server import FedAdagrad, FedAdam, FedAvgM, FedYogi
@@ -31,5 +31,4 @@ __all__ = [
     "fedavg",
     "make_strategy",
     "mixing_weights",
-    "proximal_mu",
 ]

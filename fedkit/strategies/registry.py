@@ -20,7 +20,7 @@ from fedkit.strategies.robust import GeometricMedian, Krum, Median, MultiKrum, N
 from fedkit.strategies.scaffold import Scaffold
 from fedkit.strategies.server import FedAdagrad, FedAdam, FedAvgM, FedYogi
 
-__all__ = ["STRATEGIES", "FedAvg", "FedProx", "make_strategy", "proximal_mu"]
+__all__ = ["STRATEGIES", "FedAvg", "FedProx", "make_strategy"]
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,6 @@ def make_strategy(config: FLConfig) -> Strategy:
     given = {key: value(config) for key, value in _GIVEN.items() if key in takes}
     strategy: Strategy = kind(**spec, **given)
     return strategy
-
-
-def proximal_mu(config: FLConfig) -> float:
-    """mu of FedProx's proximal term, 0 for every other strategy."""
-    return make_strategy(config).terms({}, {}).mu
 
 
 def _check(name: str, key: str, value: Any, whole: bool) -> None:
