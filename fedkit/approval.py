@@ -29,6 +29,7 @@ from fedkit.files import (
 from fedkit.names import check_name
 from fedkit.permissions import write_permissions
 from fedkit.pins import pin
+from fedkit.privacy.dp_policy import accept, refusal
 
 __all__ = [
     "Policy",
@@ -156,6 +157,7 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
                 file=folder,
                 remedy="let it run, or move that folder away first",
             )
+    accept(site, config)
     remove(site.client().declined(reviewed.project), root=site.data_dir)  # a no can become a yes
     pin(site, reviewed.project, reviewed.hashes)
     unfinished = site.own / "approving" / site.email / reviewed.project
@@ -181,7 +183,10 @@ def answer(site: Datasite, policy: Policy) -> list[Event]:
     for name in pending_requests(site):
         try:
             asked = review(site, name)
-            if policy(asked):
+            reason = refusal(site, asked.config)
+            if reason is not None:
+                events.append(decline(site, name, reason))
+            elif policy(asked):
                 events.append(approve(site, asked))
         except FedkitError as error:
             events.append(Problem(site.email, name, "participant", error))

@@ -14,6 +14,7 @@ from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.files import read_state, write_state
 from fedkit.models import StateDict
+from fedkit.privacy.dp_aggregate import protected
 from fedkit.records import Update
 from fedkit.strategies.base import Diagnostics, ServerState, Strategy
 from fedkit.strategies.registry import make_strategy
@@ -27,7 +28,7 @@ def next_model(
     place: AggregatorProject, config: FLConfig, updates: Sequence[Update], n: int
 ) -> tuple[StateDict, Diagnostics]:
     """The global model of round n from these updates, and what the rule says about it. Raises FedkitError."""
-    strategy = make_strategy(config)
+    strategy = protected(make_strategy(config), config)
     after, diagnostics = strategy.apply(state_after(place, strategy, n - 1), updates)
     if after.memory:
         write_state(place.memory(n), pack(after.memory))

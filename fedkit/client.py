@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from fedkit.approval import open_mailbox, pending_requests, read_part, review
+from fedkit.approval import decline, open_mailbox, pending_requests, read_part, review
 from fedkit.boxes import ClientProject
 from fedkit.config import FLConfig
 from fedkit.data import DATA_FILE, read_shard
@@ -38,6 +38,7 @@ from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
 from fedkit.pins import pin, pin_path, pinned, unpin
 from fedkit.plan import apply_plan
+from fedkit.privacy.dp_policy import accept, refusal
 from fedkit.privacy.secagg_client import forget, secure_step
 
 __all__ = ["advance", "next_step", "projects"]
@@ -74,6 +75,9 @@ def next_step(
         asked = review(site, project)
         if is_file(pin_path(site, project)):  # of an approval that was cut off, or taken back
             return partial(_unpin, site, project)
+        reason = refusal(site, asked.config)
+        if reason is not None:
+            return lambda: [decline(site, project, reason)]
         return wait(
             site.email,
             f"approve the request of {asked.aggregator}",
@@ -131,6 +135,7 @@ def next_step(
 
 def _pin_what_was_copied(site: Datasite, project: str) -> Next:
     copied = review(site, project, "running")
+    accept(site, copied.config)
     asked = site.client().project(project, "request")
     if asked.path.is_dir():
         for name, digest in copied.hashes.items():

@@ -17,6 +17,7 @@ from fedkit.errors import FedkitError
 from fedkit.files import read_bytes, write_bytes
 from fedkit.jsontext import not_too_deep, parse_json_object
 from fedkit.names import check_email, check_file_name, check_name
+from fedkit.privacy.dp_settings import DPSettings, misfit
 from fedkit.privacy.secagg_config import SecureAggregation, fits_the_rest
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
@@ -84,6 +85,9 @@ class FLConfig(BaseModel):
     secure_aggregation : {"threshold": t}: the aggregator sees a round's sum, and no single update; None by default.
     linger_s : seconds that a participant leaves its finished project in place for a real aggregator (default 40).
 
+    dp : the differential privacy that the project promises, such as
+        {"unit": "example", "epsilon": 4, "delta": 1e-5, "clip": 1.0} (see `DPSettings`); None (the default) promises none.
+
     Any other key is kept as it is (`unknown` names them).
     """
 
@@ -112,6 +116,7 @@ class FLConfig(BaseModel):
     adjustable: tuple[Literal["learning_rate", "epoch", "participants_per_round"], ...] = ()
     secure_aggregation: SecureAggregation | None = None
     linger_s: Annotated[float, Field(ge=0, le=86_400)] = 40.0
+    dp: DPSettings | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -141,6 +146,8 @@ class FLConfig(BaseModel):
             raise ValueError('approval: is "quorum" without a quorum; set min_participants too')
         if self.secure_aggregation is not None:
             fits_the_rest(self, self.secure_aggregation)
+        if self.dp is not None and (wrong := misfit(self.dp, self)):
+            raise ValueError(wrong)
         return self
 
     @property

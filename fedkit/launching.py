@@ -28,6 +28,7 @@ from fedkit.jsontext import parse_json_object
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.permissions import write_permissions
+from fedkit.privacy.dp_plan import participant_mechanism
 from fedkit.strategies import make_strategy
 from fedkit.tensors import MAX_STATE_BYTES
 
@@ -87,6 +88,8 @@ _LARGEST = {"model_arch": 2**20, "model_weight": MAX_STATE_BYTES}
 def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
     try:
         make_strategy(config)
+        if config.dp is not None and config.dp.unit == "participant":
+            participant_mechanism(config)
     except FedkitError as error:
         raise FedkitError(
             error.what, file=folder / "fl_config.json", field=error.field, remedy=error.remedy

@@ -21,15 +21,18 @@ from fedkit.files import (
     read_bytes,
     read_json,
     read_state,
+    state_bytes,
     write_bytes,
     write_json,
     write_state,
 )
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
+from fedkit.privacy.dp_policy import spend
+from fedkit.privacy.dp_training import keeps_quiet, trainer
 from fedkit.seeds import generator
 from fedkit.strategies import LocalRun, make_strategy
-from fedkit.training import local_steps, train, trained_names
+from fedkit.training import local_steps, trained_names
 
 __all__ = ["ROLE", "Progress", "set_state", "share", "train_step", "trained_samples"]
 
@@ -80,6 +83,7 @@ def train_step(
                 remedy="ask the aggregator to check its weights",
             )
         shard = read_shard(site.private_client)
+        spend(site, config, n, shard, state_bytes(start))  # before the training that spends it
         num_samples, lines = len(shard[1]), [f"Round {n}: {len(shard[1])} samples\n"]
         told = {} if config.secure_aggregation else {"num_samples": num_samples}
         started = f"Training Started for Round {n}"
@@ -93,7 +97,7 @@ def train_step(
             if on_epoch is not None:
                 on_epoch(project, n, epoch, config.epoch, loss)
 
-        trained, losses = train(
+        trained, losses = trainer(config, site.email, n)(
             model,
             start,
             shard,
@@ -113,7 +117,8 @@ def train_step(
         keep_beside(site, place, config, n, run)
         info = {"round": n, "num_samples": num_samples, "loss": losses[-1], "seconds": seconds}
         info["steps"] = steps
-        said = {key: value for key, value in info.items() if math.isfinite(value)}  # as JSON is
+        hidden = {"loss", "seconds"} if keeps_quiet(config) else set()
+        said = {k: v for k, v in info.items() if math.isfinite(v) and k not in hidden}  # as JSON is
         line = json.dumps(said).ljust(_INFO_BYTES).encode()
         write_bytes(_info(place, n), line, root=site.data_dir)
         set_state(site, place, model_train_progress=f"Training Completed for Round {n}")

@@ -20,6 +20,7 @@ from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
 from fedkit.files import read_json, write_json
+from fedkit.privacy.dp_aggregate import chosen_in_private
 from fedkit.seeds import generator
 
 __all__ = [
@@ -93,6 +94,9 @@ def make_plan(place: AggregatorProject, config: FLConfig, able: list[str], n: in
 
 def draw(config: FLConfig, able: Sequence[str], n: int) -> list[str]:
     """Who trains in round n: all that can, or a random `participants_per_round` of them, in the given order."""
+    private = chosen_in_private(config, able, n)
+    if private is not None:
+        return private
     count = config.participants_per_round
     if count is None or count >= len(able):
         return list(able)

@@ -110,7 +110,7 @@ def aggregate(
     """Average what was collected; the record first, then the global model."""
     n = plan.round
     before = read_state(place.global_model(n - 1))
-    shares = mixing_weights(found.updates, config.weighting)
+    shares = mixing_weights(found.updates, config.weighting) if found.updates else []
     contributions = tuple(
         Contribution(
             participant=update.participant,

@@ -36,6 +36,8 @@ from fedkit.models import (
     state_of,
 )
 from fedkit.plan import draw
+from fedkit.privacy.dp_aggregate import protected
+from fedkit.privacy.dp_training import keeps_quiet
 from fedkit.privacy.fixedpoint import fixed_point_mean
 from fedkit.records import Contribution, History, RoundRecord, Update
 from fedkit.simulation_shards import Shards, shards_by_email
@@ -92,14 +94,14 @@ def simulate(
             f"does not fit the model: {misfit}", field="weights", remedy="save them from this model"
         )
     place = torch.device(device)
-    server, records = make_strategy(config).init(state), list[RoundRecord]()
+    server, records = protected(make_strategy(config), config).init(state), list[RoundRecord]()
     memories = Memories(config, trained_names(built))
     if checkpoint is not None:
         server, records = resume(checkpoint, config, server, memories)
     images, labels = (part.to(place) for part in test)
     judge = built.to(place)
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    together = None if exact else _stacked(built)
+    together = None if exact or keeps_quiet(config) else _stacked(built)
     by_email = shards_by_email(config, shards)
     world = World(config, by_email, model, together, place, pool, memories)
     rounds = range(len(records) + 1, config.rounds + 1)
@@ -143,8 +145,8 @@ def _round(
     shown = updates
     if config.secure_aggregation is not None:  # the sum of fixed-point numbers, as under its masks
         shown = [fixed_point_mean(updates, config.weighting, len(chosen))]
-    after, diagnostics = make_strategy(config).apply(server, shown)
-    shares = mixing_weights(updates, config.weighting)
+    after, diagnostics = protected(make_strategy(config), config).apply(server, shown)
+    shares = mixing_weights(updates, config.weighting) if updates else []
     contributions = tuple(
         Contribution(
             participant=update.participant,

@@ -14,11 +14,11 @@ from fedkit.config import FLConfig
 from fedkit.data import Shard
 from fedkit.memories import Memories
 from fedkit.models import StateDict, load_model
+from fedkit.privacy.dp_training import keeps_quiet, trainer
 from fedkit.records import Update
 from fedkit.seeds import generator
 from fedkit.stacked import StackedModel
 from fedkit.stacked_training import train_stacked
-from fedkit.training import train
 
 __all__ = ["World", "train_round"]
 
@@ -62,7 +62,7 @@ def _train_one(world: World, state: StateDict, email: str, n: int) -> Update:
     config, (images, labels) = world.config, world.shard(email)
     model = load_model(world.source, config.model_class_name).to(world.device)
     terms = world.memories.terms(email)
-    trained, losses = train(
+    trained, losses = trainer(config, email, n)(
         model,
         {name: value.to(world.device) for name, value in state.items()},
         (images.to(world.device), labels.to(world.device)),
@@ -73,7 +73,8 @@ def _train_one(world: World, state: StateDict, email: str, n: int) -> Update:
         mu=terms.mu,
         shift=terms.shift,
     )
-    update = Update(email, n, {k: v.cpu() for k, v in trained.items()}, len(labels), losses[-1])
+    loss = None if keeps_quiet(config) else losses[-1]
+    update = Update(email, n, {k: v.cpu() for k, v in trained.items()}, len(labels), loss)
     return world.memories.finished(update, state, config.epoch)
 
 

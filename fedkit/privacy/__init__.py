@@ -7,12 +7,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
+    from fedkit.privacy.dp_audit import (
+        Audit,
+        audit_guesses,
+        audit_training,
+        epsilon_lower_bound,
+        pixel_canaries,
+    )
+    from fedkit.privacy.dp_clip import clip_rows, noisy_mean
+    from fedkit.privacy.dp_noise import SeededNoise, SystemNoise
+    from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
+    from fedkit.privacy.dp_policy import PrivacyPolicy
+    from fedkit.privacy.dp_spending import spent
+    from fedkit.privacy.dp_training import dp_sgd
     from fedkit.privacy.exact import exact_batch
     from fedkit.privacy.keys import agree, new_secret, public_key
     from fedkit.privacy.labels import count_labels, label_of, labels_of_batch, mean_prediction
     from fedkit.privacy.linear import invert_linear, invert_rows
     from fedkit.privacy.masks import mask_stream, pairwise_masks, remove_masks
     from fedkit.privacy.properties import count_digits
+    from fedkit.privacy.regression import auc, gradient_coefficients
     from fedkit.privacy.rowspace import row_space, row_space_residual
     from fedkit.privacy.scores import Scores, match, mse, psnr, score, ssim
     from fedkit.privacy.seen import Evidence, evidence, first_layer, last_bias
@@ -49,17 +64,50 @@ _HOME: dict[str, str] = {
     "mean_prediction": "labels",
     "count_digits": "properties",
     "last_bias": "seen",
+    "Mechanism": "dp_account",
+    "epsilon_of": "dp_account",
+    "noise_for": "dp_account",
+    "clip_rows": "dp_clip",
+    "noisy_mean": "dp_clip",
+    "SeededNoise": "dp_noise",
+    "SystemNoise": "dp_noise",
+    "dp_sgd": "dp_training",
+    "PrivacyPolicy": "dp_policy",
+    "spent": "dp_spending",
+    "example_mechanism": "dp_plan",
+    "participant_mechanism": "dp_plan",
+    "Audit": "dp_audit",
+    "audit_guesses": "dp_audit",
+    "audit_training": "dp_audit",
+    "epsilon_lower_bound": "dp_audit",
+    "pixel_canaries": "dp_audit",
+    "auc": "regression",
+    "gradient_coefficients": "regression",
 }
 
 __all__ = [
+    "Audit",
     "Evidence",
+    "Mechanism",
+    "PrivacyPolicy",
     "Scores",
+    "SeededNoise",
+    "SystemNoise",
     "agree",
+    "auc",
+    "audit_guesses",
+    "audit_training",
+    "clip_rows",
     "count_digits",
     "count_labels",
+    "dp_sgd",
+    "epsilon_lower_bound",
+    "epsilon_of",
     "evidence",
     "exact_batch",
+    "example_mechanism",
     "first_layer",
+    "gradient_coefficients",
     "invert_linear",
     "invert_rows",
     "join_shares",
@@ -71,13 +119,18 @@ __all__ = [
     "mean_prediction",
     "mse",
     "new_secret",
+    "noise_for",
+    "noisy_mean",
     "pairwise_masks",
+    "participant_mechanism",
+    "pixel_canaries",
     "psnr",
     "public_key",
     "remove_masks",
     "row_space",
     "row_space_residual",
     "score",
+    "spent",
     "split_secret",
     "ssim",
     "unmix",

@@ -1,0 +1,178 @@
+"""How much privacy a training spends: epsilon at a given delta. The calculation is left to two libraries, side by side.
+
+A mechanism is what differential privacy sees of a training: T times, each record is taken with probability q (Poisson
+sampling), what it adds is cut to norm C, and Gaussian noise of standard deviation sigma C goes on top. Then for all data
+sets D, D' that differ by one record, and all sets S of outcomes,
+
+    P[M(D) in S] <= e^epsilon P[M(D') in S] + delta      (Dwork and Roth 2014, definition 2.4)
+
+Google's dp-accounting knows RDP (Mironov 2017) and privacy loss distributions (PLD: Koskela et al. 2020); Opacus knows RDP
+and PRV (Gopi et al. 2021). RDP is quick and a little too large. PLD is what fedkit states. Notebook 09 accounts by them.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from fedkit.errors import FedkitError
+
+__all__ = ["ACCOUNTANTS", "Mechanism", "epsilon_of", "noise_for"]
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """sampling_rate : q in (0, 1]. noise_multiplier : sigma > 0, noise's deviation / clipping norm. steps : T >= 0.
+
+    Raises FedkitError where one of them lies outside.
+    """
+
+    sampling_rate: float
+    noise_multiplier: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        for field, fits, remedy in (
+            ("sampling_rate", 0 < self.sampling_rate <= 1, "a probability above 0, at most 1"),
+            (
+                "noise_multiplier",
+                0 < self.noise_multiplier < math.inf,
+                "a number above 0: without noise, epsilon is infinite",
+            ),
+            ("steps", self.steps >= 0, "a number of at least 0"),
+        ):
+            if not fits:
+                value = getattr(self, field)
+                raise FedkitError(f"{value!r} is no {field}", field=field, remedy=f"take {remedy}")
+
+
+def epsilon_of(mechanism: Mechanism, delta: float, accountant: str = "PLD") -> float:
+    """Epsilon at `delta` (0 < delta < 1), by one of `ACCOUNTANTS`. Raises FedkitError.
+
+    Neighbours differ by one record that is added or removed.
+    """
+    if not 0 < delta < 1:
+        raise FedkitError(f"{delta!r} is no delta", field="delta", remedy="take one such as 1e-5")
+    if accountant not in ACCOUNTANTS:
+        raise FedkitError(
+            f"{accountant!r} is no accountant",
+            field="accountant",
+            remedy=f"one of {', '.join(ACCOUNTANTS)}",
+        )
+    if mechanism.steps == 0:
+        return 0.0
+    return _epsilon(mechanism, delta, accountant)
+
+
+def noise_for(epsilon: float, delta: float, sampling_rate: float = 1.0, steps: int = 1) -> float:
+    """The smallest noise multiplier whose epsilon (PLD) is at most `epsilon`, to within 0.1 %.
+
+    Raises FedkitError if there is none between 0.01 and 100,000.
+    """
+    return _noise_for(float(epsilon), float(delta), float(sampling_rate), int(steps))
+
+
+@lru_cache(maxsize=512)
+def _epsilon(mechanism: Mechanism, delta: float, accountant: str) -> float:
+    with _quiet():
+        return float(ACCOUNTANTS[accountant](mechanism, delta))
+
+
+@lru_cache(maxsize=256)
+def _noise_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
+    def spent(log_noise: float, accountant: str = "PLD") -> float:
+        return epsilon_of(Mechanism(rate, math.exp(log_noise), steps), delta, accountant)
+
+    low, high = math.log(0.01), math.log(1e5)
+    if steps < 1 or not epsilon > 0 or spent(high, "RDP") > epsilon:
+        raise FedkitError(
+            f"no noise gives epsilon {epsilon:g} at delta {delta:g} in {steps:,} steps",
+            field="epsilon",
+            remedy="take a larger epsilon, fewer steps, or at least one step",
+        )
+    while high - low > 0.3:  # RDP first: quick, and never below the truth
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle, "RDP") <= epsilon else (middle, high)
+    low -= 0.3
+    while spent(low) <= epsilon and low > math.log(0.01):  # RDP was too large by more than that
+        low, high = low - 0.3, low
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return math.exp(high)
+
+
+def _event(mechanism: Mechanism) -> Any:
+    import dp_accounting  # a second's import, for those who account
+
+    event: Any = dp_accounting.GaussianDpEvent(mechanism.noise_multiplier)
+    if mechanism.sampling_rate < 1:
+        event = dp_accounting.PoissonSampledDpEvent(mechanism.sampling_rate, event)
+    return dp_accounting.SelfComposedDpEvent(event, mechanism.steps)
+
+
+def _pld(mechanism: Mechanism, delta: float) -> float:
+    from dp_accounting import pld
+
+    spent = math.inf
+    for interval in (1e-3, 1e-4):  # rounded up either way; what is small needs the finer grid
+        accountant = pld.PLDAccountant(value_discretization_interval=interval)
+        spent = accountant.compose(_event(mechanism)).get_epsilon(delta)
+        if spent > 1:
+            break
+    return spent
+
+
+def _rdp(mechanism: Mechanism, delta: float) -> float:
+    from dp_accounting import rdp
+
+    return float(rdp.RdpAccountant().compose(_event(mechanism)).get_epsilon(delta))
+
+
+def _opacus(kind: str) -> Callable[[Mechanism, float], float]:
+    def account(mechanism: Mechanism, delta: float) -> float:
+        from opacus import accountants  # a second's import too
+
+        accountant = getattr(accountants, f"{kind}Accountant")()
+        accountant.history = [
+            (mechanism.noise_multiplier, mechanism.sampling_rate, mechanism.steps)
+        ]
+        if kind == "RDP":
+            return float(accountant.get_epsilon(delta))
+        # its own error bound is absolute, 0.01: for a small epsilon that is too coarse
+        rough = accountant.get_epsilon(delta, eps_error=0.1, delta_error=delta / 100)
+        return float(
+            accountant.get_epsilon(
+                delta, eps_error=min(0.01, max(rough - 0.1, 0.02) / 300), delta_error=delta / 1000
+            )
+        )
+
+    return account
+
+
+ACCOUNTANTS: dict[str, Callable[[Mechanism, float], float]] = {
+    "PLD": _pld,
+    "RDP": _rdp,
+    "Opacus PRV": _opacus("PRV"),
+    "Opacus RDP": _opacus("RDP"),
+}
+"""Name -> (mechanism, delta) -> epsilon; the first two by dp-accounting."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """RDP leaves out orders at which its series does not converge, and says so; the result stays an upper bound."""
+    absl = logging.getLogger("absl")
+    was, absl.disabled = absl.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        absl.disabled = was

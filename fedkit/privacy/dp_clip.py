@@ -1,0 +1,79 @@
+"""Participant-level privacy by hand: cut what one can change, add Gaussian noise to the sum, divide by a fixed number.
+
+McMahan et al. 2018, "Learning differentially private recurrent language models", algorithm 1; the clipping norm that
+follows a quantile: Andrew et al. 2021, "Differentially private learning with adaptive clipping". Notebook 09 writes the
+first two functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from fedkit.privacy.dp_noise import Noise
+
+__all__ = ["clip_rows", "next_clip", "noisy_mean", "share_of_noise", "split_noise"]
+
+
+def clip_rows(changes: Tensor, clip: float) -> Tensor:
+    """Each row cut to L2 norm `clip`: x min(1, C / ||x||). Shorter rows stay as they are. [K, D] to [K, D]."""
+    norms = changes.norm(dim=1, keepdim=True)
+    return changes * torch.clamp(clip / norms, max=1)
+
+
+def noisy_mean(
+    changes: Tensor, clip: float, noise_multiplier: float, expected: float, noise: Noise
+) -> Tensor:
+    """(sum_k clip(x_k) + N(0, (sigma C)^2)) / expected, [D].   (McMahan et al. 2018, algorithm 1, with f~_f)
+
+    changes : float64 [K, D], one row a participant. expected : how many rows there are on average; a number that depends on
+    who is there would tell that. One row more or less moves the sum by at most C, whatever stands in it.
+    """
+    total = clip_rows(changes, clip).sum(dim=0)
+    total = total + noise.normal(total.shape, noise_multiplier * clip)
+    return total / expected
+
+
+def share_of_noise(
+    before: Mapping[str, Tensor],
+    trained: Mapping[str, Tensor],
+    clip: float,
+    noise_multiplier: float,
+    shares: int,
+    noise: Noise,
+) -> dict[str, Tensor]:
+    """At the participant: its change cut to norm C, plus its share of the noise, N(0, (sigma C)^2 / shares).
+
+    The sum of `shares` such updates carries the noise of the whole. One alone carries less: this protects where an
+    aggregator sees sums only. Floating point tensors change, counters stay as they are before.
+    """
+    floats = [name for name, value in before.items() if value.is_floating_point()]
+    parts = [(trained[name].double() - before[name].double()).flatten() for name in floats]
+    change = clip_rows(torch.cat(parts)[None], clip)[0]
+    change = change + noise.normal(change.shape, noise_multiplier * clip / math.sqrt(shares))
+    moved = {name: value.clone() for name, value in before.items()}
+    for name, part in zip(floats, change.split([p.numel() for p in parts]), strict=True):
+        was = before[name]
+        moved[name] = (was.double() + part.view(was.shape)).to(was.dtype)
+    return moved
+
+
+def split_noise(noise_multiplier: float, count_noise: float) -> float:
+    """The noise multiplier that is left for the updates when the count of unclipped ones gets noise of its own.
+
+    z_Delta = (z^-2 - (2 sigma_b)^-2)^(-1/2)   (Andrew et al. 2021, theorem 1); z < 2 sigma_b. Larger than z.
+    """
+    return float((noise_multiplier**-2 - (2 * count_noise) ** -2) ** -0.5)
+
+
+def next_clip(
+    clip: float, unclipped: float, expected: float, quantile: float, learning_rate: float
+) -> float:
+    """C exp(-eta_C (b~ - gamma)): the norm shrinks while more than `quantile` of the updates stay unclipped.
+
+    unclipped : their count, with noise. (Andrew et al. 2021, algorithm 1)
+    """
+    return clip * math.exp(-learning_rate * (unclipped / expected - quantile))

@@ -1,0 +1,79 @@
+"""Where the noise of differential privacy comes from: a seed, for learning, or the operating system, for real.
+
+`SeededNoise` repeats to the last bit and derives from the config's seed. It is no secret: whoever reads the config can draw
+the same noise and subtract it, and torch's Mersenne Twister can be predicted from its own output. Its numbers have the
+right distribution, so that accuracy, attacks and audits come out as they would; the protection itself is for show.
+
+`SystemNoise` draws from the operating system's generator (`os.urandom`), which nobody can repeat, not even its owner. Each
+number is half the sum of four Gaussians, so that the low bits of a floating point number don't give the noise away
+(Holohan and Braghin 2021, "Secure random sampling in differential privacy", section 5.1; n = 2). Neither of them stops an
+attack on the time that drawing takes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fedkit.seeds import generator
+
+__all__ = ["Noise", "SeededNoise", "SystemNoise", "noise_source"]
+
+_MANTISSA = 53
+
+
+class Noise(Protocol):
+    """A source of random numbers."""
+
+    def normal(self, shape: torch.Size | tuple[int, ...], std: float) -> Tensor:
+        """Gaussian numbers of mean 0, float64."""
+        ...
+
+    def uniform(self, count: int) -> Tensor:
+        """Numbers in [0, 1), float64 [count]."""
+        ...
+
+
+class SeededNoise:
+    """Noise that repeats: from a generator of its own for (seed, *keys). Not secure; see the module."""
+
+    def __init__(self, seed: int, *keys: str | int) -> None:
+        self.generator = generator(seed, *keys)
+
+    def normal(self, shape: torch.Size | tuple[int, ...], std: float) -> Tensor:
+        """Gaussian numbers of mean 0, float64."""
+        return std * torch.randn(shape, generator=self.generator, dtype=torch.float64)
+
+    def uniform(self, count: int) -> Tensor:
+        """Numbers in [0, 1), float64 [count]."""
+        return torch.rand(count, generator=self.generator, dtype=torch.float64)
+
+
+class SystemNoise:
+    """Noise that nobody can repeat: from the operating system's generator."""
+
+    def uniform(self, count: int) -> Tensor:
+        """Numbers in [0, 1), float64 [count]: multiples of 2^-53."""
+        if count == 0:
+            return torch.zeros(0, dtype=torch.float64)
+        words = torch.frombuffer(bytearray(os.urandom(8 * count)), dtype=torch.int64)
+        drawn: Tensor = (words & (2**_MANTISSA - 1)).double()
+        return drawn * 2.0**-_MANTISSA
+
+    def normal(self, shape: torch.Size | tuple[int, ...], std: float) -> Tensor:
+        """Gaussian numbers of mean 0, float64: half the sum of four, each by Box and Muller."""
+        count = 4 * math.prod(shape)
+        pairs = (count + 1) // 2
+        radius = (-2 * (1 - self.uniform(pairs)).log()).sqrt()
+        angle = 2 * math.pi * self.uniform(pairs)
+        drawn = torch.cat([radius * angle.cos(), radius * angle.sin()])[:count]
+        return std * drawn.view(4, *shape).sum(0) / 2
+
+
+def noise_source(secure: bool, seed: int, *keys: str | int) -> Noise:
+    """`SystemNoise`, or `SeededNoise(seed, *keys)`."""
+    return SystemNoise() if secure else SeededNoise(seed, *keys)

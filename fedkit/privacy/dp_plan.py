@@ -1,0 +1,89 @@
+"""From a config's promise to a mechanism: how often, at which rate, with how much noise. Nothing here looks at data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from fedkit.config import FLConfig
+from fedkit.errors import FedkitError
+from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
+from fedkit.privacy.dp_settings import DPSettings
+
+__all__ = [
+    "count_noise",
+    "example_mechanism",
+    "participant_mechanism",
+    "promised",
+    "steps_per_epoch",
+]
+
+
+def promised(config: FLConfig, unit: str) -> DPSettings:
+    """The config's `dp`. Raises FedkitError if it promises nothing for this unit."""
+    if config.dp is None or config.dp.unit != unit:
+        raise FedkitError(
+            f"promises nothing for the unit {unit!r}",
+            field="dp",
+            remedy=f'set "dp": {{"unit": "{unit}", ...}}',
+        )
+    return config.dp
+
+
+def steps_per_epoch(config: FLConfig, num_samples: int) -> int:
+    """Steps of DP-SGD in a local epoch: as many as an ordinary one has batches."""
+    return math.ceil(num_samples / config.batch_size)
+
+
+def example_mechanism(config: FLConfig, num_samples: int) -> Mechanism:
+    """What a participant with `num_samples` images does over all rounds; it may take part in fewer.
+
+    q = 1 / (steps in a local epoch), so an epoch sees every image once on average. Raises FedkitError where delta is not
+    below 1 / num_samples.
+    """
+    dp = promised(config, "example")
+    if dp.delta >= 1 / num_samples:
+        raise FedkitError(
+            f"of {dp.delta:g} is not below 1 / {num_samples:,} images",
+            field="dp.delta",
+            why="Showing everybody one image, picked at random, would pass for private",
+            remedy="take a far smaller delta, or leave this participant out",
+        )
+    steps = steps_per_epoch(config, num_samples)
+    return _with_noise(dp, 1 / steps, steps * config.epoch * config.rounds)
+
+
+def participant_mechanism(config: FLConfig, sample_is_secret: bool = True) -> Mechanism:
+    """What the aggregator does over all rounds.
+
+    sample_is_secret : count on nobody knowing who trained in which round; else (q = 1) on nothing of the kind.
+    """
+    dp = promised(config, "participant")
+    chosen = config.participants_per_round or len(config.participants)
+    mechanism = _with_noise(dp, chosen / len(config.participants), config.rounds)
+    return mechanism if sample_is_secret else replace(mechanism, sampling_rate=1.0)
+
+
+def _with_noise(dp: DPSettings, rate: float, steps: int) -> Mechanism:
+    noise = dp.noise_multiplier
+    if dp.epsilon is not None:
+        noise = noise_for(dp.epsilon, dp.delta, rate, steps)
+    assert noise is not None  # one of the two stands in the config
+    mechanism = Mechanism(rate, noise, steps)
+    if dp.noise_multiplier is not None and epsilon_of(mechanism, dp.delta, "RDP") > 1e4:
+        raise FedkitError(
+            f"of {noise:g} is too little noise for {steps:,} steps: epsilon is beyond 10,000",
+            field="dp.noise_multiplier",
+            remedy="take more noise, or promise nothing",
+        )
+    return mechanism
+
+
+def count_noise(config: FLConfig, mechanism: Mechanism) -> float:
+    """Adaptive clipping's sigma_b: what the config says, else max(m / 20, z) for m expected participants a round."""
+    dp = promised(config, "participant")
+    assert dp.adaptive_clip is not None
+    if dp.adaptive_clip.count_noise is not None:
+        return dp.adaptive_clip.count_noise
+    expected = mechanism.sampling_rate * len(config.participants)
+    return max(expected / 20, mechanism.noise_multiplier)

@@ -1,0 +1,174 @@
+"""What a datasite demands of a project before its images take part.
+
+`private/fl_client/policy.json` is the owner's: `{"unit": "example", "epsilon": 8, "delta": 1e-4}`. The client refuses what
+promises less, and stops where the budget is spent. Budgets of projects are added up: more than a joint accounting
+would say, never less, and right even where one project is chosen by what another has shown (Rogers et al. 2016,
+"Privacy odometers and filters"). What a project promised to others counts too, from its approval on. Notebook 09.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedkit.config import FLConfig, first_problem
+from fedkit.data import Shard, read_shard
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError
+from fedkit.files import read_bytes, sha256_bytes
+from fedkit.jsontext import parse_json_object
+from fedkit.privacy.dp_account import Mechanism, epsilon_of
+from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
+from fedkit.privacy.dp_spending import Spent, data_files, spent, write_spending, write_unbounded
+
+__all__ = ["PrivacyPolicy", "accept", "read_policy", "refusal", "spend", "why_refused"]
+
+
+class PrivacyPolicy(BaseModel):
+    """What the owner of a datasite demands.
+
+    unit : "example" (noise before anything leaves this machine) or "participant". epsilon, delta : the most that all
+    projects together may spend of any image. secure_noise : refuse noise that derives from the config's seed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit: Literal["example", "participant"]
+    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    secure_noise: bool = False
+
+
+def read_policy(site: Datasite) -> PrivacyPolicy | None:
+    """The owner's policy, None where there is none. Raises FedkitError if it can't be read: then nothing may train."""
+    path = site.private_client / "policy.json"
+    if not path.exists():
+        return None
+    try:
+        data = read_bytes(path, root=site.data_dir, max_bytes=2**20)
+        return PrivacyPolicy.model_validate(parse_json_object(data, path))
+    except ValidationError as error:
+        raise first_problem(error, path) from error
+
+
+def why_refused(site: Datasite, config: FLConfig, shard: Shard | None) -> str | None:
+    """Why this datasite's policy says no to a project, None where it does not.
+
+    shard : the data that would be used; without it, epsilon is looked at where it does not depend on the data.
+    """
+    policy = read_policy(site)
+    if policy is None:
+        return None
+    dp, asked = config.dp, f"this datasite's policy asks for unit {policy.unit!r}"
+    if dp is None:
+        return f"promises no differential privacy; {asked}, epsilon at most {policy.epsilon:g}"
+    if dp.unit != policy.unit:
+        return f"protects the unit {dp.unit!r}; {asked}"
+    if policy.secure_noise and not dp.secure_noise:
+        return "draws its noise from a seed that everybody can read; this datasite's policy asks for secure_noise"
+    if shard is None and dp.unit == "example" and dp.epsilon is None:
+        return None
+    try:
+        whole = _whole(config, len(shard[1]) if shard else None)
+    except FedkitError as error:
+        return f"{error.field}: {error.what}"
+    known = spent(site, shard)
+    own = [whole, *(s for s in known if s.project == config.project_name)]
+    others = [s for s in known if s.project != config.project_name]
+    others += _reserved(site, config, shard)
+    epsilon = max(s.epsilon for s in own) + sum(s.epsilon for s in others)
+    delta = max(s.delta for s in own) + sum(s.delta for s in others)
+    before = (
+        f", with what {', '.join(sorted({s.project for s in others}))} spent," if others else ""
+    )
+    if epsilon > policy.epsilon * (1 + 1e-9):
+        return f"would spend{before} epsilon {epsilon:.3g} of the {policy.epsilon:g} that this datasite's policy allows"
+    if delta > policy.delta * (1 + 1e-9):
+        return f"would spend{before} delta {delta:.3g} of the {policy.delta:g} that this datasite's policy allows"
+    return None
+
+
+def refusal(site: Datasite, config: FLConfig) -> str | None:
+    """`why_refused` with the data that lies in this datasite's private folder now."""
+    if read_policy(site) is None:
+        return None
+    return why_refused(site, config, read_shard(site.private_client) if data_files(site) else None)
+
+
+def accept(site: Datasite, config: FLConfig) -> None:
+    """Raises FedkitError if the policy refuses this project, with the data that lies there now."""
+    _raise(site, config, refusal(site, config))
+
+
+def spend(site: Datasite, config: FLConfig, n: int, shard: Shard, start: bytes) -> None:
+    """Write down what round n spends, before it is trained. start : the global model's file.
+
+    The same round from the same model counts once: its bits are the same. With secure noise, every attempt counts.
+    Raises FedkitError if the policy says no by now, or the disk does: then nothing may train.
+    """
+    _raise(site, config, why_refused(site, config, shard))
+    dp, project = config.dp, config.project_name
+    if dp is None:
+        write_unbounded(site, project, shard)
+        return
+    whole = _mechanism(config, len(shard[1]))
+    write_spending(
+        site,
+        project,
+        shard,
+        round_number=n,
+        attempt=sha256_bytes(start + config.to_json().encode())[:12],
+        unit=dp.unit,
+        delta=dp.delta,
+        mechanism=replace(whole, steps=whole.steps // config.rounds),
+        repeats=not dp.secure_noise,
+    )
+    _raise(site, config, why_refused(site, config, shard))  # perhaps this was one attempt too many
+
+
+def _raise(site: Datasite, config: FLConfig, reason: str | None) -> None:
+    if reason is not None:
+        raise FedkitError(
+            f"refuses {config.project_name}, which {reason}",
+            file=site.private_client / "policy.json",
+            remedy="decline it, ask the aggregator for more privacy, or change your policy",
+        )
+
+
+def _whole(config: FLConfig, num_samples: int | None) -> Spent:
+    """What a project spends if it goes on to its end."""
+    dp = config.dp
+    assert dp is not None
+    if dp.unit == "example" and dp.epsilon is not None and num_samples is None:
+        return Spent(config.project_name, dp.epsilon, dp.delta)
+    mechanism = _mechanism(config, num_samples)
+    return Spent(config.project_name, epsilon_of(mechanism, dp.delta), dp.delta)
+
+
+def _mechanism(config: FLConfig, num_samples: int | None) -> Mechanism:
+    """Of one datasite. Who takes part in a round is no secret here: everybody's progress is public."""
+    assert config.dp is not None
+    if config.dp.unit == "participant":
+        return participant_mechanism(config, sample_is_secret=False)
+    assert num_samples is not None
+    return example_mechanism(config, num_samples)
+
+
+def _reserved(site: Datasite, config: FLConfig, shard: Shard | None) -> Iterator[Spent]:
+    """What other projects that are under way here will spend beyond what they have spent."""
+    used = {s.project: s for s in spent(site, shard)}
+    running = site.client().running
+    for path in sorted(running.glob("*/fl_config.json")) if running.is_dir() else []:
+        try:
+            other = FLConfig.load(path)
+            if other.dp is None or other.project_name == config.project_name:
+                continue
+            whole = _whole(other, len(shard[1]) if shard else None)
+        except (FedkitError, AssertionError):
+            continue  # it can't train either
+        was = used.get(other.project_name, Spent("", 0.0, 0.0))
+        rest = max(0.0, whole.epsilon - was.epsilon)
+        yield Spent(other.project_name, rest, max(0.0, whole.delta - was.delta))

@@ -1,0 +1,193 @@
+"""The key `"dp"` of `fl_config.json`: what differential privacy a project promises, checked where it is written.
+
+    "dp": {"unit": "example", "epsilon": 4, "delta": 1e-5, "clip": 1.0}
+
+A promise whose epsilon would be undefined or would mean nothing is refused here, with the reason. Notebook 09.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
+
+__all__ = ["AdaptiveClip", "DPSettings", "misfit"]
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number, not {value!r}; write one without quotes")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _epsilon(value: Any) -> Any:
+    number = _number(value)
+    if not 0 < number <= LARGEST_EPSILON:
+        raise ValueError(
+            f"of {number:g} promises {'too little to mean anything' if number > 0 else 'nothing'}: "
+            f"e^epsilon bounds how much likelier an outcome becomes; write a number above 0 and at most {LARGEST_EPSILON:g}"
+        )
+    return number
+
+
+def _noise(value: Any) -> Any:
+    number = _number(value)
+    if not 0 < number < math.inf:
+        raise ValueError(
+            f"of {number:g} is no noise, and without noise epsilon is infinite; write a number above 0, such as 1.0"
+        )
+    return number
+
+
+def _delta(value: Any) -> Any:
+    number = _number(value)
+    if not 0 < number < 1:
+        reason = "with Gaussian noise" if number == 0 else "by its definition"
+        raise ValueError(
+            f"of {number:g} leaves epsilon undefined {reason}; write a number between 0 and 1, far below "
+            "1 / (number of images or participants), such as 1e-5"
+        )
+    return number
+
+
+def _clip(value: Any) -> Any:
+    number = _number(value)
+    if not 0 < number < math.inf:
+        raise ValueError(
+            f"of {number:g} bounds nothing: without a bound on what one image or participant can change, no noise is "
+            "large enough and epsilon is undefined; write a number above 0, such as 1.0"
+        )
+    return number
+
+
+LARGEST_EPSILON = 100.0
+"""Beyond it, e^epsilon has 44 digits: a promise in name only."""
+
+_MEANS = {"fedavg", "fedprox", "fedavgm", "fedadagrad", "fedadam", "fedyogi"}
+"""Strategies that use the participants' mean and nothing else, so that noise on the mean covers all of it."""
+_ROBUST = {"median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "norm_clip"}
+"""Strategies that work on updates alone, so that noise inside the updates covers all of it."""
+
+
+class AdaptiveClip(BaseModel):
+    """A clipping norm that follows a quantile of the updates' norms (Andrew et al. 2021).
+
+    quantile : which share of the updates stays unclipped. learning_rate : how fast the norm follows (the paper's eta_C).
+    count_noise : standard deviation of the noise on the count of unclipped updates, in participants; None (the default)
+    takes the larger of the noise multiplier and a twentieth of those expected in a round.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    learning_rate: Annotated[float, Field(gt=0, le=2)] = 0.2
+    count_noise: Annotated[float, Field(gt=0)] | None = None
+
+
+class DPSettings(BaseModel):
+    """What a project promises. Frozen.
+
+    unit : what one can't tell from the results: "example", whether one image was used (each participant adds noise to its
+        gradients, nobody has to be trusted for that), or "participant", whether one participant took part.
+    epsilon, noise_multiplier : one of them; the other follows. The noise multiplier is the noise's standard deviation
+        divided by the clipping norm.
+    delta : the probability with which epsilon may fail, far below 1 / (number of images or of participants).
+    clip : L2 norm to which a gradient ("example") or an update ("participant") is cut.
+    noise_at : for participants, who adds the noise: the "aggregator" (trusted with every update) or the "participants",
+        each a share of it (which protects against the aggregator only where it sees nothing but sums).
+    adaptive_clip : for participants, let the clipping norm follow a quantile; `clip` is then where it starts.
+    secure_noise : draw noise and samples from the operating system's randomness; the same seed then no longer gives the
+        same bits. Without it they derive from the config's seed, which everybody can read: that is for learning.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit: Literal["example", "participant"]
+    epsilon: Annotated[float, BeforeValidator(_epsilon)] | None = None
+    noise_multiplier: Annotated[float, BeforeValidator(_noise)] | None = None
+    delta: Annotated[float, BeforeValidator(_delta)]
+    clip: Annotated[float, BeforeValidator(_clip)]
+    noise_at: Literal["aggregator", "participants"] = "aggregator"
+    adaptive_clip: AdaptiveClip | None = None
+    secure_noise: Annotated[bool, Field(strict=True)] = False
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, values: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in values(self).items() if key in self.model_fields_set}
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.epsilon is None) == (self.noise_multiplier is None):
+            given = "neither is given" if self.epsilon is None else "both are given"
+            raise ValueError(
+                f"epsilon and noise_multiplier: {given}, and each follows from the other; write one of them"
+            )
+        if self.unit == "example" and (self.noise_at != "aggregator" or self.adaptive_clip):
+            raise ValueError(
+                'unit: is "example", where each participant clips and adds noise to its own gradients; '
+                'leave out noise_at and adaptive_clip, or choose "participant"'
+            )
+        if self.adaptive_clip and self.noise_at == "participants":
+            raise ValueError(
+                "adaptive_clip: needs an aggregator that counts who was clipped, and adds the noise to that; "
+                'leave it out, or set noise_at to "aggregator"'
+            )
+        noise, count = self.noise_multiplier, self.adaptive_clip and self.adaptive_clip.count_noise
+        if noise and count and noise >= 2 * count:
+            raise ValueError(
+                f"adaptive_clip: its count_noise of {count:g} spends all of the budget of noise multiplier {noise:g}; "
+                f"write more than {noise / 2:g} (Andrew et al. 2021, theorem 1)"
+            )
+        return self
+
+
+def misfit(dp: DPSettings, config: Any) -> str | None:
+    """Why the rest of a config (an `FLConfig`) does not go with its `dp`, as "field: what; remedy", or None."""
+    strategy = str((config.strategy or {}).get("name", "fedavg"))
+    moving = {"example": "epoch", "participant": "participants_per_round"}[dp.unit]
+    if moving in config.adjustable:
+        return (
+            f"adjustable: lists {moving}, and epsilon depends on it; "
+            "take it out: what participants approve is one fixed budget"
+        )
+    fitting = _MEANS if dp.unit == "participant" else _MEANS | _ROBUST
+    if strategy not in fitting:
+        return (
+            f"strategy: {strategy} sends or uses more than what the noise of unit {dp.unit!r} covers, so epsilon is "
+            f"undefined; take one of {', '.join(sorted(fitting))}"
+        )
+    if dp.unit == "example":
+        return None
+    if config.weighting != "equal":
+        return (
+            'weighting: is "samples": the larger a participant says it is, the more it changes the mean, and clipping '
+            'no longer bounds that; write "weighting": "equal"'
+        )
+    if dp.delta >= 1 / (participants := len(config.participants)):
+        return (
+            f"dp.delta: of {dp.delta:g} is not below 1 / {participants} participants: giving away one of them whole, "
+            "picked at random, would pass; write a far smaller number, such as 1e-5"
+        )
+    if dp.noise_at == "aggregator" and getattr(config, "secure_aggregation", None) is not None:
+        return (
+            "dp.noise_at: is the aggregator, who clips every update, and secure_aggregation shows it none; "
+            'set noise_at to "participants"'
+        )
+    if dp.noise_at == "participants" and config.participants_per_round is not None:
+        return (
+            "participants_per_round: leaves open how many shares of noise a round has; "
+            'leave it out, or set noise_at to "aggregator"'
+        )
+    return None

@@ -1,0 +1,148 @@
+"""What a datasite's images have already spent: written down before the training that spends it, one small file a round.
+
+Whoever dies in between has counted too much, never too little (a power cut is another matter: see `fedkit.files`). Data
+sets that share an image share what was spent; budgets of projects are added up. Notebook 09.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedkit.data import DATA_FILE, Shard
+from fedkit.datasite import Datasite
+from fedkit.errors import FedkitError
+from fedkit.files import is_file, read_bytes, sha256_bytes, write_bytes, write_json
+from fedkit.jsontext import parse_json_object
+from fedkit.privacy.dp_account import Mechanism, epsilon_of
+
+__all__ = ["Spent", "data_files", "spent", "write_spending", "write_unbounded"]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one project has spent, or would spend, of a data set. epsilon : infinite where it promises nothing."""
+
+    project: str
+    epsilon: float
+    delta: float
+
+
+def spent(site: Datasite, shard: Shard | None = None) -> list[Spent]:
+    """What each project has spent of these images (default: of any), in alphabetical order.
+
+    Raises FedkitError if an entry can't be read: what was spent is then unknown.
+    """
+    mine, shared = None if shard is None else _images(shard), dict[str, bool]()
+    rounds: dict[tuple[str, float], dict[tuple[float, float], int]] = {}
+    without = set()
+    for entry in _entries(site):
+        data = str(entry["data"])
+        if mine is not None and data not in shared:
+            shared[data] = _shares(site, data, mine)
+        if not shared.get(data, True):
+            continue
+        if entry["mechanism"] is None:
+            without.add(str(entry["project"]))
+            continue
+        rate, noise, steps = entry["mechanism"]
+        group = rounds.setdefault((str(entry["project"]), float(entry["delta"])), {})
+        group[rate, noise] = group.get((rate, noise), 0) + steps
+    totals = {name: Spent(name, math.inf, 0.0) for name in without}
+    for (name, delta), group in rounds.items():
+        epsilon = sum(epsilon_of(Mechanism(*key, steps), delta) for key, steps in group.items())
+        was = totals.get(name, Spent(name, 0.0, 0.0))
+        totals[name] = Spent(name, was.epsilon + epsilon, was.delta + delta * len(group))
+    return [totals[name] for name in sorted(totals)]
+
+
+def write_spending(
+    site: Datasite,
+    project: str,
+    shard: Shard,
+    *,
+    round_number: int,
+    attempt: str,
+    unit: str,
+    delta: float,
+    mechanism: Mechanism,
+    repeats: bool,
+) -> None:
+    """Write down that a round spends `mechanism` (its steps in this round) of these images.
+
+    attempt : what the training starts from. repeats : the same attempt gives the same bits, so it counts once.
+    """
+    folder, data = _folder(site) / site.email, _remember(site, shard)
+    entry = {
+        "project": project,
+        "participant": site.email,
+        "round": round_number,
+        "data": data,
+        "unit": unit,
+        "delta": delta,
+        "mechanism": [mechanism.sampling_rate, mechanism.noise_multiplier, mechanism.steps],
+        "repeats": repeats,
+    }
+    count, path = 0, folder / f"{project}.{data}.{round_number}.{attempt}.0.json"
+    while is_file(path) and not repeats:
+        count += 1
+        path = folder / f"{project}.{data}.{round_number}.{attempt}.{count}.json"
+    if not is_file(path):
+        write_json(path, entry)
+
+
+def write_unbounded(site: Datasite, project: str, shard: Shard) -> None:
+    """Write down that a project without differential privacy uses these images: once, until the data change."""
+    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in data_files(site)]
+    name = f"{project}.{sha256_bytes(repr(files).encode())[:12]}.json"
+    path = _folder(site) / site.email / name
+    if not is_file(path):
+        entry = {"project": project, "data": _remember(site, shard), "mechanism": None}
+        write_json(path, entry)
+
+
+def _folder(site: Datasite) -> Path:
+    return site.private_client / "spent"
+
+
+def data_files(site: Datasite) -> list[Path]:
+    """The training data in the private folder, in the order of their names."""
+    return sorted(p for p in site.private_client.glob("*.pt") if DATA_FILE.fullmatch(p.name))
+
+
+def _entries(site: Datasite) -> Iterator[dict[str, Any]]:
+    folder = _folder(site)
+    for path in sorted(folder.glob("*/*.json")) if folder.is_dir() else []:
+        data = read_bytes(path, root=site.data_dir, max_bytes=2**20)
+        entry = parse_json_object(data, path)
+        if not entry.keys() >= {"project", "data", "mechanism"}:
+            raise FedkitError("is no entry of what was spent", file=path, remedy="restore it")
+        yield entry
+
+
+def _images(shard: Shard) -> set[bytes]:
+    """A short hash of each image."""
+    rows = shard[0].contiguous().flatten(1).numpy()
+    return {bytes.fromhex(sha256_bytes(row.tobytes())[:16]) for row in rows}
+
+
+def _remember(site: Datasite, shard: Shard) -> str:
+    """The data set's name; which images are in it is kept beside the entries."""
+    images = b"".join(sorted(_images(shard)))
+    name = sha256_bytes(images)[:12]
+    path = _folder(site) / f"{name}.images"
+    if not is_file(path):
+        write_bytes(path, images)
+    return name
+
+
+def _shares(site: Datasite, data: str, mine: set[bytes]) -> bool:
+    """Is one of these images in that data set? Yes where nobody can tell any more."""
+    try:
+        images = read_bytes(_folder(site) / f"{data}.images", root=site.data_dir)
+    except FileNotFoundError:
+        return True
+    return not mine.isdisjoint(images[start : start + 8] for start in range(0, len(images), 8))
