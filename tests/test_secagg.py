@@ -357,6 +357,14 @@ def test_a_config_says_the_threshold_and_keeps_it() -> None:
         ({"participants_per_round": 2}, "secure_aggregation.threshold", "3 of 2"),
         ({"min_participants": 2}, "min_participants", "3 (the threshold) must"),
         ({"adjustable": ["participants_per_round"]}, "adjustable", "approved for one number"),
+        (
+            {
+                "dp": {"unit": "participant", "epsilon": 8, "delta": 1e-5, "clip": 1},
+                "weighting": "equal",
+            },
+            "dp.noise_at",
+            "no single update to clip",
+        ),
         ({"strategy": {"name": "krum"}}, "strategy.name", "'krum' looks at single updates"),
         ({"strategy": {"name": "median"}}, "strategy.name", "fedavg"),
     ],
