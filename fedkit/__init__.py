@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fedkit.errors import FedkitError
     from fedkit.events import Event, render
     from fedkit.files import read_json, read_state, write_json, write_state
+    from fedkit.geometry import agreement, principal_plane
     from fedkit.models import (
         SAMPLE_MODEL,
         StateDict,
@@ -86,6 +87,7 @@ _NAMES = {
     "errors": "FedkitError",
     "events": "Event render",
     "files": "read_json read_state write_json write_state",
+    "geometry": "agreement principal_plane",
     "models": "SAMPLE_MODEL StateDict check_state flatten load_model seed_weights state_of",
     "network": "Network",
     "node": "ProjectStatus advance status",
@@ -133,6 +135,7 @@ __all__ = [
     "StateDict",
     "Update",
     "advance",
+    "agreement",
     "approve",
     "approve_all",
     "approve_none",
@@ -161,6 +164,7 @@ __all__ = [
     "pending_requests",
     "plots",
     "poisoned",
+    "principal_plane",
     "privacy",
     "read_env",
     "read_json",

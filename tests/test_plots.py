@@ -20,7 +20,7 @@ from fedkit.errors import FedkitError
 from fedkit.permissions import write_permissions
 from fedkit.plots import style
 from fedkit.plots.coursemap import LESSONS
-from fedkit.records import History, LedgerEntry, RoundRecord
+from fedkit.records import History, LedgerEntry, RoundRecord, Update
 from fedkit.tree import scan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,6 +87,13 @@ def datasites(folder: Path) -> Path:
     return folder
 
 
+def arrows(spread: float) -> tuple[dict[str, torch.Tensor], list[Update]]:
+    """A model at 0, and five updates around (2, 0, 0, 0)."""
+    noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(3))
+    rows = torch.tensor([2.0, 0, 0, 0]) + spread * noise
+    return {"w": torch.zeros(4)}, [Update(f"p{k}", 1, {"w": row}, 10) for k, row in enumerate(rows)]
+
+
 def gallery(folder: Path) -> dict[str, Figure]:
     """One figure of each function, with names and numbers as a lesson has them."""
     people = [f"{name}@example.org" for name in ("alice", "bob", "carol")]
@@ -114,6 +121,18 @@ def gallery(folder: Path) -> dict[str, Figure]:
         "bytes": plots.bytes_by_participant(LEDGER, aggregator=AGG),
         "crossed": plots.what_crossed(LEDGER, aggregator=AGG),
         "map": plots.course_map(),
+        "heat": plots.label_heatmap({p: digits[: 100 * (n + 1)] for n, p in enumerate(people)}),
+        "sizes": plots.shard_sizes({p: digits[: 100 * (n + 1)] for n, p in enumerate(people)}),
+        "home": plots.home_and_abroad(dict.fromkeys(people, (0.98, 0.2, 0.5)), average=0.7),
+        "drift": plots.drift_arrows({"alike": arrows(0.1), "apart": arrows(3.0)}),
+        "bands": plots.accuracy_bands(
+            {"FedAvg": [[0.4, 0.8], [0.5, 0.7]], "FedProx": [[0.3, 0.6]]}
+        ),
+        "bytes bands": plots.accuracy_bands({"a": [[0.4, 0.8]]}, megabytes={"a": 8.2}),
+        "survival": plots.survival_curves(
+            {a: {r: [0.9, 0.5, 0.1] for r in ("mean", "median")} for a in ("flip", "scale", "lie")},
+            title="The median survives what the mean does not",
+        ),
     }
 
 

@@ -87,6 +87,7 @@ FLOORS: dict[str, float] = {
     "simulation": 5,
     "sync": 5,
     "poison": 5.5,
+    "geometry": 3.5,
     "faults_child": 5.5,
     "network": 5.5,
     "privacy": 5.7,

@@ -1,13 +1,16 @@
 """Partitions of datasites that differ: each index once, nobody empty, and errors where that is impossible."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedkit.data import as_float, load_mnist, take
+from fedkit.data.partition import split_iid
 from fedkit.data.shift import heterogeneity, label_counts, shift_features
 from fedkit.data.skew import (
+    deal_dirichlet,
     split_dirichlet,
     split_groups,
     split_labels_each,
@@ -24,6 +27,7 @@ SPLITS = {
     "power": lambda labels, k, g: split_sizes(labels, k, power=1.2, generator=g),
     "sizes": lambda labels, k, g: split_sizes(labels, k, alpha=0.5, generator=g),
     "labels": lambda labels, k, g: split_labels_each(labels, k, 3, generator=g),
+    "iid": lambda labels, k, g: split_iid(labels, k, generator=g),
 }
 
 
@@ -36,6 +40,69 @@ def test_each_index_once_nobody_empty_and_the_same_again(name: str, count: int, 
     assert torch.equal(torch.cat(parts).sort().values, torch.arange(len(LABELS)))
     again = SPLITS[name](LABELS, count, generator(seed, "split"))
     assert all(torch.equal(a, b) for a, b in zip(parts, again, strict=True))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=60),
+    st.integers(1, 12),
+    st.floats(1e-3, 1e6),
+    st.integers(0, 3),
+    st.sampled_from(["dirichlet", "sizes", "power", "labels", "shards", "groups"]),
+)
+def test_any_labels_are_dealt_out_whole_or_refused_with_a_remedy(
+    digits: list[int], count: int, amount: float, least: int, name: str
+) -> None:
+    labels, g = torch.tensor(digits), generator(0, "any")
+    calls = {
+        "dirichlet": lambda: split_dirichlet(labels, count, amount, min_size=least, generator=g),
+        "sizes": lambda: split_sizes(labels, count, alpha=amount, min_size=least, generator=g),
+        "power": lambda: split_sizes(labels, count, power=amount, min_size=least, generator=g),
+        "labels": lambda: split_labels_each(labels, count, least + 1, generator=g),
+        "shards": lambda: split_shards(labels, count, least + 1, generator=g),
+        "groups": lambda: split_groups(labels),
+    }
+    if name in ("labels", "shards", "groups"):
+        least = 1
+    try:
+        parts = calls[name]()
+    except FedkitError as error:
+        refused = error
+    else:
+        refused = None
+    if refused is not None:
+        assert refused.field
+        assert refused.remedy
+        return
+    assert len(parts) == (count if name != "groups" else len(set(digits)))
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(digits)))
+    assert min(len(part) for part in parts) >= least
+    assert {part.dtype for part in parts} == {torch.int64}
+
+
+def test_dirichlet_shares_have_the_mean_and_the_spread_of_the_law() -> None:
+    """A share of Dirichlet(a, ..., a) over K has mean 1 / K and variance (1/K)(1 - 1/K) / (K a + 1)."""
+    rng = np.random.default_rng(0)
+    labels, count, alpha = torch.zeros(1000, dtype=torch.int64), 4, 0.5
+    sizes = [[len(p) for p in deal_dirichlet(labels, count, alpha, rng)] for _ in range(2000)]
+    shares = torch.tensor(sizes).double() / 1000
+    assert shares.mean(0).tolist() == pytest.approx([0.25] * 4, abs=0.02)
+    expected = 0.25 * 0.75 / (count * alpha + 1)
+    assert shares.var(0).tolist() == pytest.approx([expected] * 4, rel=0.1)
+
+
+def test_heterogeneity_is_the_share_of_images_that_would_change_hands() -> None:
+    def holding(*counts: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        labels = [torch.arange(len(c)).repeat_interleave(torch.tensor(c)) for c in counts]
+        return [(torch.zeros(len(part), 1, 28, 28), part) for part in labels]
+
+    # mixtures 3:1 and 1:3 of equal sizes: one of four each must be swapped
+    assert heterogeneity(holding([3, 1], [1, 3])) == pytest.approx(0.25)
+    # 8 against 4 images: everybody's mixture is 2:1, which the first has too little of by 2 in 8
+    assert heterogeneity(holding([4, 4], [4, 0])) == pytest.approx((8 * 1 / 6 + 4 * 1 / 3) / 12)
+    assert heterogeneity(holding([3, 1], [0, 0], [1, 3])) == pytest.approx(0.25)
+    with pytest.raises(FedkitError, match="hold no images"):
+        heterogeneity(holding([0, 0]))
 
 
 def shards_of(parts: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -76,12 +143,16 @@ def test_heterogeneity_orders_partitions_and_has_its_limits() -> None:
         (lambda: split_dirichlet(LABELS, 5, 0.0, generator=generator(0)), "alpha"),
         (lambda: split_dirichlet(LABELS, 5, float("nan"), generator=generator(0)), "alpha"),
         (lambda: split_dirichlet(LABELS, 601, 1.0, generator=generator(0)), "min_size"),
-        (lambda: split_dirichlet(LABELS, 300, 0.001, generator=generator(0)), "alpha"),
+        (lambda: split_dirichlet(LABELS, 15, 0.001, generator=generator(0)), "alpha"),
         (lambda: split_sizes(LABELS, 5, generator=generator(0)), "alpha"),
         (lambda: split_sizes(LABELS, 5, power=-1.0, generator=generator(0)), "power"),
         (lambda: split_labels_each(LABELS, 2, 3, generator=generator(0)), "labels_each"),
         (lambda: split_labels_each(LABELS, 5, 11, generator=generator(0)), "labels_each"),
-        (lambda: shift_features([], "blur"), "kind"),
+        (lambda: split_dirichlet(LABELS, 5, 1.0, min_size=-1, generator=generator(0)), "min_size"),
+        (lambda: split_dirichlet(LABELS, 5, 1.0, min_size=0.5, generator=generator(0)), "min_size"),
+        (lambda: split_dirichlet(LABELS, 5, True, generator=generator(0)), "alpha"),
+        (lambda: shift_features([], "blur", generator=generator(0)), "kind"),
+        (lambda: shift_features([], "noise", -1.0, generator=generator(0)), "strength"),
     ],
 )
 def test_what_is_impossible_is_said(call, field: str) -> None:
@@ -101,7 +172,7 @@ def test_empty_participants_only_where_asked() -> None:
 def test_a_shift_grows_from_participant_to_participant_and_keeps_labels(kind: str) -> None:
     digits = load_mnist()
     pair = take(digits.train_images, digits.train_labels, [torch.arange(0, 40)] * 3)
-    shifted = shift_features(pair, kind, seed=3)
+    shifted = shift_features(pair, kind, generator=generator(3))
     moved = [
         float((new - old).abs().mean()) for (new, _), (old, _) in zip(shifted, pair, strict=True)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,40 +15,40 @@ __all__ = ["heterogeneity", "label_counts", "shift_features"]
 
 
 def shift_features(
-    shards: Sequence[Shard], kind: str, strength: float = 1.0, *, seed: int = 0
+    shards: Sequence[Shard], kind: str, strength: float = 1.0, *, generator: torch.Generator
 ) -> list[Shard]:
     """Images that look different at each participant: the k-th of K gets (k / (K - 1)) x strength of the shift.
 
     kind : "rotation" (up to 45 degrees x strength), "contrast" (down to 1 - 0.8 x strength) or "noise" (Gaussian, standard
-    deviation up to 0.5 x strength). Images stay in 0..1; labels stay. Raises FedkitError for another kind.
+    deviation up to 0.5 x strength; only this draws from the generator). Images stay in 0..1; labels stay.
+    Raises FedkitError for another kind, or a strength that is no finite number of at least 0.
     """
     from torchvision.transforms import v2
     from torchvision.transforms.v2 import functional as T
 
-    def rotate(images: Tensor, amount: float, k: int) -> Tensor:
+    def rotate(images: Tensor, amount: float) -> Tensor:
         turned: Tensor = T.rotate(images, 45 * amount, v2.InterpolationMode.BILINEAR)
         return turned
 
-    def fade(images: Tensor, amount: float, k: int) -> Tensor:
+    def fade(images: Tensor, amount: float) -> Tensor:
         faded: Tensor = T.adjust_contrast(images, max(0.0, 1 - 0.8 * amount))
         return faded
 
-    def blur(images: Tensor, amount: float, k: int) -> Tensor:
-        from fedkit.seeds import generator
+    def blur(images: Tensor, amount: float) -> Tensor:
+        return images + 0.5 * amount * torch.randn(images.shape, generator=generator)
 
-        noise = torch.randn(images.shape, generator=generator(seed, "noise", k))
-        return images + 0.5 * amount * noise
-
-    changes: dict[str, Callable[[Tensor, float, int], Tensor]] = {
+    changes: dict[str, Callable[[Tensor, float], Tensor]] = {
         "rotation": rotate,
         "contrast": fade,
         "noise": blur,
     }
     if kind not in changes:
         raise wrong("kind", f"{kind!r} is unknown", f"one of {', '.join(changes)}")
+    if not math.isfinite(strength) or strength < 0:
+        raise wrong("strength", f"must be a finite number of at least 0, not {strength!r}", "try 1")
     last = max(1, len(shards) - 1)
     return [
-        (changes[kind](images, strength * k / last, k).clamp(0, 1), labels)
+        (changes[kind](images, strength * k / last).clamp(0, 1), labels)
         for k, (images, labels) in enumerate(shards)
     ]
 
@@ -60,11 +61,15 @@ def label_counts(shards: Sequence[Shard], classes: int = 10) -> Tensor:
 def heterogeneity(shards: Sequence[Shard], classes: int = 10) -> float:
     """One number for label skew: the mean total variation distance between a participant's labels and everybody's.
 
-    H = sum_k (n_k / n) * 1/2 * sum_c |p_k(c) - p(c)|;  0 where all have the same mixture, towards 1 - 1/classes where each
-    has one label of its own.
+    H = sum_k (n_k / n) * 1/2 * sum_c |p_k(c) - p(c)|;  0 where all have the same mixture, 1 - 1/classes where each has
+    one label of its own and all labels are equally frequent. H is the share of all images that would have to change hands
+    for everybody to have the same mixture at the same size; who holds nothing does not count. Raises FedkitError if nobody
+    holds anything.
     """
     counts = label_counts(shards, classes).double()
     sizes = counts.sum(1)
+    if not sizes.sum():
+        raise wrong("shards", "hold no images", "give at least one image")
     pooled = counts.sum(0) / sizes.sum()
-    distance = (counts / sizes.unsqueeze(1) - pooled).abs().sum(1) / 2
+    distance = (counts / sizes.clamp(min=1).unsqueeze(1) - pooled).abs().sum(1) / 2
     return float((sizes / sizes.sum()) @ distance)

@@ -15,6 +15,7 @@ from torch import Tensor
 from fedkit.data.partition import check_count, check_labels, wrong
 
 __all__ = [
+    "deal_dirichlet",
     "split_dirichlet",
     "split_groups",
     "split_labels_each",
@@ -69,23 +70,29 @@ def split_dirichlet(
     _check_alpha(alpha)
     _check_room(labels, participants, min_size)
     rng = _numpy(generator)
-    digits = labels.unique().tolist()
     for _ in range(_TRIES):
-        parts: list[list[Tensor]] = [[] for _ in range(participants)]
-        for digit in digits:
-            mine = (labels == digit).nonzero().flatten()
-            mine = mine[torch.from_numpy(rng.permutation(len(mine)))]
-            cuts = _cuts(rng.dirichlet(np.full(participants, alpha)), len(mine))
-            for k, piece in enumerate(mine.tensor_split(cuts)):
-                parts[k].append(piece)
-        sizes = [sum(len(piece) for piece in part) for part in parts]
-        if min(sizes) >= min_size:
-            return [torch.cat(part) for part in parts]
+        parts = deal_dirichlet(labels, participants, alpha, rng)
+        if min(len(part) for part in parts) >= min_size:
+            return parts
     raise wrong(
         "alpha",
         f"after {_TRIES} draws somebody still has fewer than {min_size} images",
         "use a larger alpha, fewer participants or a smaller min_size",
     )
+
+
+def deal_dirichlet(
+    labels: Tensor, participants: int, alpha: float, rng: np.random.Generator
+) -> list[Tensor]:
+    """One draw of `split_dirichlet`, whoever ends up with nothing: int64 tensors of indices, one a participant."""
+    parts: list[list[Tensor]] = [[] for _ in range(participants)]
+    for digit in labels.unique().tolist():
+        mine = torch.from_numpy(rng.permutation((labels == digit).nonzero().flatten().numpy()))
+        shares = rng.dirichlet([alpha] * participants)
+        cuts = [round(end * len(mine)) for end in shares.cumsum().tolist()[:-1]]
+        for part, piece in zip(parts, mine.tensor_split(cuts), strict=True):
+            part.append(piece)
+    return [torch.cat(part) for part in parts]
 
 
 def split_sizes(
@@ -171,12 +178,17 @@ def split_groups(groups: Tensor) -> list[Tensor]:
 
 
 def _check_alpha(alpha: float) -> None:
-    if not isinstance(alpha, int | float) or not math.isfinite(alpha) or alpha <= 0:
+    number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    if not number or not math.isfinite(alpha) or alpha <= 0:
         raise wrong("alpha", f"must be a finite number above 0, not {alpha!r}", "try 0.1, 1 or 100")
 
 
 def _check_room(labels: Tensor, participants: int, min_size: int) -> None:
-    if min_size < 0 or participants * min_size > len(labels):
+    if isinstance(min_size, bool) or not isinstance(min_size, int) or min_size < 0:
+        raise wrong(
+            "min_size", f"must be a whole number from 0, not {min_size!r}", "0 allows empty ones"
+        )
+    if participants * min_size > len(labels):
         raise wrong(
             "min_size",
             f"{participants} participants can't have {min_size} each of {len(labels)} images",

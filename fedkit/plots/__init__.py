@@ -3,32 +3,41 @@
 `fk.show(figure, alt)` puts one into a notebook. Colours are Okabe and Ito's, and colour is never the only sign.
 """
 
+from fedkit.plots.bands import accuracy_bands, survival_curves
 from fedkit.plots.coursemap import course_map
 from fedkit.plots.digits import digit_grid, weight_images
+from fedkit.plots.drift import drift_arrows
 from fedkit.plots.folders import folder_tree
 from fedkit.plots.knowledge import confusion, per_digit_accuracy
 from fedkit.plots.multiples import small_multiples
 from fedkit.plots.participants import label_bars, participant_bars
 from fedkit.plots.rights import permission_matrix
 from fedkit.plots.rounds import accuracy_by_round, loss_curves
+from fedkit.plots.skew import home_and_abroad, label_heatmap, shard_sizes
 from fedkit.plots.timeline import round_timeline
 from fedkit.plots.traffic import bytes_by_participant, what_crossed
 from fedkit.plots.weight_rows import weight_rows
 
 __all__ = [
+    "accuracy_bands",
     "accuracy_by_round",
     "bytes_by_participant",
     "confusion",
     "course_map",
     "digit_grid",
+    "drift_arrows",
     "folder_tree",
+    "home_and_abroad",
     "label_bars",
+    "label_heatmap",
     "loss_curves",
     "participant_bars",
     "per_digit_accuracy",
     "permission_matrix",
     "round_timeline",
+    "shard_sizes",
     "small_multiples",
+    "survival_curves",
     "weight_images",
     "weight_rows",
     "what_crossed",
