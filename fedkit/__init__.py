@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from fedkit.pictures import show
     from fedkit.plan import RoundPlan, change_settings
     from fedkit.poison import flip_labels, poisoned
+    from fedkit.privacy.report import privacy_report
     from fedkit.records import Contribution, History, LedgerEntry, RoundRecord, Update
     from fedkit.rewinding import rewind
     from fedkit.seeds import derive, generator
@@ -96,6 +97,7 @@ _NAMES = {
     "pictures": "show",
     "plan": "RoundPlan change_settings",
     "poison": "flip_labels poisoned",
+    "privacy.report": "privacy_report",
     "records": "Contribution History LedgerEntry RoundRecord Update",
     "rewinding": "rewind",
     "seeds": "derive generator",
@@ -166,6 +168,7 @@ __all__ = [
     "poisoned",
     "principal_plane",
     "privacy",
+    "privacy_report",
     "read_env",
     "read_json",
     "read_shard",

@@ -36,6 +36,7 @@ from fedkit.errors import FedkitError
 from fedkit.events import Event, FileRefused, Problem, RoundEvaluated, UpdateRefused, Waiting
 from fedkit.files import read_json, write_bytes, write_json
 from fedkit.network import Network
+from fedkit.privacy.report import privacy_report
 from fedkit.records import History
 
 __all__ = ["run"]
@@ -213,6 +214,7 @@ def _run(network: Network, experiment: Experiment, stop: threading.Event) -> His
 def _write(out: Path, network: Network, experiment: Experiment, history: History) -> None:
     experiment.config.save(out / "fl_config.json")
     history.save(out / "history.json")
+    privacy_report(network, project=experiment.config.project_name).save(out)
     ledger = network.ledger()
     lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in ledger)
     write_bytes(out / "ledger.jsonl", lines.encode())

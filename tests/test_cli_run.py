@@ -54,6 +54,12 @@ def test_the_tutorials_experiment_reaches_the_tutorials_accuracy(tutorial_run: P
     assert {part.num_samples for record in history for part in record.contributions} == {4000}
 
 
+def test_the_tutorials_run_says_that_it_has_no_formal_privacy(tutorial_run: Path) -> None:
+    report = json.loads((tutorial_run / "privacy_report.json").read_text())
+    assert report["headline"].startswith("There is no formal privacy against anybody")
+    assert "There is no formal privacy" in (tutorial_run / "privacy_report.html").read_text()
+
+
 def test_what_it_writes(tutorial_run: Path) -> None:
     config = json.loads((tutorial_run / "fl_config.json").read_text())
     assert (config["rounds"], config["epoch"], config["learning_rate"]) == (3, 10, 0.1)

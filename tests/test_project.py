@@ -111,6 +111,7 @@ FLOORS: dict[str, float] = {
     "pictures": 6,
     "watch": 6,
     "crossings": 6.1,
+    "privacy.report": 6.2,
     "fileview": 6.1,
     # what a lesson itself calls, and above the checks what reads lessons
     "course.record": 6.2,

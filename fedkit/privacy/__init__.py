@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fedkit.privacy.attack_results import AttackResult, attack_result
     from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
     from fedkit.privacy.dp_audit import (
         Audit,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fedkit.privacy.masks import mask_stream, pairwise_masks, remove_masks
     from fedkit.privacy.properties import count_digits
     from fedkit.privacy.regression import auc, gradient_coefficients
+    from fedkit.privacy.report import PrivacyReport
     from fedkit.privacy.rowspace import row_space, row_space_residual
     from fedkit.privacy.scores import Scores, match, mse, psnr, score, ssim
     from fedkit.privacy.seen import Evidence, evidence, first_layer, last_bias
@@ -83,17 +85,23 @@ _HOME: dict[str, str] = {
     "pixel_canaries": "dp_audit",
     "auc": "regression",
     "gradient_coefficients": "regression",
+    "AttackResult": "attack_results",
+    "attack_result": "attack_results",
+    "PrivacyReport": "report",
 }
 
 __all__ = [
+    "AttackResult",
     "Audit",
     "Evidence",
     "Mechanism",
     "PrivacyPolicy",
+    "PrivacyReport",
     "Scores",
     "SeededNoise",
     "SystemNoise",
     "agree",
+    "attack_result",
     "auc",
     "audit_guesses",
     "audit_training",

@@ -1,0 +1,56 @@
+"""How an attack went, in a form that a report can state: what it looked at, its measure, its success with an interval."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fedkit.errors import FedkitError
+from fedkit.privacy.regression import auc
+
+__all__ = ["AttackResult", "attack_result"]
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """One attack. target : what it looked at. measure : in words. guessing : what a guess without looking would reach.
+
+    low, high : of a 95 % interval around `success`.
+    """
+
+    name: str
+    target: str
+    measure: str
+    success: float
+    low: float
+    high: float
+    guessing: float
+
+    @property
+    def is_better_than_guessing(self) -> bool:
+        """Does the whole interval lie above what guessing reaches?"""
+        return self.low > self.guessing
+
+
+def attack_result(name: str, target: str, inside: Tensor, outside: Tensor) -> AttackResult:
+    """A membership attack from its scores of members [N] and of others [M]: AUC with a 95 % interval.
+
+    The interval is that of DeLong et al. 1988, "Comparing the areas under two or more correlated receiver operating
+    characteristic curves", equation 3. Raises FedkitError for fewer than two scores on a side.
+    """
+    if len(inside) < 2 or len(outside) < 2:
+        raise FedkitError("are too few", field="scores", remedy="score two on each side at least")
+    above = (inside[:, None] > outside).double() + (inside[:, None] == outside).double() / 2
+    spread = above.mean(1).var() / len(inside) + above.mean(0).var() / len(outside)
+    found, half = auc(inside, outside), 1.96 * math.sqrt(float(spread))
+    return AttackResult(
+        name,
+        target,
+        "AUC: how often a member scores above another image",
+        found,
+        max(0.0, found - half),
+        min(1.0, found + half),
+        0.5,
+    )

@@ -1,0 +1,220 @@
+"""The privacy report of a project, one page: who sees what, what crossed, what holds against whom, what is left.
+
+It never says that something is private without saying against whom. What it states comes from the config, the ledger, the
+aggregator's records and an accountant; attacks are those that somebody ran and handed in.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fedkit.config import FLConfig
+from fedkit.crossings import by_kind, crossings
+from fedkit.errors import FedkitError
+from fedkit.files import write_bytes
+from fedkit.histories import find_project, read_history
+from fedkit.network import Network
+from fedkit.privacy.attack_results import AttackResult
+from fedkit.privacy.report_guarantees import Guarantee, guarantees
+from fedkit.privacy.report_text import Observer, headline, left_open, observers
+from fedkit.records import History, LedgerEntry
+
+__all__ = ["PrivacyReport", "privacy_report"]
+
+
+@dataclass(frozen=True)
+class PrivacyReport:
+    """One project's report; a table in a notebook.
+
+    crossed : (kind, files, bytes) of everything that crossed between data dirs, None where nothing did since the run was
+    simulated. rounds : how many have ended.
+    """
+
+    project: str
+    headline: str
+    rounds: int
+    observers: tuple[Observer, ...]
+    crossed: tuple[tuple[str, int, int], ...] | None
+    guarantees: tuple[Guarantee, ...]
+    attacks: tuple[AttackResult, ...]
+    not_covered: tuple[str, ...]
+
+    def tables(self) -> list[tuple[str, Sequence[str], list[Sequence[str]]]]:
+        """(title, column heads, rows) of each part, as text."""
+        crossed = (
+            [(kind, f"{files:,}", f"{size:,}") for kind, files, size in self.crossed]
+            if self.crossed is not None
+            else [("nothing: the run was simulated in one memory", "0", "0")]
+        )
+        promises = [
+            (
+                g.unit,
+                g.against,
+                _epsilon(g.epsilon),
+                "" if g.delta is None else f"{g.delta:g}",
+                g.because,
+            )
+            for g in self.guarantees
+        ]
+        tried = [
+            (
+                a.name,
+                a.target,
+                a.measure,
+                f"{a.success:.3f}",
+                f"{a.low:.3f} to {a.high:.3f}",
+                f"{a.guessing:g}",
+            )
+            for a in self.attacks
+        ]
+        nothing = [
+            ("none was run; that says nothing about what one would find", "", "", "", "", "")
+        ]
+        return [
+            (
+                "Who sees what",
+                ("who", "sees", "what stands between"),
+                [(o.who, o.sees, o.between) for o in self.observers],
+            ),
+            ("What crossed between data dirs", ("kind", "files", "bytes"), list(crossed)),
+            (
+                "What holds, for whom, against whom",
+                ("unit", "against", "epsilon", "delta", "because"),
+                list(promises),
+            ),
+            (
+                "Attacks",
+                ("attack", "looked at", "measure", "success", "95 % interval", "guessing"),
+                list(tried or nothing),
+            ),
+            ("Not covered", ("",), [(line,) for line in self.not_covered]),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; an infinite epsilon is the word "infinite"."""
+        values: dict[str, Any] = asdict(self)
+        for row in values["guarantees"]:
+            row["epsilon"] = "infinite" if row["epsilon"] == math.inf else row["epsilon"]
+        return values
+
+    def to_json(self) -> str:
+        """The report as indented JSON."""
+        return json.dumps(self.to_dict(), indent=4, allow_nan=False) + "\n"
+
+    def to_html(self) -> str:
+        """The report as a page of its own."""
+        title = html.escape(f"Privacy report of {self.project}")
+        style = (
+            "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1a1a1a;background:#fff}"
+            "table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3em .6em;"
+            "border-bottom:1px solid #ccc}caption{text-align:left;font-weight:bold;padding:1em 0 .3em}"
+        )
+        return (
+            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
+            f"</head><body>{self._repr_html_()}</body></html>\n"
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write privacy_report.html and privacy_report.json into a folder."""
+        write_bytes(Path(folder) / "privacy_report.html", self.to_html().encode())
+        write_bytes(Path(folder) / "privacy_report.json", self.to_json().encode())
+
+    def _repr_html_(self) -> str:
+        parts = [
+            f"<h2>Privacy report of {html.escape(self.project)}</h2><p>{html.escape(self.headline)}</p>"
+        ]
+        for title, heads, rows in self.tables():
+            top = "".join(
+                f'<th scope="col" style="text-align: left">{html.escape(head)}</th>'
+                for head in heads
+            )
+            cells = [
+                "".join(
+                    f'<td style="text-align: left; vertical-align: top">{html.escape(c)}</td>'
+                    for c in row
+                )
+                for row in rows
+            ]
+            body = "".join(f"<tr>{row}</tr>" for row in cells)
+            head = f"<thead><tr>{top}</tr></thead>" if any(heads) else ""
+            parts.append(
+                f'<table><caption style="text-align: left; font-weight: bold">{html.escape(title)}</caption>'
+                f"{head}<tbody>{body}</tbody></table>"
+            )
+        return "".join(parts)
+
+    def __str__(self) -> str:
+        lines = [f"Privacy report of {self.project}", self.headline]
+        for title, _, rows in self.tables():
+            lines += [
+                f"{title}:",
+                *("  " + " | ".join(cell for cell in row if cell) for row in rows),
+            ]
+        return "\n".join(lines)
+
+
+def privacy_report(
+    where: Network | History,
+    config: FLConfig | None = None,
+    *,
+    project: str | None = None,
+    attacks: Sequence[AttackResult] = (),
+) -> PrivacyReport:
+    """The report of a project of a network (default: the one launched last), or of a simulation's history and its config.
+
+    attacks : results of attacks that were run, such as `fk.privacy.attack_result(...)`.
+    Raises FedkitError if there is no such project, or a history comes without its config.
+    """
+    crossed = None
+    if isinstance(where, Network):
+        site = where.sites[where.aggregator]
+        place = find_project(site, project)
+        config, history = FLConfig.load(place.config), read_history(site, place.path.name)
+        crossed = tuple(by_kind(crossings(_of(where.ledger(), config))))
+    elif config is None:
+        raise FedkitError(
+            "is needed to say what was promised",
+            field="config",
+            remedy="pass the simulation's config",
+        )
+    else:
+        history = where
+    counts = {
+        part.participant: part.num_samples or 0
+        for record in history.rounds
+        for part in record.contributions
+    }
+    promised = guarantees(config, counts)
+    return PrivacyReport(
+        config.project_name,
+        headline(config, promised),
+        len(history.rounds),
+        observers(config),
+        crossed,
+        promised,
+        tuple(attacks),
+        left_open(config),
+    )
+
+
+def _of(ledger: Sequence[LedgerEntry], config: FLConfig) -> list[LedgerEntry]:
+    """The entries of one project: its folders, and what lies outside of every project's."""
+    name = config.project_name
+    return [entry for entry in ledger if name in entry.path.split("/") or _no_project(entry.path)]
+
+
+def _no_project(path: str) -> bool:
+    apps = [part for part in ("running", "request", "done", "fl") if part in path.split("/")]
+    return not apps
+
+
+def _epsilon(value: float | None) -> str:
+    if value is None:
+        return "no statement"
+    return "infinite" if value == math.inf else f"{value:.3g}"
