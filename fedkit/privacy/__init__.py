@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedkit.privacy.attack_results import AttackResult, attack_result
+    from fedkit.privacy.crafted import SeedCheck, check_seed, crafted_weights, read_bins
+    from fedkit.privacy.curves import Roc, roc
     from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
     from fedkit.privacy.dp_audit import (
         Audit,
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
     from fedkit.privacy.dp_spending import spent
     from fedkit.privacy.dp_training import dp_sgd
     from fedkit.privacy.exact import exact_batch
+    from fedkit.privacy.inversion import match_direction, match_gradient
     from fedkit.privacy.keys import agree, new_secret, public_key
     from fedkit.privacy.labels import count_labels, label_of, labels_of_batch, mean_prediction
     from fedkit.privacy.linear import invert_linear, invert_rows
     from fedkit.privacy.masks import mask_stream, pairwise_masks, remove_masks
+    from fedkit.privacy.membership import confidence, lira, train_shadows
     from fedkit.privacy.properties import count_digits
     from fedkit.privacy.regression import auc, gradient_coefficients
     from fedkit.privacy.report import PrivacyReport
@@ -88,6 +92,17 @@ _HOME: dict[str, str] = {
     "AttackResult": "attack_results",
     "attack_result": "attack_results",
     "PrivacyReport": "report",
+    "match_gradient": "inversion",
+    "match_direction": "inversion",
+    "crafted_weights": "crafted",
+    "read_bins": "crafted",
+    "check_seed": "crafted",
+    "SeedCheck": "crafted",
+    "Roc": "curves",
+    "roc": "curves",
+    "confidence": "membership",
+    "lira": "membership",
+    "train_shadows": "membership",
 }
 
 __all__ = [
@@ -97,7 +112,9 @@ __all__ = [
     "Mechanism",
     "PrivacyPolicy",
     "PrivacyReport",
+    "Roc",
     "Scores",
+    "SeedCheck",
     "SeededNoise",
     "SystemNoise",
     "agree",
@@ -105,9 +122,12 @@ __all__ = [
     "auc",
     "audit_guesses",
     "audit_training",
+    "check_seed",
     "clip_rows",
+    "confidence",
     "count_digits",
     "count_labels",
+    "crafted_weights",
     "dp_sgd",
     "epsilon_lower_bound",
     "epsilon_of",
@@ -122,8 +142,11 @@ __all__ = [
     "label_of",
     "labels_of_batch",
     "last_bias",
+    "lira",
     "mask_stream",
     "match",
+    "match_direction",
+    "match_gradient",
     "mean_prediction",
     "mse",
     "new_secret",
@@ -134,13 +157,16 @@ __all__ = [
     "pixel_canaries",
     "psnr",
     "public_key",
+    "read_bins",
     "remove_masks",
+    "roc",
     "row_space",
     "row_space_residual",
     "score",
     "spent",
     "split_secret",
     "ssim",
+    "train_shadows",
     "unmix",
 ]
 

@@ -1,0 +1,91 @@
+"""A malicious aggregator: seed weights that sort the participant's images into bins, and how to notice them.
+
+Every hidden unit measures the same, the brightness of the image, and unit j fires above the j-th threshold. What two
+neighbouring units have learned differs by the images between their thresholds; where that is one image alone, the
+difference is that image (Fowl et al. 2022, "Robbing the fed"). No honest training starts so, and whoever looks sees it: a
+seed model from the approved config's `seed` can be made again, and all rows of this one are alike. Notebook 08.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fedkit.models import StateDict, seed_weights
+from fedkit.privacy.seen import first_layer
+
+__all__ = ["SeedCheck", "check_seed", "crafted_weights", "read_bins"]
+
+
+def crafted_weights(honest: Mapping[str, Tensor], images: Tensor, seed: int = 0) -> StateDict:
+    """Seed weights for the tutorial's model that bin images by brightness.
+
+    honest : fc1.weight [H, 784], fc1.bias [H], fc2.weight [C, H], fc2.bias [C]; gives the shapes. images : of one's own;
+    their brightness gives the thresholds, such that each bin gets an equal share of images like them.
+    """
+    units, pixels = honest["fc1.weight"].shape
+    brightness = images.flatten(1).double().mean(1)
+    shares = torch.linspace(0, 1, units + 2, dtype=torch.float64)[1:-1]
+    outgoing = torch.randn(
+        len(honest["fc2.bias"]), 1, generator=torch.Generator().manual_seed(seed)
+    )
+    return {
+        "fc1.weight": torch.full((units, pixels), 1 / pixels),
+        "fc1.bias": -brightness.quantile(shares).float(),
+        "fc2.weight": outgoing.repeat(1, units),
+        "fc2.bias": torch.zeros_like(honest["fc2.bias"]),
+    }
+
+
+def read_bins(weight: Tensor, bias: Tensor, floor: float = 1e-4) -> Tensor:
+    """One candidate image a bin, [n, D] float64: the difference of neighbouring rows, divided by that of their biases.
+
+    weight [H, D], bias [H] : the first layer's change. Bins that nothing fell into (below `floor` times the largest), and
+    mixtures that leave 0..1, are left out.
+    """
+    rows, ends = weight.double(), bias.double()
+    rows = rows - torch.cat([rows[1:], torch.zeros_like(rows[:1])])
+    ends = ends - torch.cat([ends[1:], torch.zeros_like(ends[:1])])
+    full = ends.abs() > floor * ends.abs().max()
+    images = rows[full] / ends[full, None]
+    return images[(images.amin(1) > -0.01) & (images.amax(1) < 1.01)]
+
+
+@dataclass(frozen=True)
+class SeedCheck:
+    """What can be said about seed weights before training on them.
+
+    same_as_seed : are they what the model and the config's seed give, to the last bit? alike : the median cosine between
+    two hidden units' rows; near 0 where weights are random, 1 where all units look for the same. sorted_biases : do
+    the biases go only up or only down?
+    """
+
+    same_as_seed: bool
+    alike: float
+    sorted_biases: bool
+
+    @property
+    def suspicious(self) -> bool:
+        """Would you ask the aggregator why? Random weights of another seed alone are no reason."""
+        return self.alike > 0.5 or self.sorted_biases
+
+
+def check_seed(
+    weights: Mapping[str, Tensor], source: bytes | str, seed: int, class_name: str = "FLModel"
+) -> SeedCheck:
+    """Look at seed weights as a participant can: beside the approved `model.py`, the config's seed, and each other.
+
+    It finds this attack. A craftier one hides in weights that look random; then only `same_as_seed` tells.
+    """
+    expected = seed_weights(source, seed, class_name)
+    same = expected.keys() == weights.keys() and all(
+        torch.equal(value, weights[name]) for name, value in expected.items()
+    )
+    rows, biases = first_layer(weights)
+    unit = rows.double() / rows.double().norm(dim=1, keepdim=True).clamp_min(1e-12)
+    pairs = (unit @ unit.T)[torch.triu(torch.ones(len(unit), len(unit)), diagonal=1).bool()]
+    steps = biases.diff()
+    return SeedCheck(same, float(pairs.median()), bool((steps >= 0).all() or (steps <= 0).all()))
