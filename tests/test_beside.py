@@ -230,3 +230,17 @@ def test_a_control_variate_can_be_looked_at(finished: fk.Network) -> None:
     seen = view_file(site.data_dir, path.relative_to(site.data_dir).as_posix())
     assert seen.kind == "weights"
     assert any(fact.startswith("sent/fc.weight: 10 x 784") for fact in seen.facts)
+
+
+def test_the_change_of_a_control_variate_follows_from_the_update(finished: fk.Network) -> None:
+    """So it gives nothing away that the update has not: (x - y) / (K eta) - c."""
+    home = finished[finished.aggregator].aggregator().project("MNIST_FL", "done")
+    for email in (ALICE, BOB):
+        steps = read_json(home.update_info(email, 3))["steps"]
+        assert steps == 1  # six images in one batch of eight
+        x, y = read_state(home.global_model(2)), read_state(home.update(email, 3))
+        box = finished[email].client().project("MNIST_FL", "done")
+        c = unpack(read_state(box.extra_for(3)))["sent"]
+        for name, change in read_state(home.extra(email, 3)).items():
+            wanted = (x[name].double() - y[name].double()) / (steps * 0.1) - c[name].double()
+            torch.testing.assert_close(change.double(), wanted, rtol=0, atol=1e-6)

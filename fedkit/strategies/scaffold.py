@@ -46,6 +46,8 @@ class Scaffold(Strategy):
     population : N, from the config; None takes those seen so far.
 
     All c_i start at 0, so the first round is FedAvg's. An update whose change of c_i is missing leaves c as it is.
+    The change tells nothing that the update does not: c_i+ - c_i = (x - y) / (K eta) - c, and the aggregator knows all of
+    these. It is twice the bytes, and no defence.
     """
 
     two_sided: ClassVar[bool] = True
