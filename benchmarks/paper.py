@@ -53,8 +53,8 @@ ROWS = (
     Row("IID, B=10, C=0.2", "iid", 20, 10, 77, 300),
     Row("two shards, B=10, C=0.1", "shards", 10, 10, 664, 1500),
     Row("IID, B=all, C=0.1", "iid", 10, 600, 1474, 3000, -2),
-    Row("IID, B=10, C=0.5", "iid", 50, 10, 75, 300),
-    Row("IID, B=10, C=1", "iid", 100, 10, 70, 300),
+    Row("IID, B=10, C=0.5", "iid", 50, 10, 75, 300, -3),
+    Row("IID, B=10, C=1", "iid", 100, 10, 70, 300, -3),
 )
 
 
@@ -158,6 +158,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paper")
     parser.add_argument("--out", type=Path, default=Path("runs/paper"))
     out = parser.parse_args(arguments).out
+    for row in ROWS:  # an entry for each row soon, the best learning rate later
+        run(out, row, row.first, SEEDS[0], row.limit)
     best = {row: tune(out, row) for row in ROWS}
     for seed in SEEDS[1:]:
         for row, step in best.items():

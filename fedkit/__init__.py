@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from fedkit.settings import ClientConfig, read_env
     from fedkit.simulation import numbered_participants, simulate
     from fedkit.strategies import STRATEGIES, fedavg, make_strategy, mixing_weights
-    from fedkit.sweeps.reach import rounds_to_reach
+    from fedkit.sweeps.reach import rounds_to_reach, tuned
     from fedkit.sweeps.running import sweep
     from fedkit.sweeps.table import results
     from fedkit.training import evaluate, sgd_epoch, train
@@ -104,7 +104,7 @@ _NAMES = {
     "settings": "ClientConfig read_env",
     "simulation": "numbered_participants simulate",
     "strategies": "STRATEGIES fedavg make_strategy mixing_weights",
-    "sweeps.reach": "rounds_to_reach",
+    "sweeps.reach": "rounds_to_reach tuned",
     "sweeps.running": "sweep",
     "sweeps.table": "results",
     "training": "evaluate sgd_epoch train",
@@ -195,6 +195,7 @@ __all__ = [
     "sweep",
     "take",
     "train",
+    "tuned",
     "workspace",
     "write_json",
     "write_permissions",

@@ -581,7 +581,7 @@ def band_of(axes: Any, number: int) -> list[tuple[float, float]]:
 def test_small_multiples_show_means_and_bands_over_seeds() -> None:
     fig = fk.plots.small_multiples(frame_of(CURVES), panels="place", lines="rule")
     left, right = fig.axes
-    assert [ax.get_title() for ax in fig.axes] == ["place x", "place y"]
+    assert [ax.get_title() for ax in fig.axes] == ["x", "y"]
     assert left.lines[0].get_ydata() == pytest.approx([0.2, 0.4])
     assert left.lines[1].get_ydata() == pytest.approx([0.5, 0.5])
     assert len(left.collections) == 1  # the rule with one seed has no band

@@ -140,6 +140,8 @@ class Task:
             output,
             parameters=fitted,
             progress_bar=False,
+            kernel_name="python3",  # whatever the notebook was last opened with: the kernel is given below
+            language="python",
             start_timeout=max(1, min(60, int(deadline - time.monotonic()))),
             # from here on nbclient's own traits
             kernel_manager_class=kernel_manager(environment, alive, self._log),

@@ -11,6 +11,7 @@ from fedkit.plots.folders import folder_tree
 from fedkit.plots.knowledge import confusion, per_digit_accuracy
 from fedkit.plots.multiples import small_multiples
 from fedkit.plots.participants import label_bars, participant_bars
+from fedkit.plots.reaching import reaching
 from fedkit.plots.rights import permission_matrix
 from fedkit.plots.rounds import accuracy_by_round, loss_curves
 from fedkit.plots.skew import home_and_abroad, label_heatmap, shard_sizes
@@ -34,6 +35,7 @@ __all__ = [
     "participant_bars",
     "per_digit_accuracy",
     "permission_matrix",
+    "reaching",
     "round_timeline",
     "shard_sizes",
     "small_multiples",

@@ -67,14 +67,14 @@ def small_multiples(
         here = shown if panels is None else shown[shown[panels] == part]
         for number, name in enumerate(names):
             mine = here if lines is None else here[here[lines] == name]
-            _line(ax, mine, x, y, band, number, f"{lines} {_said(name)}" if lines else y)
+            _line(ax, mine, x, y, band, number, _called(lines, name) if lines else y)
         if target is not None:
             ax.axhline(target, color=style.GREY, linestyle="--", linewidth=1)
         bottom = position + columns >= len(parts)
-        style.dress(ax, x if bottom else "", y if position % columns == 0 else "")
+        style.dress(ax, _plain(x) if bottom else "", _plain(y) if position % columns == 0 else "")
         ax.tick_params(labelbottom=bottom)
         if panels is not None:
-            ax.set_title(f"{panels} {_said(part)}", fontsize=style.TEXT, color=style.INK)
+            ax.set_title(_called(panels, part), fontsize=style.TEXT, color=style.INK)
         if log_x:
             _log_axis(ax, sorted(shown[x].unique().tolist()))
     for ax in list(fig.axes)[len(parts) :]:
@@ -140,11 +140,21 @@ def _values(frame: pd.DataFrame, column: str | None, most: int, field: str) -> l
     return found
 
 
-def _said(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else style.plain(str(value))
+def _called(column: str, value: object) -> str:
+    """A text says what it is; a number needs its column's name."""
+    if isinstance(value, str):
+        return style.plain(value)
+    return (
+        f"{_plain(column)} {value:g}" if isinstance(value, float) else f"{_plain(column)} {value}"
+    )
+
+
+def _plain(column: str) -> str:
+    return style.plain(column.replace("_", " "))
 
 
 def _title(y: str, x: str, seeds: int, band: Band) -> str:
+    what = f"{_plain(y)} by {_plain(x)}".capitalize()
     if seeds < 2:
-        return f"{y} by {x}, one seed"
-    return f"{y} by {x}: mean over {seeds} seeds; band: {_BANDS[band]}"
+        return f"{what}, one seed"
+    return f"{what}: mean over {seeds} seeds; band: {_BANDS[band]}"

@@ -47,6 +47,7 @@ class Progress:
             desc="sweep",
             disable=not shown,
         )
+        self._shown: tuple[float, str] = (-1, "")
         self._over = threading.Event()
         self._clock = threading.Thread(target=self._tick, daemon=True)
 
@@ -101,7 +102,10 @@ class Progress:
         open_runs = bool(self._waiting or self._running)
         said = str(left) if left else "nothing measured yet" if open_runs else "all ended"
         failed = f"{self._failed} failed, " if self._failed else ""
-        self._bar.set_postfix_str(failed + said)
+        text = (self._bar.n, failed + said)
+        if text != self._shown:  # in a notebook every change stays in the output
+            self._shown = text
+            self._bar.set_postfix_str(text[1])
 
 
 def _kind(run: Planned) -> str:
