@@ -9,6 +9,7 @@ from fedkit.plots.digits import digit_grid, weight_images
 from fedkit.plots.drift import drift_arrows
 from fedkit.plots.folders import folder_tree
 from fedkit.plots.knowledge import confusion, per_digit_accuracy
+from fedkit.plots.masked import masked_rows
 from fedkit.plots.multiples import small_multiples
 from fedkit.plots.participants import label_bars, participant_bars
 from fedkit.plots.reaching import reaching
@@ -32,6 +33,7 @@ __all__ = [
     "label_bars",
     "label_heatmap",
     "loss_curves",
+    "masked_rows",
     "participant_bars",
     "per_digit_accuracy",
     "permission_matrix",

@@ -30,7 +30,7 @@ def kind_of(path: str) -> str:
         return PERMISSIONS
     if "private" in place.parts or place.name.startswith(("mnist_", "train-images", "t10k-")):
         return IMAGES
-    if place.name.startswith("secagg_"):
+    if place.name.startswith("secagg_") or place.parts[-3:] == ("public", "keys", "fl_client.json"):
         return MASKED if place.name.endswith("_masked.msg") else KEYS
     if place.name == "state.json" or (place.suffix == ".json" and "fl_clients" in place.parts):
         return FACTS
