@@ -44,7 +44,7 @@ def pairwise_masks(attempt: Callable[..., object]) -> str:
         raise Wrong(
             "The masks are all zero: nothing would be hidden. Add the streams to the total."
         )
-    if np.array_equal(*pair):
+    if np.array_equal(pair[0], pair[1]):
         raise Wrong(
             "Both of a pair do the same with their mask, so that it doubles. One should add, the other subtract."
         )
