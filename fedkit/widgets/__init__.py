@@ -1,6 +1,6 @@
 """Panels for a notebook: drive the rounds, answer requests, let things fail, and look at what lies where and what crossed.
 
-Each one is a view of `fedkit.control.Control`, which does the work and knows nothing of widgets.
+Most are views of `fedkit.control.Control`, which does the work and knows nothing of widgets; `SkewLab` simulates.
 """
 
 from fedkit.widgets.approval_desk import ApprovalDesk
@@ -9,5 +9,14 @@ from fedkit.widgets.datasite_tree import DatasiteTree
 from fedkit.widgets.failure_lab import FailureLab
 from fedkit.widgets.ledger_view import LedgerView
 from fedkit.widgets.round_control import RoundControl
+from fedkit.widgets.skew_lab import SkewLab
 
-__all__ = ["ApprovalDesk", "DatasiteTree", "FailureLab", "LedgerView", "Panel", "RoundControl"]
+__all__ = [
+    "ApprovalDesk",
+    "DatasiteTree",
+    "FailureLab",
+    "LedgerView",
+    "Panel",
+    "RoundControl",
+    "SkewLab",
+]
