@@ -97,6 +97,11 @@ class AggregatorRound:
         if step in ("agreed", "revealed"):
             needed = t
         remedies = [f"{email}: {reason}" for email, reason in seen.refused.items()]
+        remedies += [
+            f"{email}: its client has sent an update without a mask, and does not know secure aggregation"
+            for email in seen.missing
+            if is_file(self.place.update(email, self.plan.round))
+        ]
         remedies.append(f"{there} of at least {needed} are there")
         if there < needed and step != "keys":
             remedies.append("until then, every update stays hidden")
