@@ -12,6 +12,7 @@ from fedkit.plots.knowledge import confusion, per_digit_accuracy
 from fedkit.plots.masked import masked_rows
 from fedkit.plots.multiples import small_multiples
 from fedkit.plots.participants import label_bars, participant_bars
+from fedkit.plots.privacy import digit_row, privacy_tradeoff
 from fedkit.plots.reaching import reaching
 from fedkit.plots.rights import permission_matrix
 from fedkit.plots.rounds import accuracy_by_round, loss_curves
@@ -27,6 +28,7 @@ __all__ = [
     "confusion",
     "course_map",
     "digit_grid",
+    "digit_row",
     "drift_arrows",
     "folder_tree",
     "home_and_abroad",
@@ -37,6 +39,7 @@ __all__ = [
     "participant_bars",
     "per_digit_accuracy",
     "permission_matrix",
+    "privacy_tradeoff",
     "reaching",
     "round_timeline",
     "shard_sizes",

@@ -28,7 +28,7 @@ from fedkit.records import History, LedgerEntry
 __all__ = ["PrivacyReport", "privacy_report"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PrivacyReport:
     """One project's report; a table in a notebook.
 
@@ -149,7 +149,7 @@ class PrivacyReport:
             )
         return "".join(parts)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"Privacy report of {self.project}", self.headline]
         for title, _, rows in self.tables():
             lines += [

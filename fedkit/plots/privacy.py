@@ -1,0 +1,95 @@
+"""What privacy costs and what it stops, in one picture; and digits side by side, each with its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fedkit.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["digit_row", "privacy_tradeoff"]
+
+SIDE = 28  # pixels
+
+
+def privacy_tradeoff(
+    epsilons: Sequence[float],
+    accuracies: Sequence[float],
+    attacks: Sequence[float],
+    *,
+    plain: float | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Accuracy and an attack's success (AUC), both in 0..1, over epsilon on a logarithmic axis.
+
+    plain : accuracy without any privacy, as a dashed line. Raises FedkitError if there is no point.
+    """
+    style.need(epsilons, "epsilons")
+    default = "Down with epsilon, the attack fails before the model does"
+    fig, ax = style.figure(title or default, height=3.9)
+    curves = (
+        ("accuracy of the model", accuracies, style.BLUE, "o"),
+        ("success of the attack (AUC)", attacks, style.VERMILLION, "s"),
+    )
+    for name, values, colour, marker in curves:
+        ax.plot(epsilons, values, marker=marker, color=colour, linewidth=2, label=name)
+    ax.axhline(
+        0.5, color=style.VERMILLION, linewidth=1, linestyle=":", label="an attack that guesses"
+    )
+    if plain is not None:
+        ax.axhline(
+            plain, color=style.BLUE, linewidth=1, linestyle="--", label="accuracy without noise"
+        )
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(epsilons), [f"{e:g}" for e in epsilons])
+    ax.minorticks_off()
+    style.dress(ax, "epsilon (more privacy to the left)", "accuracy, and AUC")
+    ax.set_ylim(0, 1.05)
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.22),
+        ncols=2,
+        fontsize=style.TEXT,
+        frameon=False,
+        labelcolor=style.INK,
+    )
+    return fig
+
+
+def digit_row(images: Mapping[str, Tensor], *, title: str | None = None) -> Figure:
+    """Pictures of 28 x 28 numbers side by side with their captions; ink is 1, what lies outside 0 to 1 is cut."""
+    from matplotlib.patches import Rectangle  # slow to import, and not every user draws
+
+    style.need(images, "images")
+    gap = torch.zeros(SIDE, 4)
+    parts = [part for image in images.values() for part in (image.reshape(SIDE, SIDE).float(), gap)]
+    sheet = torch.cat(parts[:-1], dim=1)
+    inches = min(style.WIDTH - 0.2, 1.1 * len(images))
+    fig, ax = style.figure(
+        title or style.count(len(images), "picture"), height=0.95 + inches / len(images)
+    )
+    ax.imshow(sheet.numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    for number, caption in enumerate(images):
+        where = (number * (SIDE + 4) + SIDE / 2, SIDE + 1)
+        ax.text(
+            *where,
+            style.plain(caption),
+            ha="center",
+            va="top",
+            fontsize=style.SMALL,
+            color=style.INK,
+        )
+        ax.add_patch(
+            Rectangle(
+                (where[0] - SIDE / 2 - 0.5, -0.5), SIDE, SIDE, fill=False, ec=style.GREY, lw=0.8
+            )
+        )
+    style.bare(ax)
+    ax.set_anchor("NW")
+    return fig

@@ -1,0 +1,457 @@
+# ---
+# jupyter:
+#   fedkit:
+#     minutes: 50
+#     budget_s: 90
+#     needs: notebooks 04 and 08
+#     learn:
+#       - what clipping and noise do, by hand and by Opacus
+#       - what epsilon counts, and who calculates it
+#       - what privacy costs in accuracy, and what it stops
+#       - how to find out that a promise is broken
+# ---
+
+# %% [markdown]
+# # Differential privacy
+#
+# You will be able to add noise that is worth something, say how much it is worth and against whom, and audit somebody who says the same.
+
+# %%
+import torch
+
+import fedkit as fk
+from fedkit import privacy
+from fedkit.privacy import Mechanism, SeededNoise, epsilon_of, noise_for
+from fedkit.widgets import NoiseDial
+
+# %% tags=["parameters"]
+epsilons: list = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0]  # what the sweep promises, point by point
+rounds: int = 4  # how often everybody trains
+images_each: int = 100  # images of each participant
+people_count: int = 20  # participants of the sweep
+seed: int = 0  # every shuffle, and every noise, derives from it
+interactive: bool = True  # a dial to turn; without, all its pictures, as in a batch run
+
+# %% [markdown]
+# ## What does noise do to a picture?
+#
+# Twenty participants hold 100 digits each. The model is the smallest there is: one layer from 784 pixels to ten digits. Notebook 08 showed what a single
+# image leaves in a gradient: in the first layer, each row is the image times a number, and the bias is that number. One division, and the image is back.
+#
+# Now the participant adds Gaussian noise to the gradient before it goes out. First it cuts the gradient to length 1, so that you know what the noise is
+# large against. The **noise multiplier** σ is the noise's standard deviation, divided by that length.
+
+# %%
+SMALL = """
+from torch import nn
+
+
+class FLModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, images):
+        return self.fc(images.flatten(1))
+"""
+model, start = fk.load_model(SMALL), fk.seed_weights(SMALL, seed)
+
+# %%
+mnist = fk.load_mnist()
+order = torch.randperm(len(mnist.train_labels), generator=fk.generator(seed, "digits"))
+parts = order[: (people_count + 1) * images_each].split(images_each)
+*shards, strangers = fk.take(mnist.train_images, mnist.train_labels, parts)
+people = fk.numbered_participants(people_count)
+test = fk.as_float(mnist.test_images), mnist.test_labels
+
+
+# %%
+def one_step(shard, sigma):
+    """One step of training with clip 1 and noise, as a participant does it."""
+    chance = {"noise": SeededNoise(seed, "noise"), "sample": SeededNoise(seed, "sample")}
+    once = {"epochs": 1, "steps": 1, "learning_rate": 1.0, "clip": 1.0}
+    after, _ = privacy.dp_sgd(model, start, shard, noise_multiplier=sigma, **once, **chance)
+    return after
+
+
+# %% [markdown]
+# > **Predict.** The gradient has length 1, spread over 7,850 numbers. How much noise on each number makes the digit unreadable?
+# >
+# > * a) σ = 0.01
+# > * b) σ = 0.1
+# > * c) σ = 1
+
+# %%
+image = tuple(part[:1] for part in shards[0])
+rebuilt = {}
+for sigma in (1e-6, 0.003, 0.01, 0.03, 0.1, 0.3):
+    after = one_step(image, sigma)
+    weight, bias = (after[name] - start[name] for name in ("fc.weight", "fc.bias"))
+    rebuilt[f"σ = {sigma:g}"] = privacy.invert_linear(weight, bias)
+NoiseDial(rebuilt, interactive=interactive)
+
+# %% [markdown]
+# b. At 0.1, dirt is all that is left. So is 0.1 enough? For this attack, yes. But "this attack fails" is not a promise: the next one may be better, or look at
+# a thousand updates. What you want is a bound on *every* attack. That is what the rest of this notebook is about, and it will ask for thirty times as much noise.
+
+# %% [markdown]
+# ## How much can one participant change?
+#
+# Noise hides a change if it is large against it. So you first need a bound on the change. For a whole **participant**, that is the length of its update: whoever
+# sends a hundred times as much is heard a hundred times as loud. **Clipping** cuts every update to a length C at most, and leaves the shorter ones as they are.
+#
+# **Exercise.** Cut each row of `changes` to the norm `clip`: multiply it by min(1, clip / norm).
+
+
+# %% tags=["exercise", "defines:fedkit.privacy.dp_clip.clip_rows"]
+def clip_rows(changes, clip):
+    """Each row of [K, D], cut to norm `clip`."""
+    norms = changes.norm(dim=1, keepdim=True)
+    return changes * torch.clamp(clip / norms, max=1)  # solution
+
+
+fk.check.clip_rows(clip_rows)
+
+# %% [markdown]
+# **Exercise.** Now the aggregator's step: sum up what was clipped, add Gaussian noise with standard deviation σC to the sum, divide. `noise.normal(shape, std)`
+# draws the noise. Divide by the *expected* number of participants, a constant: a head count would itself tell who is there.
+
+
+# %% tags=["exercise", "defines:fedkit.privacy.dp_clip.noisy_mean"]
+def noisy_mean(changes, clip, noise_multiplier, expected, noise):
+    """The mean of clipped rows, with noise for one row more or less."""
+    total = clip_rows(changes, clip).sum(dim=0)
+    total = total + noise.normal(total.shape, noise_multiplier * clip)  # solution
+    return total / expected
+
+
+fk.check.noisy_mean(noisy_mean)
+
+# %% [markdown]
+# Try it on real updates. The first participant shouts: its change is multiplied by 100.
+
+# %%
+changes = []
+for email, shard in zip(people, shards, strict=True):
+    draw = fk.generator(seed, email, 1)
+    settings = {"epochs": 2, "learning_rate": 0.1, "batch_size": 10, "generator": draw}
+    trained, _ = fk.train(model, start, shard, **settings)
+    changes.append(fk.flatten(trained).double() - fk.flatten(start).double())
+changes = torch.stack(changes)
+changes[0] *= 100
+print("norms:", ", ".join(f"{norm:.1f}" for norm in changes.norm(dim=1)[:5]), "...")
+
+# %%
+quiet, clip = SeededNoise(seed, "mean"), float(changes.norm(dim=1).median())
+for name, rows in (("as it is", changes), ("clipped", privacy.clip_rows(changes, clip))):
+    without = rows[1:].sum(dim=0)
+    print(f"{name}: the first moves the sum by {float((rows.sum(dim=0) - without).norm()):.1f}")
+noise_on_it = privacy.noisy_mean(changes, clip, 1.0, people_count, quiet) * people_count
+print(f"noise with σ = 1, on every one of the {changes.shape[1]:,} numbers: {clip:.1f}")
+
+# %% [markdown]
+# After clipping, the first participant moves the sum by C at most, whatever it sends. The noise is as large as that on *every* number, and so the sum with this
+# participant and the sum without look nearly alike. The price: the same noise covers the useful part too. It pays where many take part, since the noise
+# on the mean is σC divided by their number.
+
+# %% [markdown]
+# ## What does epsilon count?
+#
+# Take all that an attacker may see: an update, ten models, anything. **Differential privacy** compares how likely that is with your image in the data and without.
+# If no outcome is more than $e^\varepsilon$ times as likely, up to a small probability δ of failure, then nobody can tell well whether you were there, with any
+# attack, ever. Small epsilon: little can be told. The unit may be one image, or one participant and all its images.
+#
+# **Accountants** calculate epsilon from σ, from the number of steps, and from the share of the data in each step. Never write your own. Here are two libraries' four:
+
+# %%
+delta, steps = 1e-4, 2 * rounds
+mechanism = Mechanism(sampling_rate=1.0, noise_multiplier=2.7, steps=steps)
+for name in ("PLD", "RDP", "Opacus PRV", "Opacus RDP"):
+    print(f"{name:10}  epsilon {epsilon_of(mechanism, delta, name):.3f}")
+
+# %% [markdown]
+# RDP is quick and gives a little too much. PLD (Google's dp-accounting) and PRV (Opacus) come from different people by different ways, and agree to the second decimal.
+#
+# > **Predict.** Eight steps cost an epsilon of about 4. What do 32 steps cost, with the same noise?
+# >
+# > * a) about 4: privacy is there or not
+# > * b) more than twice as much
+# > * c) exactly 16: budgets add up
+
+# %%
+for many in (1, 8, 32, 128):
+    spent = epsilon_of(Mechanism(1.0, 2.7, many), delta)
+    sampled = epsilon_of(Mechanism(0.1, 2.7, many), delta)
+    print(f"{many:3} steps: all images in each {spent:6.2f}, a tenth of them {sampled:5.2f}")
+
+# %% [markdown]
+# b. Every step tells a little more, and the sum grows faster than the root and slower than the number of steps. Steps that use a random tenth of the images
+# cost far less: usually, yours is not among them. That holds only if each image is drawn on its own (**Poisson sampling**), so that is how
+# fedkit draws them. Batches of a fixed size with an accountant for Poisson sampling are a promise nobody has proved.
+#
+# `noise_for` goes the other way: from a promise to the noise.
+
+# %%
+for epsilon in (1.0, 4.0, 16.0):
+    print(f"epsilon {epsilon:4}: σ = {noise_for(epsilon, delta, steps=steps):.2f}")
+
+# %% [markdown]
+# ## What does it cost, and what does it stop?
+#
+# In `fl_config.json`, the promise is one key. With unit `"example"`, each participant clips the gradient of every single image and adds the noise itself, before
+# anything leaves: nobody has to be trusted. (Opacus does that: **DP-SGD**.) A promise that means nothing is refused, with the reason.
+
+# %%
+config = fk.FLConfig(
+    project_name="NOISE",
+    aggregator="aggregator@example.org",
+    participants=people,
+    rounds=rounds,
+    epoch=2,
+    batch_size=images_each,
+    learning_rate=2.0,
+    seed=seed,
+    model_arch="model.py",
+    model_weight="global_model_weight.pt",
+)
+
+# %%
+try:
+    config.replace(dp={"unit": "example", "epsilon": 4.0, "delta": 1e-4, "clip": 0.0})
+except fk.FedkitError as error:
+    print(error)
+
+# %% [markdown]
+# Against it, the strongest attacker that the definition allows. It knows 200 images, half of them the participant's, and wants to know which half. It calculates
+# the gradient of each, and asks which sum of gradients explains the update best: least squares. Its success is an **AUC**: how often one of the participant's
+# images scores above a stranger's. 1 is certainty, 0.5 is guessing.
+
+
+# %%
+def scores_of(before, after, shard, sigma):
+    """How much of each candidate's gradient is in an update: members, strangers."""
+    both = tuple(torch.cat(pair) for pair in zip(shard, strangers, strict=True))
+    noise = sigma / 2**0.5  # two steps a round
+    found = privacy.gradient_coefficients(model, before, after, both, clip=1.0, noise=noise)
+    return found[: len(shard[1])], found[len(shard[1]) :]
+
+
+# %%
+def promise_and_attack(epsilon):
+    """Run all rounds under a promise: accuracy, and the mean AUC against three participants."""
+    dp = {"unit": "example", "epsilon": epsilon, "delta": delta, "clip": 1.0}
+    promised = config.replace(dp=dp)
+    sigma = privacy.example_mechanism(promised, images_each).noise_multiplier
+    sums = torch.zeros(3, 2, images_each, dtype=torch.float64)
+
+    def look(before, updates):
+        for k in range(3):
+            sums[k] += torch.stack(scores_of(before, updates[k].state, shards[k], sigma))
+        return updates
+
+    history = fk.simulate(promised, shards, test, model=SMALL, on_the_way=look)
+    found = sum(privacy.auc(inside, outside) for inside, outside in sums) / 3
+    return history.accuracies[-1], found
+
+
+# %% [markdown]
+# > **Predict.** As epsilon goes down from 64 to 1, what gives way first?
+# >
+# > * a) the accuracy
+# > * b) the attack
+# > * c) both at once
+
+# %%
+plain = fk.simulate(config.replace(learning_rate=0.1, batch_size=10), shards, test, model=SMALL)
+accuracies, attacks = zip(*map(promise_and_attack, epsilons), strict=True)
+figure = fk.plots.privacy_tradeoff(epsilons, accuracies, attacks, plain=plain.accuracies[-1])
+fk.show(
+    figure, "From epsilon 64 down to 4 the attack falls from near 1, while accuracy hardly moves"
+)
+
+# %% [markdown]
+# b. At 64 the attacker is nearly always right. By 4 it has lost half of its edge over guessing, or more, and the accuracy has hardly moved. Below 2, the noise
+# eats the model. And there is a gap to the dashed line that no point closes: clipping, few steps and no small batches cost accuracy before any noise does.
+#
+# Epsilon says what no attacker can do, and this one does not reach the bound. So the curve is no licence to promise 8: somebody may know better.
+#
+# **Exercise.** The promise is epsilon 4 at δ = 1e-4, in 8 steps with all images. The accuracy must stay above 60 %, and in this experiment it does up to
+# σ = 4. Which noise multiplier do you take?
+
+# %% tags=["exercise"]
+fk.check.noise_under_a_floor(
+    noise_for(4.0, 1e-4, sampling_rate=1.0, steps=8)  # solution
+)
+
+# %% [markdown]
+# ## Does the noise do what it says?
+#
+# A promise is about code, and code has bugs. Suppose somebody's noise is multiplied by zero. The model trains, only better; nothing looks wrong. An **audit** finds out.
+# Take 200 *canaries*: images with a single bright pixel, where no digit has ink. Toss a coin for each, put it in or leave it out, train once, and let an
+# auditor guess the coins from the result. Whoever keeps epsilon can't be guessed better than a certain rate; so many right guesses refute the epsilons below.
+
+# %%
+claim = 2.0
+canaries = privacy.pixel_canaries(shards[0][0], 200)
+shown = {"a digit": shards[0][0][0]} | {f"canary {k}": canaries[0][k] for k in (0, 60, 120, 199)}
+figure = fk.plots.digit_row(shown, title="A canary is one bright pixel where no digit has ink")
+fk.show(figure, "A digit, and four canaries: each is empty but for one bright pixel")
+
+
+# %%
+def audit(noise):
+    """One training with canaries under the claim, and what the auditor finds."""
+    sigma = noise_for(claim, 1e-5, steps=5)
+    settings = {"epochs": 5, "steps": 1, "learning_rate": 0.5, "clip": 1.0}
+    chance = {"noise": noise, "sample": SeededNoise(seed, "audit")}
+
+    def train(shard):
+        return privacy.dp_sgd(model, start, shard, noise_multiplier=sigma, **settings, **chance)[0]
+
+    coins = fk.generator(seed, "coins")
+    return privacy.audit_training(
+        train, model, start, shards[0], canaries, generator=coins, delta=1e-5
+    )
+
+
+# %%
+class Forgotten(privacy.SystemNoise):
+    """Somebody's noise, with a bug."""
+
+    def normal(self, shape, std):
+        return 0.0 * super().normal(shape, std)
+
+
+# %% [markdown]
+# > **Predict.** Both claim epsilon 2. What does the audit say of the one without noise?
+# >
+# > * a) epsilon is infinite
+# > * b) epsilon is at least some number above 2
+# > * c) nothing, since the accuracy is fine
+
+# %%
+print("with noise:   ", honest := audit(SeededNoise(seed, "audited")))
+print("without noise:", broken := audit(Forgotten()))
+
+# %% [markdown]
+# b. One training with 200 canaries refutes the claim. It can't say "infinite": from so many guesses, more does not follow. And where it finds nothing, it has shown
+# nothing. The accountant's epsilon is an upper bound, the audit's a lower bound. The truth lies in between, if the code is right.
+
+# %% [markdown]
+# ## Who decides at home?
+#
+# The config is the aggregator's promise. Each participant has a **policy** of its own, in `private/fl_client/policy.json`: the unit, and how much all projects together may
+# spend of its images. Its client declines what promises less. And it keeps an account: what a round spends is written down *before* that round is trained, so
+# that a crash counts too much, never too little.
+#
+# **Alice, participant**
+
+# %%
+aggregator, team = "aggregator@example.org", [f"{n}@example.org" for n in ("alice", "bob", "carol")]
+network = fk.Network.create(fk.workspace("09"), aggregator=aggregator, participants=team)
+for email, shard in zip(team, shards, strict=False):
+    network.give_data(email, shard)
+network.give_test(*test)
+alice = network[team[0]]
+policy = {"unit": "example", "epsilon": 6.0, "delta": 1e-3}
+fk.write_json(alice.private_client / "policy.json", policy)
+
+# %%
+promise = {"unit": "example", "epsilon": 8.0, "delta": delta, "clip": 1.0}
+first = config.replace(participants=team, project_name="TOO_WEAK", dp=promise, rounds=2)
+network.launch(first, SMALL)
+history = network.run(approve=fk.approve_all)
+print(history.waiting[0].remedy)
+
+# %% [markdown]
+# `approve_all` would have said yes. Her client has said no, with the reason, and nothing was trained. The aggregator launches again, with a stronger promise.
+
+# %%
+second = first.replace(project_name="STRONGER", dp=promise | {"epsilon": 4.0})
+network.launch(second, SMALL)
+history = network.run("STRONGER", approve=fk.approve_all)
+print("done:", history.done)
+for entry in privacy.spent(alice):
+    print(f"{entry.project}: epsilon {entry.epsilon:.2f} of {policy['epsilon']:g} spent")
+
+# %% [markdown]
+# ## What the aggregator saw
+#
+# **Aggregator**
+#
+# Two rounds of three participants, and everything is as it was in notebook 04: updates, facts, no image. But each update carries its noise, and the facts leave out the
+# loss, which no noise would cover.
+
+# %%
+figure = fk.plots.what_crossed(network.ledger(), aggregator=aggregator)
+fk.show(figure, "Two updates from each of three participants, small files, no training image")
+
+# %% [markdown]
+# Try the attack on Alice's two updates, as they lie in your folder, and write the page that every project should come with.
+
+# %%
+sums = torch.zeros(2, images_each, dtype=torch.float64)
+sigma = privacy.example_mechanism(second, images_each).noise_multiplier
+for n in (1, 2):
+    seen = privacy.evidence(network, team[0], n)
+    sums += torch.stack(scores_of(seen.before, seen.update, shards[0], sigma))
+tried = privacy.attack_result("least squares on gradients", "Alice's two updates", *sums)
+fk.privacy_report(network, attacks=[tried])
+
+# %% [markdown]
+# Read the first lines again. "This is a rehearsal": the noise of this kit derives from the seed, so that your bits are mine. Whoever reads the config can draw the same noise
+# and subtract it. With `"secure_noise": true` it comes from the operating system, and nobody can. Everything else on this page stays as true as it is.
+#
+# What differential privacy does not stop: it bounds what *one image* changes, not what all of them teach. If all your images are sevens, that remains visible.
+
+# %%
+fk.record(
+    accuracies=[round(value, 3) for value in accuracies],
+    attacks=[round(value, 3) for value in attacks],
+    plain=round(plain.accuracies[-1], 3),
+    audit_honest=round(honest.epsilon, 2),
+    audit_broken=round(broken.epsilon, 2),
+)
+
+# %% [markdown]
+# ## Recap
+#
+# * Clipping bounds what one can change, and noise of that size hides it: in gradients at each participant (Opacus), or in the mean at the aggregator.
+# * Epsilon bounds every attack, for a unit and against somebody; it grows with every step and every project, and libraries calculate it.
+# * Privacy costs accuracy; here the attack lost most of its success before the model suffered, and clipping alone had its price.
+# * An audit with canaries gives a lower bound on epsilon: it catches forgotten noise, and it proves nothing where it finds nothing.
+
+# %% [markdown]
+# ## Quiz
+#
+# Some of these need a line of code in a new cell.
+#
+# 1. Bob says: "Our training has epsilon 3." What three things do you ask?
+# 2. What is the noise multiplier for epsilon 1 at δ = 1e-5 in a single step? Ask `noise_for(1.0, 1e-5)`.
+# 3. The aggregator adds the noise to the mean (unit `"participant"`). Against whom does that protect nothing?
+# 4. Alice takes part in ten projects with epsilon 1 each. What can she say about her images?
+# 5. Set `clip` ten times as high and keep σ. What happens to epsilon, and what to the model?
+#
+# <details><summary>Answers</summary>
+#
+# **1.** For which unit (an image, a participant), at which δ, and against whom.<br>
+# **2.** About 3.7.<br>
+# **3.** Against the aggregator, who sees every update before the noise.<br>
+# **4.** Epsilon 10 at ten times the δ, by adding up; an accountant that sees all ten together finds less.<br>
+# **5.** Epsilon stays: it depends on σ alone. The noise, σ times the clip, is ten times as large, and the model drowns.<br>
+#
+# </details>
+
+# %% [markdown]
+# ## Readings
+#
+# * Abadi et al. (2016), [Deep Learning with Differential Privacy](https://arxiv.org/abs/1607.00133): DP-SGD.
+# * McMahan et al. (2018), [Learning Differentially Private Recurrent Language Models](https://arxiv.org/abs/1710.06963): participants as the unit.
+# * Steinke, Nasr, Jagielski (2023), [Privacy Auditing with One (1) Training Run](https://arxiv.org/abs/2305.08846): the audit.
+# * Near and Abuah, [Programming Differential Privacy](https://programming-dp.com/): the theory, in Python, from the start.
+
+# %% [markdown]
+# ## Next
+#
+# Noise at each participant costs the most, noise at the aggregator asks for trust. In notebook 10, masks hide every single update from the aggregator, and each
+# participant needs to add a small share of the noise only.
