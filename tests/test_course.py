@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -27,7 +28,7 @@ from fedkit.course.parameters import fit
 from fedkit.course.record import record, recorded
 from fedkit.course.run import RunResult, run
 from fedkit.course.stub import solved, strange_lines, stub
-from fedkit.course.summary import accuracy_by_round, write_summary
+from fedkit.course.summary import accuracy_by_round, table, write_summary
 from fedkit.course.workspace import workspace
 from fedkit.errors import FedkitError
 from fedkit.pictures import figure_html, show
@@ -664,6 +665,23 @@ def test_accuracies_that_were_recorded_become_a_table_of_rounds():
     assert "75.0%" in text
     assert "01" not in text
     assert accuracy_by_round([result("02", bytes=3)]) is None
+    assert accuracy_by_round([result("02", accuracies=["high", None])]) is None
+
+
+def test_of_many_rounds_as_many_are_shown_as_there_is_room_for(tmp_path):
+    def result(name, accuracies):
+        return RunResult(
+            name, "learner", "done", 1.0, None, None, recorded={"accuracies": accuracies}
+        )
+
+    both = [result("11", [n / 100 for n in range(18)]), result("06", [0.5, 0.75])]
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(accuracy_by_round(both))
+    assert re.findall(r"round (\d+)", shown.getvalue()) == ["1", "5", "9", "13", "18"]
+    assert "17.0%" in shown.getvalue()
+    Console(file=shown, width=100).print(table(both))
+    assert "[0, ..., 0.17]" in shown.getvalue()
+    assert "[0.5, 0.75]" in shown.getvalue()
 
 
 def test_the_summary_has_a_row_for_each_and_a_column_for_each_record(batch, tmp_path):

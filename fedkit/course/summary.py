@@ -53,21 +53,33 @@ def table(results: Sequence[RunResult]) -> Table:
     return shown
 
 
+_MOST_ROUNDS, _MOST_VALUES = 5, 4
+
+
 def accuracy_by_round(results: Sequence[RunResult]) -> Table | None:
-    """A row for each notebook that recorded its accuracies round by round, a column a round; None if none did."""
+    """A row for each notebook that recorded its accuracies round by round, a column a round; None if none did.
+
+    Of many rounds, as many as a terminal has room for are shown, evenly spaced, the first and the last among them.
+    """
     series = {
         result.name: values
         for result in results
         for name in ("accuracies", "accuracy")
-        if isinstance(values := result.recorded.get(name), list) and values
+        if isinstance(values := result.recorded.get(name), list)
+        and values
+        and all(isinstance(value, int | float) for value in values)
     }
     if not series:
         return None
     longest = max(len(values) for values in series.values())
-    heads = ["notebook", *[f"round {n}" for n in range(1, longest + 1)]]
+    columns = min(longest, _MOST_ROUNDS)
+    gaps = max(columns - 1, 1)
+    rounds = [1 + k * (longest - 1) // gaps for k in range(columns)]
+    heads = ["notebook", *[f"round {n}" for n in rounds]]
     shown = Table(*heads, title="Accuracy on the test digits, round by round")
     for name, values in series.items():
-        shown.add_row(Text(name), *[f"{value:.1%}" for value in values])
+        there = [f"{values[n - 1]:.1%}" if n <= len(values) else "" for n in rounds]
+        shown.add_row(Text(name), *there)
     return shown
 
 
@@ -99,4 +111,6 @@ def _row(result: RunResult) -> dict[str, Any]:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, list) and len(value) > _MOST_VALUES:
+        return f"[{_short(value[0])}, ..., {_short(value[-1])}]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
