@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -392,45 +391,59 @@ def gone(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").is_file() and ") Z " in Path(f"/proc/{pid}/stat").read_text()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
+@pytest.fixture
+def watched(tmp_path: Path) -> tuple[dict[str, Any], Path]:
+    """A spec of forty short runs, and the file into which every process that loads its model writes its id."""
     pids = tmp_path / "pids"
     keep = f"with open({str(pids)!r}, 'a') as file:\n    file.write(str(os.getpid()) + '\\n')\n"
     (tmp_path / "m.py").write_text("import os\n" + keep + MODEL.format(act="pass"))
     fixed = SMALL | {"rounds": 8, "model": str(tmp_path / "m.py")}
-    asked = {"run": "simulate", "fixed": fixed, "seeds": 40}
+    return {"run": "simulate", "fixed": fixed, "seeds": 40}, pids
+
+
+def files_of(out: Path) -> dict[str, int]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/run.json")}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="ids of processes")
+def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(
+    tmp_path: Path, watched: tuple[dict[str, Any], Path]
+) -> None:
+    asked, pids = watched
+
+    def stop_after_two(run: Any, kept: Any) -> None:
+        if len(files_of(tmp_path / "out")) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fk.sweep(asked, tmp_path / "out", jobs=1, on_result=stop_after_two)
+    assert len(fk.results(tmp_path / "out")) == 2  # the table of what there is
+    for pid in set(map(int, pids.read_text().split())) - {os.getpid()}:
+        wait_for(lambda: gone(pid))  # noqa: B023
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_sweep_that_is_killed_goes_on_where_it_was(
+    tmp_path: Path, watched: tuple[dict[str, Any], Path]
+) -> None:
+    asked, pids = watched
     (tmp_path / "s.yaml").write_text(json.dumps(asked))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "fedkit", "sweep", "s.yaml", "--out", "out", "--jobs", "1"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        wait_for(lambda: len(list(out.glob("runs/*/run.json"))) >= 2)
-        if how == signal.SIGINT:
-            os.killpg(process.pid, how)  # as a terminal does: the workers get it too
-        else:
-            process.kill()
-        said = process.communicate(timeout=60)[1]
-    done = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/run.json")}
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: len(files_of(out)) >= 2)
+        process.kill()
+    for pid in map(int, set(pids.read_text().split())):
+        wait_for(lambda: gone(pid))  # noqa: B023
+    done = files_of(out)
     assert 2 <= len(done) < 40
-    for pid in set(pids.read_text().split()):
-        wait_for(lambda: gone(int(pid)))  # noqa: B023
-    if how == signal.SIGINT:
-        assert process.returncode == 130
-        assert "goes on where it was" in said
-        assert len(fk.results(out)) == len(done)  # the table of what there is
-        return
     ran: list[str] = []
     asked["seeds"] = len(done) + 1
     frame = fk.sweep(asked, out, jobs=1, on_result=lambda run, kept: ran.append(run.id[:12]))
     assert len(ran) == 1
-    assert not set(ran) & set(done)
-    assert {p.parent.name: p.stat().st_mtime_ns for p in out.glob("runs/*/run.json")}.items() >= (
-        done.items()
-    )
+    assert files_of(out) == {**done, ran[0]: files_of(out)[ran[0]]}  # the others: untouched
     assert frame["status"].tolist() == ["done"] * (len(done) + 1)
-    whole = run_trial(check_trial(fixed | {"seed": 0}))
+    whole = run_trial(check_trial(asked["fixed"] | {"seed": 0}))
     assert frame["accuracy"][0] == whole["accuracy"]
 
 
@@ -465,6 +478,21 @@ def test_notebooks_are_executed_with_their_parameters(notebooks: tuple[Path, pd.
     assert (folder / "out" / frame["folder"][0] / "mine.ipynb").is_file()  # to look at what failed
     rounds = fk.results(folder / "out", by_round=True)
     assert rounds[["round", "accuracy"]].values.tolist() == [[1, 0.25], [2, 0.9]]
+
+
+def test_ctrl_c_ends_a_sweep_over_notebooks(tmp_path: Path) -> None:
+    notebook(tmp_path / "mine.ipynb", "1")
+    seen: list[str] = []
+
+    def stop(run: Any, kept: Any) -> None:
+        seen.append(kept["status"])
+        raise KeyboardInterrupt
+
+    asked = {"run": str(tmp_path / "mine.ipynb"), "seeds": 4}
+    with pytest.raises(KeyboardInterrupt):  # the second is under way, two more are waiting
+        fk.sweep(asked, tmp_path / "out", jobs=1, on_result=stop)
+    assert seen == ["done"]
+    assert fk.results(tmp_path / "out")["status"].tolist() == ["done"]
 
 
 def test_a_notebook_that_changed_is_run_again(notebooks: tuple[Path, pd.DataFrame]) -> None:

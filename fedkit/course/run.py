@@ -96,8 +96,9 @@ def run_jobs(
                     on_done(result)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            while wait(futures, timeout=0).not_done:  # a kernel may be starting right now
+            # what was cancelled is done, though `wait` would not say so; and a kernel may be starting right now
+            while under_way := [future for future in futures if not future.done()]:
                 kill(alive)
-                wait(futures, timeout=0.2)
+                wait(under_way, timeout=0.2)
             pool.shutdown(wait=True)
     return [results[number] for number in range(len(todo))]
