@@ -24,7 +24,7 @@ def test_pld_and_prv_agree_within_one_percent() -> None:
     compared = 0
     for rate, noise, steps, delta in GRID:
         mechanism = Mechanism(rate, noise, steps)
-        if not 0.02 < epsilon_of(mechanism, delta, "RDP") < 15:
+        if not 0.05 < epsilon_of(mechanism, delta, "RDP") < 15:
             continue
         pld, prv = (epsilon_of(mechanism, delta, by) for by in ("PLD", "Opacus PRV"))
         assert pld == pytest.approx(prv, rel=0.01), mechanism

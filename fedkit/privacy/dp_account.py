@@ -96,16 +96,25 @@ def _noise_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
             field="epsilon",
             remedy="take a larger epsilon, fewer steps, or at least one step",
         )
+    bottom = low
     while high - low > 0.3:  # RDP first: quick, and never below the truth
         middle = (low + high) / 2
         low, high = (low, middle) if spent(middle, "RDP") <= epsilon else (middle, high)
-    low -= 0.3
-    while spent(low) <= epsilon and low > math.log(0.01):  # RDP was too large by more than that
-        low, high = low - 0.3, low
+    return math.exp(_crossing(lambda x: math.log(spent(x) / epsilon), bottom, high))
+
+
+def _crossing(excess: Callable[[float], float], low: float, high: float) -> float:
+    """Where a falling function that is nearly a line comes to 0: at most 0.001 to the right of that, never to the left."""
+    at, value, slope = high, excess(high), -1.3
     while high - low > 1e-3:
-        middle = (low + high) / 2
-        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
-    return math.exp(high)
+        guess = at - value / slope
+        aims = [x for x in (guess + 4e-4, guess - 4e-4) if low < x < high]
+        for x in aims or [(low + high) / 2]:
+            last, at, value = (at, value), x, excess(x)
+            low, high = (low, x) if value <= 0 else (x, high)
+            if value != last[1]:
+                slope = min((value - last[1]) / (at - last[0]), -0.1)
+    return high
 
 
 def _event(mechanism: Mechanism) -> Any:
@@ -121,10 +130,10 @@ def _pld(mechanism: Mechanism, delta: float) -> float:
     from dp_accounting import pld
 
     spent = math.inf
-    for interval in (1e-3, 1e-4):  # rounded up either way; what is small needs the finer grid
+    for interval, enough in ((1e-2, 20), (1e-3, 1), (1e-4, 0)):  # rounded up; the small need finer
         accountant = pld.PLDAccountant(value_discretization_interval=interval)
         spent = accountant.compose(_event(mechanism)).get_epsilon(delta)
-        if spent > 1:
+        if spent > enough:
             break
     return spent
 
@@ -149,7 +158,7 @@ def _opacus(kind: str) -> Callable[[Mechanism, float], float]:
         rough = accountant.get_epsilon(delta, eps_error=0.1, delta_error=delta / 100)
         return float(
             accountant.get_epsilon(
-                delta, eps_error=min(0.01, max(rough - 0.1, 0.02) / 300), delta_error=delta / 1000
+                delta, eps_error=min(0.01, max(rough - 0.1, 0.02) / 200), delta_error=delta / 1000
             )
         )
 
