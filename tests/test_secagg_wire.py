@@ -322,6 +322,33 @@ def test_t_minus_1_survivors_wait_and_nothing_is_unmasked(tmp_path: Path, step: 
     assert final_model(net) == in_memory(tmp_path / "memory")
 
 
+def test_whoever_takes_everything_back_after_its_masked_update_still_counts(tmp_path: Path) -> None:
+    """Carol removes her masked update and publishes another signing key; nobody else is held up by that."""
+    net = start(tmp_path / "net", min_participants=2)
+    hers = net[CAROL].aggregator(AGGREGATOR).project(PROJECT)
+    message = secagg_wire.message_path(hers, CAROL, 1, "masked")
+    stays, gone = leaving({CAROL: "masked"}), []
+
+    def act(site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
+        listed = net[CAROL].client().project(PROJECT).agg_weights / "secagg_1_survivors.json"
+        if site.email == CAROL and gone:
+            return []
+        if site.email == CAROL and listed.is_file():
+            gone.append(True)
+            message.unlink()
+            other = {"email": CAROL, "ed25519": signing_key(new_secret()).hex()}
+            write_json(net[CAROL].public / "keys" / "fl_client.json", other)
+            return []
+        return stays(site, go)
+
+    history = net.run(approve=approve_all, actor=act)
+    assert gone
+    assert not message.is_file()
+    assert [p.participant for p in history.rounds[0].contributions] == list(ALL)
+    assert final_model(net) == in_memory(tmp_path / "memory")
+    assert not list(net.root.rglob("secagg_1_masked_*"))
+
+
 def test_without_a_quorum_a_round_waits_for_everybody(tmp_path: Path) -> None:
     net = start(tmp_path)
     history = net.run(approve=approve_all, actor=leaving({CAROL: "shares"}))

@@ -8,7 +8,7 @@ the moment that its masked update is in, it counts, and any t of the others can 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,9 @@ from fedkit.events import Event, RoundAggregated, UpdateRefused
 from fedkit.files import (
     read_bytes,
     read_state,
+    remove,
     sha256_bytes,
+    write_bytes,
     write_json,
     write_state,
 )
@@ -53,7 +55,9 @@ def secure_round(
     roster = this.decided("roster")
     if roster is None:
         seen = inbox.keys(plan.participants)
-        return this.wait("keys", seen) or partial(this.decide, "roster", seen.texts())
+        return this.wait("keys", seen) or partial(_decide_roster, this, inbox, seen)
+    pinned = this.decided("identities") or {}
+    inbox = replace(inbox, identities={who: bytes.fromhex(key) for who, key in pinned.items()})
     known = inbox.roster(roster)
     sent = this.send("roster", _to_all(roster, roster))
     if sent is not None:
@@ -67,20 +71,14 @@ def secure_round(
     if sent is not None:
         return sent
 
-    about: dict[str, Any] = {"roster": roster_digest(known), "dealers": sorted(dealt)}
+    dealers = {"roster": roster_digest(known), "dealers": sorted(dealt)}
     before = read_state(place.global_model(n - 1))
-    masked = inbox.masked(about, 1 + sum(value.numel() for value in before.values()))
+    size = 1 + sum(value.numel() for value in before.values())
+    arrived = inbox.masked(dealers, size)
     survivors = this.decided("survivors")
     if survivors is None:
-        return this.wait("masked", masked) or partial(this.decide, "survivors", masked.hashes)
-    changed = [who for who, digest in survivors.items() if masked.hashes.get(who) != digest]
-    if changed:
-        raise FedkitError(
-            f"of {changed[0]} is not the one that all have signed for",
-            field="masked update",
-            remedy=f"let its client share it again, or rewind to round {n - 1}",
-        )
-    about |= {"survivors": sorted(survivors)}
+        return this.wait("masked", arrived) or partial(_decide_survivors, this, inbox, arrived)
+    about = {**dealers, "survivors": sorted(survivors)}
     sent = this.send("survivors", _to_all(survivors, {"survivors": sorted(survivors)}))
     if sent is not None:
         return sent
@@ -93,8 +91,30 @@ def secure_round(
     if sent is not None:
         return sent
     answers = inbox.revealed(about)
-    refused = _refused(plan, survivors, inbox.keys(plan.participants), inbox.shares(known), masked)
+    masked = inbox.masked(dealers, size, survivors)
+    if masked.missing or masked.refused:
+        raise FedkitError(
+            "is not there any more, or was altered",
+            file=inbox.kept((*masked.missing, *masked.refused)[0]),
+            remedy=f"restore it, or rewind to round {n - 1}",
+        )
+    steps = inbox.keys(plan.participants), inbox.shares(known), arrived
+    refused = _refused(plan, survivors, *steps)
     return this.wait("revealed", answers) or partial(_finish, this, known, masked, answers, refused)
+
+
+def _decide_roster(this: AggregatorRound, inbox: Inbox, seen: Seen) -> list[Event]:
+    """Who is in, with which keys; from now on, what they publish besides changes nothing in this round."""
+    keys = {who: inbox.identity(who) or b"" for who in seen.messages}
+    write_json(this.list_of("identities"), {who: key.hex() for who, key in keys.items()})
+    return this.decide("roster", seen.texts())
+
+
+def _decide_survivors(this: AggregatorRound, inbox: Inbox, seen: Seen) -> list[Event]:
+    """Whose masked updates count; they are kept, since an inbox is its participant's to change."""
+    for who, data in seen.bytes.items():
+        write_bytes(inbox.kept(who), data)
+    return this.decide("survivors", seen.hashes)
 
 
 def _to_all(who: Iterable[str], value: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -153,6 +173,8 @@ def _finish(
     )
     write_json(place.record(n), asdict(record))
     write_state(place.global_model(n), model)
+    for who in survivors:
+        remove(Inbox(this.site, place, this.group, n).kept(who))
     email, name = this.site.email, config.project_name
     events: list[Event] = [UpdateRefused(email, name, who, n, why) for who, why in refused.items()]
     return [*events, RoundAggregated(email, name, n, tuple(order))]

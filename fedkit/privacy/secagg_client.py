@@ -111,6 +111,8 @@ def _make_shares(this: ParticipantRound) -> Next:
     def do() -> list[Event]:
         roster = this.checked_roster(given)
         dealt = deal(this.group, this.site.email, this.secrets(), roster)
+        keys = {who: this.identity_of(who) or b"" for who in roster}
+        this.accept("identities", {who: key.hex() for who, key in keys.items()})
         this.accept("roster", given)
         body = json.dumps({who: sealed.hex() for who, sealed in dealt.items()}).encode()
         return this.keep("shares", {"roster": roster_digest(roster)}, body)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fedkit.boxes import AggregatorProject
@@ -55,12 +56,24 @@ class Seen:
 
 @dataclass(frozen=True)
 class Inbox:
-    """All participants' inboxes in one round."""
+    """All participants' inboxes in one round.
+
+    identities : the signing keys of those in the roster, as they were when it was decided; before, what is published.
+    """
 
     site: Datasite
     place: AggregatorProject
     group: Group
     n: int
+    identities: Mapping[str, bytes] = field(default_factory=dict)
+
+    def identity(self, who: str) -> bytes | None:
+        """The key that this participant's messages are checked with, None where it is not there (yet)."""
+        return self.identities.get(who) or published_key(self.site, who)
+
+    def kept(self, who: str) -> Path:
+        """Where the aggregator keeps a masked update that counts: what becomes of the inbox no longer matters."""
+        return self.place.record(self.n).parent / f"secagg_{self.n}_masked_{who}.msg"
 
     def keys(self, asked: Sequence[str]) -> Seen:
         """Step 1."""
@@ -76,7 +89,7 @@ class Inbox:
         """The keys in a roster that was decided on. Raises FedkitError if they were altered since."""
         found = {}
         for who, text in texts.items():
-            key = published_key(self.site, who) or b""
+            key = self.identity(who) or b""
             message = open_message(bytes.fromhex(text), key, self.group, self.n, "keys", who)
             found[who] = PublicKeys(**message.values())
         return found
@@ -94,8 +107,10 @@ class Inbox:
 
         return self._look("shares", list(roster), check)
 
-    def masked(self, about: Mapping[str, Any], size: int) -> Seen:
-        """Step 3, of everybody who has dealt: `size` numbers each."""
+    def masked(
+        self, about: Mapping[str, Any], size: int, survivors: Collection[str] | None = None
+    ) -> Seen:
+        """Step 3, of everybody who has dealt: `size` numbers each. survivors : only theirs, as they were kept."""
 
         def check(message: Message) -> None:
             _need(message.about == about, "refers to another list of participants")
@@ -103,7 +118,7 @@ class Inbox:
                 len(message.body) == 8 * size, f"has {len(message.body):,} bytes, not {8 * size:,}"
             )
 
-        return self._look("masked", about["dealers"], check, 8 * size)
+        return self._look("masked", survivors or about["dealers"], check, 8 * size, bool(survivors))
 
     def agreed(self, about: Mapping[str, Any]) -> Seen:
         """Step 4, of the survivors."""
@@ -130,10 +145,12 @@ class Inbox:
         expected: Collection[str],
         check: Callable[[Message], None],
         body_bytes: int = 0,
+        kept: bool = False,
     ) -> Seen:
         seen, missing = Seen(), []
         for who in expected:
-            path, key = message_path(self.place, who, self.n, step), published_key(self.site, who)
+            path = self.kept(who) if kept else message_path(self.place, who, self.n, step)
+            key = self.identity(who)
             try:
                 data = read_bytes(path, root=self.site.data_dir, max_bytes=body_bytes + _MARGIN)
             except FileNotFoundError:

@@ -92,7 +92,7 @@ class ParticipantRound:
         """The messages of others in a list of the aggregator's, each signed by its sender. Raises FedkitError."""
         found = {}
         for who, text in given.items():
-            key = published_key(self.site, who) if who in self.group.numbers else None
+            key = self.identity_of(who) if who in self.group.numbers else None
             try:
                 found[who] = open_message(
                     bytes.fromhex(text), key or b"", self.group, self.n, step, who
@@ -101,6 +101,13 @@ class ParticipantRound:
                 what = error.what if isinstance(error, FedkitError) else "can't be read"
                 raise self.unlike(name, f"the message of {who!r:.80} {what}") from error
         return found
+
+    def identity_of(self, who: str) -> bytes | None:
+        """The signing key that I know of somebody: as it was when I accepted the roster; before, what is published."""
+        pinned = read_json(self.vault / "identities.json")
+        if isinstance(pinned, dict) and who in pinned:
+            return bytes.fromhex(pinned[who])
+        return published_key(self.site, who)
 
     def sealed(
         self, given: Mapping[str, Any], roster: Mapping[str, PublicKeys]
