@@ -28,6 +28,7 @@ def test_evidence_is_what_lies_in_the_aggregators_folder(tmp_path: Path) -> None
     assert all(torch.equal(seen.before[name], value) for name, value in before.items())
     assert all(torch.equal(seen.update[name], value) for name, value in update.items())
     assert (seen.epochs, seen.learning_rate, seen.num_samples, seen.steps) == (3, 0.2, 6, 3)
+    assert seen.sha256 in {entry.sha256 for entry in net.ledger()}
     assert seen.source == (place.path / "model.py").read_bytes()
     assert privacy.evidence(home, ALICE, 2).update.keys() == update.keys()
     for name, value in seen.gradient.items():
@@ -141,6 +142,21 @@ def test_most_of_a_hundred_images_from_whole_epochs(seed: int, epochs: int) -> N
     assert (
         nearest.values < 1e-2
     ).double().mean() > 0.95  # 20 dB: what it gives is a training image
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_eight_images_by_rows_and_by_unmixing(seed: int) -> None:
+    """A row is exact where its unit answers to one image alone; unmixing works after any number of epochs."""
+    images, labels = draw(8, seed)
+
+    def exact(found: Tensor) -> int:
+        errors = torch.cdist(found, images.flatten(1).double()).square() / 784
+        return int((errors.amin(0) < 1e-6).sum())
+
+    assert exact(privacy.invert_rows(*first((images, labels), seed))) >= 1
+    rebuilt = privacy.unmix(*first((images, labels), seed, 20), own_images(500), steps=250)
+    assert len(rebuilt) <= 8
+    assert exact(rebuilt) >= 6
 
 
 def test_more_images_than_hidden_units_can_not_be_unmixed() -> None:

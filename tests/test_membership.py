@@ -25,25 +25,28 @@ def test_row_space_by_hand() -> None:
     assert privacy.row_space(weight).shape == (2, 3)
 
 
-def row_space_auc(count: int, seed: int, epochs: int) -> float:
+def residuals(count: int, seed: int, epochs: int) -> list[Tensor]:
+    """Of members and of 1,000 others."""
     members, others = draw(count, seed), draw(1000, seed, start=count)
     weight, _ = privacy.first_layer(change(*update_of(members, seed, epochs)))
-    residuals = [privacy.row_space_residual(weight, images) for images, _ in (members, others)]
-    return auc(-residuals[0], -residuals[1])
+    return [privacy.row_space_residual(weight, images) for images, _ in (members, others)]
 
 
 @pytest.mark.parametrize("epochs", [1, 10])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_row_space_names_the_members_of_small_shards(seed: int, epochs: int) -> None:
     """100 images, 128 hidden units: every member lies in the row space, nobody else does."""
-    assert row_space_auc(100, seed, epochs) == 1.0
+    members, others = residuals(100, seed, epochs)
+    assert members.max() < 1e-4
+    assert others.min() > 0.05
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_more_images_than_hidden_units_fill_the_row_space(seed: int) -> None:
     """256 images: all 128 dimensions are taken, and still members lie nearer. 2,000: little is left."""
-    assert row_space_auc(256, seed, 1) > 0.9
-    assert row_space_auc(2000, seed, 1) < 0.65
+    for count, low, high in ((256, 0.9, 1.0), (2000, 0.5, 0.65)):
+        members, others = residuals(count, seed, 1)
+        assert low < auc(-members, -others) < high
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -55,8 +58,8 @@ def test_it_takes_noise_as_large_as_the_change_to_end_the_row_space(seed: int) -
 
     def told_apart(strength: float) -> float:
         noisy = weight + strength * weight.norm() * noise / noise.norm()
-        residuals = [privacy.row_space_residual(noisy, images) for images, _ in (members, others)]
-        return auc(-residuals[0], -residuals[1])
+        inside, outside = (privacy.row_space_residual(noisy, x) for x, _ in (members, others))
+        return auc(-inside, -outside)
 
     assert told_apart(0.03) > 0.99
     assert 0.55 < told_apart(1) < 0.8

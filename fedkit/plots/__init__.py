@@ -14,7 +14,9 @@ from fedkit.plots.multiples import small_multiples
 from fedkit.plots.participants import label_bars, participant_bars
 from fedkit.plots.privacy import digit_row, privacy_tradeoff
 from fedkit.plots.reaching import reaching
+from fedkit.plots.rebuilt import rebuilt_digits, share_table
 from fedkit.plots.rights import permission_matrix
+from fedkit.plots.roc import residual_dots, roc_curves
 from fedkit.plots.rounds import accuracy_by_round, loss_curves
 from fedkit.plots.skew import home_and_abroad, label_heatmap, shard_sizes
 from fedkit.plots.timeline import round_timeline
@@ -41,8 +43,12 @@ __all__ = [
     "permission_matrix",
     "privacy_tradeoff",
     "reaching",
+    "rebuilt_digits",
+    "residual_dots",
+    "roc_curves",
     "round_timeline",
     "shard_sizes",
+    "share_table",
     "small_multiples",
     "survival_curves",
     "weight_images",

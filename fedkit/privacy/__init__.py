@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from fedkit.privacy.exact import exact_batch
     from fedkit.privacy.inversion import match_direction, match_gradient
     from fedkit.privacy.keys import agree, new_secret, public_key
-    from fedkit.privacy.labels import count_labels, label_of, labels_of_batch, mean_prediction
+    from fedkit.privacy.labels import (
+        count_labels,
+        label_of,
+        labels_of_batch,
+        mean_prediction,
+        whole_counts,
+    )
     from fedkit.privacy.linear import invert_linear, invert_rows
     from fedkit.privacy.masks import mask_stream, pairwise_masks, remove_masks
     from fedkit.privacy.membership import confidence, lira, train_shadows
@@ -103,6 +109,7 @@ _HOME: dict[str, str] = {
     "confidence": "membership",
     "lira": "membership",
     "train_shadows": "membership",
+    "whole_counts": "labels",
 }
 
 __all__ = [
@@ -168,6 +175,7 @@ __all__ = [
     "ssim",
     "train_shadows",
     "unmix",
+    "whole_counts",
 ]
 
 

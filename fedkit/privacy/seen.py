@@ -15,7 +15,7 @@ from torch import Tensor
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
-from fedkit.files import is_file, read_bytes, read_json, read_state
+from fedkit.files import is_file, read_bytes, read_json, read_state, sha256_bytes
 from fedkit.histories import find_project
 from fedkit.models import StateDict
 from fedkit.network import Network
@@ -30,7 +30,7 @@ class Evidence:
 
     before : the global model it started from. update : what it sent back. source : the bytes of `model.py`.
     learning_rate, epochs, batch_size : what the round asked for. num_samples : what the participant says about its
-    update, None where it says nothing.
+    update, None where it says nothing. sha256 : of the update's file, as the ledger has it.
     """
 
     participant: str
@@ -42,6 +42,7 @@ class Evidence:
     learning_rate: float
     epochs: int
     num_samples: int | None
+    sha256: str = ""
 
     @property
     def change(self) -> StateDict:
@@ -98,6 +99,7 @@ def evidence(
         plan.learning_rate if plan else config.learning_rate,
         plan.epoch if plan else config.epoch,
         count if isinstance(count, int) and count > 0 else None,
+        sha256_bytes(read_bytes(files[1])),
     )
 
 

@@ -25,6 +25,9 @@ OUTSIDE = 0.01  # an image may leave 0..1 by so much
 BLANK = 1e-3  # what a blank pixel is rebuilt to, at most
 SURPLUS = 60  # blank pixels beyond those that fix a point of the plane anyway
 POLISH = 8  # steps
+MIXED = (
+    0.02  # an image is a mixture of others if no more than this share of it lies outside of them
+)
 
 
 def unmix(
@@ -52,9 +55,8 @@ def unmix(
             waiting &= near > SAME / 4
             continue
         waiting &= (points - image[seen].float()).square().mean(1) > SAME
-        if all((image - other).square().mean() > SAME / 8 for other in found):
-            found.append(image)
-    return torch.stack(found) if found else weight.new_zeros(0, weight.shape[1]).double()
+        found.append(image)
+    return _independent(torch.stack(found)) if found else weight.new_zeros(0, len(seen)).double()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,23 @@ def _search(plane: _Plane, starts: Tensor, steps: int) -> Tensor:
         x = x + onto_ink(2 * p - x) - p
     p = onto_plane(x)
     return p[(p - onto_ink(p)).square().mean(1).argsort()]
+
+
+def _independent(images: Tensor) -> Tensor:
+    """Each image once: the most blank first, without those that are mixtures of others before them.
+
+    A mixture of images is blank only where all of them are, so it comes after them.
+    """
+    images = images[(images.abs() < BLANK).sum(1).argsort(descending=True, stable=True)]
+    kept, rest = [], images.clone()
+    left = torch.arange(len(images))
+    while len(left):
+        kept.append(left[0])
+        along = rest[0] / rest[0].norm()
+        rest = rest - (rest @ along)[:, None] * along
+        new = rest.norm(dim=1) > MIXED * images[left].norm(dim=1)
+        rest, left = rest[new], left[new]
+    return images[torch.stack(kept)]
 
 
 def _polish(plane: _Plane, point: Tensor) -> Tensor | None:

@@ -1,0 +1,483 @@
+# ---
+# jupyter:
+#   fedkit:
+#     minutes: 60
+#     budget_s: 90
+#     needs: notebook 04
+#     learn:
+#       - how labels are counted, and images rebuilt, from an update alone
+#       - what more images and more local epochs do to these attacks, and what they don't
+#       - how to test whether an image was in the training data, and how sure the answer is
+#       - what a seed model made for spying looks like, and how to notice it
+# ---
+
+# %% [markdown]
+# # What an update reveals
+#
+# You will be able to rebuild a participant's images from what the aggregator receives, and say what ends each attack.
+
+# %%
+import torch
+
+import fedkit as fk
+
+# %% tags=["parameters"]
+many_epochs: int = 20  # local epochs of the second project
+learning_rate: float = 0.1  # step size of local training
+shadows: int = 24  # models that the aggregator trains to compare with
+starts: int = 1000  # pictures from which the search for a hundred images begins
+seed: int = 0  # every draw and shuffle derives from it
+
+# %% [markdown]
+# ## What does the aggregator hold?
+#
+# "The data never leaves the datasite." You have seen that this is true: no image is in the ledger. In this notebook you are a *curious* aggregator: it does its
+# work correctly, and looks closely at what it gets. Four participants hold 1, 8, 100 and 600 digits. They train in two projects that differ in one
+# number: one local epoch, or many. All attacks below use the files that the aggregator has received, and its own test images. The originals appear for one
+# purpose only: to score what was rebuilt.
+
+# %%
+sizes = {"alice": 1, "bob": 8, "carol": 100, "dave": 600}
+network = fk.Network.create(
+    fk.workspace("08"),
+    aggregator="aggregator@example.org",
+    participants=[f"{name}@example.org" for name in sizes],
+)
+
+# %%
+aggregator = network[network.aggregator]
+emails = dict(zip(sizes, network.participants, strict=True))
+
+# %%
+mnist = fk.load_mnist()
+order = torch.randperm(len(mnist.train_labels), generator=fk.generator(seed, "shards"))
+parts = order[: sum(sizes.values())].split(list(sizes.values()))
+shards = dict(zip(sizes, fk.take(mnist.train_images, mnist.train_labels, parts), strict=True))
+
+# %%
+for name, shard in shards.items():
+    network.give_data(emails[name], shard)
+own = fk.as_float(mnist.test_images), mnist.test_labels
+network.give_test(*own)
+
+
+# %%
+def experiment(project, epoch, participants=network.participants):
+    """One round of an ordinary project."""
+    return fk.FLConfig(
+        project_name=project,
+        aggregator=aggregator.email,
+        participants=participants,
+        rounds=1,
+        epoch=epoch,
+        learning_rate=learning_rate,
+        seed=seed,
+        model_arch="model.py",
+        model_weight="global_model_weight.pt",
+    )
+
+
+# %%
+for project, epoch in (("SHORT", 1), ("LONG", many_epochs)):
+    network.launch(experiment(project, epoch))
+    network.run(project, approve=fk.approve_all)
+
+# %% [markdown]
+# **Aggregator**
+#
+# `fk.privacy.evidence` reads what lies in your folder about one participant's round: the global model it started from, the update it sent, the config,
+# the model's source. `change` is the update minus the global model. The ledger says that this very file crossed.
+
+# %%
+seen = {
+    project: {name: fk.privacy.evidence(network, emails[name], 1, project) for name in sizes}
+    for project in ("SHORT", "LONG")
+}
+for name, value in seen["SHORT"]["alice"].change.items():
+    print(f"{name:10} {list(value.shape)!s:10} largest change {value.abs().max():.4f}")
+
+# %% [markdown]
+# ## Which labels?
+#
+# Begin at the end of the model. Its last layer has one bias for each digit. For softmax and cross entropy, the gradient of that bias is the mean of
+# *prediction minus truth*: $\partial L/\partial b_k = \bar p_k - n_k/b$, where $n_k$ of the $b$ images have label $k$. Bob's 8 images fit into
+# one batch, so his update is one step, and the change divided by minus the learning rate is the gradient. You know everything in this equation except
+# $n_k$. The mean prediction $\bar p$ of a model that has learned nothing is about the same for any digits: take it from your own.
+
+# %%
+bob = seen["SHORT"]["bob"]
+bias = fk.privacy.last_bias(bob.gradient)
+prediction = fk.privacy.mean_prediction(bob, own[0])
+for digit in range(10):
+    print(f"{digit}: prediction {prediction[digit]:.3f}, gradient {bias[digit]:+.3f}")
+
+# %% [markdown]
+# **Exercise.** Solve the equation for the count of each label. `whole_counts` then rounds to whole numbers that add up to `samples`.
+
+
+# %% tags=["exercise", "defines:fedkit.privacy.labels.count_labels"]
+def count_labels(bias_gradient, prediction, samples):
+    """How many samples of each label a batch has."""
+    counts = samples * (prediction - bias_gradient)  # solution
+    return fk.privacy.whole_counts(counts, samples)
+
+
+fk.check.count_labels(count_labels)
+
+# %%
+counts = fk.privacy.count_labels(bias, prediction, bob.num_samples)
+print("counted from the bias:", counts.tolist())
+print("Bob's own labels:     ", torch.bincount(shards["bob"][1], minlength=10).tolist())
+
+# %% [markdown]
+# All right. (In tests with 8 and with 64 images in a batch, at least 95 % of the labels are.) After many steps the prediction is no longer that of an untrained
+# model. But the last layer's change is still a mixture of ten directions, one for each digit, and you can find out with your own images what they
+# are. Carol has trained for many epochs on 100 images. `count_digits` solves for the mixture.
+
+# %%
+carol = seen["LONG"]["carol"]
+estimate = fk.privacy.count_digits(carol, own)
+truth = torch.bincount(shards["carol"][1], minlength=10)
+print("estimated:", estimate.tolist())
+print("true:     ", truth.tolist())
+
+# %% [markdown]
+# An estimate this time, not a reading; but whether somebody holds a digit at all, it tells well. If these were diagnoses, you would know which a clinic treats.
+
+# %% [markdown]
+# ## How well hidden is one image?
+#
+# Now the first layer, $z = Wx + b$. By the chain rule, the gradient of row $j$ of the weights is $\partial L/\partial W_j = d_j\,x$, the image times one
+# number, and the gradient of the bias, $\partial L/\partial b_j = d_j$, is that number. Alice has one image. Her update has 128 such rows, one for each hidden
+# unit. For units that were off, $d_j$ is 0. The learning rate is a factor in both, so the change will do in the place of the gradient.
+#
+# > **Predict.** How well can you rebuild Alice's image?
+# >
+# > * a) a blurred shape
+# > * b) which digit it is, no more
+# > * c) every pixel, up to rounding
+#
+# **Exercise.** Write the attack. It takes two lines.
+
+
+# %% tags=["exercise", "defines:fedkit.privacy.linear.invert_linear"]
+def invert_linear(weight, bias):
+    """The one input behind a first layer's gradient, or its change."""
+    # solution begin
+    unit = bias.abs().argmax()
+    return weight[unit] / bias[unit]
+    # solution end
+
+
+fk.check.invert_linear(invert_linear)
+
+# %%
+alice = {
+    epochs: seen[project]["alice"] for epochs, project in ((1, "SHORT"), (many_epochs, "LONG"))
+}
+rebuilt = [fk.privacy.invert_linear(*fk.privacy.first_layer(a.change)) for a in alice.values()]
+original = shards["alice"][0].expand(2, -1, -1, -1)
+one = fk.privacy.psnr(torch.stack(rebuilt), original)
+rows = {"Alice's image": original, "rebuilt": torch.stack(rebuilt)}
+title = f"Left from one local epoch, right from {many_epochs}:\none image is a division away"
+fk.show(
+    fk.plots.rebuilt_digits(rows, {"rebuilt": one.tolist()}, title=title),
+    "Alice's digit twice, and below it two rebuilt images that look the same, at over 80 dB",
+)
+
+# %% [markdown]
+# c. The number is the **PSNR** (peak signal-to-noise ratio) in decibels: at 20 dB the error is a tenth of full ink, at 60 dB a thousandth, which no eye sees. And
+# more epochs do not help Alice: each step moves a row by another multiple of the same image, and so their sum is one too.
+
+# %% [markdown]
+# ## Do more images hide each other?
+#
+# With eight images, a row is a mixture: $\Delta W_j = \sum_i d_{ij}\,x_i$. Divided by the bias, it shows a blend of all images that switch unit $j$ on. For all
+# rows together, $\Delta W = Z X$: 128 rows, but only eight images in $X$. And ReLU puts zeros into $Z$, wherever a unit is off for an image. A mixture of two columns
+# of $Z$ is zero only where *both* are, so the true columns are the ones with the most zeros. `exact_batch` looks for them (the idea is called SPEAR).
+# `match_gradient` knows nothing of all that: it searches for images whose gradient is the one that was sent.
+#
+# > **Predict.** How many of Bob's eight images can be rebuilt at 60 dB or better?
+# >
+# > * a) none: they are mixed
+# > * b) some, where a unit answers to one image alone
+# > * c) all eight
+
+# %%
+weight, bias = fk.privacy.first_layer(bob.change)
+labels = fk.privacy.labels_of_batch(bob, own[0])
+draw = fk.generator(seed, "search")
+attacks = {
+    "divided rows": fk.privacy.invert_rows(weight, bias),
+    "by descent": fk.privacy.match_gradient(
+        fk.load_model(bob.source), bob.before, bob.gradient, labels, generator=draw
+    ).flatten(1),
+    "exactly": fk.privacy.exact_batch(weight, bias, generator=draw),
+}
+
+# %%
+eight, rows, decibels = shards["bob"][0], {"Bob's images": shards["bob"][0]}, {}
+for name, found in attacks.items():
+    scores = fk.privacy.score(found, eight)
+    rows[name], decibels[name] = found[scores.order], scores.psnr.tolist()
+
+# %%
+fk.show(
+    fk.plots.rebuilt_digits(rows, decibels, title="Eight images in one batch, and all eight again"),
+    "Originals; some exact and some blends from single rows; most found by descent; all eight exactly",
+)
+
+# %% [markdown]
+# c. Each picture stands below the original that it is closest to. A row whose unit answers to one image alone *is* that image; the others are blends. The descent finds most
+# images (in tests, at least six of eight in the median at 20 dB). The algebra gives all eight, at more than 80 dB.
+#
+# So how many images are enough? Carol has 100, in two batches, and trains for one epoch or many. Too many for zeros in $Z$. But $X$ has zeros too:
+# **digits are mostly blank paper.** All of Carol's images lie in the row space of $\Delta W$, a plane of 99 dimensions that you can calculate. Hardly
+# anything in that plane looks like ink on blank paper, except her images. `unmix` starts from your own test images, and goes back and forth: into the plane, then
+# erase what is faint and cut off what is blacker than ink, then into the plane again.
+#
+# > **Predict.** How many of Carol's 100 images come out at 60 dB or better, after many local epochs?
+# >
+# > * a) fewer than five
+# > * b) about twenty
+# > * c) more than forty
+
+
+# %%
+def rebuild(evidence):
+    """All images that the aggregator can tell apart in one update."""
+    weight, bias = fk.privacy.first_layer(evidence.change)
+    if evidence.num_samples == 1:
+        return fk.privacy.invert_linear(weight, bias)[None]
+    return fk.privacy.unmix(weight, bias, own[0][:starts], steps=250)
+
+
+def exact_ones(found, originals):
+    """Which originals are among the rebuilt images, at 60 dB or better."""
+    if not len(found):
+        return torch.zeros(len(originals), dtype=torch.bool)
+    errors = torch.cdist(originals.flatten(1).double(), found).square() / 784
+    return errors.amin(1) < 1e-6
+
+
+# %%
+found = {p: {name: rebuild(seen[p][name]) for name in sizes} for p in seen}
+exact = {p: {name: exact_ones(found[p][name], shards[name][0]) for name in sizes} for p in seen}
+
+# %%
+many = shards["carol"][0][exact["LONG"]["carol"]][::3][:12]
+pairs = found["LONG"]["carol"]
+pairs = pairs[fk.privacy.match(pairs, many)]
+title = f"Twelve of Carol's 100 images, from one update of {many_epochs} local epochs"
+fk.show(
+    fk.plots.rebuilt_digits({"Carol's": many, "rebuilt": pairs}, title=title),
+    "Twelve handwritten digits, and below them the same twelve, rebuilt",
+)
+
+# %%
+shares = [[float(exact[p][name].double().mean()) for p in seen] for name in sizes]
+names = [f"{name.title()}: {count}" for name, count in sizes.items()]
+columns = ["1 local epoch", f"{many_epochs} local epochs"]
+fk.show(
+    fk.plots.share_table(shares, names, columns, title="Images rebuilt at 60 dB or better"),
+    "All of Alice's, nearly all of Bob's, more than 40 % of Carol's, none of Dave's; epochs matter little",
+)
+
+# %% [markdown]
+# c. And read the table across: local epochs do nothing for Carol. They change what each image has done to each unit, never that the change is a sum of her images.
+# What protects Dave is arithmetic: his 600 images do not fit into 128 rows. That is a fact about this model and this attack, and no promise. A wider
+# layer has more rows, and for convolutions there is the search: in tests it rebuilds one image through two of them.
+
+# %% [markdown]
+# ## Was this image in the training data?
+#
+# Suppose you hold a picture already, and want to know if Carol trained on it. That is a **membership** question, and for a medical image it can be all that matters. The
+# *row-space test* needs no training: how much of the candidate lies outside of the plane of Carol's images? The other two ask the model. It is surer of
+# images that it has seen: set a *threshold* on its confidence. Or compare its confidence with that of *shadow models* that you train yourself, on your own
+# images: is it unusually sure? (**LiRA**, the likelihood ratio attack.)
+#
+# > **Predict.** Carol's 100 images and 1,000 others, one update of many epochs. Which attack tells them apart best?
+# >
+# > * a) the threshold
+# > * b) LiRA with shadow models
+# > * c) the row-space test
+
+# %%
+strangers = fk.take(mnist.train_images, mnist.train_labels, [order[1000:2000]])[0]
+weight, _ = fk.privacy.first_layer(carol.change)
+residuals = {
+    "Carol's 100": fk.privacy.row_space_residual(weight, shards["carol"][0]),
+    "1,000 others": fk.privacy.row_space_residual(weight, strangers[0]),
+}
+fk.show(
+    fk.plots.residual_dots(
+        residuals, title="Carol's images lie in the row space, and nobody else's"
+    ),
+    "Carol's residuals are below one in ten thousand, those of all others above one in twenty",
+)
+
+# %%
+trained = fk.privacy.train_shadows(carol, own, shadows, seed)
+candidates = {"members": shards["carol"], "others": strangers}
+sure = [fk.privacy.confidence(carol, carol.update, c) for c in candidates.values()]
+unusual = [fk.privacy.lira(carol, carol.update, trained, c) for c in candidates.values()]
+curves = {
+    "row space": fk.privacy.roc(*[-values for values in residuals.values()]),
+    "LiRA": fk.privacy.roc(*unusual),
+    "threshold": fk.privacy.roc(*sure),
+}
+
+# %%
+title = "Whom can each attack name without naming others?"
+fk.show(
+    fk.plots.roc_curves(curves, title=title),
+    "The row-space test finds all members with no false alarm; LiRA and the threshold find few",
+)
+
+# %%
+for name, curve in curves.items():
+    low, high = curve.interval
+    rates = " ".join(f"{rate:.1%}: {curve.tpr_at(rate)[0]:4.0%}" for rate in (0.001, 0.01))
+    print(f"{name:10} AUC {curve.auc:.3f} [{low:.3f}, {high:.3f}], members found at {rates}")
+
+# %% [markdown]
+# c. A **ROC curve** has one point for each threshold: how many others are wrongly accused, and how many members are found. Its area, the AUC, is the chance
+# that a member scores higher than another, 0.5 for guessing; the 95 % interval is in brackets. The axes are logarithmic because the left end matters: who
+# accuses 1 % of everybody wrongly, and finds 10 % of the members, knows something about those. The row space makes no mistake here at all.
+#
+# What ends it is the number of images again: with 256 images, twice the hidden units, its AUC is still above 0.9; with 2,000, below 0.65. Noise ends it only when it is as large as
+# the change itself. Confidence, too, fades with more images: for 5,000 images the threshold's AUC is below 0.55. And if your file is the mean of ten updates, LiRA sees far less.
+
+# %% [markdown]
+# ## And if the aggregator cheats?
+#
+# So far you were curious and honest. Now choose the seed weights yourself. Let all 128 hidden units measure the same, the brightness of the image, and let unit $j$
+# fire above the $j$-th of 128 rising thresholds. Two neighbouring units then differ by the images whose brightness lies between their thresholds. If that is one
+# image, the difference of two rows *is* that image. Nothing in `model.py` or in the config gives it away, and Dave with his 600 images, who was safe
+# until now, approves.
+#
+# **Aggregator**
+
+# %%
+honest = fk.seed_weights(fk.SAMPLE_MODEL, seed)
+crafted = fk.privacy.crafted_weights(honest, own[0], seed)
+network.launch(experiment("CRAFTED", 1, [emails["dave"]]), weights=crafted)
+network.run("CRAFTED", approve=fk.approve_all)
+spied = fk.privacy.evidence(network, emails["dave"], 1, "CRAFTED")
+bins = fk.privacy.read_bins(*fk.privacy.first_layer(spied.change))
+caught = exact_ones(bins, shards["dave"][0])
+print(f"{int(caught.sum())} of Dave's 600 images rebuilt at 60 dB or better")
+
+# %%
+some = shards["dave"][0][caught]
+some = some[:: max(1, len(some) // 12)][:12]
+rows = {"Dave's": some, "rebuilt": bins[fk.privacy.match(bins, some)]}
+title = "A dozen of Dave's images, from a seed model made for spying"
+fk.show(
+    fk.plots.rebuilt_digits(rows, title=title),
+    "Twelve handwritten digits of Dave's, and below them the same twelve, rebuilt",
+)
+
+# %% [markdown]
+# **Dave, participant**
+#
+# The seed weights come after the approval, as `agg_model_round_0.pt`. Before you train, you can hold them against two things. The approved config names a `seed`:
+# the honest seed weights can be made again, bit by bit. And you can look at them: hidden units that all look for the same are no random start.
+
+# %%
+place = network[emails["dave"]].client()
+for project in ("SHORT", "CRAFTED"):
+    files = place.project(project, "done")
+    config = fk.FLConfig.load(files.config)
+    weights = fk.read_state(files.global_model(0))
+    print(
+        project, fk.privacy.check_seed(weights, (files.path / "model.py").read_bytes(), config.seed)
+    )
+
+# %%
+sheet = {"fc1.weight": torch.cat([honest["fc1.weight"][:6], crafted["fc1.weight"][:6]])}
+title = "Six hidden units of an honest seed model (top)\nand of the crafted one (bottom)"
+fk.show(
+    fk.plots.weight_images(sheet, units=12, columns=6, title=title),
+    "Above, six pictures of random dots; below, six plain squares that are all the same",
+)
+
+# %% [markdown]
+# A craftier aggregator would hide its bins in weights that look random; then only the first check tells. And it may send a crafted model in any later round, where you
+# have nothing to compare with. Trusting the aggregator with every update remains trusting the aggregator.
+
+# %% [markdown]
+# ## What the aggregator saw
+#
+# **Aggregator**
+#
+# All of this came out of these files, and of your own test images. Not one image crossed.
+
+# %%
+figure = fk.plots.what_crossed(network.ledger(), aggregator=aggregator.email)
+fk.show(
+    figure,
+    "Model updates and small files from each participant to the aggregator, and no training image",
+)
+
+# %%
+by_hash = {entry.sha256 for entry in network.ledger() if entry.receiver == aggregator.email}
+for evidence in (bob, carol, spied):
+    known = evidence.sha256 in by_hash
+    print(
+        f"{evidence.config.project_name}: the update of {evidence.participant} is in the ledger: {known}"
+    )
+
+# %%
+fk.record(
+    labels_right=int(torch.minimum(counts, torch.bincount(shards["bob"][1], minlength=10)).sum()),
+    one=[round(value) for value in one.tolist()],
+    eight_exact=round(min(decibels["exactly"])),
+    eight_descent=sum(value >= 20 for value in decibels["by descent"]),
+    shares=[[round(share, 2) for share in row] for row in shares],
+    auc=[round(curve.auc, 3) for curve in curves.values()],
+    crafted=int(caught.sum()),
+)
+
+# %% [markdown]
+# ## Recap
+#
+# * The last layer's bias counts the labels of a batch; rows and bias of the first layer give one image by a division, a small batch by its zeros, dozens by blank paper.
+# * More images than hidden units end these attacks on this model; more local epochs do not.
+# * A training image lies in the row space of the change; confidence tells members too, less surely, and an ROC curve with an interval says how surely.
+# * A seed model made for spying rebuilds images of large shards; the config's seed and a look at the rows give this one away.
+
+# %% [markdown]
+# ## Quiz
+#
+# Some of these need a line of code in a new cell.
+#
+# 1. Erin trains on one image for 5 epochs with a learning rate of 0.01 and sends the update. Can you divide?
+# 2. The model has no biases in its first layer. Which part of the one-image attack is lost, and which is not?
+# 3. Three participants of 40 images each send only the *sum* of their changes. Does that protect their images from `unmix`? Count images and hidden units.
+# 4. An attack has an AUC of 0.53 with the interval [0.47, 0.59]. What may you say?
+# 5. Asked about seed weights, `fk.privacy.check_seed` says `same_as_seed=False, suspicious=False`. Give a harmless reason and a bad one.
+#
+# <details><summary>Answers</summary>
+#
+# **1.** Yes. Each row's change is a multiple of the one image, and the bias's change is that multiple, for any number of steps and any learning rate.<br>
+# **2.** The scale. A row is still the image times an unknown number, and with pixels from 0 to 1 you see it as well.<br>
+# **3.** No: 120 images are fewer than 128 hidden units, so the sum's row space holds them all. What is lost is whose image it is. Notebook 10 comes back to this.<br>
+# **4.** Nothing about whether it works: guessing, 0.5, is inside of the interval.<br>
+# **5.** Harmless: the aggregator starts from weights it has trained before. Bad: bins that are hidden in weights that look random.<br>
+#
+# </details>
+
+# %% [markdown]
+# ## Readings
+#
+# * Geiping et al. (2020), [Inverting Gradients: How Easy Is It to Break Privacy in Federated Learning?](https://arxiv.org/abs/2003.14053): the search, for deep networks and colour images.
+# * Dimitrov et al. (2024), [SPEAR: Exact Gradient Inversion of Batches in Federated Learning](https://arxiv.org/abs/2403.03945): the algebra behind Bob's eight images.
+# * Carlini et al. (2022), [Membership Inference Attacks From First Principles](https://arxiv.org/abs/2112.03570): LiRA, and why the left end of the curve counts.
+# * Fowl et al. (2022), [Robbing the Fed: Directly Obtaining Private Data in Federated Learning with Modified Models](https://arxiv.org/abs/2110.13057): the bins.
+
+# %% [markdown]
+# ## Next
+#
+# Every attack here needs the change to be exact, and to be one participant's. Notebook 09 takes the first away, with noise that has a price and a proof. Notebook 10
+# takes the second.
