@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 
 import pytest
 from dp_accounting import gaussian_mechanism as closed
@@ -165,3 +167,9 @@ def test_mechanisms_count_what_is_done() -> None:
     wanted = {k: v for k, v in EXAMPLE.items() if k != "noise_multiplier"} | {"epsilon": 2.0}
     mechanism = example_mechanism(FLConfig.from_dict(tutorial(dp=wanted)), 130)
     assert epsilon_of(mechanism, 1e-4) == pytest.approx(2.0, rel=5e-3)
+
+
+def test_whoever_promises_nothing_does_not_wait_for_the_accountants() -> None:
+    code = "import sys, fedkit.client, fedkit.simulation, fedkit.privacy.report; print({'opacus', 'dp_accounting'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

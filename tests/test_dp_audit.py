@@ -1,4 +1,4 @@
-"""Audits and the strongest guess: sound where privacy is there, alarmed where the noise was forgotten."""
+"""Audits and a strong guess: sound where privacy is there, alarmed where the noise was forgotten."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_canaries_are_where_no_image_has_ink() -> None:
         pixel_canaries(images, 784)
 
 
-# --------------------------------------------------------------------------- the strongest guess
+# ------------------------------------------------------------------------------- a strong guess
 def test_gradients_equal_a_loops() -> None:
     data, model, state = shard([1, 7], 2), load_model(LINEAR), linear_weights()
     model.load_state_dict(state)

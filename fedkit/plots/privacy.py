@@ -31,7 +31,7 @@ def privacy_tradeoff(
     plain : accuracy without any privacy, as a dashed line. Raises FedkitError if there is no point.
     """
     style.need(epsilons, "epsilons")
-    default = "Down with epsilon, the attack fails before the model does"
+    default = "With less epsilon, the attack fails before the model does"
     fig, ax = style.figure(title or default, height=3.9)
     curves = (
         ("accuracy of the model", accuracies, style.BLUE, "o"),

@@ -1,4 +1,4 @@
-"""The strongest guess at who is in a change: which sum of candidates' gradients explains it best?
+"""A strong guess at who is in a change: which sum of candidates' gradients explains it best?
 
 Someone who suspects N images, and knows the model, can compute each one's gradient. One step of training is a weighted
 sum of the gradients of the images that were in it, so a least squares fit tells them apart from the others, as long as

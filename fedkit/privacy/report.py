@@ -131,22 +131,21 @@ class PrivacyReport:
         ]
         for title, heads, rows in self.tables():
             top = "".join(
-                f'<th scope="col" style="text-align: left">{html.escape(head)}</th>'
+                f'<th scope="col" style="text-align: left; padding: 0.1em 1em 0.1em 0">{html.escape(head)}</th>'
                 for head in heads
             )
             cells = [
                 "".join(
-                    f'<td style="text-align: left; vertical-align: top">{html.escape(c)}</td>'
+                    f'<td style="text-align: left; vertical-align: top; padding: 0.1em 1em 0.1em 0">{html.escape(c)}</td>'
                     for c in row
                 )
                 for row in rows
             ]
             body = "".join(f"<tr>{row}</tr>" for row in cells)
             head = f"<thead><tr>{top}</tr></thead>" if any(heads) else ""
-            parts.append(
-                f'<table><caption style="text-align: left; font-weight: bold">{html.escape(title)}</caption>'
-                f"{head}<tbody>{body}</tbody></table>"
-            )
+            look = "text-align: left; font-weight: bold; padding-top: 0.6em"
+            caption = f'<caption style="{look}">{html.escape(title)}</caption>'
+            parts.append(f"<table>{caption}{head}<tbody>{body}</tbody></table>")
         return "".join(parts)
 
     def __repr__(self) -> str:

@@ -222,7 +222,7 @@ except fk.FedkitError as error:
     print(error)
 
 # %% [markdown]
-# Against it, the strongest attacker that the definition allows. It knows 200 images, half of them the participant's, and wants to know which half. It calculates
+# Against it stands an attacker who knows nearly everything, as in the definition. It has 200 images, half of them the participant's, and wants to know which half. It calculates
 # the gradient of each, and asks which sum of gradients explains the update best: least squares. Its success is an **AUC**: how often one of the participant's
 # images scores above a stranger's. 1 is certainty, 0.5 is guessing.
 
