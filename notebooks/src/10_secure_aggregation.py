@@ -428,8 +428,10 @@ def in_a_crowd(per_digit):
 
 # %%
 crowd = {10 * n: in_a_crowd(n) for n in (10, 30, 60, 120)}
-for images, chance in crowd.items():
-    print(f"{images:5,} images in the sum: recognised with a chance of {chance:.2f}")
+bars = {f"{images:,} images": chance for images, chance in crowd.items()}
+title = "The larger the crowd in the sum, the less of it is recognised"
+figure = fk.plots.participant_bars(bars, ylabel="chance (a coin: 50%)", title=title, percent=True)
+fk.show(figure, "From certainty with 100 images to little more than a coin with 1,200")
 
 # %% [markdown]
 # With 128 hidden units, the row space is full at about 128 images, and then it fades. A crowd is no promise, though. For that there is noise.
@@ -523,7 +525,7 @@ fk.record(
 # Some of these need a line of code in a new cell.
 #
 # 1. Alice masks her update with noise from `np.random.default_rng(seed)`, the seed of the config. What does the aggregator do?
-# 2. Why must a mask serve one update only? Take `masked[alice] - (vectors[alice] + 5 + masked[alice] - vectors[alice])`.
+# 2. Alice hides two updates under the same mask, one a day. What does the aggregator learn when it subtracts the first from the second?
 # 3. Four participants, a threshold of 2. Why does `fk.FLConfig` refuse it?
 # 4. Two of three participants work for the aggregator. What is left of the third one's secret?
 # 5. What does `config.replace(strategy={"name": "median"})` say, and why?
@@ -531,7 +533,7 @@ fk.record(
 # <details><summary>Answers</summary>
 #
 # **1.** It draws the same numbers and subtracts them. A mask needs a secret, and a seed that all have approved is none.<br>
-# **2.** Two updates under the same mask: the difference of the uploads is the difference of the updates.<br>
+# **2.** The mask is gone, and what is left is how her update has changed from one day to the other. So keys are new in each round.<br>
 # **3.** A lying aggregator could tell two of them that Dan left, and the other two that he stayed. Each half gives it one of his two secrets.<br>
 # **4.** Nothing: they know their own updates, and the sum minus those is the third.<br>
 # **5.** That the median looks at single updates: it needs each weight of each participant, and there is only their sum.<br>
