@@ -64,9 +64,10 @@ def shuffled(images: torch.Tensor, labels: torch.Tensor):
 
 
 class Report:
-    """The moment at which each round ended, evaluation included, and its accuracy."""
+    """When each round ended, evaluation included, and its accuracy. Made right before the framework is called."""
 
     def __init__(self) -> None:
+        self.began = time.monotonic()
         self.ends: list[float] = []
         self.accuracies: list[float] = []
 
@@ -77,9 +78,7 @@ class Report:
 
     def tell(self, *packages: str) -> None:
         """One line of JSON for the benchmark."""
+        took = time.monotonic() - self.began
         versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
-        print(flush=True)
-        print(
-            json.dumps({"ends": self.ends, "accuracy": self.accuracies[-1], "versions": versions}),
-            flush=True,
-        )
+        told = {"call": took, "ends": self.ends, "accuracy": self.accuracies[-1]}
+        print(f"\n{json.dumps(told | {'versions': versions})}", flush=True)

@@ -44,11 +44,11 @@ class Pipeline(StandalonePipeline):
 def main() -> None:
     """All rounds."""
     data, rounds, _ = arguments()
+    report = Report()
     trainer = FedAvgSerialClientTrainer(TwoNN(), PARTICIPANTS, cuda=False)
     trainer.setup_dataset(Shards(data))
     trainer.setup_optim(1, BATCH, RATE)
     handler = FedAvgServerHandler(TwoNN(), rounds, PER_ROUND / PARTICIPANTS, cuda=False)
-    report = Report()
     Pipeline(handler, trainer, data, report).main()
     report.tell("fedlab")
 

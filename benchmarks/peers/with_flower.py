@@ -63,7 +63,7 @@ def client_app(path: str, threads: int) -> ClientApp:
 def main() -> None:
     """All rounds."""
     data, rounds, threads = arguments()
-    report, server = Report(), ServerApp()
+    server = ServerApp()
 
     @server.main()
     def serve(grid: Grid, context: Context) -> None:
@@ -88,6 +88,7 @@ def main() -> None:
         },
         "client_resources": {"num_cpus": threads, "num_gpus": 0.0},
     }
+    report = Report()
     try:
         run_simulation(
             server, client_app(sys.argv[1], threads), PARTICIPANTS, backend_config=settings

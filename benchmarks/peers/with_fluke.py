@@ -62,8 +62,8 @@ def main() -> None:
         model=TwoNN(),
     )
     container = Data(loaders, [None] * PARTICIPANTS, test, num_classes=10)
-    algorithm = FedAVG(PARTICIPANTS, container, settings)
     report = Report()
+    algorithm = FedAVG(PARTICIPANTS, container, settings)
     algorithm.set_callbacks([Watch(report, rounds)])
     algorithm.run(rounds, PER_ROUND / PARTICIPANTS)
     report.tell("fluke-fl")
