@@ -192,12 +192,15 @@ def main() -> None:
         over("products", "engine", ".0%", ""),
         "of the limit",
     )
+    few, make, test = world(100, 100, 2)
+    base = seconds(lambda: fk.simulate(few, make, test, model=TWO_NN)) / few.rounds
     before = memory_mb()
     many, make, test = world(10_000, 100, 2)
     took = seconds(lambda: fk.simulate(many, make, test, model=TWO_NN)) / many.rounds
-    few, make, test = world(100, 100, 2)
-    base = seconds(lambda: fk.simulate(few, make, test, model=TWO_NN)) / few.rounds
     row("(e) a round with 100 of 10,000 / 100 of 100 participants", f"{took / base:.2f}x")
-    row("(e) memory that 10,000 participants added", f"{memory_mb() - before:.0f} MB")
+    row(
+        "(e) peak memory with 100 of 10,000, with 100 of 100",
+        f"{memory_mb():.0f}, {before:.0f} MB",
+    )
     files, memory = files_against_memory()
     row("(f) file by file / in memory, 10 participants", f"{files / memory:.2f}x")
