@@ -125,6 +125,14 @@ def test_two_shards_are_worst_where_whole_batches_are_best() -> None:
     assert [run["rounds_to_target"] for run in slow] == [None, None]
 
 
+def test_a_rate_that_is_too_small_doubles_the_rounds() -> None:
+    for seed in (0, 1):
+        good = lesson_run(**IID, rate=0.215, seed=seed)["rounds_to_target"]
+        assert (
+            lesson_run(**IID, rate=0.046, seed=seed, rounds=2 * round(good))["best_accuracy"] < 0.8
+        )
+
+
 def test_the_curve_of_the_picture_jumps() -> None:
     for seed in SEEDS:
         curve = lesson_run(**SHARDS, rate=0.215, seed=seed)["accuracies"]
