@@ -148,7 +148,16 @@ def test_keys_differ_each_time_and_the_global_model_does_not(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"weighting": "equal"},
+        {
+            "weighting": "equal",
+            "dp": {
+                "unit": "participant",
+                "noise_multiplier": 0.01,
+                "delta": 1e-5,
+                "clip": 1.0,
+                "noise_at": "participants",
+            },
+        },
         {"strategy": {"name": "fedadam"}, "rounds": 2},
         {"participants_per_round": 2, "rounds": 2},
     ],
