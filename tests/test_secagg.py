@@ -363,7 +363,7 @@ def test_a_config_says_the_threshold_and_keeps_it() -> None:
                 "weighting": "equal",
             },
             "dp.noise_at",
-            "no single update to clip",
+            "secure_aggregation shows it none",
         ),
         ({"strategy": {"name": "krum"}}, "strategy.name", "'krum' looks at single updates"),
         ({"strategy": {"name": "median"}}, "strategy.name", "fedavg"),

@@ -54,15 +54,6 @@ def fits_the_rest(config: Any, wanted: SecureAggregation) -> None:
             "adjustable: lets participants_per_round change, but the threshold was approved for one number; "
             "leave participants_per_round out of it"
         )
-    if (
-        config.dp is not None
-        and config.dp.unit == "participant"
-        and config.dp.noise_at == "aggregator"
-    ):
-        raise ValueError(
-            "dp.noise_at: lets the aggregator clip and add noise, and with secure_aggregation it has no single update to "
-            'clip; write "noise_at": "participants", so that each of them adds its share'
-        )
     name = (config.strategy or {}).get("name", "fedavg")
     if name not in SUM_IS_ENOUGH:
         raise ValueError(
