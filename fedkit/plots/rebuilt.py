@@ -43,11 +43,14 @@ def rebuilt_digits(
                 remedy="give each row at least one picture, and no more than the first has",
             )
     named = decibels or {}
-    wide, high = SIDE + GAP, SIDE + GAP + (CAPTION if named else 0)
-    sheet = torch.zeros(len(pictures) * high - GAP, count * wide - GAP)
-    for y, row in enumerate(pictures.values()):
+    wide, tops, high = SIDE + GAP, dict[str, int](), 0
+    for name in pictures:
+        tops[name] = high
+        high += SIDE + GAP + (CAPTION if name in named else 0)
+    sheet = torch.zeros(high - GAP, count * wide - GAP)
+    for name, row in pictures.items():
         for x, picture in enumerate(row.clamp(0, 1)):
-            sheet[y * high : y * high + SIDE, x * wide : x * wide + SIDE] = picture
+            sheet[tops[name] : tops[name] + SIDE, x * wide : x * wide + SIDE] = picture
     inches = min(style.WIDTH - BESIDE, 0.9 * count)
     fig, ax = style.figure(
         title or "Originals, and what was rebuilt",
@@ -55,13 +58,13 @@ def rebuilt_digits(
     )
     ax.set_anchor("NW")
     ax.imshow(sheet.numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    for y, name in enumerate(pictures):
+    for name, top in tops.items():
         for x, value in enumerate(named.get(name, ())):
-            where = (x * wide + SIDE / 2, y * high + SIDE + 1)
+            where = (x * wide + SIDE / 2, top + SIDE + 1)
             size = style.TEXT if count <= 8 else style.SMALL - 1.5
             said = f"{value:.0f} dB" if count <= 8 else f"{value:.0f}"
             ax.text(*where, said, ha="center", va="top", fontsize=size, color=style.INK)
-    places = [y * high + SIDE / 2 for y in range(len(pictures))]
+    places = [top + SIDE / 2 for top in tops.values()]
     style.dress(ax, grid="")
     ax.set_xticks([])
     ax.set_yticks(places, [style.plain(name) for name in pictures])

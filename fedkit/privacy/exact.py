@@ -3,9 +3,9 @@
 For a batch X [b, D] the change is C = Z X, where Z [H, b] holds what each image has done to each hidden unit. Any
 factorisation C = L R has Z = L Q for some Q [b, b]. Wherever a unit stays off for an image, Z has a zero; so the columns
 q of Q are the directions in which L q has many zeros. Guess b - 1 units that are off for the same image: q is what they
-all are orthogonal to (SPEAR: Dimitrov et al. 2024, "Exact gradient inversion of batches in federated learning", sections
-3 and 4). The bias adds a column of ones to X and so the scale. It works for any number of local epochs in which enough
-units stay off. Notebook 08.
+all are orthogonal to (SPEAR: Dimitrov et al. 2024, "Exact gradient inversion of batches in federated learning"). The bias
+adds a column of ones to X and so the scale. It works for any number of local epochs in which enough units stay off.
+Notebook 08.
 """
 
 from __future__ import annotations

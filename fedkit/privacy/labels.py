@@ -1,10 +1,10 @@
 """Labels first: the last layer's bias counts them.
 
 For softmax and cross entropy, the gradient of the last bias is the mean of (p - y): prediction minus truth. Of one
-sample, the only negative entry is its label (iDLG: Zhao et al. 2020, equation 5). Of a batch, each label in it pulls its
-entry down by 1/b, so the counts follow once the mean prediction is known; at the start it hardly depends on the images,
-and the aggregator's own will do (compare Wainakh et al. 2022, "User-level label leakage from gradients"). Notebook 08
-builds `count_labels`.
+sample, the only negative entry is its label (iDLG: Zhao et al. 2020). Of a batch, each label in it pulls its entry down
+by 1/b, so the counts follow once the mean prediction is known; at the start it hardly depends on the images, and the
+aggregator's own will do (compare Wainakh et al. 2022, "User-level label leakage from gradients"). Notebook 08 builds
+`count_labels`.
 """
 
 from __future__ import annotations

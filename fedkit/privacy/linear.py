@@ -1,9 +1,9 @@
 """Reading inputs off the gradient of a first linear layer: a division.
 
 For z = W x + b the chain rule gives dL/dW_j = (dL/dz_j) x and dL/db_j = dL/dz_j: one row divided by its bias is the input
-(Phong et al. 2018, "Privacy-preserving deep learning via additively homomorphic encryption", section 3). In a batch, each
-row is a mixture of the images that its hidden unit answers to; where it answers to one alone, the mixture is that image.
-Notebook 08 builds `invert_linear` by hand.
+(Phong et al. 2018, "Privacy-preserving deep learning via additively homomorphic encryption"). In a batch, each row is a
+mixture of the images that its hidden unit answers to; where it answers to one alone, the mixture is that image. Notebook
+08 builds `invert_linear` by hand.
 """
 
 from __future__ import annotations

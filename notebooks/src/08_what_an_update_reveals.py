@@ -390,8 +390,10 @@ for project in ("SHORT", "CRAFTED"):
     files = place.project(project, "done")
     config = fk.FLConfig.load(files.config)
     weights = fk.read_state(files.global_model(0))
+    source = (files.path / "model.py").read_bytes()
+    desk = fk.privacy.check_seed(weights, source, config.seed)
     print(
-        project, fk.privacy.check_seed(weights, (files.path / "model.py").read_bytes(), config.seed)
+        f"{project}: as the config's seed gives: {desk.same_as_seed}, rows alike: {desk.alike:.2f}"
     )
 
 # %%
@@ -456,7 +458,7 @@ fk.record(
 # 2. The model has no biases in its first layer. Which part of the one-image attack is lost, and which is not?
 # 3. Three participants of 40 images each send only the *sum* of their changes. Does that protect their images from `unmix`? Count images and hidden units.
 # 4. An attack has an AUC of 0.53 with the interval [0.47, 0.59]. What may you say?
-# 5. Asked about seed weights, `fk.privacy.check_seed` says `same_as_seed=False, suspicious=False`. Give a harmless reason and a bad one.
+# 5. Asked about seed weights, `fk.privacy.check_seed` says `same_as_seed=False`, and their rows are not alike. Give a harmless reason and a bad one.
 #
 # <details><summary>Answers</summary>
 #
