@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from fedkit.models import StateDict, state_of
 from fedkit.seeds import global_random
 
-__all__ = ["Stopped", "evaluate", "local_steps", "sgd_epoch", "train", "trained_names"]
+__all__ = ["Stopped", "draws", "evaluate", "local_steps", "sgd_epoch", "train", "trained_names"]
 
 # The only place that sets it. Models this small lose time to a second thread's barriers; participants run side by side.
 torch.set_num_threads(1)
@@ -75,7 +75,7 @@ def train(
     images, labels = shard
     model.load_state_dict(dict(state))
     losses = []
-    draw = int(torch.randint(2**62, (1,), generator=generator)) if _draws(model, images) else None
+    draw = int(torch.randint(2**62, (1,), generator=generator)) if draws(model, images) else None
     randomness = nullcontext() if draw is None else global_random(draw)
     with randomness, _pulled(model, mu, shift or {}):
         for epoch in range(1, epochs + 1):
@@ -164,7 +164,7 @@ def evaluate(
     return accuracy, F.cross_entropy(logits, labels).item()
 
 
-def _draws(model: nn.Module, images: Tensor) -> bool:
+def draws(model: nn.Module, images: Tensor) -> bool:
     """Does the model itself draw random numbers (drop-out, noise)? torch takes those from one global generator.
 
     Tried on a copy: forward() may draw without any layer that shows it.

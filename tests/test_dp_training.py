@@ -171,6 +171,23 @@ class FLModel(nn.Sequential):
     assert caught.value.field == "model_arch"
 
 
+def test_drop_out_repeats_too() -> None:
+    """A model that draws for itself: the same seeds give the same bits, other ones do not."""
+    source = """
+from torch import nn
+class FLModel(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10))
+"""
+    model, data, found = load_model(source), shard([1, 2], 2), []
+    start = state_of(model)
+    for own in (1, 1, 2):
+        settings = settings_of(noise=Every(), sample=Every(), own_randomness=own)
+        found.append(dp_sgd(model, start, data, **settings)[0]["2.weight"])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
 def test_system_noise_is_gaussian_and_uniform_and_never_the_same() -> None:
     noise = SystemNoise()
     drawn = noise.normal((20_000,), 2.0)

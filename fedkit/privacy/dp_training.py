@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from fedkit.privacy.dp_clip import share_of_noise
 from fedkit.privacy.dp_noise import Noise, SeededNoise, noise_source
 from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism, steps_per_epoch
 from fedkit.seeds import global_random
-from fedkit.training import Stopped, train
+from fedkit.training import Stopped, draws, train
 
 __all__ = ["dp_sgd", "keeps_quiet", "trainer"]
 
@@ -138,7 +138,8 @@ def dp_sgd(
     model.load_state_dict(dict(state))
     anchors = [p.detach().clone() for p in model.parameters() if p.requires_grad]
     rate, losses = 1 / steps, []
-    with global_random(own_randomness), _per_image(model, images) as watched:
+    chance = global_random(own_randomness) if draws(model, images) else nullcontext()
+    with chance, _per_image(model, images) as watched:
         optimizer = _optimizer(
             model, learning_rate, clip, noise_multiplier, rate * len(labels), noise
         )
