@@ -170,6 +170,19 @@ def test_large_shards_hide_their_members_from_the_threshold(seed: int) -> None:
     assert 0.48 < privacy.roc(*scores).auc < 0.55
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_epoch_gives_less_away_than_twenty(seed: int) -> None:
+    """The threshold on 100 images: below 0.65 after one local epoch, and lower than after twenty."""
+    members, others = draw(100, seed), draw(1000, seed, start=6000)
+
+    def area(epochs: int) -> float:
+        seen = evidence_of(members, seed, epochs)
+        scores = [privacy.confidence(seen, seen.update, shard) for shard in (members, others)]
+        return privacy.roc(*scores).auc
+
+    assert area(1) < min(0.65, area(20) - 0.03)
+
+
 def test_shadows_need_images_of_ones_own() -> None:
     seen = evidence_of(draw(100, 0), 0, 1)
     with pytest.raises(fk.FedkitError, match="are 50, the participant trains on 100"):

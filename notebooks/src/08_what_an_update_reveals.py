@@ -346,7 +346,8 @@ for name, curve in curves.items():
 # accuses 1 % of everybody wrongly, and finds 10 % of the members, knows something about those. The row space makes no mistake here at all.
 #
 # What ends it is the number of images again: with 256 images, twice the hidden units, its AUC is still above 0.9; with 2,000, below 0.65. Noise ends it only when it is as large as
-# the change itself. Confidence, too, fades with more images: for 5,000 images the threshold's AUC is below 0.55. And if your file is the mean of ten updates, LiRA sees far less.
+# the change itself. Confidence fades with more images: for 5,000 of them and five epochs, the threshold's AUC is below 0.55. It fades with fewer epochs: for 100 images and one
+# epoch, below 0.65. And if your file is the mean of ten updates, LiRA sees far less.
 
 # %% [markdown]
 # ## And if the aggregator cheats?
