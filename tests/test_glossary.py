@@ -15,7 +15,16 @@ ROWS = [
     if (match := ROW.match(line))
 ]
 # Said with weight, and no terms.
-EMPHASIS = {"refused", "flips the sign", "sets the file aside", "pins"}
+EMPHASIS = {
+    "best accuracy so far",
+    "flip the sign",
+    "flips the sign",
+    "not",
+    "pins",
+    "refused",
+    "scale",
+    "sets the file aside",
+}
 
 
 def text(name: str) -> str:

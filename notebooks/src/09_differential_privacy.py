@@ -406,7 +406,7 @@ fk.privacy_report(network, attacks=[tried])
 
 # %%
 fk.record(
-    accuracies=[round(value, 3) for value in accuracies],
+    accuracy_by_epsilon=[round(value, 3) for value in accuracies],
     attacks=[round(value, 3) for value in attacks],
     plain=round(plain.accuracies[-1], 3),
     audit_honest=round(honest.epsilon, 2),
