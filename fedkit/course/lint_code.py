@@ -17,7 +17,15 @@ from fedkit.errors import FedkitError
 __all__ = ["RULES", "comments", "dotted", "parse", "solved_or_not"]
 
 MOST_LINES, MEDIAN_LINES = 15, 6
-FIRST_IMPORTS = {"cryptography", "fedkit", "numpy", "pandas", "torch", *sys.stdlib_module_names}
+FIRST_IMPORTS = {
+    "cryptography",
+    "fedkit",
+    "numpy",
+    "pandas",
+    "torch",
+    "tqdm",
+    *sys.stdlib_module_names,
+}
 TYPES = {"bool": bool, "float": float, "int": int, "list": list, "str": str}
 LINE_REMEDY = (
     "write `name: type = literal  # what it means`, one a line, without `=` in the comment"

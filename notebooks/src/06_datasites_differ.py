@@ -19,6 +19,7 @@
 # %%
 import numpy as np
 import torch
+from tqdm import tqdm
 
 import fedkit as fk
 from fedkit.geometry import changes
@@ -144,7 +145,7 @@ runs = {f"alpha {value:g}": lab.run(value, epochs) for value in (100.0, 1.0, alp
 lab
 
 # %% [markdown]
-# b. Alpha 1 costs little. Alpha 0.1 costs several points after ten rounds, and far more after the first ones: the curve is late and it jumps.
+# b. Alpha 1 costs little. Alpha 0.1 costs several points after ten rounds, and far more after the first ones: the curve is late.
 # Move the sliders and press **Run** for other values; a cell that calls `lab.run(0.2, 10)` does the same.
 
 # %% [markdown]
@@ -222,7 +223,7 @@ for name, (model, updates) in rounds_of.items():
 # %%
 ways = [(20, 1), (4, 5), (1, 20)]  # rounds, local epochs
 ends = {}
-for name, shards in {"even": even, "skewed": skewed}.items():
+for name, shards in tqdm({"even": even, "skewed": skewed}.items(), leave=False):
     for n, e in ways:
         history = fk.simulate(config.replace(rounds=n, epoch=e), shards, test)
         ends[f"{name} {n}x{e}"] = history.accuracies[-1]

@@ -17,7 +17,10 @@
 # You will be able to compare strategies so that the winner is the better one, and to choose a rule that a few hostile participants can't break.
 
 # %%
+from itertools import product
+
 import torch
+from tqdm import tqdm
 
 import fedkit as fk
 
@@ -107,7 +110,8 @@ fk.show(
 # %%
 def contest(name, **settings):
     """A strategy with all three seeds."""
-    return [enter(name, seed + k, **settings) for k in range(3)]
+    seeds = tqdm(range(seed, seed + 3), desc=name, unit="seed", leave=False)
+    return [enter(name, one, **settings) for one in seeds]
 
 
 def against(name, rival, baseline):
@@ -337,11 +341,10 @@ def attacked(rule, attack, hostile, shards):
 # %%
 honest = {rule: attacked(rule, "sign flip", 0, alike_shards).accuracies[-1] for rule in rules}
 curves = {attack: {rule: [honest[rule]] for rule in rules} for attack in attacks}
-for attack in attacks:
-    for rule in rules:
-        for hostile in (1, 2, 3, 4):
-            history = attacked(rule, attack, hostile, alike_shards)
-            curves[attack][rule].append(history.accuracies[-1])
+for attack, rule in tqdm(list(product(attacks, rules)), leave=False):
+    for hostile in (1, 2, 3, 4):
+        history = attacked(rule, attack, hostile, alike_shards)
+        curves[attack][rule].append(history.accuracies[-1])
 
 # %%
 title = "The mean falls to two who flip and scale;\nrules made for three stand three, and some fall with the fourth"
