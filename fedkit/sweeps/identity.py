@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from fedkit.files import read_bytes
 
 __all__ = ["code_version", "run_id"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-@lru_cache(maxsize=4)
 def code_version(package: Path = PACKAGE) -> str:
-    """SHA-256 over the names and contents of all Python sources of a package, in hex."""
+    """SHA-256, in hex, over the names and contents of all Python sources of a package, as they lie on the disk now.
+
+    That is what workers and kernels will run, whatever the calling process has loaded.
+    """
     total = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        content = path.read_bytes().replace(b"\r\n", b"\n")
+        content = read_bytes(path).replace(b"\r\n", b"\n")
         total.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode())
         total.update(content)
     return total.hexdigest()

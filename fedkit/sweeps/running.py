@@ -23,7 +23,6 @@ from fedkit.course.run import Job, RunResult, run_jobs
 from fedkit.errors import Busy, FedkitError
 from fedkit.files import read_json, write_bytes, write_json
 from fedkit.sweeps.crew import Outcome, run_trials
-from fedkit.sweeps.identity import code_version
 from fedkit.sweeps.progress import Progress
 from fedkit.sweeps.spec import Plan, Planned, make_plan, read_spec
 from fedkit.sweeps.table import results, write_tables
@@ -155,7 +154,7 @@ def _kept(run: Planned, plan: Plan, outcome: Outcome | RunResult) -> dict[str, A
         "error": None if outcome.error is None else where + outcome.error,
         "seconds": round(outcome.seconds, 3),
         "recorded": outcome.recorded,
-        "code": code_version(),
+        "code": plan.code,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -50,11 +50,12 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a spec: the first seed of every combination, then the second, ... limit_s : seconds a run may take."""
+    """All runs of a spec: every combination with the first seed, then with the second. limit_s : seconds a run may take."""
 
     target: Target
     runs: tuple[Planned, ...]
     limit_s: float | None
+    code: str
 
     @property
     def swept(self) -> list[str]:
@@ -147,7 +148,7 @@ def _plan(spec: Mapping[str, Any], folder: Path | None) -> Plan:
                     remedy="name every combination once",
                 )
             runs[name] = Planned(name, seed, shown, values)
-    return Plan(target, tuple(runs.values()), _limit(spec.get("limit_s")))
+    return Plan(target, tuple(runs.values()), _limit(spec.get("limit_s")), code)
 
 
 def _combinations(
