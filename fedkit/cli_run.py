@@ -235,7 +235,9 @@ def _table(history: History) -> Table:
     table = Table("round", "accuracy", "loss", "participants", "samples", *extra)
     for number, row in frame.iterrows():
         numbers = (f"{row['accuracy']:.1%}", f"{row['loss']:.3f}", str(row["participants"]))
-        table.add_row(str(number), *numbers, f"{row['samples']:,}", *(row[name] for name in extra))
+        # NaN, and so not itself, where a participant does not tell
+        samples = f"{row['samples']:,.0f}" if row["samples"] == row["samples"] else "not told"
+        table.add_row(str(number), *numbers, samples, *(row[name] for name in extra))
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +43,8 @@ class Contribution:
     """One participant's part in a round, as the aggregator keeps it.
 
     weight : its share of the average, 0..1. norm : L2 norm of (update - global model). Both are None where secure
-    aggregation hides them. seconds : of local training,
-    None where unknown; it does not count when two are compared. sha256 : of the update's file.
+    aggregation hides them. seconds : of local training, None where unknown; it does not count when two are compared.
+    sha256 : of the update's file.
     """
 
     participant: str
@@ -116,7 +116,10 @@ class History:
         return iter(self.rounds)
 
     def to_frame(self) -> pd.DataFrame:
-        """A pandas table, a row a round: accuracy (0..1), loss (nats), participants, samples, refused, absent."""
+        """A pandas table, a row a round: accuracy (0..1), loss (nats), participants, samples, refused, absent.
+
+        samples : of all contributions, missing where one of them does not tell (as under secure aggregation).
+        """
         import pandas as pd
 
         rows = [
@@ -127,7 +130,7 @@ class History:
                 "learning_rate": record.learning_rate,
                 "local_epochs": record.local_epochs,
                 "participants": len(record.contributions),
-                "samples": sum(part.num_samples or 0 for part in record.contributions),
+                "samples": _total([part.num_samples for part in record.contributions]),
                 "refused": ", ".join(record.refused),
                 "absent": ", ".join(record.absent),
             }
@@ -197,3 +200,8 @@ def read_ledger(path: Path) -> list[LedgerEntry]:
         with contextlib.suppress(ValueError, TypeError):
             entries.append(LedgerEntry(**json.loads(line)))
     return entries
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

@@ -315,3 +315,16 @@ def test_waiting_events_are_for_people(tmp_path: Path) -> None:
     text = str(history)
     assert f"waits for {ALICE}" in text
     assert "0 of 2 rounds" in text
+
+
+def test_a_sum_of_samples_is_missing_where_a_participant_does_not_tell() -> None:
+    def record(n: int, *counts: int | None) -> RoundRecord:
+        parts = [
+            Contribution(f"p{k}@example.org", 0.5, c, None, 1.0, "") for k, c in enumerate(counts)
+        ]
+        return RoundRecord(n, tuple(parts))
+
+    told = History("P", (record(1, 3, 4), record(2, 3, 4)), 2).to_frame()["samples"]
+    assert list(told) == [7, 7]
+    mixed = History("P", (record(1, 3, 4), record(2, 3, None)), 2).to_frame()["samples"]
+    assert list(mixed.isna()) == [False, True]
