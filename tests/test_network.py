@@ -39,7 +39,7 @@ from fedkit.events import (
 from fedkit.files import is_file, read_json, read_state, write_state
 from fedkit.models import load_model, seed_weights
 from fedkit.network import Network
-from fedkit.records import History
+from fedkit.records import Contribution, History, RoundRecord
 from fedkit.settings import ClientConfig
 from fedkit.training import evaluate
 
