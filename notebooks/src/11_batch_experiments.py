@@ -297,11 +297,11 @@ for name, found in rounds.items():
 # | IID, B=10, C=0.1 | 0.215 | 43 | 36, 42 | 87 |
 # | IID, B=10, C=0.2 | 0.316 | 35 | 36, 37 | 77 |
 # | two shards, B=10, C=0.1 | 0.316 | 186 | 224 | 664 |
-# | IID, B=all, C=0.1 | 0.464 | 816 |  | 1,474 |
-# | IID, B=10, C=0.5 | 0.316 | 31 |  | 75 |
+# | IID, B=all, C=0.1 | 0.681 | 496 |  | 1,474 |
+# | IID, B=10, C=0.5 | 0.316 | 31 | 37, 37 | 75 |
 # | IID, B=10, C=1 | 0.316 | 32 |  | 70 |
 #
-# About half as many rounds as in the paper, with the same model, data, split, batches and target. What is not the same: the paper does not say how its first
+# A quarter to a half of the paper's rounds, with the same model, data, split, batches and target. What is not the same: the paper does not say how its first
 # weights were drawn, nor which rates its grid had, and a rate that is too small doubles the rounds by itself. *Rounds to 97 %* of two papers can be compared
 # only if both say all of this. `benchmarks/results/paper_2nn.md` has every rate that was tried.
 #
