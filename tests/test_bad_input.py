@@ -81,7 +81,8 @@ def end(site: Datasite) -> None:
 
 def ours(path: str) -> bool:
     """Paths that the sound project changes."""
-    return SOUND in path or path.endswith(("/done", "/running", "/public/fl"))
+    spent = "/fl_client/spent" in path  # what training it has spent of the images
+    return spent or SOUND in path or path.endswith(("/done", "/running", "/public/fl"))
 
 
 def check(

@@ -367,6 +367,7 @@ def test_what_the_aggregator_of_lesson_03_saw(train: dict[str, Any]) -> None:
         "num_samples",
         "loss",
         "seconds",
+        "steps",
         "dataset_added",
         "model_train_progress",
     }

@@ -5,6 +5,7 @@ from itertools import combinations
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 import pytest
 import torch
 from matplotlib import _pylab_helpers
@@ -20,6 +21,7 @@ from fedkit.errors import FedkitError
 from fedkit.permissions import write_permissions
 from fedkit.plots import style
 from fedkit.plots.coursemap import LESSONS
+from fedkit.privacy.curves import roc
 from fedkit.records import History, LedgerEntry, RoundRecord, Update
 from fedkit.tree import scan
 
@@ -100,6 +102,9 @@ def gallery(folder: Path) -> dict[str, Figure]:
     digits = torch.arange(300) % 10
     images = torch.rand(300, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     paths = [f"{ALICE}/{p}" for p in ("secret.txt", "public/x.txt", f"{MAILBOX}/state/state.json")]
+    rows = [("IID", s, n, 0.5 + 0.1 * n + 0.01 * s) for s in range(3) for n in range(1, 5)]
+    rows += [("two shards", s, n, 0.3 + 0.1 * n) for _, s, n, _ in rows]
+    sweep = pd.DataFrame(rows, columns=["row", "seed", "round", "accuracy"])
     curves = {"alone": [0.3, 0.31], "pooled": [0.85, 0.9], "federated": history(0.84, 0.89)}
     return {
         "accuracy": plots.accuracy_by_round(history(0.77, 0.86, 0.875)),
@@ -133,6 +138,19 @@ def gallery(folder: Path) -> dict[str, Figure]:
             {a: {r: [0.9, 0.5, 0.1] for r in ("mean", "median")} for a in ("flip", "scale", "lie")},
             title="The median survives what the mean does not",
         ),
+        "row of digits": plots.digit_row({f"canary {n}": images[n, 0] for n in range(6)}),
+        "masked": plots.masked_rows({p: images[:6, 0].flatten(1) - 0.5 for p in people}),
+        "trade-off": plots.privacy_tradeoff([1, 4, 64], [0.5, 0.7, 0.74], [0.5, 0.6, 1], plain=0.8),
+        "reaching": plots.reaching([0.3, 0.6, 0.5, 0.85], 0.8),
+        "rebuilt": plots.rebuilt_digits(
+            {"original": images[:8], "rebuilt": images[:8]}, {"rebuilt": [20.0] * 8}
+        ),
+        "residuals": plots.residual_dots(
+            {"members": 1e-5 + 1e-6 * digits, "1,000 others": 0.2 + 0.01 * digits}
+        ),
+        "roc": plots.roc_curves({"row space": roc(digits + 10.0, digits + 0.0)}),
+        "shares": plots.share_table([[1.0, 0.59], [0.6, 0.0]], ["a: 1", "b: 100"], ["1", "20"]),
+        "multiples": plots.small_multiples(sweep, panels="row", title="Bands from three seeds"),
     }
 
 
