@@ -41,7 +41,7 @@ test: setup-dev browser
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
 	"$(BIN)/fedkit" course check
-	"$(BIN)/python" -m pytest -n $(JOBS)
+	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	@"$(BIN)/python" -m benchmarks
