@@ -24,23 +24,10 @@ from benchmarks.common import row, seconds
 from fedkit.plan import draw
 from fedkit.records import Update
 from fedkit.simulation_training import _groups
+from fedkit.sweeps.trial import model_source
 
 REPEATS = 11
-TWO_NN = """
-import torch
-from torch import nn
-
-
-class FLModel(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10)
-        )
-
-    def forward(self, images):
-        return self.net(images)
-"""
+TWO_NN = model_source("2nn")
 
 
 def world(participants: int, per_round: int, rounds: int, each: int = 600):

@@ -59,6 +59,8 @@ def collect(
         try:
             data = read_bytes(path, root=site.data_dir, max_bytes=limit)
             state = load_state(data, path, max_bytes=limit)
+            wrong = check_state(reference, state)
+            extra = {} if wrong else read_extra(site, place, config, reference, email, n)
         except FileNotFoundError:
             missing.append(email)
             continue
@@ -68,17 +70,8 @@ def collect(
             else:
                 refused[email] = error.what
             continue
-        wrong = check_state(reference, state)
         if wrong:
             refused[email] = wrong
-            continue
-        try:
-            extra = read_extra(site, place, config, reference, email, n)
-        except Unreadable as error:
-            if patient and _may_be_half_written(path, error):
-                missing.append(email)
-            else:
-                refused[email] = error.what
             continue
         hashes[email] = sha256_bytes(data)
         said = _what_it_says(site, place, config, email, plan)

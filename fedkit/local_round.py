@@ -21,7 +21,6 @@ from fedkit.files import (
     read_bytes,
     read_json,
     read_state,
-    state_bytes,
     write_bytes,
     write_json,
     write_state,
@@ -83,7 +82,7 @@ def train_step(
                 remedy="ask the aggregator to check its weights",
             )
         shard = read_shard(site.private_client)
-        spend(site, config, n, shard, state_bytes(start))  # before the training that spends it
+        spend(site, config, n, shard, start)  # before the training that spends it
         num_samples, lines = len(shard[1]), [f"Round {n}: {len(shard[1])} samples\n"]
         told = {} if config.secure_aggregation else {"num_samples": num_samples}
         started = f"Training Started for Round {n}"

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from fedkit.errors import FedkitError
 from fedkit.models import load_model
+from fedkit.privacy.curves import auc
 from fedkit.privacy.dp_account import noise_for
 from fedkit.privacy.dp_audit import (
     Audit,
@@ -24,7 +25,7 @@ from fedkit.privacy.dp_audit import (
 )
 from fedkit.privacy.dp_noise import SeededNoise, SystemNoise
 from fedkit.privacy.dp_training import dp_sgd
-from fedkit.privacy.regression import auc, gradient_coefficients, gradients_of
+from fedkit.privacy.regression import gradient_coefficients, gradients_of
 from fedkit.seeds import generator
 
 DELTA = 1e-5

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched, shard, small
 
 from fedkit import local_round
@@ -117,7 +118,7 @@ def test_a_policy_that_can_not_be_read_lets_nothing_train(tmp_path: Path) -> Non
         with pytest.raises(FedkitError):
             read_policy(site)
         with pytest.raises(FedkitError):
-            spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), b"")
+            spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), {})
     assert spent(site) == []
 
 
@@ -178,17 +179,18 @@ def test_with_secure_noise_every_attempt_counts(tmp_path: Path) -> None:
     site = datasite(tmp_path)
     config = small(dp=EXAMPLE | {"secure_noise": True})
     for attempts in (1, 2, 3):
-        spend(site, config, 1, shard([0, 1]), b"the same model")
+        spend(site, config, 1, shard([0, 1]), {})
         wanted = epsilon_of(Mechanism(1.0, 2.0, attempts), 1e-3)
         assert [s.epsilon for s in spent(site)] == [pytest.approx(wanted)]
     demand(site, epsilon=wanted + 0.01)
     with pytest.raises(FedkitError, match="would spend"):
-        spend(site, config, 1, shard([0, 1]), b"the same model")
+        spend(site, config, 1, shard([0, 1]), {})
 
 
 def test_the_same_round_counts_again_where_its_start_or_its_config_differs(tmp_path: Path) -> None:
     site, config = datasite(tmp_path), small(dp=EXAMPLE)
-    for start, change, steps in ((b"a", 0.1, 1), (b"a", 0.1, 1), (b"b", 0.1, 2), (b"b", 0.2, 3)):
+    a, b = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
+    for start, change, steps in ((a, 0.1, 1), (a, 0.1, 1), (b, 0.1, 2), (b, 0.2, 3)):
         spend(site, config.replace(learning_rate=change), 1, shard([0, 1]), start)
         wanted = epsilon_of(Mechanism(1.0, 2.0, steps), 1e-3)
         assert [s.epsilon for s in spent(site)] == [pytest.approx(wanted)]
@@ -217,7 +219,7 @@ def test_approved_projects_reserve_their_budget(tmp_path: Path) -> None:
 
 def test_a_damaged_ledger_is_no_empty_one(tmp_path: Path) -> None:
     site = datasite(tmp_path)
-    spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), b"")
+    spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), {})
     (entry,) = (site.private_client / "spent" / ALICE).glob("*.json")
     entry.write_text("{")
     with pytest.raises(FedkitError):

@@ -6,21 +6,7 @@ import torch
 from shared import BATCH, PARTICIPANTS, PER_ROUND, RATE, Report, arguments
 
 import fedkit as fk
-
-MODEL = """
-from torch import nn
-
-
-class FLModel(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10)
-        )
-
-    def forward(self, images):
-        return self.net(images)
-"""
+from fedkit.sweeps.trial import model_source
 
 
 def main() -> None:
@@ -50,7 +36,11 @@ def main() -> None:
         zip(data["images"], data["labels"], strict=True)
     )
     fk.simulate(
-        config, shards, (data["test_images"], data["test_labels"]), model=MODEL, until=watch
+        config,
+        shards,
+        (data["test_images"], data["test_labels"]),
+        model=model_source("2nn"),
+        until=watch,
     )
     report.tell("fedkit")
 

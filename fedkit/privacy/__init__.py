@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedkit.privacy.attack_results import AttackResult, attack_result
     from fedkit.privacy.crafted import SeedCheck, check_seed, crafted_weights, read_bins
-    from fedkit.privacy.curves import Roc, roc
+    from fedkit.privacy.curves import Roc, auc, roc
     from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
     from fedkit.privacy.dp_audit import (
         Audit,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fedkit.privacy.masks import mask_stream, pairwise_masks, remove_masks
     from fedkit.privacy.membership import confidence, lira, train_shadows
     from fedkit.privacy.properties import count_digits
-    from fedkit.privacy.regression import auc, gradient_coefficients
+    from fedkit.privacy.regression import gradient_coefficients
     from fedkit.privacy.report import PrivacyReport
     from fedkit.privacy.rowspace import row_space, row_space_residual
     from fedkit.privacy.scores import Scores, match, mse, psnr, score, ssim
@@ -93,7 +93,7 @@ _HOME: dict[str, str] = {
     "audit_training": "dp_audit",
     "epsilon_lower_bound": "dp_audit",
     "pixel_canaries": "dp_audit",
-    "auc": "regression",
+    "auc": "curves",
     "gradient_coefficients": "regression",
     "AttackResult": "attack_results",
     "attack_result": "attack_results",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from fedkit.errors import FedkitError
-from fedkit.privacy.regression import auc
+from fedkit.privacy.curves import roc
 
 __all__ = ["AttackResult", "attack_result"]
 
@@ -37,20 +36,16 @@ class AttackResult:
 def attack_result(name: str, target: str, inside: Tensor, outside: Tensor) -> AttackResult:
     """A membership attack from its scores of members [N] and of others [M]: AUC with a 95 % interval.
 
-    The interval is that of DeLong et al. 1988, "Comparing the areas under two or more correlated receiver operating
-    characteristic curves", equation 3. Raises FedkitError for fewer than two scores on a side.
+    The interval is that of `roc`. Raises FedkitError for fewer than two scores on a side.
     """
     if len(inside) < 2 or len(outside) < 2:
         raise FedkitError("are too few", field="scores", remedy="score two on each side at least")
-    above = (inside[:, None] > outside).double() + (inside[:, None] == outside).double() / 2
-    spread = above.mean(1).var() / len(inside) + above.mean(0).var() / len(outside)
-    found, half = auc(inside, outside), 1.96 * math.sqrt(float(spread))
+    curve = roc(inside, outside)
     return AttackResult(
         name,
         target,
         "AUC: how often a member scores above another image",
-        found,
-        max(0.0, found - half),
-        min(1.0, found + half),
+        curve.auc,
+        *curve.interval,
         0.5,
     )

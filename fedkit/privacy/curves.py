@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedkit.errors import FedkitError
 
-__all__ = ["Roc", "roc"]
+__all__ = ["Roc", "auc", "roc"]
 
 NORMAL = 1.959964  # the 97.5 % quantile of the standard normal distribution
 
@@ -22,7 +22,8 @@ NORMAL = 1.959964  # the 97.5 % quantile of the standard normal distribution
 class Roc:
     """A ROC curve: false and true positive rates, float64 [T] rising from 0 to 1, one point a threshold.
 
-    auc : P(a member scores higher than another), ties half. interval : 95 % (DeLong et al. 1988).
+    auc : P(a member scores higher than another), ties half. interval : 95 % (DeLong et al. 1988, "Comparing the areas
+    under two or more correlated receiver operating characteristic curves", equation 3).
     members, others : counts.
     """
 
@@ -66,13 +67,18 @@ def roc(members: Tensor, others: Tensor) -> Roc:
     ]
     false_rate, true_rate = (torch.cat([rate.new_zeros(1), rate]) for rate in rates)
     above, below = _placements(yes, no), 1 - _placements(no, yes)
-    auc = float(above.mean())
+    area = float(above.mean())
     spread = sum(
         float(part.var(correction=1)) / len(part) for part in (above, below) if len(part) > 1
     )
     wide = NORMAL * spread**0.5
-    interval = (max(0.0, auc - wide), min(1.0, auc + wide))
-    return Roc(false_rate, true_rate, auc, interval, len(yes), len(no))
+    interval = (max(0.0, area - wide), min(1.0, area + wide))
+    return Roc(false_rate, true_rate, area, interval, len(yes), len(no))
+
+
+def auc(members: Tensor, others: Tensor) -> float:
+    """How likely a score of a member is above one of the others, ties by half: 1 tells all apart, 0.5 is guessing."""
+    return roc(members, others).auc
 
 
 def _placements(scores: Tensor, against: Tensor) -> Tensor:

@@ -8,17 +8,18 @@ would say, never less, and right even where one project is chosen by what anothe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
 
 from fedkit.config import FLConfig, first_problem
 from fedkit.data import Shard, read_shard
 from fedkit.datasite import Datasite
 from fedkit.errors import FedkitError
-from fedkit.files import read_bytes, sha256_bytes
+from fedkit.files import read_bytes, sha256_bytes, state_bytes
 from fedkit.jsontext import parse_json_object
 from fedkit.privacy.dp_account import Mechanism, epsilon_of
 from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
@@ -103,8 +104,10 @@ def accept(site: Datasite, config: FLConfig) -> None:
     _raise(site, config, refusal(site, config))
 
 
-def spend(site: Datasite, config: FLConfig, n: int, shard: Shard, start: bytes) -> None:
-    """Write down what round n spends, before it is trained. start : the global model's file.
+def spend(
+    site: Datasite, config: FLConfig, n: int, shard: Shard, start: Mapping[str, Tensor]
+) -> None:
+    """Write down what round n spends, before it is trained. start : the global model.
 
     The same round from the same model counts once: its bits are the same. With secure noise, every attempt counts.
     Raises FedkitError if the policy says no by now, or the disk does: then nothing may train.
@@ -120,7 +123,7 @@ def spend(site: Datasite, config: FLConfig, n: int, shard: Shard, start: bytes) 
         project,
         shard,
         round_number=n,
-        attempt=sha256_bytes(start + config.to_json().encode())[:12],
+        attempt=sha256_bytes(state_bytes(start) + config.to_json().encode())[:12],
         unit=dp.unit,
         delta=dp.delta,
         mechanism=replace(whole, steps=whole.steps // config.rounds),

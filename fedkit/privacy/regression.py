@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from fedkit.data import Shard
 
-__all__ = ["auc", "gradient_coefficients", "gradients_of"]
+__all__ = ["gradient_coefficients", "gradients_of"]
 
 
 def gradients_of(model: nn.Module, state: Mapping[str, Tensor], shard: Shard) -> Tensor:
@@ -58,9 +58,3 @@ def gradient_coefficients(
     ridge = max(noise**2, 1e-9 * float(gram.diagonal().mean()))
     solved: Tensor = torch.linalg.solve(gram + ridge * torch.eye(len(rows)), rows @ change)
     return solved
-
-
-def auc(inside: Tensor, outside: Tensor) -> float:
-    """How likely a score of `inside` is above one of `outside`, ties by half: 1 tells all apart, 0.5 is guessing."""
-    above = (inside[:, None] > outside).double().mean()
-    return float(above + (inside[:, None] == outside).double().mean() / 2)
