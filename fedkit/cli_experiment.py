@@ -18,6 +18,7 @@ from fedkit.files import read_bytes, read_state, sha256_bytes, state_bytes
 from fedkit.jsontext import parse_json_object
 from fedkit.models import SAMPLE_MODEL, StateDict, check_state, load_model, seed_weights, state_of
 from fedkit.seeds import generator
+from fedkit.strategies import make_strategy
 
 __all__ = ["Experiment", "deal", "even_groups", "read_experiment", "unknown_keys"]
 
@@ -80,6 +81,7 @@ def read_experiment(
             field="participants",
             remedy="leave out --participants, or change the list",
         )
+    make_strategy(config)  # one that does not exist is said here, before any folder is made
     model, weights = _model(config, path.parent if path is not None else None)
     return Experiment(config, model, weights, partition, full)
 

@@ -137,6 +137,14 @@ def test_a_run_that_was_cut_before_the_launch_is_completed(
     assert len(History.load(tmp_path / "r" / "history.json")) == 1
 
 
+def test_a_strategy_that_does_not_exist_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    said = fedkit("run", "--set", 'strategy={"name": "scafold"}', "--out", out, code=1)
+    assert "did you mean 'scaffold'?" in said
+    assert said.count("scafold") == 1
+    assert not out.exists()
+
+
 def test_model_and_weights_beside_the_config_are_used(tmp_path: Path) -> None:
     folder, out = tmp_path / "mine", tmp_path / "out"
     folder.mkdir()
