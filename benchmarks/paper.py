@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import fedkit as fk
-from fedkit.files import write_bytes
+from fedkit.base.files import write_bytes
 from fedkit.sweeps.trial import check_trial, run_trial
 
 TARGET = 0.97

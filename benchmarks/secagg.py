@@ -24,9 +24,9 @@ import torch
 
 import fedkit as fk
 from benchmarks.common import row
-from fedkit.files import load_state, state_bytes
+from fedkit.base.keys import new_secret, signing_key
+from fedkit.base.tensors import load_state, state_bytes
 from fedkit.privacy.fixedpoint import decode, encode
-from fedkit.privacy.keys import new_secret, signing_key
 from fedkit.privacy.secagg import Group, Secrets, deal, mask, open_shares, reveal, unmask
 from fedkit.privacy.secagg_wire import Message, open_message, write_message
 

@@ -18,21 +18,17 @@ if TYPE_CHECKING:
         pending_requests,
         review,
     )
+    from fedkit.base.errors import FedkitError
+    from fedkit.base.events import Event, render
+    from fedkit.base.files import read_json, read_state, write_json, write_state
+    from fedkit.base.seeds import derive, generator
     from fedkit.config import FLConfig
     from fedkit.course.record import record, recorded
     from fedkit.course.workspace import workspace
-    from fedkit.data import (
-        MNIST,
-        Shard,
-        as_float,
-        by_digits,
-        iid,
-        load_mnist,
-        read_shard,
-        take,
-        write_samples,
-        write_shard,
-    )
+    from fedkit.data.mnist import MNIST, load_mnist
+    from fedkit.data.partition import by_digits, iid, take
+    from fedkit.data.samples import write_samples
+    from fedkit.data.shards import Shard, as_float, read_shard, write_shard
     from fedkit.data.shift import heterogeneity, label_counts, shift_features
     from fedkit.data.skew import (
         split_dirichlet,
@@ -42,9 +38,6 @@ if TYPE_CHECKING:
         split_sizes,
     )
     from fedkit.datasite import Datasite
-    from fedkit.errors import FedkitError
-    from fedkit.events import Event, render
-    from fedkit.files import read_json, read_state, write_json, write_state
     from fedkit.geometry import agreement, principal_plane
     from fedkit.models import (
         SAMPLE_MODEL,
@@ -65,7 +58,6 @@ if TYPE_CHECKING:
     from fedkit.privacy.report import privacy_report
     from fedkit.records import Contribution, History, LedgerEntry, RoundRecord, Update
     from fedkit.rewinding import rewind
-    from fedkit.seeds import derive, generator
     from fedkit.settings import ClientConfig, read_env
     from fedkit.simulation import numbered_participants, simulate
     from fedkit.strategies import STRATEGIES, fedavg, make_strategy, mixing_weights
@@ -78,16 +70,20 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "approval": "Review approve approve_all approve_none decline pending_requests review",
+    "base.errors": "FedkitError",
+    "base.events": "Event render",
+    "base.files": "read_json read_state write_json write_state",
+    "base.seeds": "derive generator",
     "config": "FLConfig",
     "course.record": "record recorded",
     "course.workspace": "workspace",
-    "data": "MNIST Shard as_float by_digits iid load_mnist read_shard take write_samples write_shard",
+    "data.mnist": "MNIST load_mnist",
+    "data.partition": "by_digits iid take",
+    "data.samples": "write_samples",
+    "data.shards": "Shard as_float read_shard write_shard",
     "data.shift": "heterogeneity label_counts shift_features",
     "data.skew": "split_dirichlet split_groups split_labels_each split_shards split_sizes",
     "datasite": "Datasite",
-    "errors": "FedkitError",
-    "events": "Event render",
-    "files": "read_json read_state write_json write_state",
     "geometry": "agreement principal_plane",
     "models": "SAMPLE_MODEL StateDict check_state flatten load_model seed_weights state_of",
     "network": "Network",
@@ -100,7 +96,6 @@ _NAMES = {
     "privacy.report": "privacy_report",
     "records": "Contribution History LedgerEntry RoundRecord Update",
     "rewinding": "rewind",
-    "seeds": "derive generator",
     "settings": "ClientConfig read_env",
     "simulation": "numbered_participants simulate",
     "strategies": "STRATEGIES fedavg make_strategy mixing_weights",

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.approval import why_declined
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import AGGREGATOR as ROLE
+from fedkit.base.events import Event, GlobalModelSent, ProjectDone, Waiting
+from fedkit.base.files import is_file, read_bytes, refuse_links, remove, write_bytes, write_json
 from fedkit.beside import send_beside
 from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, GlobalModelSent, ProjectDone, Waiting
-from fedkit.files import is_file, read_bytes, refuse_links, remove, write_bytes, write_json
 from fedkit.gate import gate, request_step
 from fedkit.inbox import collect
-from fedkit.launching import LAUNCHED, ROLE, launch_step, read_launched
+from fedkit.launching import LAUNCHED, launch_step, read_launched
 from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
 from fedkit.plan import RoundPlan, make_plan, read_plan

@@ -12,12 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedkit.boxes import ClientProject
-from fedkit.config import FLConfig
-from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Approved, Declined, Event, Problem
-from fedkit.files import (
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Approved, Declined, Event, Problem
+from fedkit.base.files import (
     is_file,
     read_bytes,
     read_json,
@@ -26,7 +23,10 @@ from fedkit.files import (
     write_bytes,
     write_json,
 )
-from fedkit.names import check_name
+from fedkit.base.names import check_name
+from fedkit.boxes import ClientProject
+from fedkit.config import FLConfig
+from fedkit.datasite import Datasite
 from fedkit.permissions import write_permissions
 from fedkit.pins import pin
 from fedkit.privacy.dp_policy import accept, refusal

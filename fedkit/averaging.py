@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from fedkit.base.files import read_state, write_state
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
-from fedkit.files import read_state, write_state
 from fedkit.models import StateDict
 from fedkit.privacy.dp_aggregate import protected
 from fedkit.records import Update

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from fedkit.base.errors import FedkitError
 from fedkit.cli_out import FAILED, INTERRUPTED, say
 from fedkit.doctor import examine
-from fedkit.errors import FedkitError
 
 __all__ = ["app", "main"]
 

@@ -11,21 +11,13 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from fedkit.approval import Review, approve, pending_requests, review
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import render
+from fedkit.base.text import visible
 from fedkit.cli_client import load_site
-from fedkit.cli_out import (
-    FAILED,
-    AppDataOption,
-    ConfigPath,
-    console,
-    say,
-    show_table,
-    usage_error,
-    visible,
-)
+from fedkit.cli_out import FAILED, AppDataOption, ConfigPath, console, say, show_table, usage_error
 from fedkit.config import TUTORIAL_KEYS
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import render
 
 __all__ = ["approve_command"]
 

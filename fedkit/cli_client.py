@@ -11,6 +11,9 @@ import typer
 from rich.table import Table
 
 from fedkit import node
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Problem, ProjectDone, Waiting
+from fedkit.base.text import visible
 from fedkit.cli_out import (
     DONE,
     FAILED,
@@ -24,11 +27,8 @@ from fedkit.cli_out import (
     show_table,
     stopping,
     usage_error,
-    visible,
 )
 from fedkit.datasite import AppData, Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Problem, ProjectDone, Waiting
 from fedkit.settings import ClientConfig, read_env
 from fedkit.watch import advance_in_turn, watch
 

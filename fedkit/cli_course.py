@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
+from fedkit.base.errors import FedkitError
 from fedkit.course.lesson import course_dir
-from fedkit.errors import FedkitError
 
 __all__ = ["app"]
 

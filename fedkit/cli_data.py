@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fedkit.data import install_full, write_samples
-from fedkit.data.samples import AGGREGATOR, PARTICIPANTS
+from fedkit.data.mnist import install_full
+from fedkit.data.samples import AGGREGATOR, PARTICIPANTS, write_samples
 
 __all__ = ["app"]
 

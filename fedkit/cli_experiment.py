@@ -11,13 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes, read_state, sha256_bytes
+from fedkit.base.seeds import generator
+from fedkit.base.strict_json import parse_json_object
+from fedkit.base.tensors import state_bytes
 from fedkit.config import FLConfig
-from fedkit.data import Shard, as_float, load_mnist, split_by_digits, split_iid, take
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes, read_state, sha256_bytes, state_bytes
-from fedkit.jsontext import parse_json_object
+from fedkit.data.mnist import load_mnist
+from fedkit.data.partition import split_by_digits, split_iid, take
+from fedkit.data.shards import Shard, as_float
 from fedkit.models import SAMPLE_MODEL, StateDict, check_state, load_model, seed_weights, state_of
-from fedkit.seeds import generator
 from fedkit.strategies import make_strategy
 
 __all__ = ["Experiment", "deal", "even_groups", "read_experiment", "unknown_keys"]

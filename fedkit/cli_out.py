@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -21,7 +20,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from fedkit.events import Event, Problem, ProjectDone, RoundEvaluated, Waiting, render
+from fedkit.base.events import Event, Problem, ProjectDone, RoundEvaluated, Waiting, render
+from fedkit.base.text import visible
 
 __all__ = [
     "AppDataOption",
@@ -33,7 +33,6 @@ __all__ = [
     "show_table",
     "stopping",
     "usage_error",
-    "visible",
 ]
 
 DONE, FAILED, WRONG_USAGE, WAITING, INTERRUPTED = 0, 1, 2, 3, 130
@@ -73,16 +72,6 @@ AppDataOption = Annotated[
         help="Name of the mailboxes' folder; api_data is the tutorial's. Default: the one that is there, else app_data.",
     ),
 ]
-
-
-def visible(text: str) -> str:
-    """Text for a terminal: what would move the cursor, colour, hide or reorder other text is shown as an escape."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c if c in "\n\t" or not _hides(c) else ascii(c)[1:-1] for c in text)
-
-
-def _hides(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
 def say(text: str = "", style: str | None = None) -> None:

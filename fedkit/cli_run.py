@@ -18,6 +18,9 @@ from rich.table import Table
 
 from fedkit import plots
 from fedkit.approval import approve_all
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, FileRefused, Problem, RoundEvaluated, UpdateRefused, Waiting
+from fedkit.base.files import read_json, write_bytes, write_json
 from fedkit.cli_experiment import Experiment, deal, even_groups, read_experiment, unknown_keys
 from fedkit.cli_out import (
     DONE,
@@ -32,9 +35,6 @@ from fedkit.cli_out import (
     stopping,
     usage_error,
 )
-from fedkit.errors import FedkitError
-from fedkit.events import Event, FileRefused, Problem, RoundEvaluated, UpdateRefused, Waiting
-from fedkit.files import read_json, write_bytes, write_json
 from fedkit.network import Network
 from fedkit.privacy.report import privacy_report
 from fedkit.records import History

@@ -13,27 +13,23 @@ from functools import partial
 from pathlib import Path
 
 from fedkit.approval import decline, open_mailbox, pending_requests, read_part, review
-from fedkit.boxes import ClientProject
-from fedkit.config import FLConfig
-from fedkit.data import DATA_FILE, read_shard
-from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import (
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import PARTICIPANT as ROLE
+from fedkit.base.events import (
     Approved,
     DataFound,
     Event,
     MailboxOpened,
+    Progress,
     ProjectDone,
     Waiting,
 )
-from fedkit.files import (
-    is_file,
-    read_json,
-    refuse_links,
-    remove,
-    sha256_bytes,
-)
-from fedkit.local_round import ROLE, Progress, set_state, share, train_step
+from fedkit.base.files import is_file, read_json, refuse_links, remove, sha256_bytes
+from fedkit.boxes import ClientProject
+from fedkit.config import FLConfig
+from fedkit.data.shards import DATA_FILE, read_shard
+from fedkit.datasite import Datasite
+from fedkit.local_round import set_state, share, train_step
 from fedkit.machine import Next, drive
 from fedkit.permissions import READY_FILES, has_permission_file
 from fedkit.pins import pin, pin_path, pinned, unpin

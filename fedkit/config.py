@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes, write_bytes
-from fedkit.jsontext import not_too_deep, parse_json_object
-from fedkit.names import check_email, check_file_name, check_name
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes, write_bytes
+from fedkit.base.names import check_email, check_file_name, check_name
+from fedkit.base.strict_json import not_too_deep, parse_json_object
 from fedkit.privacy.dp_settings import DPSettings, misfit
 from fedkit.privacy.secagg_config import SecureAggregation, fits_the_rest
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from fedkit import node
 from fedkit.approval import Policy, approve_none
+from fedkit.base.errors import Busy, FedkitError
+from fedkit.base.events import Event, render
 from fedkit.control_snapshot import Snapshot, look
 from fedkit.datasite import Datasite
-from fedkit.errors import Busy, FedkitError
-from fedkit.events import Event, render
 from fedkit.faults import Faults
 from fedkit.network import Network
 from fedkit.plan import change_settings

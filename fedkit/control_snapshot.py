@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedkit.base.events import Event
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.events import Event
 from fedkit.fates import Fate, fates
 from fedkit.faults import Fault, Faults
 from fedkit.histories import find_project

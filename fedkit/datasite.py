@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import write_json
+from fedkit.base.names import check_email
 from fedkit.boxes import AggregatorBox, ClientBox
-from fedkit.errors import FedkitError
-from fedkit.files import write_json
-from fedkit.names import check_email
 from fedkit.permissions import write_permissions
 from fedkit.settings import ClientConfig
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 __all__ = ["Finding", "check_requirement", "examine"]
 
@@ -95,7 +95,7 @@ def _threads() -> Finding:
 
 
 def _data() -> Finding:
-    from fedkit.data import load_mnist
+    from fedkit.data.mnist import load_mnist
 
     try:
         mnist = load_mnist()

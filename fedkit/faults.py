@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, Notice, UpdateShared
+from fedkit.base.files import is_file, read_bytes, read_state, remove, write_bytes, write_state
 from fedkit.boxes import ClientProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, Notice, UpdateShared
 from fedkit.faults_bytes import CHANGES
 from fedkit.faults_process import run_child
-from fedkit.files import is_file, read_bytes, read_state, remove, write_bytes, write_state
 from fedkit.permissions import write_permissions
 
 __all__ = ["KINDS", "Fault", "Faults"]

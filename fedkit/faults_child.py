@@ -10,10 +10,10 @@ import signal
 import sys
 from pathlib import Path
 
+from fedkit.base.events import Problem, Waiting, render
 from fedkit.config import FLConfig
-from fedkit.data import read_shard
+from fedkit.data.shards import read_shard
 from fedkit.datasite import Datasite
-from fedkit.events import Problem, Waiting, render
 from fedkit.node import advance
 
 _SMALL_DISK = 2**16

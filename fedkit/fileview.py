@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from fedkit import plots
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes, read_dataset, read_state
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes, read_dataset, read_state
 from fedkit.models import flatten
 from fedkit.permissions import PERMISSION_FILES, READY_FILES
 from fedkit.plots.style import count, size_text

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from fedkit.approval import why_declined
+from fedkit.base.events import AGGREGATOR as ROLE
+from fedkit.base.events import Event, RequestSent, Waiting
+from fedkit.base.files import is_file, read_bytes, write_bytes
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.events import Event, RequestSent, Waiting
-from fedkit.files import is_file, read_bytes, write_bytes
-from fedkit.launching import ROLE, read_launched
+from fedkit.launching import read_launched
 from fedkit.machine import Next
 from fedkit.permissions import has_permission_file
 

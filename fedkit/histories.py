@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import is_file
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.files import is_file
 from fedkit.records import History
 from fedkit.rounds import read_records
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.errors import Unreadable
+from fedkit.base.files import read_bytes, read_json, read_state, sha256_bytes
+from fedkit.base.tensors import load_state
 from fedkit.beside import read_extra
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import Unreadable
-from fedkit.files import load_state, read_bytes, read_json, read_state, sha256_bytes
 from fedkit.models import check_state
 from fedkit.plan import RoundPlan
 from fedkit.records import Update

@@ -8,14 +8,10 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
-from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError, Unreadable
-from fedkit.events import Event, Notice, ProjectLaunched, Waiting
-from fedkit.files import (
+from fedkit.base.errors import FedkitError, Unreadable
+from fedkit.base.events import AGGREGATOR, Event, Notice, ProjectLaunched, Waiting
+from fedkit.base.files import (
     is_file,
-    load_state,
     read_bytes,
     read_json,
     refuse_links,
@@ -24,17 +20,18 @@ from fedkit.files import (
     write_bytes,
     write_json,
 )
-from fedkit.jsontext import parse_json_object
+from fedkit.base.strict_json import parse_json_object
+from fedkit.base.tensors import MAX_STATE_BYTES, load_state
+from fedkit.boxes import AggregatorProject
+from fedkit.config import FLConfig
+from fedkit.datasite import Datasite
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.permissions import write_permissions
 from fedkit.privacy.dp_plan import participant_mechanism
 from fedkit.strategies import make_strategy
-from fedkit.tensors import MAX_STATE_BYTES
 
-__all__ = ["LAUNCHED", "ROLE", "launch_step", "read_launched"]
-
-ROLE = "aggregator"
+__all__ = ["LAUNCHED", "launch_step", "read_launched"]
 LAUNCHED = "launch.json"
 """In `running/P`: the hashes of what was launched, and so the sign that fedkit's aggregator leads this project."""
 
@@ -66,7 +63,7 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
         except FileNotFoundError:
             what = f"put {file} (named by {field}) into launch/"
             remedy = "it belongs beside fl_config.json"
-            return Waiting(site.email, config.project_name, ROLE, site.email, what, remedy)
+            return Waiting(site.email, config.project_name, AGGREGATOR, site.email, what, remedy)
     hashes = {file: sha256_bytes(content) for file, content in contents.items()}
     place = site.aggregator().project(config.project_name)
     refuse_links(place.path, site.data_dir)

@@ -9,14 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fedkit.beside import keep_beside, receive, share_beside
-from fedkit.boxes import ClientProject
-from fedkit.config import FLConfig
-from fedkit.data import read_shard
-from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError, Unreadable
-from fedkit.events import Event, Trained, UpdateShared, Waiting
-from fedkit.files import (
+from fedkit.base.errors import FedkitError, Unreadable
+from fedkit.base.events import PARTICIPANT, Event, Progress, Trained, UpdateShared, Waiting
+from fedkit.base.files import (
     is_file,
     read_bytes,
     read_json,
@@ -25,22 +20,22 @@ from fedkit.files import (
     write_json,
     write_state,
 )
+from fedkit.base.seeds import generator
+from fedkit.beside import keep_beside, receive, share_beside
+from fedkit.boxes import ClientProject
+from fedkit.config import FLConfig
+from fedkit.data.shards import read_shard
+from fedkit.datasite import Datasite
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of
 from fedkit.privacy.dp_policy import spend
 from fedkit.privacy.dp_training import keeps_quiet, trainer
-from fedkit.seeds import generator
 from fedkit.strategies import LocalRun, make_strategy
 from fedkit.training import local_steps, trained_names
 
-__all__ = ["ROLE", "Progress", "set_state", "share", "train_step", "trained_samples"]
-
-ROLE = "participant"
+__all__ = ["set_state", "share", "train_step", "trained_samples"]
 _INFO_BYTES = 256
 """Size of what an update says about itself: always the same, so that the size says nothing."""
-
-Progress = Callable[[str, int, int, int, float], None]
-"""(project, round, local epoch, local epochs, loss)"""
 
 
 def train_step(
@@ -60,7 +55,7 @@ def train_step(
         return Waiting(
             site.email,
             place.path.name,
-            ROLE,
+            PARTICIPANT,
             config.aggregator,
             f"send a readable global model ({error})",
         )
@@ -68,7 +63,7 @@ def train_step(
     beside = receive(site, place, config, start, n)
     if beside is None:
         what = f"send {place.extra_for(n).name}, which its strategy needs beside the global model"
-        return Waiting(site.email, place.path.name, ROLE, config.aggregator, what)
+        return Waiting(site.email, place.path.name, PARTICIPANT, config.aggregator, what)
     terms = make_strategy(config).terms(beside.sent, beside.memory)
 
     def do() -> list[Event]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from fedkit.errors import FedkitError
-from fedkit.events import Event, Notice, Problem, Waiting
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, Notice, Problem, Waiting
 from fedkit.training import Stopped
 
 __all__ = ["Next", "Step", "drive", "look"]

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fedkit.errors import FedkitError
-from fedkit.seeds import global_random
+from fedkit.base.errors import FedkitError
+from fedkit.base.seeds import global_random
 
 __all__ = [
     "SAMPLE_MODEL",

@@ -16,14 +16,13 @@ from torch import Tensor
 
 from fedkit import node
 from fedkit.approval import Policy, answer, approve_none
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, Problem, Progress, Waiting
+from fedkit.base.files import read_json, remove, write_bytes, write_dataset, write_json, write_state
 from fedkit.config import FLConfig
-from fedkit.data import DATA_FILE, Shard, write_shard
+from fedkit.data.shards import DATA_FILE, Shard, write_shard
 from fedkit.datasite import AppData, Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, Problem, Waiting
-from fedkit.files import read_json, remove, write_bytes, write_dataset, write_json, write_state
 from fedkit.histories import launched_projects, read_history
-from fedkit.local_round import Progress
 from fedkit.models import SAMPLE_MODEL, StateDict, seed_weights
 from fedkit.records import History, LedgerEntry
 from fedkit.settings import ClientConfig

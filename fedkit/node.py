@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from fedkit import aggregator, client
+from fedkit.base.errors import Busy, FedkitError
+from fedkit.base.events import AGGREGATOR as AGGREGATOR
+from fedkit.base.events import PARTICIPANT as PARTICIPANT
+from fedkit.base.events import Event, Problem, Progress, Waiting
 from fedkit.datasite import Datasite
-from fedkit.errors import Busy, FedkitError
-from fedkit.events import Event, Problem, Waiting
-from fedkit.launching import ROLE as AGGREGATOR
 from fedkit.launching import launch_step
-from fedkit.local_round import ROLE as PARTICIPANT
-from fedkit.local_round import Progress
 from fedkit.machine import Next, look
 
 __all__ = ["ProjectStatus", "advance", "locked", "status"]

@@ -19,8 +19,8 @@ from typing import Any, Literal
 import yaml
 from wcmatch import glob
 
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes, write_bytes
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes, write_bytes
 
 __all__ = ["PERMISSION_FILES", "Permissions", "Right", "has_permission_file", "write_permissions"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedkit.data import Shard
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
+from fedkit.data.shards import Shard
 from fedkit.models import SAMPLE_MODEL, StateDict, check_state, load_model, state_of
 from fedkit.training import evaluate, train
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

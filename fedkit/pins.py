@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fedkit.base.files import read_json, remove, write_json
 from fedkit.datasite import Datasite
-from fedkit.files import read_json, remove, write_json
 
 __all__ = ["pin", "pin_path", "pinned", "unpin"]
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_json, write_json
+from fedkit.base.seeds import generator
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.files import read_json, write_json
 from fedkit.privacy.dp_aggregate import chosen_in_private
-from fedkit.seeds import generator
 
 __all__ = [
     "RoundPlan",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from fedkit.data import Shard
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
+from fedkit.data.shards import Shard
 from fedkit.faults_bytes import CHANGES
 from fedkit.models import StateDict
 from fedkit.records import Update

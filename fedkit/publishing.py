@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.files import read_json, write_json
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.files import read_json, write_json
 from fedkit.permissions import has_permission_file
 from fedkit.privacy.secagg_wire import has_update
 from fedkit.records import RoundRecord

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from fedkit.errors import FedkitError
-from fedkit.events import Event, render
-from fedkit.files import read_json, write_json
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, render
+from fedkit.base.files import read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedkit.approval import open_mailbox, review
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import remove
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.files import remove
 from fedkit.local_round import set_state
 from fedkit.network import Network
 from fedkit.permissions import write_permissions

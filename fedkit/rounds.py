@@ -12,19 +12,13 @@ from dataclasses import asdict, replace
 from torch import Tensor
 
 from fedkit.averaging import next_model
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
+from fedkit.base.files import read_dataset, read_json, read_state, write_json, write_state
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
-from fedkit.data import check_dataset
+from fedkit.data.shards import check_dataset
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
-from fedkit.files import (
-    read_dataset,
-    read_json,
-    read_state,
-    write_json,
-    write_state,
-)
 from fedkit.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds
 from fedkit.models import distance, load_model
 from fedkit.plan import RoundPlan

@@ -21,9 +21,9 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes
 from fedkit.permissions import READY_FILES
 from fedkit.serve_index import PAGES, page, servable
 

@@ -11,8 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.files import is_file
 from fedkit.datasite import Datasite
-from fedkit.files import is_file
 
 __all__ = ["PAGES", "page", "projects", "servable"]
 

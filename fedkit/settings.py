@@ -10,10 +10,10 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes, write_bytes
-from fedkit.jsontext import parse_json_object
-from fedkit.names import check_email
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes, write_bytes
+from fedkit.base.names import check_email
+from fedkit.base.strict_json import parse_json_object
 
 __all__ = ["CONFIG_PATH_VARIABLE", "DEFAULT_PORT", "SERVER_URL", "ClientConfig", "read_env"]
 

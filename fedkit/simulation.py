@@ -17,14 +17,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import sha256_bytes
+from fedkit.base.tensors import state_bytes
 from fedkit.checkpoints import resume, save_checkpoint
 from fedkit.config import FLConfig
-from fedkit.data import Shard
-from fedkit.errors import FedkitError
-from fedkit.files import (
-    sha256_bytes,
-    state_bytes,
-)
+from fedkit.data.shards import Shard
 from fedkit.memories import Memories
 from fedkit.models import (
     SAMPLE_MODEL,

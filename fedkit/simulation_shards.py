@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from fedkit.base.errors import FedkitError
 from fedkit.config import FLConfig
-from fedkit.data import Shard
-from fedkit.errors import FedkitError
+from fedkit.data.shards import Shard
 
 __all__ = ["Shards", "shards_by_email"]
 

@@ -10,13 +10,13 @@ from itertools import pairwise
 
 import torch
 
+from fedkit.base.seeds import generator
 from fedkit.config import FLConfig
-from fedkit.data import Shard
+from fedkit.data.shards import Shard
 from fedkit.memories import Memories
 from fedkit.models import StateDict, load_model
 from fedkit.privacy.dp_training import keeps_quiet, trainer
 from fedkit.records import Update
-from fedkit.seeds import generator
 from fedkit.stacked import StackedModel
 from fedkit.stacked_training import train_stacked
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from fedkit import node
 from fedkit.approval import why_declined
+from fedkit.base.events import AGGREGATOR as AGGREGATOR
+from fedkit.base.events import Event, Problem, Waiting
 from fedkit.datasite import Datasite
-from fedkit.events import Event, Problem, Waiting
 from fedkit.histories import find_project
-from fedkit.launching import ROLE as AGGREGATOR
 from fedkit.network import Network
 from fedkit.permissions import has_permission_file
 from fedkit.plan import read_plan

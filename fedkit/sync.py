@@ -15,11 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from fedkit.copies import Copy, read_synced
-from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, FileRefused, Problem
-from fedkit.files import (
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, FileRefused, Problem
+from fedkit.base.files import (
     append_line,
     read_bytes,
     read_json,
@@ -28,6 +26,8 @@ from fedkit.files import (
     write_bytes,
     write_json,
 )
+from fedkit.copies import Copy, read_synced
+from fedkit.datasite import Datasite
 from fedkit.permissions import READY_FILES, Permissions, Right
 from fedkit.records import LedgerEntry, read_ledger
 from fedkit.tree import REJECTED, digest_of, remove_empty_folders, scan

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedkit.base.seeds import global_random
 from fedkit.models import StateDict, state_of
-from fedkit.seeds import global_random
 
 __all__ = ["Stopped", "draws", "evaluate", "local_steps", "sgd_epoch", "train", "trained_names"]
 

@@ -6,8 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from fedkit.files import read_bytes, sha256_bytes
-from fedkit.tensors import MAX_STATE_BYTES
+from fedkit.base.files import read_bytes, sha256_bytes
+from fedkit.base.tensors import MAX_STATE_BYTES
 
 __all__ = [
     "REJECTED",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.network import Network
 from fedkit.permissions import Permissions, Right
 from fedkit.tree import Tree, scan, travels

@@ -15,10 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from fedkit import node
+from fedkit.base.errors import Busy, FedkitError
+from fedkit.base.events import Event, Notice, Problem, Progress, Waiting
 from fedkit.datasite import Datasite
-from fedkit.errors import Busy, FedkitError
-from fedkit.events import Event, Notice, Problem, Waiting
-from fedkit.local_round import Progress
 
 __all__ = ["Snapshot", "advance_in_turn", "snapshot", "watch"]
 

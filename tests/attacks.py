@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import fedkit as fk
-from fedkit.data import Shard
-from fedkit.files import read_state, write_state
+from fedkit.base.files import read_state, write_state
+from fedkit.data.shards import Shard
 from fedkit.models import StateDict
 
 SEEDS = range(5)

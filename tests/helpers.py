@@ -21,12 +21,13 @@ from hypothesis import settings
 
 from fedkit import node
 from fedkit.approval import approve, pending_requests
+from fedkit.base.events import Event, Problem, Waiting
+from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
-from fedkit.data import MNIST, Shard, as_float, load_mnist, write_shard
+from fedkit.data.mnist import MNIST, load_mnist
+from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.datasite import Datasite
-from fedkit.events import Event, Problem, Waiting
-from fedkit.files import write_bytes, write_dataset, write_state
 from fedkit.models import StateDict, seed_weights
 from fedkit.network import Network
 

@@ -33,10 +33,8 @@ from helpers import (
 )
 
 from fedkit import node
-from fedkit.boxes import AggregatorProject, ClientProject
-from fedkit.datasite import Datasite
-from fedkit.events import Event, Notice, RequestSent, RoundAggregated, UpdateRefused, render
-from fedkit.files import (
+from fedkit.base.events import Event, Notice, RequestSent, RoundAggregated, UpdateRefused, render
+from fedkit.base.files import (
     is_file,
     read_json,
     read_state,
@@ -46,6 +44,8 @@ from fedkit.files import (
     write_json,
     write_state,
 )
+from fedkit.boxes import AggregatorProject, ClientProject
+from fedkit.datasite import Datasite
 from fedkit.histories import read_history
 from fedkit.models import StateDict, load_model
 from fedkit.permissions import write_permissions

@@ -32,10 +32,10 @@ from fedkit.approval import (
     review,
     why_declined,
 )
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Approved, Event, MailboxOpened, Problem
+from fedkit.base.files import is_file, read_json, sha256_bytes, write_bytes, write_json, write_state
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Approved, Event, MailboxOpened, Problem
-from fedkit.files import is_file, read_json, sha256_bytes, write_bytes, write_json, write_state
 from fedkit.permissions import Permissions
 from fedkit.pins import pin_path, pinned
 

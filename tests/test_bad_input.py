@@ -40,11 +40,11 @@ from helpers import (
 
 from fedkit import node
 from fedkit.approval import answer, approve, approve_all
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, Problem, UpdateRefused, Waiting, render
+from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, Problem, UpdateRefused, Waiting, render
-from fedkit.files import write_bytes, write_dataset, write_state
 from fedkit.models import SAMPLE_MODEL, StateDict
 from fedkit.network import Network
 
@@ -321,8 +321,8 @@ def test_weights_that_unpack_to_much_are_refused(
 ) -> None:
     """A megabyte that becomes a gigabyte: its list of contents says so, before anything is unpacked."""
     launch(weights=recompressed(saved({"w": torch.zeros(2**22)})))(site)
-    monkeypatch.setattr("fedkit.tensors.MAX_STATE_BYTES", 2**20)
-    monkeypatch.setattr("fedkit.tensors.load_state.__kwdefaults__", {"max_bytes": 2**20})
+    monkeypatch.setattr("fedkit.base.tensors.MAX_STATE_BYTES", 2**20)
+    monkeypatch.setattr("fedkit.base.tensors.load_state.__kwdefaults__", {"max_bytes": 2**20})
     check(node.advance(site), site, WEIGHTS, "unpacks to")
 
 

@@ -15,8 +15,8 @@ import fedkit as fk
 from fedkit import node
 from fedkit.approval import approve_all
 from fedkit.averaging import pack, unpack
+from fedkit.base.files import read_json, read_state, write_state
 from fedkit.crossings import crossings
-from fedkit.files import read_json, read_state, write_state
 from fedkit.fileview import view_file
 from fedkit.models import StateDict
 from fedkit.plots.traffic import EXTRAS, UPDATES

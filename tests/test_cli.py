@@ -37,10 +37,10 @@ from helpers import (
 from typer.testing import CliRunner
 
 from fedkit import cli_approve, doctor, node
+from fedkit.base.files import read_dataset, read_state, write_dataset
+from fedkit.base.text import visible
 from fedkit.cli import app
-from fedkit.cli_out import visible
 from fedkit.datasite import Datasite
-from fedkit.files import read_dataset, read_state, write_dataset
 from fedkit.serve import Server
 from fedkit.settings import ClientConfig
 

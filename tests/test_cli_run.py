@@ -15,9 +15,9 @@ import torch
 from helpers import ALICE, BOB, LINEAR, linear_weights, snapshot, tutorial
 from test_cli import fedkit, free_port, interrupting
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_state, write_state
 from fedkit.cli_experiment import Experiment, deal, even_groups, read_experiment
-from fedkit.errors import FedkitError
-from fedkit.files import read_state, write_state
 from fedkit.network import Network
 from fedkit.records import History
 

@@ -24,10 +24,7 @@ from helpers import (
 
 from fedkit import node
 from fedkit.approval import approve
-from fedkit.boxes import AggregatorProject, ClientProject
-from fedkit.data import write_shard
-from fedkit.datasite import Datasite
-from fedkit.events import (
+from fedkit.base.events import (
     Approved,
     DataFound,
     Event,
@@ -36,18 +33,14 @@ from fedkit.events import (
     Trained,
     UpdateShared,
 )
-from fedkit.files import (
-    is_file,
-    read_json,
-    read_state,
-    write_bytes,
-    write_json,
-    write_state,
-)
+from fedkit.base.files import is_file, read_json, read_state, write_bytes, write_json, write_state
+from fedkit.base.seeds import generator
+from fedkit.boxes import AggregatorProject, ClientProject
+from fedkit.data.shards import write_shard
+from fedkit.datasite import Datasite
 from fedkit.models import load_model
 from fedkit.permissions import write_permissions
 from fedkit.pins import pinned
-from fedkit.seeds import generator
 from fedkit.training import train
 
 DONE = "Training Completed for Round {}"

@@ -11,8 +11,8 @@ from helpers import ALICE, BOB, tutorial
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fedkit.base.errors import FedkitError
 from fedkit.config import TUTORIAL_KEYS, FLConfig
-from fedkit.errors import FedkitError
 
 FILE = Path("somewhere") / "fl_config.json"
 DEVICES = ["CON", "nul", "aux", "COM1"]

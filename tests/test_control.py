@@ -22,10 +22,10 @@ from helpers import (
 )
 
 from fedkit.approval import approve, approve_all, decline, why_declined
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import RoundEvaluated
 from fedkit.control import Control
 from fedkit.control_snapshot import Snapshot
-from fedkit.errors import FedkitError
-from fedkit.events import RoundEvaluated
 from fedkit.network import Network
 
 ADJUSTABLE = ["learning_rate", "epoch", "participants_per_round"]

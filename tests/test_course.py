@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from typer.testing import CliRunner
 
+from fedkit.base.errors import FedkitError
 from fedkit.check.base import REGISTRY, Check
 from fedkit.cli_course import app
 from fedkit.course.build import build, drift
@@ -30,7 +31,6 @@ from fedkit.course.run import RunResult, run
 from fedkit.course.stub import solved, strange_lines, stub
 from fedkit.course.summary import accuracy_by_round, table, write_summary
 from fedkit.course.workspace import workspace
-from fedkit.errors import FedkitError
 from fedkit.pictures import figure_html, show
 
 WORDS = " ".join(["word"] * 50)

@@ -24,28 +24,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from fedkit.base.errors import FedkitError
 from fedkit.cli_data import app
-from fedkit.data import (
-    MNIST,
-    as_float,
-    by_digits,
-    check_dataset,
-    iid,
-    install_full,
-    load_mnist,
-    read_shard,
-    split_by_digits,
-    split_iid,
-    take,
-    write_samples,
-    write_shard,
-)
 from fedkit.data import idx as idx_module
 from fedkit.data import mnist as mnist_module
 from fedkit.data import rebuild as rebuild_module
 from fedkit.data.idx import RAW_FILES, parse_idx
+from fedkit.data.mnist import MNIST, install_full, load_mnist
+from fedkit.data.partition import by_digits, iid, split_by_digits, split_iid, take
 from fedkit.data.rebuild import build_sample, pack, rebuild
-from fedkit.errors import FedkitError
+from fedkit.data.samples import write_samples
+from fedkit.data.shards import as_float, check_dataset, read_shard, write_shard
 from fedkit.models import load_model
 
 DATA = Path(__file__).resolve().parent.parent / "data"

@@ -21,10 +21,10 @@ from helpers import (
 
 from fedkit import node
 from fedkit.approval import approve
-from fedkit.data import write_shard
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_json, write_dataset, write_json
+from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.files import read_json, write_dataset, write_json
 from fedkit.models import SAMPLE_MODEL, seed_weights
 from fedkit.settings import ClientConfig
 

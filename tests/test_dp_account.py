@@ -11,8 +11,8 @@ import pytest
 from dp_accounting import gaussian_mechanism as closed
 from helpers import tutorial
 
+from fedkit.base.errors import FedkitError
 from fedkit.config import FLConfig
-from fedkit.errors import FedkitError
 from fedkit.privacy.dp_account import ACCOUNTANTS, Mechanism, epsilon_of, noise_for
 from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
 

@@ -12,7 +12,8 @@ from helpers import LINEAR, linear_weights, shard
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
+from fedkit.base.seeds import generator
 from fedkit.models import load_model
 from fedkit.privacy.curves import auc
 from fedkit.privacy.dp_account import noise_for
@@ -26,7 +27,6 @@ from fedkit.privacy.dp_audit import (
 from fedkit.privacy.dp_noise import SeededNoise, SystemNoise
 from fedkit.privacy.dp_training import dp_sgd
 from fedkit.privacy.regression import gradient_coefficients, gradients_of
-from fedkit.seeds import generator
 
 DELTA = 1e-5
 

@@ -13,10 +13,10 @@ from helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched, shard, small
 
 from fedkit import local_round
 from fedkit.approval import approve, approve_all, pending_requests, why_declined
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Declined, Problem, Waiting
+from fedkit.base.files import remove, write_json
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Declined, Problem, Waiting
-from fedkit.files import remove, write_json
 from fedkit.network import Network
 from fedkit.node import advance
 from fedkit.privacy.dp_account import Mechanism, epsilon_of

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 import fedkit as fk
 from fedkit.approval import approve_all
 from fedkit.averaging import pack
+from fedkit.base.tensors import load_state
 from fedkit.faults import Fault, Faults
-from fedkit.files import load_state
 from fedkit.models import StateDict, seed_weights
 from fedkit.plan import draw
 from fedkit.records import Update

@@ -12,15 +12,15 @@ from helpers import AGGREGATOR, ALICE, BOB, CAROL, LINEAR, PROJECT, launched
 
 import fedkit.faults
 from fedkit.approval import approve_all
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import FileRefused, Notice
+from fedkit.base.files import read_state
 from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.control import Control
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import FileRefused, Notice
 from fedkit.fates import SIGNS, Fate, fates
 from fedkit.faults import KINDS, Fault, Faults
 from fedkit.faults_process import run_child
-from fedkit.files import read_state
 from fedkit.histories import find_project
 from fedkit.models import SAMPLE_MODEL, StateDict
 from fedkit.records import Contribution, History, RoundRecord

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fedkit import files
-from fedkit.errors import FedkitError, Unreadable
+from fedkit.base import files
+from fedkit.base.errors import FedkitError, Unreadable
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import fedkit as fk
+from fedkit.base.errors import FedkitError
 from fedkit.check.nb09 import MOST_NOISE, clip_rows, noise_under_a_floor, noisy_mean
 from fedkit.course.lesson import read_lesson
 from fedkit.course.stub import solved
-from fedkit.errors import FedkitError
 from fedkit.plots.privacy import digit_row, privacy_tradeoff
 from fedkit.privacy import dp_clip, epsilon_of, evidence, noise_for
 from fedkit.privacy.dp_account import Mechanism

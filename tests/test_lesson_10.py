@@ -13,8 +13,8 @@ from test_lessons_03_04 import Run, run
 
 import fedkit as fk
 from fedkit import plots
+from fedkit.base.errors import FedkitError
 from fedkit.check.nb10 import pairwise_masks, remove_masks
-from fedkit.errors import FedkitError
 from fedkit.plots.traffic import KEYS, MASKED, kind_of
 from fedkit.privacy import masks
 

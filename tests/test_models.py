@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fedkit.errors import FedkitError
-from fedkit.files import load_state
+from fedkit.base.errors import FedkitError
+from fedkit.base.tensors import load_state
 from fedkit.models import (
     SAMPLE_MODEL,
     check_state,

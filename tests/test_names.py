@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fedkit.names import check_email, check_file_name, check_name
+from fedkit.base.names import check_email, check_file_name, check_name
 from fedkit.tree import travels
 
 # Characters that mean something to some file system, shell or protocol, and a few that mean nothing.

@@ -24,10 +24,8 @@ from helpers import (
 )
 
 from fedkit.approval import Review, approve_all
-from fedkit.boxes import ClientProject
-from fedkit.data import read_shard
-from fedkit.errors import FedkitError
-from fedkit.events import (
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import (
     Event,
     FileRefused,
     Problem,
@@ -36,7 +34,9 @@ from fedkit.events import (
     UpdateRefused,
     Waiting,
 )
-from fedkit.files import is_file, read_json, read_state, write_state
+from fedkit.base.files import is_file, read_json, read_state, write_state
+from fedkit.boxes import ClientProject
+from fedkit.data.shards import read_shard
 from fedkit.models import load_model, seed_weights
 from fedkit.network import Network
 from fedkit.records import Contribution, History, RoundRecord

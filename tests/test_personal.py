@@ -5,7 +5,7 @@ import torch
 from helpers import LINEAR, held_out, shard
 
 import fedkit as fk
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.models import load_model, seed_weights
 from fedkit.training import evaluate, train
 

@@ -6,7 +6,7 @@ import pytest
 from helpers import LINEAR
 
 import fedkit as fk
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.plan import apply_plan, draw, read_plan
 
 PEOPLE = [f"p{k}@example.org" for k in range(4)]

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from fedkit import plots
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.permissions import write_permissions
 from fedkit.plots import style
 from fedkit.plots.coursemap import LESSONS

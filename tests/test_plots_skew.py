@@ -7,10 +7,10 @@ import torch
 from matplotlib.figure import Figure
 
 from fedkit import plots
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
+from fedkit.base.seeds import generator
 from fedkit.geometry import agreement, changes, principal_plane
 from fedkit.records import History, RoundRecord, Update
-from fedkit.seeds import generator
 
 
 def updates(rows: torch.Tensor, counts: list[int] | None = None) -> list[Update]:

@@ -150,7 +150,7 @@ def imports(package: Path) -> dict[str, set[str]]:
         graph[name] = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             for target in imported(node, name, path, package.name):
-                # `from fedkit import files` names a module, `from fedkit.files import x` a thing.
+                # `from fedkit import files` names a module, `from fedkit.base.files import x` a thing.
                 while target and target not in known:
                     target = target.rpartition(".")[0]
                 graph[name].add(target or "__init__")
@@ -242,7 +242,7 @@ def test_no_import_circle() -> None:
     ("path", "text", "complaint"),
     [
         ("files.py", "from fedkit.network import N", "files (floor 1) imports network"),
-        ("files.py", "import fedkit.seeds", "files (floor 1) imports seeds (floor 1)"),
+        ("files.py", "import fedkit.base.seeds", "files (floor 1) imports seeds (floor 1)"),
         ("seeds.py", "from . import files", "seeds (floor 1) imports files (floor 1)"),
         ("client.py", "def f():\n    from .network import N", "client (floor 4.5) imports network"),
         ("client.py", "from fedkit import network", "client (floor 4.5) imports network"),

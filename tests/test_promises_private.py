@@ -11,9 +11,10 @@ from helpers import AGGREGATOR, ALICE, BOB, EVE, launched, network, python, shar
 
 from fedkit import sync as sync_module
 from fedkit.approval import approve_all
-from fedkit.data import as_float, load_mnist
-from fedkit.errors import Unreadable
-from fedkit.files import read_dataset, write_bytes
+from fedkit.base.errors import Unreadable
+from fedkit.base.files import read_dataset, write_bytes
+from fedkit.data.mnist import load_mnist
+from fedkit.data.shards import as_float
 from fedkit.models import SAMPLE_MODEL
 from fedkit.network import Network
 

@@ -35,11 +35,12 @@ from helpers import (
 
 from fedkit import node
 from fedkit.approval import answer, approve_all
-from fedkit.data import write_shard
+from fedkit.base.errors import Busy, FedkitError
+from fedkit.base.events import Problem, Waiting
+from fedkit.base.files import write_dataset
+from fedkit.base.tensors import load_state
+from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
-from fedkit.errors import Busy, FedkitError
-from fedkit.events import Problem, Waiting
-from fedkit.files import load_state, write_dataset
 from fedkit.network import Network
 
 EMAILS = (ALICE, BOB, CAROL)

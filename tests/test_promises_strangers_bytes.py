@@ -38,11 +38,11 @@ from hypothesis import strategies as st
 
 from fedkit import node
 from fedkit.approval import approve, approve_all
-from fedkit.data import write_shard
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import render
+from fedkit.base.files import write_bytes, write_dataset, write_state
+from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import render
-from fedkit.files import write_bytes, write_dataset, write_state
 from fedkit.permissions import write_permissions
 
 

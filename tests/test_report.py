@@ -14,7 +14,7 @@ from helpers import LINEAR, held_out, launched, shard, small
 
 import fedkit as fk
 from fedkit.approval import approve_all
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.privacy.attack_results import attack_result
 from fedkit.privacy.dp_account import Mechanism, epsilon_of
 from fedkit.privacy.report import PrivacyReport, privacy_report

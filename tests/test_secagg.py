@@ -15,8 +15,9 @@ from helpers import ALICE, BOB, CAROL, tutorial
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.keys import new_secret
 from fedkit.config import FLConfig
-from fedkit.errors import FedkitError
 from fedkit.privacy.fixedpoint import (
     FRACTION_BITS,
     decode,
@@ -24,7 +25,6 @@ from fedkit.privacy.fixedpoint import (
     fixed_point_mean,
     fixed_point_sum,
 )
-from fedkit.privacy.keys import new_secret
 from fedkit.privacy.masks import Vector, mask_stream
 from fedkit.privacy.secagg import (
     Group,

@@ -15,8 +15,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import fedkit as fk
-from fedkit.errors import FedkitError
-from fedkit.privacy import keys, masks, shamir
+from fedkit.base import keys
+from fedkit.base.errors import FedkitError
+from fedkit.privacy import masks, shamir
 
 assert helpers  # its profile: the same examples in every run
 

@@ -35,17 +35,18 @@ from fedkit import node
 from fedkit import sync as sync_module
 from fedkit.approval import answer, approve_all
 from fedkit.averaging import unpack
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, Problem, Waiting
+from fedkit.base.files import read_json, read_state, write_bytes, write_dataset, write_json
+from fedkit.base.keys import new_secret, sign, signing_key
+from fedkit.base.tensors import state_bytes
 from fedkit.crossings import crossings as by_round
-from fedkit.data import write_shard
+from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, Problem, Waiting
-from fedkit.files import read_json, read_state, state_bytes, write_bytes, write_dataset, write_json
 from fedkit.network import Network
 from fedkit.plots.traffic import KEYS, MASKED, kind_of
 from fedkit.privacy import secagg_client, secagg_round, secagg_wire
 from fedkit.privacy.fixedpoint import encode
-from fedkit.privacy.keys import new_secret, sign, signing_key
 from fedkit.privacy.secagg_decisions import AggregatorRound
 from fedkit.rewinding import rewind
 from fedkit.simulation import simulate

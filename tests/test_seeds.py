@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedkit.seeds import derive, generator, global_random
+from fedkit.base.seeds import derive, generator, global_random
 
 KEYS = st.lists(st.one_of(st.text(max_size=5), st.integers(-3, 10)), max_size=4)
 

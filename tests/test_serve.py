@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from helpers import ALICE
 
+from fedkit.base.errors import FedkitError
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
 from fedkit.serve import Server
 
 METRICS = [{"accuracy": 0, "round": 0}, {"accuracy": 0.5, "round": 1}]

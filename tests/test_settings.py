@@ -9,8 +9,8 @@ from helpers import ALICE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedkit.base.errors import FedkitError
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
 from fedkit.settings import CONFIG_PATH_VARIABLE, ClientConfig, read_env
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fedkit as fk
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.simulation import numbered_participants, simulate
 from fedkit.simulation_training import _groups

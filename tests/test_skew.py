@@ -6,8 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedkit.data import as_float, load_mnist, take
-from fedkit.data.partition import split_iid
+from fedkit.base.errors import FedkitError
+from fedkit.base.seeds import generator
+from fedkit.data.mnist import load_mnist
+from fedkit.data.partition import split_iid, take
+from fedkit.data.shards import as_float
 from fedkit.data.shift import heterogeneity, label_counts, shift_features
 from fedkit.data.skew import (
     deal_dirichlet,
@@ -17,8 +20,6 @@ from fedkit.data.skew import (
     split_shards,
     split_sizes,
 )
-from fedkit.errors import FedkitError
-from fedkit.seeds import generator
 
 LABELS = torch.arange(10).repeat_interleave(60)[torch.randperm(600, generator=generator(0, "l"))]
 SPLITS = {

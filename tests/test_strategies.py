@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.seeds import generator
 from fedkit.config import FLConfig
-from fedkit.errors import FedkitError
 from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.records import Update
-from fedkit.seeds import generator
 from fedkit.strategies import (
     STRATEGIES,
     FedAdagrad,

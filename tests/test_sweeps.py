@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import fedkit as fk
+from fedkit.base.errors import Busy, FedkitError
 from fedkit.cli import app
-from fedkit.errors import Busy, FedkitError
 from fedkit.sweeps.identity import code_version, run_id
 from fedkit.sweeps.running import finished, folder_of
 from fedkit.sweeps.spec import make_plan, read_spec

@@ -14,11 +14,11 @@ from helpers import ALICE, BOB, EVE, posix, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedkit import files
 from fedkit import sync as sync_module
+from fedkit.base import files
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, FileRefused, Problem
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, FileRefused, Problem
 from fedkit.permissions import write_permissions
 from fedkit.sync import Sync
 from fedkit.tree import travels

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedkit.approval import approve_all
+from fedkit.base.seeds import generator
 from fedkit.config import FLConfig
-from fedkit.data import as_float, by_digits, load_mnist
+from fedkit.data.mnist import load_mnist
+from fedkit.data.partition import by_digits
+from fedkit.data.shards import as_float
 from fedkit.models import SAMPLE_MODEL, StateDict, load_model, seed_weights, state_of
 from fedkit.records import Update
-from fedkit.seeds import generator
 from fedkit.strategies import fedavg
 from fedkit.training import Stopped, evaluate, sgd_epoch, train
 

@@ -15,10 +15,8 @@ from helpers import ALICE, BOB, LINEAR, PROJECT, held_out, put_launch, shard, sm
 
 from fedkit import node
 from fedkit.approval import approve
-from fedkit.data import write_shard
-from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import (
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import (
     Approved,
     DataFound,
     Event,
@@ -31,7 +29,9 @@ from fedkit.events import (
     Trained,
     Waiting,
 )
-from fedkit.files import write_bytes, write_dataset
+from fedkit.base.files import write_bytes, write_dataset
+from fedkit.data.shards import write_shard
+from fedkit.datasite import Datasite
 from fedkit.watch import snapshot, watch
 
 PATIENCE_S = 20.0  # of a test that fails; a passing one never waits so long

@@ -17,9 +17,9 @@ from helpers import AGGREGATOR, ALICE, BOB, CAROL, LINEAR, PROJECT, launched, sm
 from test_control import ADJUSTABLE, SLOW
 
 from fedkit.approval import approve, approve_all, pending_requests, why_declined
+from fedkit.base.errors import FedkitError
 from fedkit.control import Control
 from fedkit.control_snapshot import Snapshot
-from fedkit.errors import FedkitError
 from fedkit.faults import KINDS, Fault
 from fedkit.network import Network
 from fedkit.pins import pinned

@@ -16,7 +16,7 @@ from helpers import AGGREGATOR, ALICE, BOB, LINEAR, PROJECT, small, tutorial, wa
 from wire import BOTH, KINDS, LEADER, TEST_SET, Approve, Wire, approved, copied, moved, weights
 
 from fedkit import node
-from fedkit.files import read_state
+from fedkit.base.files import read_state
 
 SHARED_OR_SYNCED = pytest.mark.parametrize("synced", [False, True], ids=["shared", "synced"])
 # Who comes first, over which tree; the other two pairings teach nothing more.

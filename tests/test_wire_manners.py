@@ -18,9 +18,9 @@ from wire import BOTH, KINDS, LEADER, Approve, Wire, approved, copied, moved, we
 
 from fedkit import node
 from fedkit.approval import approve
-from fedkit.data import write_shard
-from fedkit.events import Approved, Event, FileRefused, Waiting
-from fedkit.files import read_state
+from fedkit.base.events import Approved, Event, FileRefused, Waiting
+from fedkit.base.files import read_state
+from fedkit.data.shards import write_shard
 
 
 def model(n: int) -> str:

@@ -13,11 +13,11 @@ from peers import Peer, PeerAggregator, PeerClient
 
 from fedkit import node
 from fedkit.approval import approve
+from fedkit.base.events import Event, FileRefused
+from fedkit.base.files import write_dataset
 from fedkit.config import FLConfig
-from fedkit.data import write_shard
+from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
-from fedkit.events import Event, FileRefused
-from fedkit.files import write_dataset
 from fedkit.sync import Sync
 
 BOTH = {("participant", ALICE), ("participant", BOB)}

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from fedkit.base.errors import FedkitError
 from fedkit.check.base import Wrong, check, near, number
 from fedkit.config import FLConfig
-from fedkit.errors import FedkitError
 from fedkit.models import SAMPLE_MODEL, flatten, seed_weights
 
 PEOPLE = {"alice@example.org", "bob@example.org"}

@@ -14,10 +14,10 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import write_bytes
 from fedkit.course.lesson import Cell, Lesson, Problem, lesson_paths, read_lesson
 from fedkit.course.stub import solved, strange_lines, stub
-from fedkit.errors import FedkitError
-from fedkit.files import write_bytes
 
 __all__ = ["EDITIONS", "build", "drift", "edition_dir", "render"]
 

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 __all__ = ["Card", "Cell", "Lesson", "Problem", "course_dir", "lesson_paths", "read_lesson"]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedkit.base.errors import FedkitError
 from fedkit.course import lint_code, lint_exercises
 from fedkit.course.lesson import Cell, Lesson, Problem, read_lesson
-from fedkit.errors import FedkitError
 
 __all__ = ["LESSON", "START", "Shape", "lint"]
 

@@ -10,9 +10,9 @@ import sys
 import tokenize
 from collections.abc import Callable, Iterator
 
+from fedkit.base.errors import FedkitError
 from fedkit.course.lesson import Cell, Lesson
 from fedkit.course.stub import solved
-from fedkit.errors import FedkitError
 
 __all__ = ["RULES", "comments", "dotted", "parse", "solved_or_not"]
 

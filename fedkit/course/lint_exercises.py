@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Iterator
 
 import fedkit.check
+from fedkit.base.errors import FedkitError
 from fedkit.course.defines import difference
 from fedkit.course.lesson import Cell, Lesson
 from fedkit.course.lint_code import dotted, parse, solved_or_not
 from fedkit.course.stub import has_markers, solved, stub
-from fedkit.errors import FedkitError
 
 __all__ = ["RULES", "exercises"]
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 __all__ = ["BATCH", "fit", "parameters_of"]
 

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.pictures import publish
 
 __all__ = ["record", "recorded"]

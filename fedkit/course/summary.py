@@ -14,8 +14,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from fedkit.base.files import write_bytes, write_json
 from fedkit.course.run import RunResult
-from fedkit.files import write_bytes, write_json
 
 __all__ = ["accuracy_by_round", "failure", "table", "write_summary"]
 

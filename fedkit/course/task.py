@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from fedkit.base.errors import FedkitError
 from fedkit.course.kernel import kernel_environment, kernel_manager
 from fedkit.course.parameters import fit
 from fedkit.course.record import check_states, recorded
-from fedkit.errors import FedkitError
 
 __all__ = ["OnCell", "RunResult", "Task"]
 

@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 __all__ = ["workspace"]
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from fedkit.base.errors import FedkitError
 from fedkit.data.mnist import SAMPLE_SHA256
 from fedkit.data.rebuild import rebuild
-from fedkit.errors import FedkitError
 
 
 def main(

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedkit.errors import Unreadable
-from fedkit.files import read_bytes, sha256_bytes
+from fedkit.base.errors import Unreadable
+from fedkit.base.files import read_bytes, sha256_bytes
 
 __all__ = ["RAW_FILES", "parse_idx", "read_mnist"]
 

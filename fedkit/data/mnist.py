@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedkit.base.errors import FedkitError, Unreadable
+from fedkit.base.files import read_bytes, sha256_bytes, write_bytes
 from fedkit.data.idx import RAW_FILES, read_mnist
-from fedkit.errors import FedkitError, Unreadable
-from fedkit.files import read_bytes, sha256_bytes, write_bytes
 
 __all__ = ["MNIST", "SAMPLE_NAME", "SAMPLE_SHA256", "data_dir", "install_full", "load_mnist"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from fedkit.base.errors import FedkitError
 from fedkit.data.shards import Shard, as_float
-from fedkit.errors import FedkitError
 
 __all__ = ["TUTORIAL_GROUPS", "by_digits", "iid", "split_by_digits", "split_iid", "take"]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import sha256_bytes, write_bytes
 from fedkit.data.idx import read_mnist
 from fedkit.data.mnist import SAMPLE_NAME, SAMPLE_SHA256, data_dir
-from fedkit.errors import FedkitError
-from fedkit.files import sha256_bytes, write_bytes
 
 __all__ = ["build_sample", "pack", "rebuild"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fedkit.errors import FedkitError
-from fedkit.files import read_dataset, write_dataset
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_dataset, write_dataset
 
 __all__ = ["DATA_FILE", "Shard", "as_float", "check_dataset", "read_shard", "write_shard"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.plots import style
 from fedkit.records import History
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.plots import style
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.plots import style
 
 if TYPE_CHECKING:

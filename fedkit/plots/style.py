@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable, Sequence, Sized
 from typing import TYPE_CHECKING
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.plots import style
 
 if TYPE_CHECKING:

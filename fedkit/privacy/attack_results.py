@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.privacy.curves import roc
 
 __all__ = ["AttackResult", "attack_result"]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 __all__ = ["ACCOUNTANTS", "Mechanism", "epsilon_of", "noise_for"]
 

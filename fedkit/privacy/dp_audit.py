@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedkit.data import Shard
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
+from fedkit.data.shards import Shard
 
 __all__ = ["Audit", "audit_guesses", "audit_training", "epsilon_lower_bound", "pixel_canaries"]
 

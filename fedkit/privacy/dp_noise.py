@@ -19,7 +19,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fedkit.seeds import generator
+from fedkit.base.seeds import generator
 
 __all__ = ["Noise", "SeededNoise", "SystemNoise", "noise_source"]
 

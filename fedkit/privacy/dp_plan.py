@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from fedkit.base.errors import FedkitError
 from fedkit.config import FLConfig
-from fedkit.errors import FedkitError
 from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
 from fedkit.privacy.dp_settings import DPSettings
 

@@ -15,12 +15,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes, sha256_bytes
+from fedkit.base.strict_json import parse_json_object
+from fedkit.base.tensors import state_bytes
 from fedkit.config import FLConfig, first_problem
-from fedkit.data import Shard, read_shard
+from fedkit.data.shards import Shard, read_shard
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes, sha256_bytes, state_bytes
-from fedkit.jsontext import parse_json_object
 from fedkit.privacy.dp_account import Mechanism, epsilon_of
 from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
 from fedkit.privacy.dp_spending import Spent, data_files, spent, write_spending, write_unbounded

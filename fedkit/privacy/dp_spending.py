@@ -1,6 +1,6 @@
 """What a datasite's images have already spent: written down before the training that spends it, one small file a round.
 
-Whoever dies in between has counted too much, never too little (a power cut is another matter: see `fedkit.files`). Data
+Whoever dies in between has counted too much, never too little (a power cut is another matter: see `fedkit.base.files`). Data
 sets that share an image share what was spent; budgets of projects are added up. Notebook 09.
 """
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedkit.data import DATA_FILE, Shard
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import is_file, read_bytes, sha256_bytes, write_bytes, write_json
+from fedkit.base.strict_json import parse_json_object
+from fedkit.data.shards import DATA_FILE, Shard
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.files import is_file, read_bytes, sha256_bytes, write_bytes, write_json
-from fedkit.jsontext import parse_json_object
 from fedkit.privacy.dp_account import Mechanism, epsilon_of
 
 __all__ = ["Spent", "data_files", "spent", "write_spending", "write_unbounded"]

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.seeds import global_random
 from fedkit.config import FLConfig
-from fedkit.data import Shard
-from fedkit.errors import FedkitError
+from fedkit.data.shards import Shard
 from fedkit.models import StateDict, state_of
 from fedkit.privacy.dp_clip import share_of_noise
 from fedkit.privacy.dp_noise import Noise, SeededNoise, noise_source
 from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism, steps_per_epoch
-from fedkit.seeds import global_random
 from fedkit.training import Stopped, draws, train
 
 __all__ = ["dp_sgd", "keeps_quiet", "trainer"]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.models import StateDict
 from fedkit.privacy.masks import Vector
 from fedkit.records import Update

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fedkit.data import Shard
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
+from fedkit.base.seeds import generator
+from fedkit.data.shards import Shard
 from fedkit.models import StateDict, load_model
 from fedkit.privacy.seen import Evidence
-from fedkit.seeds import generator
 from fedkit.training import train
 
 __all__ = ["confidence", "lira", "train_shadows"]

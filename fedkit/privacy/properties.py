@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedkit.data import Shard
+from fedkit.data.shards import Shard
 from fedkit.models import StateDict, load_model
 from fedkit.privacy.labels import whole_counts
 from fedkit.privacy.seen import Evidence, last_bias

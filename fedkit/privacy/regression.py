@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from fedkit.data import Shard
+from fedkit.data.shards import Shard
 
 __all__ = ["gradient_coefficients", "gradients_of"]
 

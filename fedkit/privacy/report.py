@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import write_bytes
 from fedkit.config import FLConfig
 from fedkit.crossings import by_kind, crossings
-from fedkit.errors import FedkitError
-from fedkit.files import write_bytes
 from fedkit.histories import find_project, read_history
 from fedkit.network import Network
 from fedkit.privacy.attack_results import AttackResult

@@ -19,9 +19,9 @@ import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
+from fedkit.base.keys import agree, derive_key, new_secret, public_key, seal, unseal
 from fedkit.privacy.fixedpoint import fixed_point_sum
-from fedkit.privacy.keys import agree, derive_key, new_secret, public_key, seal, unseal
 from fedkit.privacy.masks import Vector, mask_stream, pairwise_masks, remove_masks
 from fedkit.privacy.shamir import SHARE_BYTES, join_shares, split_secret
 

@@ -15,12 +15,9 @@ from typing import Any
 import numpy as np
 
 from fedkit.averaging import next_model
-from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
-from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, RoundAggregated, UpdateRefused
-from fedkit.files import (
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Event, RoundAggregated, UpdateRefused
+from fedkit.base.files import (
     read_bytes,
     read_state,
     remove,
@@ -29,6 +26,9 @@ from fedkit.files import (
     write_json,
     write_state,
 )
+from fedkit.boxes import AggregatorProject
+from fedkit.config import FLConfig
+from fedkit.datasite import Datasite
 from fedkit.machine import Next
 from fedkit.plan import RoundPlan
 from fedkit.privacy.fixedpoint import decode

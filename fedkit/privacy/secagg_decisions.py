@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.events import Event, SecureStep, Waiting
+from fedkit.base.files import is_file, read_json, write_json
 from fedkit.boxes import AggregatorProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.events import Event, SecureStep, Waiting
-from fedkit.files import is_file, read_json, write_json
 from fedkit.machine import Next
 from fedkit.permissions import has_permission_file
 from fedkit.plan import RoundPlan

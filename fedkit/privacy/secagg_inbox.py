@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.errors import FedkitError, Unreadable
+from fedkit.base.files import read_bytes, sha256_bytes
+from fedkit.base.keys import KEY_BYTES
 from fedkit.boxes import AggregatorProject
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError, Unreadable
-from fedkit.files import read_bytes, sha256_bytes
-from fedkit.privacy.keys import KEY_BYTES
 from fedkit.privacy.secagg import Group, PublicKeys
 from fedkit.privacy.secagg_wire import (
     Message,

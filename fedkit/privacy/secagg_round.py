@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import PARTICIPANT as ROLE
+from fedkit.base.events import Event, Waiting
+from fedkit.base.files import read_bytes, read_json, write_bytes
 from fedkit.boxes import ClientProject
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.events import Event, Waiting
-from fedkit.files import read_bytes, read_json, write_bytes
-from fedkit.local_round import ROLE
 from fedkit.privacy.secagg import Group, PublicKeys, Secrets
 from fedkit.privacy.secagg_wire import (
     Message,

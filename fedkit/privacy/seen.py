@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import is_file, read_bytes, read_json, read_state, sha256_bytes
 from fedkit.config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.errors import FedkitError
-from fedkit.files import is_file, read_bytes, read_json, read_state, sha256_bytes
 from fedkit.histories import find_project
 from fedkit.models import StateDict
 from fedkit.network import Network

@@ -14,8 +14,8 @@ from functools import lru_cache
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-from fedkit.errors import FedkitError
-from fedkit.privacy.keys import KEY_BYTES, new_secret
+from fedkit.base.errors import FedkitError
+from fedkit.base.keys import KEY_BYTES, new_secret
 
 __all__ = ["PRIME", "SHARE_BYTES", "evaluate", "join_shares", "split_secret", "weights_at_zero"]
 

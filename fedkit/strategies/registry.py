@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from fedkit.base.errors import FedkitError
 from fedkit.config import FLConfig
-from fedkit.errors import FedkitError
 from fedkit.records import Update
 from fedkit.strategies.base import Diagnostics, LocalTerms, ServerState, Strategy
 from fedkit.strategies.fedavg import fedavg

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.records import Update
 from fedkit.strategies.base import (
     Diagnostics,

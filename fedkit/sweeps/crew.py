@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 from fedkit.sweeps.trial import check_trial, run_trial
 
 __all__ = ["Outcome", "run_trials"]

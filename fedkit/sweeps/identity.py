@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedkit.files import read_bytes
+from fedkit.base.files import read_bytes
 
 __all__ = ["code_version", "run_id"]
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock, Timeout
 
+from fedkit.base.errors import Busy, FedkitError
+from fedkit.base.files import read_json, write_bytes, write_json
 from fedkit.course.run import Job, RunResult, run_jobs
-from fedkit.errors import Busy, FedkitError
-from fedkit.files import read_json, write_bytes, write_json
 from fedkit.sweeps.crew import Outcome, run_trials
 from fedkit.sweeps.progress import Progress
 from fedkit.sweeps.spec import Plan, Planned, make_plan, read_spec

@@ -22,8 +22,8 @@ from typing import Any
 
 import yaml
 
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes
 from fedkit.sweeps.identity import code_version, run_id
 from fedkit.sweeps.targets import Target, find_target, unknown_name
 

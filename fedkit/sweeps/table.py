@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedkit.errors import FedkitError
-from fedkit.files import write_bytes
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes, sha256_bytes
 from fedkit.course.build import EDITIONS, edition_dir
 from fedkit.course.lesson import course_dir, lesson_paths
 from fedkit.course.parameters import fit, parameters_of
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes, sha256_bytes
 from fedkit.sweeps.trial import Trial, check_trial, model_source
 
 __all__ = ["SIMULATE", "NotebookTarget", "SimulateTarget", "Target", "find_target", "unknown_name"]

@@ -10,15 +10,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes
+from fedkit.base.seeds import generator
 from fedkit.config import FLConfig, first_problem
-from fedkit.data import Shard, as_float, load_mnist, split_iid, take
+from fedkit.data.mnist import load_mnist
+from fedkit.data.partition import split_iid, take
+from fedkit.data.shards import Shard, as_float
 from fedkit.data.shift import heterogeneity
 from fedkit.data.skew import split_dirichlet, split_labels_each, split_shards, split_sizes
-from fedkit.errors import FedkitError
-from fedkit.files import read_bytes
 from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.records import History
-from fedkit.seeds import generator
 from fedkit.simulation import numbered_participants, simulate
 from fedkit.strategies import make_strategy
 from fedkit.sweeps.reach import rounds_to_reach

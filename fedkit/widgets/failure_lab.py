@@ -6,9 +6,9 @@ from typing import Any
 
 import ipywidgets
 
+from fedkit.base.errors import FedkitError
 from fedkit.control import Control
 from fedkit.control_snapshot import Snapshot
-from fedkit.errors import FedkitError
 from fedkit.faults import KINDS, Fault
 from fedkit.network import Network
 from fedkit.plots.style import short

@@ -7,10 +7,10 @@ from typing import Any
 
 import ipywidgets
 
+from fedkit.base.errors import FedkitError
 from fedkit.config import FLConfig
-from fedkit.data import Shard
+from fedkit.data.shards import Shard
 from fedkit.data.shift import heterogeneity
-from fedkit.errors import FedkitError
 from fedkit.pictures import figure_html
 from fedkit.plots import accuracy_by_round, label_bars
 from fedkit.records import History

@@ -21,7 +21,7 @@ import platform
 import torch
 
 import fedkit as fk
-from fedkit.events import RoundEvaluated
+from fedkit.base.events import RoundEvaluated
 
 # %% tags=["parameters"]
 rounds: int = 5  # how often the participants train and the aggregator averages

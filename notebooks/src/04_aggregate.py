@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional as F
 
 import fedkit as fk
-from fedkit.events import RoundEvaluated
+from fedkit.base.events import RoundEvaluated
 from fedkit.tree import scan
 
 # %% tags=["parameters"]

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 import fedkit as fk
-from fedkit.events import SecureStep
+from fedkit.base.events import SecureStep
 from fedkit.privacy.fixedpoint import decode, encode
 
 # %% tags=["parameters"]

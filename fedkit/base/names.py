@@ -9,6 +9,7 @@ from email_validator import EmailNotValidError, validate_email
 
 __all__ = ["check_email", "check_file_name", "check_name"]
 
+
 MAX_NAME = 64
 MAX_EMAIL = 128
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")

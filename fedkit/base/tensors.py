@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fedkit.errors import Unreadable
+from fedkit.base.errors import Unreadable
 
 __all__ = ["MAX_STATE_BYTES", "load_state", "load_tensors", "state_bytes"]
+
 
 MAX_STATE_BYTES = 2**30
 

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 __all__ = [
+    "AGGREGATOR",
+    "PARTICIPANT",
     "Approved",
     "DataFound",
     "Declined",
@@ -20,6 +23,7 @@ __all__ = [
     "MailboxOpened",
     "Notice",
     "Problem",
+    "Progress",
     "ProjectDone",
     "ProjectLaunched",
     "RequestSent",
@@ -231,3 +235,11 @@ def render(event: Event) -> str:
     head = f"[{event.email}] {event.project}: " if event.project else f"[{event.email}] "
     # names of folders and the like come from strangers: no line end, no terminal's escape sequence
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in head + text)
+
+
+PARTICIPANT = "participant"
+
+Progress = Callable[[str, int, int, int, float], None]
+"""(project, round, local epoch, local epochs, loss)"""
+
+AGGREGATOR = "aggregator"

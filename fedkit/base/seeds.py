@@ -16,6 +16,7 @@ import torch
 
 __all__ = ["derive", "generator", "global_random"]
 
+
 _GLOBAL_RANDOM = threading.RLock()
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fedkit.errors import FedkitError, Unreadable
-from fedkit.tensors import MAX_STATE_BYTES, load_state, load_tensors, state_bytes
+from fedkit.base.errors import FedkitError, Unreadable
+from fedkit.base.tensors import MAX_STATE_BYTES, load_state, load_tensors, state_bytes
 
 __all__ = [
     "MAX_DATASET_BYTES",
@@ -43,6 +43,7 @@ __all__ = [
     "write_json",
     "write_state",
 ]
+
 
 MAX_JSON_BYTES = 10 * 2**20
 MAX_DATASET_BYTES = 2**31

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 __all__ = ["not_too_deep", "parse_json_object"]
+
 
 _DEEPEST = 20  # no config needs more levels; thousands would overflow the stack
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from fedkit.errors import FedkitError
+from fedkit.base.errors import FedkitError
 
 __all__ = [
     "KEY_BYTES",
@@ -30,6 +30,7 @@ __all__ = [
     "signing_key",
     "unseal",
 ]
+
 
 KEY_BYTES = 32
 """Every secret and every public key here has so many bytes."""
