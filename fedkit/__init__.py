@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from fedkit.base.events import Event, render
     from fedkit.base.files import read_json, read_state, write_json, write_state
     from fedkit.base.seeds import derive, generator
-    from fedkit.config import FLConfig
+    from fedkit.config.client_config import ClientConfig, read_env
+    from fedkit.config.fl_config import FLConfig
     from fedkit.course.record import record, recorded
     from fedkit.course.workspace import workspace
     from fedkit.data.mnist import MNIST, load_mnist
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from fedkit.privacy.report import privacy_report
     from fedkit.records import Contribution, History, LedgerEntry, RoundRecord, Update
     from fedkit.rewinding import rewind
-    from fedkit.settings import ClientConfig, read_env
     from fedkit.simulation import numbered_participants, simulate
     from fedkit.strategies import STRATEGIES, fedavg, make_strategy, mixing_weights
     from fedkit.sweeps.reach import rounds_to_reach, tuned
@@ -74,7 +74,8 @@ _NAMES = {
     "base.events": "Event render",
     "base.files": "read_json read_state write_json write_state",
     "base.seeds": "derive generator",
-    "config": "FLConfig",
+    "config.client_config": "ClientConfig read_env",
+    "config.fl_config": "FLConfig",
     "course.record": "record recorded",
     "course.workspace": "workspace",
     "data.mnist": "MNIST load_mnist",
@@ -96,7 +97,6 @@ _NAMES = {
     "privacy.report": "privacy_report",
     "records": "Contribution History LedgerEntry RoundRecord Update",
     "rewinding": "rewind",
-    "settings": "ClientConfig read_env",
     "simulation": "numbered_participants simulate",
     "strategies": "STRATEGIES fedavg make_strategy mixing_weights",
     "sweeps.reach": "rounds_to_reach tuned",

@@ -18,7 +18,7 @@ from fedkit.base.events import Event, GlobalModelSent, ProjectDone, Waiting
 from fedkit.base.files import is_file, read_bytes, refuse_links, remove, write_bytes, write_json
 from fedkit.beside import send_beside
 from fedkit.boxes import AggregatorProject, ClientProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.gate import gate, request_step
 from fedkit.inbox import collect

@@ -25,7 +25,7 @@ from fedkit.base.files import (
 )
 from fedkit.base.names import check_name
 from fedkit.boxes import ClientProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.permissions import write_permissions
 from fedkit.pins import pin

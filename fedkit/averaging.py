@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedkit.base.files import read_state, write_state
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.models import StateDict
 from fedkit.privacy.dp_aggregate import protected
 from fedkit.records import Update

@@ -18,7 +18,7 @@ from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.files import is_file, read_bytes, read_state, write_bytes, write_state
 from fedkit.base.tensors import load_state
 from fedkit.boxes import AggregatorProject, ClientProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.models import StateDict, check_state
 from fedkit.strategies import LocalRun, make_strategy

@@ -9,7 +9,7 @@ from pathlib import Path
 from fedkit.averaging import pack, unpack
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_json, read_state, remove, write_json, write_state
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.memories import Memories
 from fedkit.records import RoundRecord
 from fedkit.strategies import ServerState

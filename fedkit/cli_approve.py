@@ -16,7 +16,7 @@ from fedkit.base.events import render
 from fedkit.base.text import visible
 from fedkit.cli_client import load_site
 from fedkit.cli_out import FAILED, AppDataOption, ConfigPath, console, say, show_table, usage_error
-from fedkit.config import TUTORIAL_KEYS
+from fedkit.config.fl_config import TUTORIAL_KEYS
 from fedkit.datasite import Datasite
 
 __all__ = ["approve_command"]

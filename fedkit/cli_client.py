@@ -28,8 +28,8 @@ from fedkit.cli_out import (
     stopping,
     usage_error,
 )
+from fedkit.config.client_config import ClientConfig, read_env
 from fedkit.datasite import AppData, Datasite
-from fedkit.settings import ClientConfig, read_env
 from fedkit.watch import advance_in_turn, watch
 
 __all__ = ["client", "load_site", "status"]

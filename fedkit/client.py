@@ -26,7 +26,7 @@ from fedkit.base.events import (
 )
 from fedkit.base.files import is_file, read_json, refuse_links, remove, sha256_bytes
 from fedkit.boxes import ClientProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import DATA_FILE, read_shard
 from fedkit.datasite import Datasite
 from fedkit.local_round import set_state, share, train_step

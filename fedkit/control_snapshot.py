@@ -8,7 +8,7 @@ from typing import Any
 
 from fedkit.base.events import Event
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.fates import Fate, fates
 from fedkit.faults import Fault, Faults

@@ -14,8 +14,8 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_json
 from fedkit.base.names import check_email
 from fedkit.boxes import AggregatorBox, ClientBox
+from fedkit.config.client_config import ClientConfig
 from fedkit.permissions import write_permissions
-from fedkit.settings import ClientConfig
 
 __all__ = ["AppData", "Datasite"]
 

@@ -17,7 +17,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Notice, UpdateShared
 from fedkit.base.files import is_file, read_bytes, read_state, remove, write_bytes, write_state
 from fedkit.boxes import ClientProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.faults_bytes import CHANGES
 from fedkit.faults_process import run_child

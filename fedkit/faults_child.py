@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from fedkit.base.events import Problem, Waiting, render
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import read_shard
 from fedkit.datasite import Datasite
 from fedkit.node import advance

@@ -8,7 +8,7 @@ from fedkit.approval import why_declined
 from fedkit.base.events import AGGREGATOR as ROLE
 from fedkit.base.events import Event, RequestSent, Waiting
 from fedkit.base.files import is_file, read_bytes, write_bytes
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.launching import read_launched
 from fedkit.machine import Next

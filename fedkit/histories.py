@@ -7,7 +7,7 @@ from pathlib import Path
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.records import History
 from fedkit.rounds import read_records

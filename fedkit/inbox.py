@@ -17,7 +17,7 @@ from fedkit.base.files import read_bytes, read_json, read_state, sha256_bytes
 from fedkit.base.tensors import load_state
 from fedkit.beside import read_extra
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.models import check_state
 from fedkit.plan import RoundPlan

@@ -23,7 +23,7 @@ from fedkit.base.files import (
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import MAX_STATE_BYTES, load_state
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.machine import Next
 from fedkit.models import check_state, load_model, state_of

@@ -23,7 +23,7 @@ from fedkit.base.files import (
 from fedkit.base.seeds import generator
 from fedkit.beside import keep_beside, receive, share_beside
 from fedkit.boxes import ClientProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import read_shard
 from fedkit.datasite import Datasite
 from fedkit.machine import Next

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from fedkit.base.files import read_state, remove, write_state
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.models import StateDict
 from fedkit.records import Update
 from fedkit.strategies import LocalRun, LocalTerms, ServerState, make_strategy

@@ -19,13 +19,13 @@ from fedkit.approval import Policy, answer, approve_none
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, Progress, Waiting
 from fedkit.base.files import read_json, remove, write_bytes, write_dataset, write_json, write_state
-from fedkit.config import FLConfig
+from fedkit.config.client_config import ClientConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import DATA_FILE, Shard, write_shard
 from fedkit.datasite import AppData, Datasite
 from fedkit.histories import launched_projects, read_history
 from fedkit.models import SAMPLE_MODEL, StateDict, seed_weights
 from fedkit.records import History, LedgerEntry
-from fedkit.settings import ClientConfig
 from fedkit.sync import Sync
 
 __all__ = ["Actor", "Network"]

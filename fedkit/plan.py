@@ -19,7 +19,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_json, write_json
 from fedkit.base.seeds import generator
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.privacy.dp_aggregate import chosen_in_private
 

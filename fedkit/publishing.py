@@ -13,7 +13,7 @@ from typing import Any
 
 from fedkit.base.files import read_json, write_json
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.permissions import has_permission_file
 from fedkit.privacy.secagg_wire import has_update

@@ -10,7 +10,7 @@ from pathlib import Path
 from fedkit.approval import open_mailbox, review
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import remove
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.local_round import set_state
 from fedkit.network import Network

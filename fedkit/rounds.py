@@ -16,7 +16,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
 from fedkit.base.files import read_dataset, read_json, read_state, write_json, write_state
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import check_dataset
 from fedkit.datasite import Datasite
 from fedkit.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds

@@ -21,7 +21,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
 from fedkit.base.tensors import state_bytes
 from fedkit.checkpoints import resume, save_checkpoint
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.memories import Memories
 from fedkit.models import (

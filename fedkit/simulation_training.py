@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 
 from fedkit.base.seeds import generator
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.memories import Memories
 from fedkit.models import StateDict, load_model

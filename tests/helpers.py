@@ -24,7 +24,7 @@ from fedkit.approval import approve, pending_requests
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.mnist import MNIST, load_mnist
 from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.datasite import Datasite

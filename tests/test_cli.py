@@ -40,9 +40,9 @@ from fedkit import cli_approve, doctor, node
 from fedkit.base.files import read_dataset, read_state, write_dataset
 from fedkit.base.text import visible
 from fedkit.cli import app
+from fedkit.config.client_config import ClientConfig
 from fedkit.datasite import Datasite
 from fedkit.serve import Server
-from fedkit.settings import ClientConfig
 
 FEDKIT = [sys.executable, "-m", "fedkit.cli"]
 PATIENCE_S = 60.0  # of a test that fails

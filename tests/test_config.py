@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedkit.base.errors import FedkitError
-from fedkit.config import TUTORIAL_KEYS, FLConfig
+from fedkit.config.fl_config import TUTORIAL_KEYS, FLConfig
 
 FILE = Path("somewhere") / "fl_config.json"
 DEVICES = ["CON", "nul", "aux", "COM1"]

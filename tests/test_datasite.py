@@ -23,10 +23,10 @@ from fedkit import node
 from fedkit.approval import approve
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_json, write_dataset, write_json
+from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
 from fedkit.models import SAMPLE_MODEL, seed_weights
-from fedkit.settings import ClientConfig
 
 
 @pytest.mark.parametrize(("app_data", "apps"), [("app_data", "apps"), ("api_data", "apis")])

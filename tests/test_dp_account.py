@@ -12,7 +12,7 @@ from dp_accounting import gaussian_mechanism as closed
 from helpers import tutorial
 
 from fedkit.base.errors import FedkitError
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.dp_account import ACCOUNTANTS, Mechanism, epsilon_of, noise_for
 from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
 

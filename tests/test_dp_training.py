@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from fedkit.approval import approve_all
 from fedkit.base.errors import FedkitError
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.models import StateDict, load_model, state_of
 from fedkit.plan import draw
 from fedkit.privacy.dp_aggregate import protected

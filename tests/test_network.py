@@ -36,11 +36,11 @@ from fedkit.base.events import (
 )
 from fedkit.base.files import is_file, read_json, read_state, write_state
 from fedkit.boxes import ClientProject
+from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import read_shard
 from fedkit.models import load_model, seed_weights
 from fedkit.network import Network
 from fedkit.records import Contribution, History, RoundRecord
-from fedkit.settings import ClientConfig
 from fedkit.training import evaluate
 
 

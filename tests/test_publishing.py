@@ -11,7 +11,7 @@ import torch
 from helpers import ALICE, BOB, CAROL, EVE, PROJECT, launched
 
 from fedkit.approval import approve_all
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.faults import Fault, Faults
 from fedkit.network import Network
 from fedkit.plan import change_settings

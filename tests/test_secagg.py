@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.keys import new_secret
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
+from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
 from fedkit.privacy.fixedpoint import (
     FRACTION_BITS,
     decode,
@@ -36,7 +37,6 @@ from fedkit.privacy.secagg import (
     reveal,
     unmask,
 )
-from fedkit.privacy.secagg_config import SUM_IS_ENOUGH
 from fedkit.records import Update
 from fedkit.strategies import STRATEGIES, fedavg
 

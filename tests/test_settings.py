@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedkit.base.errors import FedkitError
+from fedkit.config.client_config import CONFIG_PATH_VARIABLE, ClientConfig, read_env
 from fedkit.datasite import Datasite
-from fedkit.settings import CONFIG_PATH_VARIABLE, ClientConfig, read_env
 
 
 def write(path: Path, values: Any) -> Path:

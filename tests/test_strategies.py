@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.records import Update
 from fedkit.strategies import (

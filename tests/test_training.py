@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from fedkit.approval import approve_all
 from fedkit.base.seeds import generator
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import by_digits
 from fedkit.data.shards import as_float

@@ -15,7 +15,7 @@ from fedkit import node
 from fedkit.approval import approve
 from fedkit.base.events import Event, FileRefused
 from fedkit.base.files import write_dataset
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
 from fedkit.sync import Sync

@@ -1,4 +1,4 @@
-"""TO BE SAID."""
+"""A stranger's text, made visible: no sign in it moves the cursor, colours, hides or reorders what stands beside it."""
 
 from __future__ import annotations
 

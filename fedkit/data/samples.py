@@ -11,7 +11,7 @@ import torch
 
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.files import read_bytes, write_bytes, write_dataset, write_state
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.mnist import load_mnist
 from fedkit.data.shards import as_float, write_shard
 from fedkit.models import SAMPLE_MODEL, seed_weights

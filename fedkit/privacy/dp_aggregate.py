@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.dp_clip import next_clip, noisy_mean, split_noise
 from fedkit.privacy.dp_noise import noise_source
 from fedkit.privacy.dp_plan import count_noise, participant_mechanism, promised

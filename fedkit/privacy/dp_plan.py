@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 
 from fedkit.base.errors import FedkitError
-from fedkit.config import FLConfig
+from fedkit.config.dp import DPSettings
+from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
-from fedkit.privacy.dp_settings import DPSettings
 
 __all__ = [
     "count_noise",

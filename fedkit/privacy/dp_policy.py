@@ -19,7 +19,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
-from fedkit.config import FLConfig, first_problem
+from fedkit.config.fl_config import FLConfig, first_problem
 from fedkit.data.shards import Shard, read_shard
 from fedkit.datasite import Datasite
 from fedkit.privacy.dp_account import Mechanism, epsilon_of

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import global_random
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.models import StateDict, state_of
 from fedkit.privacy.dp_clip import share_of_noise

@@ -16,7 +16,7 @@ from typing import Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.crossings import by_kind, crossings
 from fedkit.histories import find_project, read_history
 from fedkit.network import Network

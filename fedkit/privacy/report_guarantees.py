@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedkit.base.errors import FedkitError
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.dp_account import epsilon_of
 from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.report_guarantees import AGGREGATOR, OTHERS, WORLD, Guarantee
 
 __all__ = ["Observer", "headline", "left_open", "observers"]

@@ -27,7 +27,7 @@ from fedkit.base.files import (
     write_state,
 )
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.machine import Next
 from fedkit.plan import RoundPlan

@@ -12,7 +12,7 @@ from typing import Any
 from fedkit.base.events import Event, SecureStep, Waiting
 from fedkit.base.files import is_file, read_json, write_json
 from fedkit.boxes import AggregatorProject
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.machine import Next
 from fedkit.permissions import has_permission_file

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, read_bytes, read_json, read_state, sha256_bytes
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.histories import find_project
 from fedkit.models import StateDict

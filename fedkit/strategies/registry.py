@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.records import Update
 from fedkit.strategies.base import Diagnostics, LocalTerms, ServerState, Strategy
 from fedkit.strategies.fedavg import fedavg

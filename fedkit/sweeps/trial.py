@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes
 from fedkit.base.seeds import generator
-from fedkit.config import FLConfig, first_problem
+from fedkit.config.fl_config import FLConfig, first_problem
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_iid, take
 from fedkit.data.shards import Shard, as_float

@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets
 
 from fedkit.base.errors import FedkitError
-from fedkit.config import FLConfig
+from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.data.shift import heterogeneity
 from fedkit.pictures import figure_html

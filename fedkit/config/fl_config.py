@@ -17,10 +17,11 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email, check_file_name, check_name
 from fedkit.base.strict_json import not_too_deep, parse_json_object
-from fedkit.privacy.dp_settings import DPSettings, misfit
-from fedkit.privacy.secagg_config import SecureAggregation, fits_the_rest
+from fedkit.config.dp import DPSettings, misfit
+from fedkit.config.secure_aggregation import SecureAggregation, fits_the_rest
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
+
 
 TUTORIAL_KEYS = (
     "project_name",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["SUM_IS_ENOUGH", "SecureAggregation", "fits_the_rest"]
 
+
 SUM_IS_ENOUGH = ("fedavg", "fedprox", "fedavgm", "fedadagrad", "fedadam", "fedyogi")
 """Strategies whose aggregator needs nothing but the weighted mean of a round's updates."""
 

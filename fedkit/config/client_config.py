@@ -17,6 +17,7 @@ from fedkit.base.strict_json import parse_json_object
 
 __all__ = ["CONFIG_PATH_VARIABLE", "DEFAULT_PORT", "SERVER_URL", "ClientConfig", "read_env"]
 
+
 CONFIG_PATH_VARIABLE = "SYFTBOX_CLIENT_CONFIG_PATH"
 SERVER_URL = "https://syftbox.openmined.org"
 DEFAULT_PORT = 8080

@@ -1,0 +1,1 @@
+"""What people write: `fl_config.json` with its keys, `.env` and `config.json`."""
