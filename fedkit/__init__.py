@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from fedkit.config.fl_config import FLConfig
     from fedkit.course.record import record, recorded
     from fedkit.course.workspace import workspace
-    from fedkit.data.mnist import MNIST, load_mnist
-    from fedkit.data.partition import by_digits, iid, take
-    from fedkit.data.samples import write_samples
-    from fedkit.data.shards import Shard, as_float, read_shard, write_shard
-    from fedkit.data.shift import heterogeneity, label_counts, shift_features
-    from fedkit.data.skew import (
+    from fedkit.data.feature_shift import heterogeneity, label_counts, shift_features
+    from fedkit.data.label_skew import (
         split_dirichlet,
         split_groups,
         split_labels_each,
         split_shards,
         split_sizes,
     )
+    from fedkit.data.mnist import MNIST, load_mnist
+    from fedkit.data.partition import by_digits, iid, take
+    from fedkit.data.samples import write_samples
+    from fedkit.data.shards import Shard, as_float, read_shard, write_shard
     from fedkit.datasite import Datasite
     from fedkit.geometry import agreement, principal_plane
     from fedkit.models import (
@@ -78,12 +78,12 @@ _NAMES = {
     "config.fl_config": "FLConfig",
     "course.record": "record recorded",
     "course.workspace": "workspace",
+    "data.feature_shift": "heterogeneity label_counts shift_features",
+    "data.label_skew": "split_dirichlet split_groups split_labels_each split_shards split_sizes",
     "data.mnist": "MNIST load_mnist",
     "data.partition": "by_digits iid take",
     "data.samples": "write_samples",
     "data.shards": "Shard as_float read_shard write_shard",
-    "data.shift": "heterogeneity label_counts shift_features",
-    "data.skew": "split_dirichlet split_groups split_labels_each split_shards split_sizes",
     "datasite": "Datasite",
     "geometry": "agreement principal_plane",
     "models": "SAMPLE_MODEL StateDict check_state flatten load_model seed_weights state_of",

@@ -15,7 +15,7 @@ import fedkit as fk
 from fedkit.check.nb06 import agreement, deal_dirichlet
 from fedkit.course.lesson import read_lesson
 from fedkit.course.stub import solved
-from fedkit.data.skew import deal_dirichlet as dealt
+from fedkit.data.label_skew import deal_dirichlet as dealt
 from fedkit.geometry import changes
 from fedkit.widgets import SkewLab
 

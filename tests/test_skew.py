@@ -8,11 +8,8 @@ from hypothesis import strategies as st
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
-from fedkit.data.mnist import load_mnist
-from fedkit.data.partition import split_iid, take
-from fedkit.data.shards import as_float
-from fedkit.data.shift import heterogeneity, label_counts, shift_features
-from fedkit.data.skew import (
+from fedkit.data.feature_shift import heterogeneity, label_counts, shift_features
+from fedkit.data.label_skew import (
     deal_dirichlet,
     split_dirichlet,
     split_groups,
@@ -20,6 +17,9 @@ from fedkit.data.skew import (
     split_shards,
     split_sizes,
 )
+from fedkit.data.mnist import load_mnist
+from fedkit.data.partition import split_iid, take
+from fedkit.data.shards import as_float
 
 LABELS = torch.arange(10).repeat_interleave(60)[torch.randperm(600, generator=generator(0, "l"))]
 SPLITS = {

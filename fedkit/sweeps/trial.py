@@ -14,11 +14,11 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes
 from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig, first_problem
+from fedkit.data.feature_shift import heterogeneity
+from fedkit.data.label_skew import split_dirichlet, split_labels_each, split_shards, split_sizes
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_iid, take
 from fedkit.data.shards import Shard, as_float
-from fedkit.data.shift import heterogeneity
-from fedkit.data.skew import split_dirichlet, split_labels_each, split_shards, split_sizes
 from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.records import History
 from fedkit.simulation import numbered_participants, simulate

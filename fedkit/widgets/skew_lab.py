@@ -9,8 +9,8 @@ import ipywidgets
 
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
+from fedkit.data.feature_shift import heterogeneity
 from fedkit.data.shards import Shard
-from fedkit.data.shift import heterogeneity
 from fedkit.pictures import figure_html
 from fedkit.plots import accuracy_by_round, label_bars
 from fedkit.records import History

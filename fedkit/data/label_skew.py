@@ -23,6 +23,7 @@ __all__ = [
     "split_sizes",
 ]
 
+
 _TRIES = 1000
 
 
