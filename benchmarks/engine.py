@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import fedkit as fk
 from benchmarks.common import row, seconds
+from fedkit.learning.update import Update
 from fedkit.plan import draw
-from fedkit.records import Update
 from fedkit.simulation_training import _groups
 from fedkit.sweeps.trial import model_source
 

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from fedkit.data.samples import write_samples
     from fedkit.data.shards import Shard, as_float, read_shard, write_shard
     from fedkit.datasite import Datasite
-    from fedkit.geometry import agreement, principal_plane
-    from fedkit.models import (
+    from fedkit.learning.geometry import agreement, principal_plane
+    from fedkit.learning.models import (
         SAMPLE_MODEL,
         StateDict,
         check_state,
@@ -49,6 +49,11 @@ if TYPE_CHECKING:
         seed_weights,
         state_of,
     )
+    from fedkit.learning.strategies.arithmetic import mixing_weights
+    from fedkit.learning.strategies.fedavg import fedavg
+    from fedkit.learning.strategies.registry import STRATEGIES, make_strategy
+    from fedkit.learning.training import evaluate, sgd_epoch, train
+    from fedkit.learning.update import Update
     from fedkit.network import Network
     from fedkit.node import ProjectStatus, advance, status
     from fedkit.permissions import Permissions, write_permissions
@@ -57,14 +62,12 @@ if TYPE_CHECKING:
     from fedkit.plan import RoundPlan, change_settings
     from fedkit.poison import flip_labels, poisoned
     from fedkit.privacy.report import privacy_report
-    from fedkit.records import Contribution, History, LedgerEntry, RoundRecord, Update
+    from fedkit.records import Contribution, History, LedgerEntry, RoundRecord
     from fedkit.rewinding import rewind
     from fedkit.simulation import numbered_participants, simulate
-    from fedkit.strategies import STRATEGIES, fedavg, make_strategy, mixing_weights
     from fedkit.sweeps.reach import rounds_to_reach, tuned
     from fedkit.sweeps.running import sweep
     from fedkit.sweeps.table import results
-    from fedkit.training import evaluate, sgd_epoch, train
 
 __version__ = "0.1.0"
 
@@ -85,8 +88,13 @@ _NAMES = {
     "data.samples": "write_samples",
     "data.shards": "Shard as_float read_shard write_shard",
     "datasite": "Datasite",
-    "geometry": "agreement principal_plane",
-    "models": "SAMPLE_MODEL StateDict check_state flatten load_model seed_weights state_of",
+    "learning.geometry": "agreement principal_plane",
+    "learning.models": "SAMPLE_MODEL StateDict check_state flatten load_model seed_weights state_of",
+    "learning.strategies.arithmetic": "mixing_weights",
+    "learning.strategies.fedavg": "fedavg",
+    "learning.strategies.registry": "STRATEGIES make_strategy",
+    "learning.training": "evaluate sgd_epoch train",
+    "learning.update": "Update",
     "network": "Network",
     "node": "ProjectStatus advance status",
     "permissions": "Permissions write_permissions",
@@ -95,14 +103,12 @@ _NAMES = {
     "plan": "RoundPlan change_settings",
     "poison": "flip_labels poisoned",
     "privacy.report": "privacy_report",
-    "records": "Contribution History LedgerEntry RoundRecord Update",
+    "records": "Contribution History LedgerEntry RoundRecord",
     "rewinding": "rewind",
     "simulation": "numbered_participants simulate",
-    "strategies": "STRATEGIES fedavg make_strategy mixing_weights",
     "sweeps.reach": "rounds_to_reach tuned",
     "sweeps.running": "sweep",
     "sweeps.table": "results",
-    "training": "evaluate sgd_epoch train",
 }
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}

@@ -6,22 +6,18 @@ step that was cut off is taken again from the memory of the round before, to the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from torch import Tensor
+from collections.abc import Sequence
 
 from fedkit.base.files import read_state, write_state
 from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.models import StateDict
+from fedkit.learning.models import StateDict
+from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy, pack, unpack
+from fedkit.learning.strategies.registry import make_strategy
+from fedkit.learning.update import Update
 from fedkit.privacy.dp_aggregate import protected
-from fedkit.records import Update
-from fedkit.strategies.base import Diagnostics, ServerState, Strategy
-from fedkit.strategies.registry import make_strategy
 
-__all__ = ["next_model", "pack", "state_after", "unpack"]
-
-_BETWEEN = "/"
+__all__ = ["next_model", "state_after"]
 
 
 def next_model(
@@ -42,19 +38,3 @@ def state_after(place: AggregatorProject, strategy: Strategy, n: int) -> ServerS
     if state.memory and n > 0:
         return ServerState(model, unpack(read_state(place.memory(n))))
     return state
-
-
-def pack(memory: Mapping[str, Mapping[str, Tensor]]) -> StateDict:
-    """Named state dicts as one flat state dict."""
-    return {
-        f"{part}{_BETWEEN}{name}": v for part, state in memory.items() for name, v in state.items()
-    }
-
-
-def unpack(flat: Mapping[str, Tensor]) -> dict[str, StateDict]:
-    """The inverse of `pack`."""
-    memory: dict[str, StateDict] = {}
-    for key, value in flat.items():
-        part, _, name = key.partition(_BETWEEN)
-        memory.setdefault(part, {})[name] = value
-    return memory

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedkit.averaging import pack, state_after, unpack
+from fedkit.averaging import state_after
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.files import is_file, read_bytes, read_state, write_bytes, write_state
 from fedkit.base.tensors import load_state
 from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.models import StateDict, check_state
-from fedkit.strategies import LocalRun, make_strategy
+from fedkit.learning.models import StateDict, check_state
+from fedkit.learning.strategies.base import LocalRun, pack, unpack
+from fedkit.learning.strategies.registry import make_strategy
 
 __all__ = ["Received", "keep_beside", "read_extra", "receive", "send_beside", "share_beside"]
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from fedkit.averaging import pack, unpack
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_json, read_state, remove, write_json, write_state
 from fedkit.config.fl_config import FLConfig
+from fedkit.learning.strategies.base import ServerState, pack, unpack
 from fedkit.memories import Memories
 from fedkit.records import RoundRecord
-from fedkit.strategies import ServerState
 
 __all__ = ["resume", "save_checkpoint"]
 

@@ -20,8 +20,15 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_by_digits, split_iid, take
 from fedkit.data.shards import Shard, as_float
-from fedkit.models import SAMPLE_MODEL, StateDict, check_state, load_model, seed_weights, state_of
-from fedkit.strategies import make_strategy
+from fedkit.learning.models import (
+    SAMPLE_MODEL,
+    StateDict,
+    check_state,
+    load_model,
+    seed_weights,
+    state_of,
+)
+from fedkit.learning.strategies.registry import make_strategy
 
 __all__ = ["Experiment", "deal", "even_groups", "read_experiment", "unknown_keys"]
 

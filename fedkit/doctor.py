@@ -87,7 +87,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _threads() -> Finding:
     import torch
 
-    import fedkit.training  # noqa: F401  (it is what sets the number)
+    import fedkit.learning.training  # noqa: F401  (it is what sets the number)
 
     count = torch.get_num_threads()
     remedy = "set OMP_NUM_THREADS=1: models this small lose time to a second thread"

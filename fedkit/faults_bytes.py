@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from fedkit.models import StateDict
+from fedkit.learning.models import StateDict
 
 __all__ = ["CHANGES"]
 

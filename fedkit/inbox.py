@@ -19,10 +19,10 @@ from fedkit.beside import read_extra
 from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
-from fedkit.models import check_state
+from fedkit.learning.models import check_state
+from fedkit.learning.training import local_steps
+from fedkit.learning.update import Update
 from fedkit.plan import RoundPlan
-from fedkit.records import Update
-from fedkit.training import local_steps
 
 __all__ = ["HALF_WRITTEN_S", "Collected", "collect", "stated_seconds"]
 

@@ -25,11 +25,11 @@ from fedkit.base.tensors import MAX_STATE_BYTES, load_state
 from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
+from fedkit.learning.models import check_state, load_model, state_of
+from fedkit.learning.strategies.registry import make_strategy
 from fedkit.machine import Next
-from fedkit.models import check_state, load_model, state_of
 from fedkit.permissions import write_permissions
 from fedkit.privacy.dp_plan import participant_mechanism
-from fedkit.strategies import make_strategy
 
 __all__ = ["LAUNCHED", "launch_step", "read_launched"]
 LAUNCHED = "launch.json"

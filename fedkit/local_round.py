@@ -26,12 +26,13 @@ from fedkit.boxes import ClientProject
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import read_shard
 from fedkit.datasite import Datasite
+from fedkit.learning.models import check_state, load_model, state_of
+from fedkit.learning.strategies.base import LocalRun
+from fedkit.learning.strategies.registry import make_strategy
+from fedkit.learning.training import local_steps, trained_names
 from fedkit.machine import Next
-from fedkit.models import check_state, load_model, state_of
 from fedkit.privacy.dp_policy import spend
 from fedkit.privacy.dp_training import keeps_quiet, trainer
-from fedkit.strategies import LocalRun, make_strategy
-from fedkit.training import local_steps, trained_names
 
 __all__ = ["set_state", "share", "train_step", "trained_samples"]
 _INFO_BYTES = 256

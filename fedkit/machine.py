@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Notice, Problem, Waiting
-from fedkit.training import Stopped
+from fedkit.learning.training import Stopped
 
 __all__ = ["Next", "Step", "drive", "look"]
 

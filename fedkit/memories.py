@@ -15,10 +15,11 @@ from torch import Tensor
 
 from fedkit.base.files import read_state, remove, write_state
 from fedkit.config.fl_config import FLConfig
-from fedkit.models import StateDict
-from fedkit.records import Update
-from fedkit.strategies import LocalRun, LocalTerms, ServerState, make_strategy
-from fedkit.training import local_steps
+from fedkit.learning.models import StateDict
+from fedkit.learning.strategies.base import LocalRun, LocalTerms, ServerState
+from fedkit.learning.strategies.registry import make_strategy
+from fedkit.learning.training import local_steps
+from fedkit.learning.update import Update
 
 __all__ = ["Memories"]
 

@@ -24,7 +24,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import DATA_FILE, Shard, write_shard
 from fedkit.datasite import AppData, Datasite
 from fedkit.histories import launched_projects, read_history
-from fedkit.models import SAMPLE_MODEL, StateDict, seed_weights
+from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
 from fedkit.records import History, LedgerEntry
 from fedkit.sync import Sync
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.data.shards import Shard
-from fedkit.models import SAMPLE_MODEL, StateDict, check_state, load_model, state_of
-from fedkit.training import evaluate, train
+from fedkit.learning.models import SAMPLE_MODEL, StateDict, check_state, load_model, state_of
+from fedkit.learning.training import evaluate, train
 
 __all__ = ["FineTuned", "fine_tune", "hold_out"]
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from fedkit.base.errors import FedkitError
 from fedkit.data.shards import Shard
 from fedkit.faults_bytes import CHANGES
-from fedkit.models import StateDict
-from fedkit.records import Update
+from fedkit.learning.models import StateDict
+from fedkit.learning.update import Update
 from fedkit.simulation import OnTheWay
 
 __all__ = ["flip_labels", "poisoned"]

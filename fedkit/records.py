@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, render
 from fedkit.base.files import read_json, write_json
@@ -18,24 +16,7 @@ from fedkit.base.files import read_json, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Contribution", "History", "LedgerEntry", "RoundRecord", "Update", "read_ledger"]
-
-
-@dataclass(frozen=True)
-class Update:
-    """What a participant sends in a round: its weights (a state dict), and what it says about them.
-
-    num_samples : samples behind it, None where unknown. loss : mean loss of its last local epoch, in nats, or None.
-    steps : local steps of SGD behind it, None where unknown. extra : what its strategy sends beside the weights.
-    """
-
-    participant: str
-    round: int
-    state: Mapping[str, Tensor]
-    num_samples: int | None = None
-    loss: float | None = None
-    steps: int | None = None
-    extra: Mapping[str, Tensor] = field(default_factory=dict)
+__all__ = ["Contribution", "History", "LedgerEntry", "RoundRecord", "read_ledger"]
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import check_dataset
 from fedkit.datasite import Datasite
 from fedkit.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds
-from fedkit.models import distance, load_model
+from fedkit.learning.models import distance, load_model
+from fedkit.learning.strategies.arithmetic import mixing_weights
+from fedkit.learning.training import evaluate
 from fedkit.plan import RoundPlan
 from fedkit.records import Contribution, RoundRecord
-from fedkit.strategies import mixing_weights
-from fedkit.training import evaluate
 
 __all__ = [
     "PATIENCE_S",

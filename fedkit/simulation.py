@@ -1,7 +1,7 @@
 """The same rounds in memory: hundreds or thousands of participants, no files, the same seeds.
 
 `simulate` trains, averages and evaluates exactly as the datasites do; with `exact=True` its global models are theirs to the
-last bit. Otherwise participants whose model allows it are trained stacked (see `fedkit.stacked`), which is faster and sums
+last bit. Otherwise participants whose model allows it are trained stacked (see `fedkit.learning.stacked`), which is faster and sums
 in another order. Only the participants of a round are in memory at once, and what a strategy remembers of each (SCAFFOLD).
 """
 
@@ -23,8 +23,7 @@ from fedkit.base.tensors import state_bytes
 from fedkit.checkpoints import resume, save_checkpoint
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
-from fedkit.memories import Memories
-from fedkit.models import (
+from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
     check_state,
@@ -33,16 +32,20 @@ from fedkit.models import (
     seed_weights,
     state_of,
 )
+from fedkit.learning.stacked import NotStackable, StackedModel
+from fedkit.learning.strategies.arithmetic import mixing_weights
+from fedkit.learning.strategies.base import ServerState
+from fedkit.learning.strategies.registry import make_strategy
+from fedkit.learning.training import evaluate, trained_names
+from fedkit.learning.update import Update
+from fedkit.memories import Memories
 from fedkit.plan import draw
 from fedkit.privacy.dp_aggregate import protected
 from fedkit.privacy.dp_training import keeps_quiet
 from fedkit.privacy.fixedpoint import fixed_point_mean
-from fedkit.records import Contribution, History, RoundRecord, Update
+from fedkit.records import Contribution, History, RoundRecord
 from fedkit.simulation_shards import Shards, shards_by_email
 from fedkit.simulation_training import World, train_round
-from fedkit.stacked import NotStackable, StackedModel
-from fedkit.strategies import ServerState, make_strategy, mixing_weights
-from fedkit.training import evaluate, trained_names
 
 __all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
 

@@ -13,12 +13,11 @@ import torch
 from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
+from fedkit.learning.models import StateDict, load_model
+from fedkit.learning.stacked import StackedModel, train_stacked
+from fedkit.learning.update import Update
 from fedkit.memories import Memories
-from fedkit.models import StateDict, load_model
 from fedkit.privacy.dp_training import keeps_quiet, trainer
-from fedkit.records import Update
-from fedkit.stacked import StackedModel
-from fedkit.stacked_training import train_stacked
 
 __all__ = ["World", "train_round"]
 

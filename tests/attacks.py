@@ -12,7 +12,7 @@ from torch import Tensor
 import fedkit as fk
 from fedkit.base.files import read_state, write_state
 from fedkit.data.shards import Shard
-from fedkit.models import StateDict
+from fedkit.learning.models import StateDict
 
 SEEDS = range(5)
 ALICE = "alice@example.org"

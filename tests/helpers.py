@@ -28,7 +28,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.mnist import MNIST, load_mnist
 from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.datasite import Datasite
-from fedkit.models import StateDict, seed_weights
+from fedkit.learning.models import StateDict, seed_weights
 from fedkit.network import Network
 
 AGGREGATOR, ALICE, BOB = "aggregator@example.org", "alice@example.org", "bob@example.org"

@@ -47,9 +47,9 @@ from fedkit.base.files import (
 from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.datasite import Datasite
 from fedkit.histories import read_history
-from fedkit.models import StateDict, load_model
+from fedkit.learning.models import StateDict, load_model
+from fedkit.learning.training import evaluate
 from fedkit.permissions import write_permissions
-from fedkit.training import evaluate
 
 Advance = Callable[..., list[Event]]
 

@@ -14,11 +14,11 @@ from wire import LEADER, Wire
 import fedkit as fk
 from fedkit import node
 from fedkit.approval import approve_all
-from fedkit.averaging import pack, unpack
 from fedkit.base.files import read_json, read_state, write_state
 from fedkit.crossings import crossings
 from fedkit.fileview import view_file
-from fedkit.models import StateDict
+from fedkit.learning.models import StateDict
+from fedkit.learning.strategies.base import pack, unpack
 from fedkit.plots.traffic import EXTRAS, UPDATES
 
 SCAFFOLD = {"strategy": {"name": "scaffold"}}

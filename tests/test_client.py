@@ -38,10 +38,10 @@ from fedkit.base.seeds import generator
 from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
-from fedkit.models import load_model
+from fedkit.learning.models import load_model
+from fedkit.learning.training import train
 from fedkit.permissions import write_permissions
 from fedkit.pins import pinned
-from fedkit.training import train
 
 DONE = "Training Completed for Round {}"
 

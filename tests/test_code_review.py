@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedkit.code_review import DISCLAIMER, Finding, review_code
-from fedkit.models import SAMPLE_MODEL
+from fedkit.learning.models import SAMPLE_MODEL
 
 BODY = """import torch
 from torch import nn

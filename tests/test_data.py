@@ -35,7 +35,7 @@ from fedkit.data.partition import by_digits, iid, split_by_digits, split_iid, ta
 from fedkit.data.rebuild import build_sample, pack, rebuild
 from fedkit.data.samples import write_samples
 from fedkit.data.shards import as_float, check_dataset, read_shard, write_shard
-from fedkit.models import load_model
+from fedkit.learning.models import load_model
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

@@ -26,7 +26,7 @@ from fedkit.base.files import read_json, write_dataset, write_json
 from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
-from fedkit.models import SAMPLE_MODEL, seed_weights
+from fedkit.learning.models import SAMPLE_MODEL, seed_weights
 
 
 @pytest.mark.parametrize(("app_data", "apps"), [("app_data", "apps"), ("api_data", "apis")])

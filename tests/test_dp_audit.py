@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
-from fedkit.models import load_model
+from fedkit.learning.models import load_model
 from fedkit.privacy.curves import auc
 from fedkit.privacy.dp_account import noise_for
 from fedkit.privacy.dp_audit import (

@@ -20,15 +20,15 @@ from torch.utils.data import DataLoader, TensorDataset
 from fedkit.approval import approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
-from fedkit.models import StateDict, load_model, state_of
+from fedkit.learning.models import StateDict, load_model, state_of
+from fedkit.learning.strategies.registry import make_strategy
+from fedkit.learning.update import Update
 from fedkit.plan import draw
 from fedkit.privacy.dp_aggregate import protected
 from fedkit.privacy.dp_clip import clip_rows, next_clip, noisy_mean, share_of_noise, split_noise
 from fedkit.privacy.dp_noise import SeededNoise, SystemNoise
 from fedkit.privacy.dp_training import dp_sgd
-from fedkit.records import Update
 from fedkit.simulation import simulate
-from fedkit.strategies import make_strategy
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.5}
 PARTICIPANT = {"unit": "participant", "noise_multiplier": 0.5, "delta": 1e-3, "clip": 0.1}

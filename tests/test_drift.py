@@ -10,13 +10,15 @@ from torch.nn import functional as F
 
 import fedkit as fk
 from fedkit.approval import approve_all
-from fedkit.averaging import pack
 from fedkit.base.tensors import load_state
 from fedkit.faults import Fault, Faults
-from fedkit.models import StateDict, seed_weights
+from fedkit.learning.models import StateDict, seed_weights
+from fedkit.learning.strategies.base import LocalRun, Strategy, pack
+from fedkit.learning.strategies.fedavg import FedAvg
+from fedkit.learning.strategies.fednova import FedNova
+from fedkit.learning.strategies.scaffold import Scaffold
+from fedkit.learning.update import Update
 from fedkit.plan import draw
-from fedkit.records import Update
-from fedkit.strategies import FedAvg, FedNova, LocalRun, Scaffold, Strategy
 
 EMAILS = (ALICE, BOB, CAROL)
 SIZES = {ALICE: 4, BOB: 7, CAROL: 2}  # images of each of two digits

@@ -22,7 +22,7 @@ from fedkit.fates import SIGNS, Fate, fates
 from fedkit.faults import KINDS, Fault, Faults
 from fedkit.faults_process import run_child
 from fedkit.histories import find_project
-from fedkit.models import SAMPLE_MODEL, StateDict
+from fedkit.learning.models import SAMPLE_MODEL, StateDict
 from fedkit.records import Contribution, History, RoundRecord
 from fedkit.rounds import Collected
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fedkit.records import Update
-from fedkit.strategies import fedavg, mixing_weights
+from fedkit.learning.strategies.arithmetic import mixing_weights
+from fedkit.learning.strategies.fedavg import fedavg
+from fedkit.learning.update import Update
 
 COUNTS = st.lists(st.integers(1, 10_000), min_size=1, max_size=6)
 

@@ -16,7 +16,7 @@ from fedkit.check.nb06 import agreement, deal_dirichlet
 from fedkit.course.lesson import read_lesson
 from fedkit.course.stub import solved
 from fedkit.data.label_skew import deal_dirichlet as dealt
-from fedkit.geometry import changes
+from fedkit.learning.geometry import changes
 from fedkit.widgets import SkewLab
 
 SOURCE = Path(__file__).resolve().parent.parent / "notebooks" / "src" / "06_datasites_differ.py"

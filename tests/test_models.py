@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.tensors import load_state
-from fedkit.models import (
+from fedkit.learning.models import (
     SAMPLE_MODEL,
     check_state,
     flatten,

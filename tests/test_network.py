@@ -38,10 +38,10 @@ from fedkit.base.files import is_file, read_json, read_state, write_state
 from fedkit.boxes import ClientProject
 from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import read_shard
-from fedkit.models import load_model, seed_weights
+from fedkit.learning.models import load_model, seed_weights
+from fedkit.learning.training import evaluate
 from fedkit.network import Network
 from fedkit.records import Contribution, History, RoundRecord
-from fedkit.training import evaluate
 
 
 # ------------------------------------------------------------------------------------------- creation

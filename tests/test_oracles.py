@@ -25,21 +25,18 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 import fedkit as fk
-from fedkit.records import Update
-from fedkit.strategies import (
-    FedAdagrad,
-    FedAdam,
-    FedAvg,
-    FedAvgM,
-    FedYogi,
+from fedkit.learning.strategies.base import Strategy
+from fedkit.learning.strategies.fedavg import FedAvg
+from fedkit.learning.strategies.robust import (
     GeometricMedian,
     Krum,
     Median,
     MultiKrum,
     NormClip,
-    Strategy,
     TrimmedMean,
 )
+from fedkit.learning.strategies.server import FedAdagrad, FedAdam, FedAvgM, FedYogi
+from fedkit.learning.update import Update
 
 K, ROUNDS = 7, 4
 SHAPES = {"a.weight": (3, 4), "a.bias": (4,), "b.weight": (2, 3, 2), "c": ()}

@@ -6,8 +6,8 @@ from helpers import LINEAR, held_out, shard
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
-from fedkit.models import load_model, seed_weights
-from fedkit.training import evaluate, train
+from fedkit.learning.models import load_model, seed_weights
+from fedkit.learning.training import evaluate, train
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from fedkit import plots
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
-from fedkit.geometry import agreement, changes, principal_plane
-from fedkit.records import History, RoundRecord, Update
+from fedkit.learning.geometry import agreement, changes, principal_plane
+from fedkit.learning.update import Update
+from fedkit.records import History, RoundRecord
 
 
 def updates(rows: torch.Tensor, counts: list[int] | None = None) -> list[Update]:

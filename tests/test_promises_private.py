@@ -15,7 +15,7 @@ from fedkit.base.errors import Unreadable
 from fedkit.base.files import read_dataset, write_bytes
 from fedkit.data.mnist import load_mnist
 from fedkit.data.shards import as_float
-from fedkit.models import SAMPLE_MODEL
+from fedkit.learning.models import SAMPLE_MODEL
 from fedkit.network import Network
 
 AUDIT = '''

@@ -19,6 +19,9 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.keys import new_secret
 from fedkit.config.fl_config import FLConfig
 from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
+from fedkit.learning.strategies.fedavg import fedavg
+from fedkit.learning.strategies.registry import STRATEGIES
+from fedkit.learning.update import Update
 from fedkit.privacy.fixedpoint import (
     FRACTION_BITS,
     decode,
@@ -37,8 +40,6 @@ from fedkit.privacy.secagg import (
     reveal,
     unmask,
 )
-from fedkit.records import Update
-from fedkit.strategies import STRATEGIES, fedavg
 
 rng = np.random.default_rng(0)
 

@@ -34,7 +34,6 @@ from test_promises_same_bits import Killed, cut_off
 from fedkit import node
 from fedkit import sync as sync_module
 from fedkit.approval import answer, approve_all
-from fedkit.averaging import unpack
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import read_json, read_state, write_bytes, write_dataset, write_json
@@ -43,6 +42,7 @@ from fedkit.base.tensors import state_bytes
 from fedkit.crossings import crossings as by_round
 from fedkit.data.shards import write_shard
 from fedkit.datasite import Datasite
+from fedkit.learning.strategies.base import unpack
 from fedkit.network import Network
 from fedkit.plots.traffic import KEYS, MASKED, kind_of
 from fedkit.privacy import secagg_client, secagg_round, secagg_wire

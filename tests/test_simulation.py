@@ -7,13 +7,12 @@ import torch
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
-from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
+from fedkit.learning.models import SAMPLE_MODEL, load_model, seed_weights
+from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
+from fedkit.learning.strategies.registry import STRATEGIES
+from fedkit.learning.training import train
 from fedkit.simulation import numbered_participants, simulate
 from fedkit.simulation_training import _groups
-from fedkit.stacked import NotStackable, StackedModel
-from fedkit.stacked_training import train_stacked
-from fedkit.strategies import STRATEGIES
-from fedkit.training import train
 
 PEOPLE = numbered_participants(5)
 CNN = """

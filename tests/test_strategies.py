@@ -11,24 +11,20 @@ from hypothesis import strategies as st
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig
-from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
-from fedkit.records import Update
-from fedkit.strategies import (
-    STRATEGIES,
-    FedAdagrad,
-    FedAdam,
-    FedAvg,
-    FedAvgM,
-    FedYogi,
+from fedkit.learning.models import SAMPLE_MODEL, load_model, seed_weights
+from fedkit.learning.strategies.fedavg import FedAvg
+from fedkit.learning.strategies.registry import STRATEGIES, make_strategy
+from fedkit.learning.strategies.robust import (
     GeometricMedian,
     Krum,
     Median,
     MultiKrum,
     NormClip,
     TrimmedMean,
-    make_strategy,
 )
-from fedkit.training import train
+from fedkit.learning.strategies.server import FedAdagrad, FedAdam, FedAvgM, FedYogi
+from fedkit.learning.training import train
+from fedkit.learning.update import Update
 
 MODEL = {"w": torch.tensor([1.0, -2.0, 0.5]), "b": torch.tensor([0.25]), "n": torch.tensor(7)}
 

@@ -19,10 +19,10 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import by_digits
 from fedkit.data.shards import as_float
-from fedkit.models import SAMPLE_MODEL, StateDict, load_model, seed_weights, state_of
-from fedkit.records import Update
-from fedkit.strategies import fedavg
-from fedkit.training import Stopped, evaluate, sgd_epoch, train
+from fedkit.learning.models import SAMPLE_MODEL, StateDict, load_model, seed_weights, state_of
+from fedkit.learning.strategies.fedavg import fedavg
+from fedkit.learning.training import Stopped, evaluate, sgd_epoch, train
+from fedkit.learning.update import Update
 
 
 def equal(one: StateDict, other: StateDict) -> bool:

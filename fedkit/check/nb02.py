@@ -9,7 +9,7 @@ from typing import Any
 from fedkit.base.errors import FedkitError
 from fedkit.check.base import Wrong, check, near, number
 from fedkit.config.fl_config import FLConfig
-from fedkit.models import SAMPLE_MODEL, flatten, seed_weights
+from fedkit.learning.models import SAMPLE_MODEL, flatten, seed_weights
 
 PEOPLE = {"alice@example.org", "bob@example.org"}
 

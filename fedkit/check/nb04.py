@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedkit.check.base import Wrong, check, number
-from fedkit.records import Update
+from fedkit.learning.update import Update
 
 _SAME = 1e-6
 

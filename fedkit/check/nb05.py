@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from fedkit.check.base import Wrong, check, near, number
-from fedkit.models import StateDict, flatten
-from fedkit.records import History, Update
-from fedkit.strategies import fedavg
+from fedkit.learning.models import StateDict, flatten
+from fedkit.learning.strategies.fedavg import fedavg
+from fedkit.learning.update import Update
+from fedkit.records import History
 
 PEOPLE, ABSENT = 4, 1
 CLOSE = 0.05  # a prediction may be off by so much

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fedkit.check.base import Wrong, check, near, number
-from fedkit.records import Update
+from fedkit.learning.update import Update
 
 _EACH = 400
 

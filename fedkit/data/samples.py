@@ -14,7 +14,7 @@ from fedkit.base.files import read_bytes, write_bytes, write_dataset, write_stat
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.mnist import load_mnist
 from fedkit.data.shards import as_float, write_shard
-from fedkit.models import SAMPLE_MODEL, seed_weights
+from fedkit.learning.models import SAMPLE_MODEL, seed_weights
 
 __all__ = ["write_samples"]
 

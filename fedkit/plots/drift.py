@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fedkit.geometry import agreement, changes, principal_plane
-from fedkit.models import StateDict
+from fedkit.learning.geometry import agreement, changes, principal_plane
+from fedkit.learning.models import StateDict
+from fedkit.learning.strategies.arithmetic import mixing_weights
+from fedkit.learning.update import Update
 from fedkit.plots import style
-from fedkit.records import Update
-from fedkit.strategies import mixing_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

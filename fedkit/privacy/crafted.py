@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedkit.models import StateDict, seed_weights
+from fedkit.learning.models import StateDict, seed_weights
 from fedkit.privacy.seen import first_layer
 
 __all__ = ["SeedCheck", "check_seed", "crafted_weights", "read_bins"]

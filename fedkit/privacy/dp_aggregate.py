@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from fedkit.config.fl_config import FLConfig
+from fedkit.learning.strategies.arithmetic import deltas, move, stack, unstack
+from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.learning.update import Update
 from fedkit.privacy.dp_clip import next_clip, noisy_mean, split_noise
 from fedkit.privacy.dp_noise import noise_source
 from fedkit.privacy.dp_plan import count_noise, participant_mechanism, promised
-from fedkit.records import Update
-from fedkit.strategies.base import Diagnostics, ServerState, Strategy, deltas, move, stack, unstack
 
 __all__ = ["NoisyMean", "chosen_in_private", "protected"]
 

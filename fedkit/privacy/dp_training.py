@@ -22,16 +22,16 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import global_random
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
-from fedkit.models import StateDict, state_of
+from fedkit.learning.models import StateDict, state_of
+from fedkit.learning.training import Stopped, draws, train
 from fedkit.privacy.dp_clip import share_of_noise
 from fedkit.privacy.dp_noise import Noise, SeededNoise, noise_source
 from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism, steps_per_epoch
-from fedkit.training import Stopped, draws, train
 
 __all__ = ["dp_sgd", "keeps_quiet", "trainer"]
 
 Trainer = Callable[..., tuple[StateDict, list[float]]]
-"""Called as `fedkit.training.train` is."""
+"""Called as `fedkit.learning.training.train` is."""
 
 
 def trainer(config: FLConfig, email: str, n: int) -> Trainer:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError
-from fedkit.models import StateDict
+from fedkit.learning.models import StateDict
+from fedkit.learning.update import Update
 from fedkit.privacy.masks import Vector
-from fedkit.records import Update
 
 __all__ = ["FRACTION_BITS", "decode", "encode", "fixed_point_mean", "fixed_point_sum"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fedkit.models import load_model
+from fedkit.learning.models import load_model
 from fedkit.privacy.seen import Evidence, last_bias
 
 __all__ = ["count_labels", "label_of", "labels_of_batch", "mean_prediction", "whole_counts"]

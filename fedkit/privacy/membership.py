@@ -16,9 +16,9 @@ from torch import Tensor
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
 from fedkit.data.shards import Shard
-from fedkit.models import StateDict, load_model
+from fedkit.learning.models import StateDict, load_model
+from fedkit.learning.training import train
 from fedkit.privacy.seen import Evidence
-from fedkit.training import train
 
 __all__ = ["confidence", "lira", "train_shadows"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedkit.data.shards import Shard
-from fedkit.models import StateDict, load_model
+from fedkit.learning.models import StateDict, load_model
 from fedkit.privacy.labels import whole_counts
 from fedkit.privacy.seen import Evidence, last_bias
 

@@ -29,6 +29,7 @@ from fedkit.base.files import (
 from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
+from fedkit.learning.update import Update
 from fedkit.machine import Next
 from fedkit.plan import RoundPlan
 from fedkit.privacy.fixedpoint import decode
@@ -36,7 +37,7 @@ from fedkit.privacy.secagg import unmask
 from fedkit.privacy.secagg_decisions import AggregatorRound
 from fedkit.privacy.secagg_inbox import Inbox, Seen
 from fedkit.privacy.secagg_wire import group_of, roster_digest
-from fedkit.records import Contribution, RoundRecord, Update
+from fedkit.records import Contribution, RoundRecord
 
 __all__ = ["secure_round"]
 

@@ -17,7 +17,7 @@ from fedkit.base.files import is_file, read_bytes, read_json, read_state, sha256
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite import Datasite
 from fedkit.histories import find_project
-from fedkit.models import StateDict
+from fedkit.learning.models import StateDict
 from fedkit.network import Network
 from fedkit.plan import read_plan
 

@@ -19,10 +19,10 @@ from fedkit.data.label_skew import split_dirichlet, split_labels_each, split_sha
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_iid, take
 from fedkit.data.shards import Shard, as_float
-from fedkit.models import SAMPLE_MODEL, load_model, seed_weights
+from fedkit.learning.models import SAMPLE_MODEL, load_model, seed_weights
+from fedkit.learning.strategies.registry import make_strategy
 from fedkit.records import History
 from fedkit.simulation import numbered_participants, simulate
-from fedkit.strategies import make_strategy
 from fedkit.sweeps.reach import rounds_to_reach
 
 __all__ = ["Trial", "check_trial", "model_source", "run_trial"]
@@ -121,7 +121,7 @@ def model_source(name: str) -> str:
     if name == "tutorial":
         return SAMPLE_MODEL
     if name == "2nn":
-        sample = resources.files("fedkit").joinpath("samples/model_2nn.py")
+        sample = resources.files("fedkit").joinpath("learning/sample_models/model_2nn.py")
         return sample.read_text(encoding="utf-8")
     try:
         return read_bytes(Path(name), max_bytes=2**20).decode("utf-8", errors="replace")

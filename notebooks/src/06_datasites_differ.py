@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 import fedkit as fk
-from fedkit.geometry import changes
+from fedkit.learning.geometry import changes
 from fedkit.widgets import SkewLab
 
 # %% tags=["parameters"]
@@ -189,7 +189,7 @@ fk.show(
 # the length of the weighted sum of the rows, divided by the same sum of their lengths.
 
 
-# %% tags=["exercise", "defines:fedkit.geometry.agreement"]
+# %% tags=["exercise", "defines:fedkit.learning.geometry.agreement"]
 def agreement(model, updates):
     """The share of the way that is left after averaging, 0 to 1."""
     rows, shares = changes(model, updates), torch.tensor(fk.mixing_weights(updates)).double()

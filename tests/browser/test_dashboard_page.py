@@ -15,7 +15,7 @@ from helpers import ALICE, BOB, CAROL, EVE, PROJECT, held_out, network, shard, s
 from fedkit.approval import approve_all
 from fedkit.datasite import Datasite
 from fedkit.faults import Fault, Faults
-from fedkit.models import SAMPLE_MODEL
+from fedkit.learning.models import SAMPLE_MODEL
 from fedkit.network import Network
 from fedkit.plan import change_settings
 from fedkit.serve import Server

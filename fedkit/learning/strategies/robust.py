@@ -12,17 +12,9 @@ import torch
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError
-from fedkit.records import Update
-from fedkit.strategies.base import (
-    Diagnostics,
-    ServerState,
-    Strategy,
-    deltas,
-    move,
-    stack,
-    unstack,
-)
-from fedkit.strategies.fedavg import mixing_weights
+from fedkit.learning.strategies.arithmetic import deltas, mixing_weights, move, stack, unstack
+from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.learning.update import Update
 
 __all__ = ["GeometricMedian", "Krum", "Median", "MultiKrum", "NormClip", "TrimmedMean"]
 

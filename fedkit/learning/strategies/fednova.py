@@ -8,16 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedkit.records import Update
-from fedkit.strategies.base import (
-    Diagnostics,
-    ServerState,
-    Strategy,
-    deltas,
-    move,
-    weighted_sum,
-)
-from fedkit.strategies.fedavg import mixing_weights
+from fedkit.learning.strategies.arithmetic import deltas, mixing_weights, move, weighted_sum
+from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.learning.update import Update
 
 __all__ = ["FedNova"]
 

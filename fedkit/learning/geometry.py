@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fedkit.models import flatten
-from fedkit.records import Update
-from fedkit.strategies import mixing_weights
+from fedkit.learning.models import flatten
+from fedkit.learning.strategies.arithmetic import mixing_weights
+from fedkit.learning.update import Update
 
 __all__ = ["agreement", "changes", "principal_plane"]
 

@@ -31,10 +31,13 @@ __all__ = [
     "state_of",
 ]
 
+
 StateDict = dict[str, Tensor]
 
 SAMPLE_MODEL: str = (
-    resources.files("fedkit").joinpath("samples/model.py").read_text(encoding="utf-8")
+    resources.files("fedkit")
+    .joinpath("learning/sample_models/model.py")
+    .read_text(encoding="utf-8")
 )
 
 

@@ -8,32 +8,17 @@ says so with `terms`; one that sends something beside the weights, or that remem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from fedkit.models import StateDict
-from fedkit.records import Update
-from fedkit.strategies.fedavg import mixing_weights
+from fedkit.learning.models import StateDict
+from fedkit.learning.update import Update
 
-__all__ = [
-    "Diagnostics",
-    "LocalRun",
-    "LocalTerms",
-    "ServerState",
-    "Strategy",
-    "deltas",
-    "mean_delta",
-    "move",
-    "norm_of",
-    "over_floats",
-    "stack",
-    "unstack",
-    "weighted_sum",
-]
+__all__ = ["Diagnostics", "LocalRun", "LocalTerms", "ServerState", "Strategy", "pack", "unpack"]
+
 
 Diagnostics = dict[str, float]
 """Numbers that say what a rule did in a round."""
@@ -111,54 +96,20 @@ class Strategy:
         return {}, {}
 
 
-def over_floats(model: Mapping[str, Tensor], change: Callable[[str, Tensor], Tensor]) -> StateDict:
-    """A state dict in which every floating point tensor is `change(name, tensor)`; counters stay as they are."""
+_BETWEEN = "/"
+
+
+def pack(memory: Mapping[str, Mapping[str, Tensor]]) -> StateDict:
+    """Named state dicts as one flat state dict."""
     return {
-        name: change(name, value).to(value.dtype) if value.is_floating_point() else value.clone()
-        for name, value in model.items()
+        f"{part}{_BETWEEN}{name}": v for part, state in memory.items() for name, v in state.items()
     }
 
 
-def deltas(model: Mapping[str, Tensor], updates: Sequence[Update]) -> list[StateDict]:
-    """Delta_k = w_k - w of each update, in float64."""
-    return [
-        {n: u.state[n].double() - w.double() for n, w in model.items() if w.is_floating_point()}
-        for u in updates
-    ]
-
-
-def mean_delta(model: Mapping[str, Tensor], updates: Sequence[Update], weighting: str) -> StateDict:
-    """sum_k p_k Delta_k in float64, with the shares p_k of `mixing_weights`."""
-    return weighted_sum(mixing_weights(updates, weighting), deltas(model, updates))
-
-
-def weighted_sum(shares: Sequence[float], changes: Sequence[StateDict]) -> StateDict:
-    """sum_k p_k c_k in float64, in the order given."""
-    return {
-        name: sum(
-            (p * c[name] for p, c in zip(shares, changes, strict=True)),
-            torch.zeros((), dtype=torch.float64),
-        )
-        for name in changes[0]
-    }
-
-
-def norm_of(state: Mapping[str, Tensor]) -> float:
-    """L2 norm over all tensors."""
-    return float(torch.cat([value.flatten() for value in state.values()]).norm())
-
-
-def move(model: Mapping[str, Tensor], delta: Mapping[str, Tensor]) -> StateDict:
-    """w + delta, rounded once to the model's dtype."""
-    return over_floats(model, lambda name, value: value.double() + delta[name])
-
-
-def stack(changes: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """K changes as one matrix, float64 [K, D]."""
-    return torch.stack([torch.cat([value.flatten() for value in c.values()]) for c in changes])
-
-
-def unstack(row: Tensor, like: Mapping[str, Tensor]) -> StateDict:
-    """One row of `stack` back in the shapes of `like`."""
-    parts = row.split([value.numel() for value in like.values()])
-    return {n: part.view(v.shape) for (n, v), part in zip(like.items(), parts, strict=True)}
+def unpack(flat: Mapping[str, Tensor]) -> dict[str, StateDict]:
+    """The inverse of `pack`."""
+    memory: dict[str, StateDict] = {}
+    for key, value in flat.items():
+        part, _, name = key.partition(_BETWEEN)
+        memory.setdefault(part, {})[name] = value
+    return memory

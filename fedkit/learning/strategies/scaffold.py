@@ -15,19 +15,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedkit.models import StateDict
-from fedkit.records import Update
-from fedkit.strategies.base import (
-    Diagnostics,
-    LocalRun,
-    LocalTerms,
-    ServerState,
-    Strategy,
-    mean_delta,
-    move,
-    norm_of,
-    over_floats,
-)
+from fedkit.learning.models import StateDict
+from fedkit.learning.strategies.arithmetic import mean_delta, move, norm_of, over_floats
+from fedkit.learning.strategies.base import Diagnostics, LocalRun, LocalTerms, ServerState, Strategy
+from fedkit.learning.update import Update
 
 __all__ = ["Scaffold"]
 

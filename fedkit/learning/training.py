@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedkit.base.seeds import global_random
-from fedkit.models import StateDict, state_of
+from fedkit.learning.models import StateDict, state_of
 
 __all__ = ["Stopped", "draws", "evaluate", "local_steps", "sgd_epoch", "train", "trained_names"]
+
 
 # The only place that sets it. Models this small lose time to a second thread's barriers; participants run side by side.
 torch.set_num_threads(1)

@@ -4,51 +4,27 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
-
-from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
-from fedkit.records import Update
-from fedkit.strategies.base import Diagnostics, LocalTerms, ServerState, Strategy
-from fedkit.strategies.fedavg import fedavg
-from fedkit.strategies.fednova import FedNova
-from fedkit.strategies.robust import GeometricMedian, Krum, Median, MultiKrum, NormClip, TrimmedMean
-from fedkit.strategies.scaffold import Scaffold
-from fedkit.strategies.server import FedAdagrad, FedAdam, FedAvgM, FedYogi
+from fedkit.learning.strategies.base import Strategy
+from fedkit.learning.strategies.fedavg import FedAvg, FedProx
+from fedkit.learning.strategies.fednova import FedNova
+from fedkit.learning.strategies.robust import (
+    GeometricMedian,
+    Krum,
+    Median,
+    MultiKrum,
+    NormClip,
+    TrimmedMean,
+)
+from fedkit.learning.strategies.scaffold import Scaffold
+from fedkit.learning.strategies.server import FedAdagrad, FedAdam, FedAvgM, FedYogi
 
-__all__ = ["STRATEGIES", "FedAvg", "FedProx", "make_strategy"]
-
-
-@dataclass(frozen=True)
-class FedAvg(Strategy):
-    """The weighted mean (McMahan et al. 2017, algorithm 1). weighting : "samples" or "equal"."""
-
-    weighting: str = "samples"
-
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
-        """`fedavg`."""
-        return ServerState(fedavg(updates, self.weighting)), {}
-
-
-@dataclass(frozen=True)
-class FedProx(FedAvg):
-    """FedAvg whose participants add (mu / 2) ||w - w_global||^2 to their loss.
-
-    (Li et al. 2020, "Federated optimization in heterogeneous networks", algorithm 2; the term is squared, so its gradient
-    is mu (w - w_global).) mu : default 0.01; 0 is FedAvg.
-    """
-
-    mu: float = 0.01
-
-    def terms(self, received: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> LocalTerms:
-        """The proximal term."""
-        return LocalTerms(mu=self.mu)
+__all__ = ["STRATEGIES", "make_strategy"]
 
 
 STRATEGIES: dict[str, type[Any]] = {

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedkit.models import StateDict
-from fedkit.records import Update
-from fedkit.strategies.base import Diagnostics, ServerState, Strategy, mean_delta, move, norm_of
+from fedkit.learning.models import StateDict
+from fedkit.learning.strategies.arithmetic import mean_delta, move, norm_of
+from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.learning.update import Update
 
 __all__ = ["FedAdagrad", "FedAdam", "FedAvgM", "FedYogi"]
 

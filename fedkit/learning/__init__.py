@@ -1,0 +1,1 @@
+"""Tensors without files: models, local training, updates and the strategies that combine them."""
