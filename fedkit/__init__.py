@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from fedkit.data.partition import by_digits, iid, take
     from fedkit.data.samples import write_samples
     from fedkit.data.shards import Shard, as_float, read_shard, write_shard
-    from fedkit.datasite import Datasite
+    from fedkit.datasite.datasite import Datasite
+    from fedkit.datasite.permissions import Permissions, write_permissions
+    from fedkit.datasite.round_plan import RoundPlan, change_settings
     from fedkit.learning.geometry import agreement, principal_plane
     from fedkit.learning.models import (
         SAMPLE_MODEL,
@@ -56,10 +58,8 @@ if TYPE_CHECKING:
     from fedkit.learning.update import Update
     from fedkit.network import Network
     from fedkit.node import ProjectStatus, advance, status
-    from fedkit.permissions import Permissions, write_permissions
     from fedkit.personal import FineTuned, fine_tune, hold_out
     from fedkit.pictures import show
-    from fedkit.plan import RoundPlan, change_settings
     from fedkit.poison import flip_labels, poisoned
     from fedkit.privacy.report import privacy_report
     from fedkit.records import Contribution, History, LedgerEntry, RoundRecord
@@ -87,7 +87,9 @@ _NAMES = {
     "data.partition": "by_digits iid take",
     "data.samples": "write_samples",
     "data.shards": "Shard as_float read_shard write_shard",
-    "datasite": "Datasite",
+    "datasite.datasite": "Datasite",
+    "datasite.permissions": "Permissions write_permissions",
+    "datasite.round_plan": "RoundPlan change_settings",
     "learning.geometry": "agreement principal_plane",
     "learning.models": "SAMPLE_MODEL StateDict check_state flatten load_model seed_weights state_of",
     "learning.strategies.arithmetic": "mixing_weights",
@@ -97,10 +99,8 @@ _NAMES = {
     "learning.update": "Update",
     "network": "Network",
     "node": "ProjectStatus advance status",
-    "permissions": "Permissions write_permissions",
     "personal": "FineTuned fine_tune hold_out",
     "pictures": "show",
-    "plan": "RoundPlan change_settings",
     "poison": "flip_labels poisoned",
     "privacy.report": "privacy_report",
     "records": "Contribution History LedgerEntry RoundRecord",

@@ -17,15 +17,16 @@ from fedkit.base.events import AGGREGATOR as ROLE
 from fedkit.base.events import Event, GlobalModelSent, ProjectDone, Waiting
 from fedkit.base.files import is_file, read_bytes, refuse_links, remove, write_bytes, write_json
 from fedkit.beside import send_beside
-from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject, ClientProject
+from fedkit.datasite.permissions import READY_FILES, has_permission_file
+from fedkit.datasite.round_plan import RoundPlan, read_plan
 from fedkit.gate import gate, request_step
 from fedkit.inbox import collect
 from fedkit.launching import LAUNCHED, launch_step, read_launched
 from fedkit.machine import Next, drive
-from fedkit.permissions import READY_FILES, has_permission_file
-from fedkit.plan import RoundPlan, make_plan, read_plan
+from fedkit.plan import make_plan
 from fedkit.privacy.secagg_aggregator import secure_round
 from fedkit.publishing import outdated, publish
 from fedkit.records import RoundRecord

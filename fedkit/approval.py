@@ -24,10 +24,10 @@ from fedkit.base.files import (
     write_json,
 )
 from fedkit.base.names import check_name
-from fedkit.boxes import ClientProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
-from fedkit.permissions import write_permissions
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import ClientProject
+from fedkit.datasite.permissions import write_permissions
 from fedkit.pins import pin
 from fedkit.privacy.dp_policy import accept, refusal
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedkit.base.files import read_state, write_state
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.paths import AggregatorProject
 from fedkit.learning.models import StateDict
 from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy, pack, unpack
 from fedkit.learning.strategies.registry import make_strategy

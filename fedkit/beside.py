@@ -17,9 +17,9 @@ from fedkit.averaging import state_after
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.files import is_file, read_bytes, read_state, write_bytes, write_state
 from fedkit.base.tensors import load_state
-from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.learning.models import StateDict, check_state
 from fedkit.learning.strategies.base import LocalRun, pack, unpack
 from fedkit.learning.strategies.registry import make_strategy

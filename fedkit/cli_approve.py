@@ -17,7 +17,7 @@ from fedkit.base.text import visible
 from fedkit.cli_client import load_site
 from fedkit.cli_out import FAILED, AppDataOption, ConfigPath, console, say, show_table, usage_error
 from fedkit.config.fl_config import TUTORIAL_KEYS
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 
 __all__ = ["approve_command"]
 

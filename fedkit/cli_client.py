@@ -29,7 +29,7 @@ from fedkit.cli_out import (
     usage_error,
 )
 from fedkit.config.client_config import ClientConfig, read_env
-from fedkit.datasite import AppData, Datasite
+from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.watch import advance_in_turn, watch
 
 __all__ = ["client", "load_site", "status"]

@@ -25,15 +25,15 @@ from fedkit.base.events import (
     Waiting,
 )
 from fedkit.base.files import is_file, read_json, refuse_links, remove, sha256_bytes
-from fedkit.boxes import ClientProject
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import DATA_FILE, read_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import ClientProject
+from fedkit.datasite.permissions import READY_FILES, has_permission_file
+from fedkit.datasite.round_plan import apply_plan
 from fedkit.local_round import set_state, share, train_step
 from fedkit.machine import Next, drive
-from fedkit.permissions import READY_FILES, has_permission_file
 from fedkit.pins import pin, pin_path, pinned, unpin
-from fedkit.plan import apply_plan
 from fedkit.privacy.dp_policy import accept, refusal
 from fedkit.privacy.secagg_client import forget, secure_step
 

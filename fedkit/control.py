@@ -20,10 +20,10 @@ from fedkit.approval import Policy, approve_none
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Event, render
 from fedkit.control_snapshot import Snapshot, look
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.round_plan import change_settings
 from fedkit.faults import Faults
 from fedkit.network import Network
-from fedkit.plan import change_settings
 from fedkit.rewinding import rewind
 
 __all__ = ["Control", "Snapshot"]

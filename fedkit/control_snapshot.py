@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedkit.base.events import Event
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.projects import find_project
+from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
 from fedkit.fates import Fate, fates
 from fedkit.faults import Fault, Faults
-from fedkit.histories import find_project
 from fedkit.network import Network
-from fedkit.plan import RoundPlan, current_settings, read_plan
 from fedkit.records import History
 from fedkit.rounds import Collected, collect
 from fedkit.standing import Row, standing, standstill

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedkit.datasite import Datasite
-from fedkit.permissions import READY_FILES
-from fedkit.tree import Stamp, Tree, stamp
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import READY_FILES
+from fedkit.datasite.tree import Stamp, Tree, stamp
 
 __all__ = ["Copy", "read_synced"]
 

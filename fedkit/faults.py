@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Notice, UpdateShared
 from fedkit.base.files import is_file, read_bytes, read_state, remove, write_bytes, write_state
-from fedkit.boxes import ClientProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import ClientProject
+from fedkit.datasite.permissions import write_permissions
 from fedkit.faults_bytes import CHANGES
 from fedkit.faults_process import run_child
-from fedkit.permissions import write_permissions
 
 __all__ = ["KINDS", "Fault", "Faults"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from fedkit.base.events import Problem, Waiting, render
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import read_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.node import advance
 
 _SMALL_DISK = 2**16

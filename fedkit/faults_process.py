@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 
 __all__ = ["run_child"]
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from fedkit import plots
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, read_dataset, read_state
+from fedkit.datasite.permissions import PERMISSION_FILES, READY_FILES
 from fedkit.learning.models import flatten
-from fedkit.permissions import PERMISSION_FILES, READY_FILES
 from fedkit.plots.style import count, size_text
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from fedkit.base.events import AGGREGATOR as ROLE
 from fedkit.base.events import Event, RequestSent, Waiting
 from fedkit.base.files import is_file, read_bytes, write_bytes
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import has_permission_file
 from fedkit.launching import read_launched
 from fedkit.machine import Next
-from fedkit.permissions import has_permission_file
 
 __all__ = ["gate", "request_step"]
 

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from fedkit.base.errors import FedkitError
-from fedkit.base.files import is_file
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.projects import find_project
 from fedkit.records import History
 from fedkit.rounds import read_records
 
-__all__ = ["find_project", "launched_projects", "read_history"]
-
-
-def launched_projects(site: Datasite) -> list[str]:
-    """Names of the projects at this aggregator, running or done, the one launched last at the end."""
-    box = site.aggregator()
-    found: list[Path] = []
-    for folder in (box.done, box.running):
-        found += (p for p in _entries(folder) if is_file(p / "fl_config.json"))
-    return [p.name for p in sorted(found, key=_launched)]
-
-
-def find_project(site: Datasite, project: str | None = None) -> AggregatorProject:
-    """The folder of a project (default: the one launched last). Raises FedkitError if there is none."""
-    names = launched_projects(site)
-    if not names or (project is not None and project not in names):
-        what = f"no project {project!r} was launched" if project else "no project was launched"
-        known = f"one of {', '.join(names)}" if names else "call network.launch(config) first"
-        raise FedkitError(what, file=site.aggregator().launch, remedy=known)
-    name, box = project or names[-1], site.aggregator()
-    running = box.project(name)
-    return running if running.path.is_dir() else box.project(name, "done")
+__all__ = ["read_history"]
 
 
 def read_history(site: Datasite, project: str | None = None) -> History:
@@ -42,17 +17,3 @@ def read_history(site: Datasite, project: str | None = None) -> History:
     config = FLConfig.load(place.config)
     records = [r for r in read_records(place, config.rounds) if r.accuracy is not None]
     return History(config.project_name, tuple(records), config.rounds)
-
-
-def _launched(project: Path) -> tuple[int, str]:
-    for name in ("launch.json", "fl_config.json"):
-        if is_file(project / name):
-            return (project / name).stat().st_mtime_ns, project.name
-    return 0, project.name
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []

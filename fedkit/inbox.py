@@ -16,13 +16,13 @@ from fedkit.base.errors import Unreadable
 from fedkit.base.files import read_bytes, read_json, read_state, sha256_bytes
 from fedkit.base.tensors import load_state
 from fedkit.beside import read_extra
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.models import check_state
 from fedkit.learning.training import local_steps
 from fedkit.learning.update import Update
-from fedkit.plan import RoundPlan
 
 __all__ = ["HALF_WRITTEN_S", "Collected", "collect", "stated_seconds"]
 

@@ -22,13 +22,13 @@ from fedkit.base.files import (
 )
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import MAX_STATE_BYTES, load_state
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.permissions import write_permissions
 from fedkit.learning.models import check_state, load_model, state_of
 from fedkit.learning.strategies.registry import make_strategy
 from fedkit.machine import Next
-from fedkit.permissions import write_permissions
 from fedkit.privacy.dp_plan import participant_mechanism
 
 __all__ = ["LAUNCHED", "launch_step", "read_launched"]

@@ -22,10 +22,10 @@ from fedkit.base.files import (
 )
 from fedkit.base.seeds import generator
 from fedkit.beside import keep_beside, receive, share_beside
-from fedkit.boxes import ClientProject
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import read_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import ClientProject
 from fedkit.learning.models import check_state, load_model, state_of
 from fedkit.learning.strategies.base import LocalRun
 from fedkit.learning.strategies.registry import make_strategy

@@ -22,8 +22,9 @@ from fedkit.base.files import read_json, remove, write_bytes, write_dataset, wri
 from fedkit.config.client_config import ClientConfig
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import DATA_FILE, Shard, write_shard
-from fedkit.datasite import AppData, Datasite
-from fedkit.histories import launched_projects, read_history
+from fedkit.datasite.datasite import AppData, Datasite
+from fedkit.datasite.projects import launched_projects
+from fedkit.histories import read_history
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
 from fedkit.records import History, LedgerEntry
 from fedkit.sync import Sync

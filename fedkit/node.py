@@ -17,7 +17,7 @@ from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import AGGREGATOR as AGGREGATOR
 from fedkit.base.events import PARTICIPANT as PARTICIPANT
 from fedkit.base.events import Event, Problem, Progress, Waiting
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.launching import launch_step
 from fedkit.machine import Next, look
 

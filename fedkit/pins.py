@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedkit.base.files import read_json, remove, write_json
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 
 __all__ = ["pin", "pin_path", "pinned", "unpin"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.files import read_json, write_json
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
-from fedkit.permissions import has_permission_file
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.permissions import has_permission_file
 from fedkit.privacy.secagg_wire import has_update
 from fedkit.records import RoundRecord
 

@@ -11,10 +11,10 @@ from fedkit.approval import open_mailbox, review
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import remove
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import write_permissions
 from fedkit.local_round import set_state
 from fedkit.network import Network
-from fedkit.permissions import write_permissions
 from fedkit.pins import pin, pinned
 from fedkit.privacy.secagg_client import forget
 from fedkit.privacy.secagg_wire import remove_round

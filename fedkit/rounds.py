@@ -15,15 +15,15 @@ from fedkit.averaging import next_model
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
 from fedkit.base.files import read_dataset, read_json, read_state, write_json, write_state
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import check_dataset
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds
 from fedkit.learning.models import distance, load_model
 from fedkit.learning.strategies.arithmetic import mixing_weights
 from fedkit.learning.training import evaluate
-from fedkit.plan import RoundPlan
 from fedkit.records import Contribution, RoundRecord
 
 __all__ = [

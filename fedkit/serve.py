@@ -23,8 +23,8 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes
-from fedkit.datasite import Datasite
-from fedkit.permissions import READY_FILES
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import READY_FILES
 from fedkit.serve_index import PAGES, page, servable
 
 __all__ = ["Server", "application", "public_file"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.files import is_file
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 
 __all__ = ["PAGES", "page", "projects", "servable"]
 

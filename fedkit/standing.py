@@ -9,11 +9,11 @@ from fedkit import node
 from fedkit.approval import why_declined
 from fedkit.base.events import AGGREGATOR as AGGREGATOR
 from fedkit.base.events import Event, Problem, Waiting
-from fedkit.datasite import Datasite
-from fedkit.histories import find_project
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.projects import find_project
+from fedkit.datasite.round_plan import read_plan
 from fedkit.network import Network
-from fedkit.permissions import has_permission_file
-from fedkit.plan import read_plan
 from fedkit.records import History
 
 __all__ = ["Row", "standing", "standstill"]

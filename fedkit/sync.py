@@ -27,10 +27,10 @@ from fedkit.base.files import (
     write_json,
 )
 from fedkit.copies import Copy, read_synced
-from fedkit.datasite import Datasite
-from fedkit.permissions import READY_FILES, Permissions, Right
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import READY_FILES, Permissions, Right
+from fedkit.datasite.tree import REJECTED, digest_of, remove_empty_folders, scan
 from fedkit.records import LedgerEntry, read_ledger
-from fedkit.tree import REJECTED, digest_of, remove_empty_folders, scan
 
 __all__ = ["ROLE", "Sync"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from fedkit.base.errors import FedkitError
+from fedkit.datasite.permissions import Permissions, Right
+from fedkit.datasite.tree import Tree, scan, travels
 from fedkit.network import Network
-from fedkit.permissions import Permissions, Right
-from fedkit.tree import Tree, scan, travels
 
 __all__ = ["Line", "TreeModel"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from fedkit import node
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Event, Notice, Problem, Progress, Waiting
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 
 __all__ = ["Snapshot", "advance_in_turn", "snapshot", "watch"]
 

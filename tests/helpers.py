@@ -23,11 +23,11 @@ from fedkit import node
 from fedkit.approval import approve, pending_requests
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import write_bytes, write_dataset, write_state
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.mnist import MNIST, load_mnist
 from fedkit.data.shards import Shard, as_float, write_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
 from fedkit.learning.models import StateDict, seed_weights
 from fedkit.network import Network
 

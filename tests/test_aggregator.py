@@ -44,12 +44,12 @@ from fedkit.base.files import (
     write_json,
     write_state,
 )
-from fedkit.boxes import AggregatorProject, ClientProject
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject, ClientProject
+from fedkit.datasite.permissions import write_permissions
 from fedkit.histories import read_history
 from fedkit.learning.models import StateDict, load_model
 from fedkit.learning.training import evaluate
-from fedkit.permissions import write_permissions
 
 Advance = Callable[..., list[Event]]
 

@@ -35,8 +35,8 @@ from fedkit.approval import (
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Event, MailboxOpened, Problem
 from fedkit.base.files import is_file, read_json, sha256_bytes, write_bytes, write_json, write_state
-from fedkit.datasite import Datasite
-from fedkit.permissions import Permissions
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import Permissions
 from fedkit.pins import pin_path, pinned
 
 OTHER = LINEAR.replace("784, 10", "784, 10, bias=True")

@@ -44,7 +44,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, UpdateRefused, Waiting, render
 from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.learning.models import SAMPLE_MODEL, StateDict
 from fedkit.network import Network
 

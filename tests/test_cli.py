@@ -41,7 +41,7 @@ from fedkit.base.files import read_dataset, read_state, write_dataset
 from fedkit.base.text import visible
 from fedkit.cli import app
 from fedkit.config.client_config import ClientConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.serve import Server
 
 FEDKIT = [sys.executable, "-m", "fedkit.cli"]

@@ -35,12 +35,12 @@ from fedkit.base.events import (
 )
 from fedkit.base.files import is_file, read_json, read_state, write_bytes, write_json, write_state
 from fedkit.base.seeds import generator
-from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.data.shards import write_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject, ClientProject
+from fedkit.datasite.permissions import write_permissions
 from fedkit.learning.models import load_model
 from fedkit.learning.training import train
-from fedkit.permissions import write_permissions
 from fedkit.pins import pinned
 
 DONE = "Training Completed for Round {}"

@@ -13,7 +13,7 @@ import pytest
 from helpers import ALICE, PROJECT, snapshot
 from test_serve import ask
 
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.serve import Server
 from fedkit.serve_index import PAGES
 

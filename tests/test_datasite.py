@@ -25,7 +25,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_json, write_dataset, write_json
 from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import write_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.learning.models import SAMPLE_MODEL, seed_weights
 
 

@@ -16,7 +16,7 @@ from fedkit.approval import approve, approve_all, pending_requests, why_declined
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Declined, Problem, Waiting
 from fedkit.base.files import remove, write_json
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.network import Network
 from fedkit.node import advance
 from fedkit.privacy.dp_account import Mechanism, epsilon_of

@@ -15,13 +15,13 @@ from fedkit.approval import approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import FileRefused, Notice
 from fedkit.base.files import read_state
-from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.control import Control
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject, ClientProject
+from fedkit.datasite.projects import find_project
 from fedkit.fates import SIGNS, Fate, fates
 from fedkit.faults import KINDS, Fault, Faults
 from fedkit.faults_process import run_child
-from fedkit.histories import find_project
 from fedkit.learning.models import SAMPLE_MODEL, StateDict
 from fedkit.records import Contribution, History, RoundRecord
 from fedkit.rounds import Collected

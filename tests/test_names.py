@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedkit.base.names import check_email, check_file_name, check_name
-from fedkit.tree import travels
+from fedkit.datasite.tree import travels
 
 # Characters that mean something to some file system, shell or protocol, and a few that mean nothing.
 PIECES = [

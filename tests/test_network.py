@@ -35,9 +35,9 @@ from fedkit.base.events import (
     Waiting,
 )
 from fedkit.base.files import is_file, read_json, read_state, write_state
-from fedkit.boxes import ClientProject
 from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import read_shard
+from fedkit.datasite.paths import ClientProject
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate
 from fedkit.network import Network

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedkit.approval import open_mailbox
-from fedkit.datasite import Datasite
-from fedkit.permissions import Permissions, Right, has_permission_file, write_permissions
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import Permissions, Right, has_permission_file, write_permissions
 
 RIGHTS: list[Right] = ["read", "create", "write", "admin"]
 NEW, OLD, OLDEST = "syft.pub.yaml", "syftperm.yaml", "_.syftperm"

@@ -18,13 +18,13 @@ from matplotlib.transforms import Bbox
 
 from fedkit import plots
 from fedkit.base.errors import FedkitError
+from fedkit.datasite.permissions import write_permissions
+from fedkit.datasite.tree import scan
 from fedkit.learning.update import Update
-from fedkit.permissions import write_permissions
 from fedkit.plots import style
 from fedkit.plots.coursemap import LESSONS
 from fedkit.privacy.curves import roc
 from fedkit.records import History, LedgerEntry, RoundRecord
-from fedkit.tree import scan
 
 ROOT = Path(__file__).resolve().parent.parent
 

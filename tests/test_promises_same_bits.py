@@ -40,7 +40,7 @@ from fedkit.base.events import Problem, Waiting
 from fedkit.base.files import write_dataset
 from fedkit.base.tensors import load_state
 from fedkit.data.shards import write_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.network import Network
 
 EMAILS = (ALICE, BOB, CAROL)
@@ -232,7 +232,7 @@ def work(root):
         from fedkit.approval import approve_all
         net = fedkit.network.Network.open(root, workers=2)
         return net.run(approve=approve_all).done
-    site = fedkit.datasite.Datasite.create(root, helpers.ALICE)
+    site = fedkit.datasite.datasite.Datasite.create(root, helpers.ALICE)
     helpers.run_solo(site)
     return site.aggregator().project(helpers.PROJECT, "done").path.is_dir()
 

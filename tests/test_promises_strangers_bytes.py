@@ -42,8 +42,8 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import render
 from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.data.shards import write_shard
-from fedkit.datasite import Datasite
-from fedkit.permissions import write_permissions
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import write_permissions
 
 
 # ------------------------------------------------------------------------- model code, and when it runs

@@ -12,9 +12,9 @@ from helpers import ALICE, BOB, CAROL, EVE, PROJECT, launched
 
 from fedkit.approval import approve_all
 from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.round_plan import change_settings
 from fedkit.faults import Fault, Faults
 from fedkit.network import Network
-from fedkit.plan import change_settings
 from fedkit.publishing import outdated
 from fedkit.rounds import read_records
 

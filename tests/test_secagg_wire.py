@@ -41,7 +41,7 @@ from fedkit.base.keys import new_secret, sign, signing_key
 from fedkit.base.tensors import state_bytes
 from fedkit.crossings import crossings as by_round
 from fedkit.data.shards import write_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.learning.strategies.base import unpack
 from fedkit.network import Network
 from fedkit.plots.traffic import KEYS, MASKED, kind_of

@@ -12,7 +12,7 @@ import pytest
 from helpers import ALICE
 
 from fedkit.base.errors import FedkitError
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.serve import Server
 
 METRICS = [{"accuracy": 0, "round": 0}, {"accuracy": 0.5, "round": 1}]

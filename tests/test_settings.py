@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedkit.base.errors import FedkitError
 from fedkit.config.client_config import CONFIG_PATH_VARIABLE, ClientConfig, read_env
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 
 
 def write(path: Path, values: Any) -> Path:

@@ -18,10 +18,10 @@ from fedkit import sync as sync_module
 from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, FileRefused, Problem
-from fedkit.datasite import Datasite
-from fedkit.permissions import write_permissions
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import write_permissions
+from fedkit.datasite.tree import travels
 from fedkit.sync import Sync
-from fedkit.tree import travels
 
 EMAILS = (ALICE, BOB, EVE)
 OPEN = os.open

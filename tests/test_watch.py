@@ -31,7 +31,7 @@ from fedkit.base.events import (
 )
 from fedkit.base.files import write_bytes, write_dataset
 from fedkit.data.shards import write_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.watch import snapshot, watch
 
 PATIENCE_S = 20.0  # of a test that fails; a passing one never waits so long

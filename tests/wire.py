@@ -17,7 +17,7 @@ from fedkit.base.events import Event, FileRefused
 from fedkit.base.files import write_dataset
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import write_shard
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.sync import Sync
 
 BOTH = {("participant", ALICE), ("participant", BOB)}

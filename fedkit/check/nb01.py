@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.check.base import Wrong, check
-from fedkit.permissions import Permissions, Right, write_permissions
+from fedkit.datasite.permissions import Permissions, Right, write_permissions
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
 AGGREGATOR, STRANGER = "aggregator@example.org", "mallory@example.org"

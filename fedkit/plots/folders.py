@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from fedkit.datasite.tree import Tree, scan, travels
 from fedkit.plots import style
-from fedkit.tree import Tree, scan, travels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def folder_tree(
 ) -> Figure:
     """A folder as a tree of text with the files' sizes; hidden and unfinished files are left out.
 
-    before : what `fedkit.tree.scan(path)` gave earlier. Then a file that is new since has the sign `+`, a rewritten one
+    before : what `fedkit.datasite.tree.scan(path)` gave earlier. Then a file that is new since has the sign `+`, a rewritten one
     `~`, one that is gone `-`, and a folder in which nothing has changed is folded to one line.
     root : the name at the top (default: the folder's own). hide : names of files and folders to leave out. rows : lines
     that are drawn at most; the last then counts the rest.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedkit.permissions import Permissions, Right
+from fedkit.datasite.permissions import Permissions, Right
 from fedkit.plots import style
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from fedkit.permissions import READY_FILES
+from fedkit.datasite.permissions import READY_FILES
 from fedkit.plots import style
 from fedkit.records import LedgerEntry
 

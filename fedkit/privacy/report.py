@@ -18,7 +18,8 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.config.fl_config import FLConfig
 from fedkit.crossings import by_kind, crossings
-from fedkit.histories import find_project, read_history
+from fedkit.datasite.projects import find_project
+from fedkit.histories import read_history
 from fedkit.network import Network
 from fedkit.privacy.attack_results import AttackResult
 from fedkit.privacy.report_guarantees import Guarantee, guarantees

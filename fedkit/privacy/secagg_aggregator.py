@@ -26,12 +26,12 @@ from fedkit.base.files import (
     write_json,
     write_state,
 )
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.update import Update
 from fedkit.machine import Next
-from fedkit.plan import RoundPlan
 from fedkit.privacy.fixedpoint import decode
 from fedkit.privacy.secagg import unmask
 from fedkit.privacy.secagg_decisions import AggregatorRound

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from fedkit.base.events import Event, SecureStep, UpdateShared
 from fedkit.base.files import is_file, read_bytes, read_state, write_bytes
-from fedkit.boxes import ClientProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import ClientProject
 from fedkit.local_round import trained_samples
 from fedkit.machine import Next
 from fedkit.privacy.fixedpoint import encode

@@ -11,12 +11,12 @@ from typing import Any
 
 from fedkit.base.events import Event, SecureStep, Waiting
 from fedkit.base.files import is_file, read_json, write_json
-from fedkit.boxes import AggregatorProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.machine import Next
-from fedkit.permissions import has_permission_file
-from fedkit.plan import RoundPlan
 from fedkit.privacy.secagg import Group
 from fedkit.privacy.secagg_inbox import Seen
 from fedkit.privacy.secagg_wire import list_path

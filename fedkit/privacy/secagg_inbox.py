@@ -13,8 +13,8 @@ from typing import Any
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.files import read_bytes, sha256_bytes
 from fedkit.base.keys import KEY_BYTES
-from fedkit.boxes import AggregatorProject
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
 from fedkit.privacy.secagg import Group, PublicKeys
 from fedkit.privacy.secagg_wire import (
     Message,

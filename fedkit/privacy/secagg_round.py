@@ -12,9 +12,9 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import PARTICIPANT as ROLE
 from fedkit.base.events import Event, Waiting
 from fedkit.base.files import read_bytes, read_json, write_bytes
-from fedkit.boxes import ClientProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import ClientProject
 from fedkit.privacy.secagg import Group, PublicKeys, Secrets
 from fedkit.privacy.secagg_wire import (
     Message,

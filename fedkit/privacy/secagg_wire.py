@@ -21,9 +21,9 @@ from typing import Any
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, read_bytes, read_json, remove, write_bytes, write_json
 from fedkit.base.keys import KEY_BYTES, is_signed, new_secret, sign, signing_key
-from fedkit.boxes import AggregatorProject, ClientProject
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.privacy.secagg import Group, PublicKeys
 
 __all__ = [

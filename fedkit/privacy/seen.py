@@ -15,11 +15,11 @@ from torch import Tensor
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, read_bytes, read_json, read_state, sha256_bytes
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite import Datasite
-from fedkit.histories import find_project
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.projects import find_project
+from fedkit.datasite.round_plan import read_plan
 from fedkit.learning.models import StateDict
 from fedkit.network import Network
-from fedkit.plan import read_plan
 
 __all__ = ["Evidence", "evidence", "first_layer", "last_bias"]
 

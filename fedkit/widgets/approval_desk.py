@@ -11,7 +11,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined
 from fedkit.code_review import review_code
 from fedkit.control import Control
-from fedkit.datasite import Datasite
+from fedkit.datasite.datasite import Datasite
 from fedkit.widgets.base import Panel
 from fedkit.widgets.desk_parts import config_html, hints_html, request_html, source_html
 from fedkit.widgets.look import esc, note

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 import fedkit as fk
 from fedkit.base.events import RoundEvaluated
-from fedkit.tree import scan
+from fedkit.datasite.tree import scan
 
 # %% tags=["parameters"]
 rounds: int = 3  # how often everybody trains and the models are averaged

@@ -24,6 +24,7 @@ from fedkit.base.files import read_bytes, write_bytes
 
 __all__ = ["PERMISSION_FILES", "Permissions", "Right", "has_permission_file", "write_permissions"]
 
+
 Right = Literal["read", "create", "write", "admin"]
 NEW, OLD, OLDEST = "syft.pub.yaml", "syftperm.yaml", "_.syftperm"
 PERMISSION_FILES = (NEW, OLD)

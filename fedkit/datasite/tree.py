@@ -20,6 +20,7 @@ __all__ = [
     "travels",
 ]
 
+
 Stamp = tuple[int, int, int]
 """(size in bytes, time of the last change in ns, number of the file): clocks tick in milliseconds, but whoever writes
 whole files makes a new one each time."""

@@ -13,11 +13,12 @@ from typing import Literal
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_json
 from fedkit.base.names import check_email
-from fedkit.boxes import AggregatorBox, ClientBox
 from fedkit.config.client_config import ClientConfig
-from fedkit.permissions import write_permissions
+from fedkit.datasite.paths import AggregatorBox, ClientBox
+from fedkit.datasite.permissions import write_permissions
 
 __all__ = ["AppData", "Datasite"]
+
 
 AppData = Literal["app_data", "api_data"]
 
