@@ -26,8 +26,8 @@ import fedkit as fk
 from benchmarks.common import row
 from fedkit.base.keys import new_secret, signing_key
 from fedkit.base.tensors import load_state, state_bytes
-from fedkit.privacy.fixedpoint import decode, encode
-from fedkit.privacy.secagg import Group, Secrets, deal, mask, open_shares, reveal, unmask
+from fedkit.privacy.secagg.bonawitz import Group, Secrets, deal, mask, open_shares, reveal, unmask
+from fedkit.privacy.secagg.fixedpoint import decode, encode
 from fedkit.privacy.secagg_wire import Message, open_message, write_message
 
 PARTICIPANTS = (10, 50, 100)

@@ -29,7 +29,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
 from fedkit.pins import pin
-from fedkit.privacy.dp_policy import accept, refusal
+from fedkit.privacy.dp.policy import accept, refusal
 
 __all__ = [
     "Policy",

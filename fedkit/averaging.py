@@ -15,7 +15,7 @@ from fedkit.learning.models import StateDict
 from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy, pack, unpack
 from fedkit.learning.strategies.registry import make_strategy
 from fedkit.learning.update import Update
-from fedkit.privacy.dp_aggregate import protected
+from fedkit.privacy.dp.noisy_mean import protected
 
 __all__ = ["next_model", "state_after"]
 

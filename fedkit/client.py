@@ -34,7 +34,7 @@ from fedkit.datasite.round_plan import apply_plan
 from fedkit.local_round import set_state, share, train_step
 from fedkit.machine import Next, drive
 from fedkit.pins import pin, pin_path, pinned, unpin
-from fedkit.privacy.dp_policy import accept, refusal
+from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.privacy.secagg_client import forget, secure_step
 
 __all__ = ["advance", "next_step", "projects"]

@@ -29,7 +29,7 @@ from fedkit.datasite.permissions import write_permissions
 from fedkit.learning.models import check_state, load_model, state_of
 from fedkit.learning.strategies.registry import make_strategy
 from fedkit.machine import Next
-from fedkit.privacy.dp_plan import participant_mechanism
+from fedkit.privacy.dp.mechanism import participant_mechanism
 
 __all__ = ["LAUNCHED", "launch_step", "read_launched"]
 LAUNCHED = "launch.json"

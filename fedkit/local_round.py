@@ -31,8 +31,8 @@ from fedkit.learning.strategies.base import LocalRun
 from fedkit.learning.strategies.registry import make_strategy
 from fedkit.learning.training import local_steps, trained_names
 from fedkit.machine import Next
-from fedkit.privacy.dp_policy import spend
-from fedkit.privacy.dp_training import keeps_quiet, trainer
+from fedkit.privacy.dp.policy import spend
+from fedkit.privacy.dp.training import keeps_quiet, trainer
 
 __all__ = ["set_state", "share", "train_step", "trained_samples"]
 _INFO_BYTES = 256

@@ -18,7 +18,7 @@ from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.round_plan import RoundPlan, current_settings
-from fedkit.privacy.dp_aggregate import chosen_in_private
+from fedkit.privacy.dp.noisy_mean import chosen_in_private
 
 __all__ = ["draw", "make_plan"]
 

@@ -40,9 +40,9 @@ from fedkit.learning.training import evaluate, trained_names
 from fedkit.learning.update import Update
 from fedkit.memories import Memories
 from fedkit.plan import draw
-from fedkit.privacy.dp_aggregate import protected
-from fedkit.privacy.dp_training import keeps_quiet
-from fedkit.privacy.fixedpoint import fixed_point_mean
+from fedkit.privacy.dp.noisy_mean import protected
+from fedkit.privacy.dp.training import keeps_quiet
+from fedkit.privacy.secagg.fixedpoint import fixed_point_mean
 from fedkit.records import Contribution, History, RoundRecord
 from fedkit.simulation_shards import Shards, shards_by_email
 from fedkit.simulation_training import World, train_round

@@ -17,7 +17,7 @@ from fedkit.learning.models import StateDict, load_model
 from fedkit.learning.stacked import StackedModel, train_stacked
 from fedkit.learning.update import Update
 from fedkit.memories import Memories
-from fedkit.privacy.dp_training import keeps_quiet, trainer
+from fedkit.privacy.dp.training import keeps_quiet, trainer
 
 __all__ = ["World", "train_round"]
 

@@ -13,8 +13,8 @@ from helpers import tutorial
 
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
-from fedkit.privacy.dp_account import ACCOUNTANTS, Mechanism, epsilon_of, noise_for
-from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
+from fedkit.privacy.dp.account import ACCOUNTANTS, Mechanism, epsilon_of, noise_for
+from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 1.1, "delta": 1e-4, "clip": 1.0}
 PARTICIPANT = {"unit": "participant", "noise_multiplier": 1.1, "delta": 1e-4, "clip": 1.0}

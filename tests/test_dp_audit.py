@@ -15,18 +15,18 @@ from torch.nn import functional as F
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
 from fedkit.learning.models import load_model
-from fedkit.privacy.curves import auc
-from fedkit.privacy.dp_account import noise_for
-from fedkit.privacy.dp_audit import (
+from fedkit.privacy.attacks.membership import gradient_coefficients, gradients_of
+from fedkit.privacy.attacks.roc import auc
+from fedkit.privacy.dp.account import noise_for
+from fedkit.privacy.dp.audit import (
     Audit,
     audit_guesses,
     audit_training,
     epsilon_lower_bound,
     pixel_canaries,
 )
-from fedkit.privacy.dp_noise import SeededNoise, SystemNoise
-from fedkit.privacy.dp_training import dp_sgd
-from fedkit.privacy.regression import gradient_coefficients, gradients_of
+from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
+from fedkit.privacy.dp.training import dp_sgd
 
 DELTA = 1e-5
 

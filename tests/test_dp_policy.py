@@ -19,9 +19,9 @@ from fedkit.base.files import remove, write_json
 from fedkit.datasite.datasite import Datasite
 from fedkit.network import Network
 from fedkit.node import advance
-from fedkit.privacy.dp_account import Mechanism, epsilon_of
-from fedkit.privacy.dp_policy import read_policy, spend, why_refused
-from fedkit.privacy.dp_spending import spent
+from fedkit.privacy.dp.account import Mechanism, epsilon_of
+from fedkit.privacy.dp.budget import spent
+from fedkit.privacy.dp.policy import read_policy, spend, why_refused
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 2.0, "delta": 1e-3, "clip": 0.5}
 POLICY = {"unit": "example", "epsilon": 8.0, "delta": 1e-2}

@@ -24,10 +24,10 @@ from fedkit.learning.models import StateDict, load_model, state_of
 from fedkit.learning.strategies.registry import make_strategy
 from fedkit.learning.update import Update
 from fedkit.plan import draw
-from fedkit.privacy.dp_aggregate import protected
-from fedkit.privacy.dp_clip import clip_rows, next_clip, noisy_mean, share_of_noise, split_noise
-from fedkit.privacy.dp_noise import SeededNoise, SystemNoise
-from fedkit.privacy.dp_training import dp_sgd
+from fedkit.privacy.dp.clip import clip_rows, next_clip, noisy_mean, share_of_noise, split_noise
+from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
+from fedkit.privacy.dp.noisy_mean import protected
+from fedkit.privacy.dp.training import dp_sgd
 from fedkit.simulation import simulate
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.5}

@@ -18,8 +18,9 @@ from fedkit.check.nb09 import MOST_NOISE, clip_rows, noise_under_a_floor, noisy_
 from fedkit.course.lesson import read_lesson
 from fedkit.course.stub import solved
 from fedkit.plots.privacy import digit_row, privacy_tradeoff
-from fedkit.privacy import dp_clip, epsilon_of, evidence, noise_for
-from fedkit.privacy.dp_account import Mechanism
+from fedkit.privacy import epsilon_of, evidence, noise_for
+from fedkit.privacy.dp import clip as dp_clip
+from fedkit.privacy.dp.account import Mechanism
 from fedkit.widgets import NoiseDial
 
 SOURCE = Path(__file__).resolve().parent.parent / "notebooks" / "src" / "09_differential_privacy.py"

@@ -16,7 +16,7 @@ from fedkit import plots
 from fedkit.base.errors import FedkitError
 from fedkit.check.nb10 import pairwise_masks, remove_masks
 from fedkit.plots.traffic import KEYS, MASKED, kind_of
-from fedkit.privacy import masks
+from fedkit.privacy.secagg import masks
 
 LESSON = "10_secure_aggregation.py"
 

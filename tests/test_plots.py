@@ -23,7 +23,7 @@ from fedkit.datasite.tree import scan
 from fedkit.learning.update import Update
 from fedkit.plots import style
 from fedkit.plots.coursemap import LESSONS
-from fedkit.privacy.curves import roc
+from fedkit.privacy.attacks.roc import roc
 from fedkit.records import History, LedgerEntry, RoundRecord
 
 ROOT = Path(__file__).resolve().parent.parent

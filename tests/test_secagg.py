@@ -22,15 +22,7 @@ from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
 from fedkit.learning.strategies.fedavg import fedavg
 from fedkit.learning.strategies.registry import STRATEGIES
 from fedkit.learning.update import Update
-from fedkit.privacy.fixedpoint import (
-    FRACTION_BITS,
-    decode,
-    encode,
-    fixed_point_mean,
-    fixed_point_sum,
-)
-from fedkit.privacy.masks import Vector, mask_stream
-from fedkit.privacy.secagg import (
+from fedkit.privacy.secagg.bonawitz import (
     Group,
     PublicKeys,
     Secrets,
@@ -40,6 +32,14 @@ from fedkit.privacy.secagg import (
     reveal,
     unmask,
 )
+from fedkit.privacy.secagg.fixedpoint import (
+    FRACTION_BITS,
+    decode,
+    encode,
+    fixed_point_mean,
+    fixed_point_sum,
+)
+from fedkit.privacy.secagg.masks import Vector, mask_stream
 
 rng = np.random.default_rng(0)
 

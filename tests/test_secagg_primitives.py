@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import fedkit as fk
 from fedkit.base import keys
 from fedkit.base.errors import FedkitError
-from fedkit.privacy import masks, shamir
+from fedkit.privacy.secagg import masks, shamir
 
 assert helpers  # its profile: the same examples in every run
 

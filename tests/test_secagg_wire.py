@@ -46,7 +46,7 @@ from fedkit.learning.strategies.base import unpack
 from fedkit.network import Network
 from fedkit.plots.traffic import KEYS, MASKED, kind_of
 from fedkit.privacy import secagg_client, secagg_round, secagg_wire
-from fedkit.privacy.fixedpoint import encode
+from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.privacy.secagg_decisions import AggregatorRound
 from fedkit.rewinding import rewind
 from fedkit.simulation import simulate

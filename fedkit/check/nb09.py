@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedkit.check.base import Wrong, check, number
-from fedkit.privacy.dp_account import Mechanism, epsilon_of
+from fedkit.privacy.dp.account import Mechanism, epsilon_of
 
 TARGET, DELTA, STEPS = 4.0, 1e-4, 8
 MOST_NOISE = 4.0

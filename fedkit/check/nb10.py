@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fedkit.check.base import Wrong, check
-from fedkit.privacy import masks
+from fedkit.privacy.secagg import masks
 
 _COUNT = 6
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fedkit.plots import style
-from fedkit.privacy.curves import Roc
+from fedkit.privacy.attacks.roc import Roc
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

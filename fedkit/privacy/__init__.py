@@ -8,108 +8,120 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedkit.base.keys import agree, new_secret, public_key
-    from fedkit.privacy.attack_results import AttackResult, attack_result
-    from fedkit.privacy.crafted import SeedCheck, check_seed, crafted_weights, read_bins
-    from fedkit.privacy.curves import Roc, auc, roc
-    from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
-    from fedkit.privacy.dp_audit import (
-        Audit,
-        audit_guesses,
-        audit_training,
-        epsilon_lower_bound,
-        pixel_canaries,
+    from fedkit.privacy.attacks.crafted_weights import (
+        SeedCheck,
+        check_seed,
+        crafted_weights,
+        read_bins,
     )
-    from fedkit.privacy.dp_clip import clip_rows, noisy_mean
-    from fedkit.privacy.dp_noise import SeededNoise, SystemNoise
-    from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
-    from fedkit.privacy.dp_policy import PrivacyPolicy
-    from fedkit.privacy.dp_spending import spent
-    from fedkit.privacy.dp_training import dp_sgd
-    from fedkit.privacy.exact import exact_batch
-    from fedkit.privacy.inversion import match_direction, match_gradient
-    from fedkit.privacy.labels import (
+    from fedkit.privacy.attacks.evidence import Evidence, evidence, first_layer, last_bias
+    from fedkit.privacy.attacks.exact_batch import exact_batch
+    from fedkit.privacy.attacks.first_layer import (
+        invert_linear,
+        invert_rows,
+        row_space,
+        row_space_residual,
+    )
+    from fedkit.privacy.attacks.gradient_matching import match_direction, match_gradient
+    from fedkit.privacy.attacks.image_scores import Scores, match, mse, psnr, score, ssim
+    from fedkit.privacy.attacks.labels import (
+        count_digits,
         count_labels,
         label_of,
         labels_of_batch,
         mean_prediction,
         whole_counts,
     )
-    from fedkit.privacy.linear import invert_linear, invert_rows
-    from fedkit.privacy.masks import mask_stream, pairwise_masks, remove_masks
-    from fedkit.privacy.membership import confidence, lira, train_shadows
-    from fedkit.privacy.properties import count_digits
-    from fedkit.privacy.regression import gradient_coefficients
+    from fedkit.privacy.attacks.membership import (
+        confidence,
+        gradient_coefficients,
+        lira,
+        train_shadows,
+    )
+    from fedkit.privacy.attacks.roc import AttackResult, Roc, attack_result, auc, roc
+    from fedkit.privacy.attacks.unmix import unmix
+    from fedkit.privacy.dp.account import Mechanism, epsilon_of, noise_for
+    from fedkit.privacy.dp.audit import (
+        Audit,
+        audit_guesses,
+        audit_training,
+        epsilon_lower_bound,
+        pixel_canaries,
+    )
+    from fedkit.privacy.dp.budget import spent
+    from fedkit.privacy.dp.clip import clip_rows, noisy_mean
+    from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
+    from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
+    from fedkit.privacy.dp.policy import PrivacyPolicy
+    from fedkit.privacy.dp.training import dp_sgd
     from fedkit.privacy.report import PrivacyReport
-    from fedkit.privacy.rowspace import row_space, row_space_residual
-    from fedkit.privacy.scores import Scores, match, mse, psnr, score, ssim
-    from fedkit.privacy.seen import Evidence, evidence, first_layer, last_bias
-    from fedkit.privacy.shamir import join_shares, split_secret
-    from fedkit.privacy.unmixing import unmix
+    from fedkit.privacy.secagg.masks import mask_stream, pairwise_masks, remove_masks
+    from fedkit.privacy.secagg.shamir import join_shares, split_secret
 
 _HOME: dict[str, str] = {
     "agree": "base.keys",
     "new_secret": "base.keys",
     "public_key": "base.keys",
-    "mask_stream": "privacy.masks",
-    "pairwise_masks": "privacy.masks",
-    "remove_masks": "privacy.masks",
-    "join_shares": "privacy.shamir",
-    "split_secret": "privacy.shamir",
-    "Evidence": "privacy.seen",
-    "evidence": "privacy.seen",
-    "first_layer": "privacy.seen",
-    "invert_linear": "privacy.linear",
-    "invert_rows": "privacy.linear",
-    "row_space": "privacy.rowspace",
-    "row_space_residual": "privacy.rowspace",
-    "Scores": "privacy.scores",
-    "match": "privacy.scores",
-    "mse": "privacy.scores",
-    "psnr": "privacy.scores",
-    "score": "privacy.scores",
-    "ssim": "privacy.scores",
-    "exact_batch": "privacy.exact",
-    "unmix": "privacy.unmixing",
-    "count_labels": "privacy.labels",
-    "label_of": "privacy.labels",
-    "labels_of_batch": "privacy.labels",
-    "mean_prediction": "privacy.labels",
-    "count_digits": "privacy.properties",
-    "last_bias": "privacy.seen",
-    "Mechanism": "privacy.dp_account",
-    "epsilon_of": "privacy.dp_account",
-    "noise_for": "privacy.dp_account",
-    "clip_rows": "privacy.dp_clip",
-    "noisy_mean": "privacy.dp_clip",
-    "SeededNoise": "privacy.dp_noise",
-    "SystemNoise": "privacy.dp_noise",
-    "dp_sgd": "privacy.dp_training",
-    "PrivacyPolicy": "privacy.dp_policy",
-    "spent": "privacy.dp_spending",
-    "example_mechanism": "privacy.dp_plan",
-    "participant_mechanism": "privacy.dp_plan",
-    "Audit": "privacy.dp_audit",
-    "audit_guesses": "privacy.dp_audit",
-    "audit_training": "privacy.dp_audit",
-    "epsilon_lower_bound": "privacy.dp_audit",
-    "pixel_canaries": "privacy.dp_audit",
-    "auc": "privacy.curves",
-    "gradient_coefficients": "privacy.regression",
-    "AttackResult": "privacy.attack_results",
-    "attack_result": "privacy.attack_results",
+    "mask_stream": "privacy.secagg.masks",
+    "pairwise_masks": "privacy.secagg.masks",
+    "remove_masks": "privacy.secagg.masks",
+    "join_shares": "privacy.secagg.shamir",
+    "split_secret": "privacy.secagg.shamir",
+    "Evidence": "privacy.attacks.evidence",
+    "evidence": "privacy.attacks.evidence",
+    "first_layer": "privacy.attacks.evidence",
+    "invert_linear": "privacy.attacks.first_layer",
+    "invert_rows": "privacy.attacks.first_layer",
+    "row_space": "privacy.attacks.first_layer",
+    "row_space_residual": "privacy.attacks.first_layer",
+    "Scores": "privacy.attacks.image_scores",
+    "match": "privacy.attacks.image_scores",
+    "mse": "privacy.attacks.image_scores",
+    "psnr": "privacy.attacks.image_scores",
+    "score": "privacy.attacks.image_scores",
+    "ssim": "privacy.attacks.image_scores",
+    "exact_batch": "privacy.attacks.exact_batch",
+    "unmix": "privacy.attacks.unmix",
+    "count_labels": "privacy.attacks.labels",
+    "label_of": "privacy.attacks.labels",
+    "labels_of_batch": "privacy.attacks.labels",
+    "mean_prediction": "privacy.attacks.labels",
+    "count_digits": "privacy.attacks.labels",
+    "last_bias": "privacy.attacks.evidence",
+    "Mechanism": "privacy.dp.account",
+    "epsilon_of": "privacy.dp.account",
+    "noise_for": "privacy.dp.account",
+    "clip_rows": "privacy.dp.clip",
+    "noisy_mean": "privacy.dp.clip",
+    "SeededNoise": "privacy.dp.noise",
+    "SystemNoise": "privacy.dp.noise",
+    "dp_sgd": "privacy.dp.training",
+    "PrivacyPolicy": "privacy.dp.policy",
+    "spent": "privacy.dp.budget",
+    "example_mechanism": "privacy.dp.mechanism",
+    "participant_mechanism": "privacy.dp.mechanism",
+    "Audit": "privacy.dp.audit",
+    "audit_guesses": "privacy.dp.audit",
+    "audit_training": "privacy.dp.audit",
+    "epsilon_lower_bound": "privacy.dp.audit",
+    "pixel_canaries": "privacy.dp.audit",
+    "auc": "privacy.attacks.roc",
+    "gradient_coefficients": "privacy.attacks.membership",
+    "AttackResult": "privacy.attacks.roc",
+    "attack_result": "privacy.attacks.roc",
     "PrivacyReport": "privacy.report",
-    "match_gradient": "privacy.inversion",
-    "match_direction": "privacy.inversion",
-    "crafted_weights": "privacy.crafted",
-    "read_bins": "privacy.crafted",
-    "check_seed": "privacy.crafted",
-    "SeedCheck": "privacy.crafted",
-    "Roc": "privacy.curves",
-    "roc": "privacy.curves",
-    "confidence": "privacy.membership",
-    "lira": "privacy.membership",
-    "train_shadows": "privacy.membership",
-    "whole_counts": "privacy.labels",
+    "match_gradient": "privacy.attacks.gradient_matching",
+    "match_direction": "privacy.attacks.gradient_matching",
+    "crafted_weights": "privacy.attacks.crafted_weights",
+    "read_bins": "privacy.attacks.crafted_weights",
+    "check_seed": "privacy.attacks.crafted_weights",
+    "SeedCheck": "privacy.attacks.crafted_weights",
+    "Roc": "privacy.attacks.roc",
+    "roc": "privacy.attacks.roc",
+    "confidence": "privacy.attacks.membership",
+    "lira": "privacy.attacks.membership",
+    "train_shadows": "privacy.attacks.membership",
+    "whole_counts": "privacy.attacks.labels",
 }
 
 __all__ = [

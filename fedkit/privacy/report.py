@@ -21,9 +21,15 @@ from fedkit.crossings import by_kind, crossings
 from fedkit.datasite.projects import find_project
 from fedkit.histories import read_history
 from fedkit.network import Network
-from fedkit.privacy.attack_results import AttackResult
-from fedkit.privacy.report_guarantees import Guarantee, guarantees
-from fedkit.privacy.report_text import Observer, headline, left_open, observers
+from fedkit.privacy.attacks.roc import AttackResult
+from fedkit.privacy.guarantees import (
+    Guarantee,
+    Observer,
+    guarantees,
+    headline,
+    left_open,
+    observers,
+)
 from fedkit.records import History, LedgerEntry
 
 __all__ = ["PrivacyReport", "privacy_report"]

@@ -32,8 +32,8 @@ from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.update import Update
 from fedkit.machine import Next
-from fedkit.privacy.fixedpoint import decode
-from fedkit.privacy.secagg import unmask
+from fedkit.privacy.secagg.bonawitz import unmask
+from fedkit.privacy.secagg.fixedpoint import decode
 from fedkit.privacy.secagg_decisions import AggregatorRound
 from fedkit.privacy.secagg_inbox import Inbox, Seen
 from fedkit.privacy.secagg_wire import group_of, roster_digest

@@ -21,8 +21,8 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.local_round import trained_samples
 from fedkit.machine import Next
-from fedkit.privacy.fixedpoint import encode
-from fedkit.privacy.secagg import deal, mask, open_shares, reveal
+from fedkit.privacy.secagg.bonawitz import deal, mask, open_shares, reveal
+from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.privacy.secagg_round import ParticipantRound, vault_of
 from fedkit.privacy.secagg_wire import (
     STEPS,

@@ -17,7 +17,7 @@ from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.machine import Next
-from fedkit.privacy.secagg import Group
+from fedkit.privacy.secagg.bonawitz import Group
 from fedkit.privacy.secagg_inbox import Seen
 from fedkit.privacy.secagg_wire import list_path
 from fedkit.rounds import PATIENCE_S, started

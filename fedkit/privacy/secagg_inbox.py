@@ -15,7 +15,8 @@ from fedkit.base.files import read_bytes, sha256_bytes
 from fedkit.base.keys import KEY_BYTES
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
-from fedkit.privacy.secagg import Group, PublicKeys
+from fedkit.privacy.secagg.bonawitz import Group, PublicKeys
+from fedkit.privacy.secagg.shamir import SHARE_BYTES
 from fedkit.privacy.secagg_wire import (
     Message,
     message_path,
@@ -23,7 +24,6 @@ from fedkit.privacy.secagg_wire import (
     published_key,
     roster_digest,
 )
-from fedkit.privacy.shamir import SHARE_BYTES
 
 __all__ = ["Inbox", "Seen"]
 

@@ -15,7 +15,7 @@ from fedkit.base.files import read_bytes, read_json, write_bytes
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
-from fedkit.privacy.secagg import Group, PublicKeys, Secrets
+from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, Secrets
 from fedkit.privacy.secagg_wire import (
     Message,
     identity,

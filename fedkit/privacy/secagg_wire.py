@@ -24,7 +24,7 @@ from fedkit.base.keys import KEY_BYTES, is_signed, new_secret, sign, signing_key
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
-from fedkit.privacy.secagg import Group, PublicKeys
+from fedkit.privacy.secagg.bonawitz import Group, PublicKeys
 
 __all__ = [
     "STEPS",

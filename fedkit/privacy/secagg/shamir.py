@@ -19,6 +19,7 @@ from fedkit.base.keys import KEY_BYTES, new_secret
 
 __all__ = ["PRIME", "SHARE_BYTES", "evaluate", "join_shares", "split_secret", "weights_at_zero"]
 
+
 PRIME = 2**256 + 297
 """The smallest prime above 2^256: every secret of 32 bytes is a number below it."""
 

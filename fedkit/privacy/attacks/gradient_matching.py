@@ -3,7 +3,7 @@
 `match_gradient` is DLG (Zhu et al. 2019, "Deep leakage from gradients"): the squared distance of two gradients, by L-BFGS
 with a strong Wolfe line search. `match_direction` is Geiping et al. 2020, "Inverting gradients": the angle between them
 plus total variation, by signed Adam; it works for convolutions, where nothing can be divided. Both take the labels first
-(`fedkit.privacy.labels`). Notebook 08.
+(`fedkit.privacy.attacks.labels`). Notebook 08.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = ["match_direction", "match_gradient"]
+
 
 STIR = 0.02
 """Noise on the images between two descents: ReLU's kinks stop a line search, and a nudge leads out of them."""

@@ -23,6 +23,7 @@ from fedkit.base.seeds import generator
 
 __all__ = ["Noise", "SeededNoise", "SystemNoise", "noise_source"]
 
+
 _MANTISSA = 53
 
 

@@ -18,9 +18,10 @@ from torch import Tensor
 from fedkit.base.errors import FedkitError
 from fedkit.learning.models import StateDict
 from fedkit.learning.update import Update
-from fedkit.privacy.masks import Vector
+from fedkit.privacy.secagg.masks import Vector
 
 __all__ = ["FRACTION_BITS", "decode", "encode", "fixed_point_mean", "fixed_point_sum"]
+
 
 FRACTION_BITS = 32
 """Weights are rounded to multiples of 2^-32; whole numbers, such as counters, stay whole."""

@@ -17,7 +17,7 @@ from fedkit.base.files import is_file, read_bytes, sha256_bytes, write_bytes, wr
 from fedkit.base.strict_json import parse_json_object
 from fedkit.data.shards import DATA_FILE, Shard
 from fedkit.datasite.datasite import Datasite
-from fedkit.privacy.dp_account import Mechanism, epsilon_of
+from fedkit.privacy.dp.account import Mechanism, epsilon_of
 
 __all__ = ["Spent", "data_files", "spent", "write_spending", "write_unbounded"]
 

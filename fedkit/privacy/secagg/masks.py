@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Vector", "mask_stream", "pairwise_masks", "remove_masks"]
 
+
 Vector = NDArray[np.uint64]
 """Whole numbers modulo 2^64, uint64 [D]."""
 

@@ -16,11 +16,12 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.learning.strategies.arithmetic import deltas, move, stack, unstack
 from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy
 from fedkit.learning.update import Update
-from fedkit.privacy.dp_clip import next_clip, noisy_mean, split_noise
-from fedkit.privacy.dp_noise import noise_source
-from fedkit.privacy.dp_plan import count_noise, participant_mechanism, promised
+from fedkit.privacy.dp.clip import next_clip, noisy_mean, split_noise
+from fedkit.privacy.dp.mechanism import count_noise, participant_mechanism, promised
+from fedkit.privacy.dp.noise import noise_source
 
 __all__ = ["NoisyMean", "chosen_in_private", "protected"]
+
 
 _OWN = "dp"
 """The part of the memory that is not the inner rule's: the number of rounds so far, and the clipping norm."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 __all__ = ["exact_batch"]
 
+
 _MORE_ZEROS = 3
 """A direction counts once so many more units are off than it was guessed from."""
 

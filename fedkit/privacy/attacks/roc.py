@@ -1,8 +1,4 @@
-"""How well does a score tell members from others? The ROC curve, its area, and its left end, with intervals.
-
-An attack that is right about a few people and knows it does more harm than one that is a little right about all, so the
-true positive rate at a small false positive rate counts (Carlini et al. 2022, section III). Notebook 08.
-"""
+"""How an attack went, in a form that a report can state: what it looked at, its measure, its success with an interval."""
 
 from __future__ import annotations
 
@@ -13,7 +9,54 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 
-__all__ = ["Roc", "auc", "roc"]
+__all__ = ["AttackResult", "Roc", "attack_result", "auc", "roc"]
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """One attack. target : what it looked at. measure : in words. guessing : what a guess without looking would reach.
+
+    low, high : of a 95 % interval around `success`.
+    """
+
+    name: str
+    target: str
+    measure: str
+    success: float
+    low: float
+    high: float
+    guessing: float
+
+    @property
+    def is_better_than_guessing(self) -> bool:
+        """Does the whole interval lie above what guessing reaches?"""
+        return self.low > self.guessing
+
+
+def attack_result(name: str, target: str, inside: Tensor, outside: Tensor) -> AttackResult:
+    """A membership attack from its scores of members [N] and of others [M]: AUC with a 95 % interval.
+
+    The interval is that of `roc`. Raises FedkitError for fewer than two scores on a side.
+    """
+    if len(inside) < 2 or len(outside) < 2:
+        raise FedkitError("are too few", field="scores", remedy="score two on each side at least")
+    curve = roc(inside, outside)
+    return AttackResult(
+        name,
+        target,
+        "AUC: how often a member scores above another image",
+        curve.auc,
+        *curve.interval,
+        0.5,
+    )
+
+
+# MERGED privacy.curves
+# DOC """How well does a score tell members from others? The ROC curve, its area, and its left end, with intervals.
+# DOC
+# DOC An attack that is right about a few people and knows it does more harm than one that is a little right about all, so the
+# DOC true positive rate at a small false positive rate counts (Carlini et al. 2022, section III). Notebook 08.
+# DOC """
 
 NORMAL = 1.959964  # the 97.5 % quantile of the standard normal distribution
 

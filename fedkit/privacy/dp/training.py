@@ -24,11 +24,12 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.learning.models import StateDict, state_of
 from fedkit.learning.training import Stopped, draws, train
-from fedkit.privacy.dp_clip import share_of_noise
-from fedkit.privacy.dp_noise import Noise, SeededNoise, noise_source
-from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism, steps_per_epoch
+from fedkit.privacy.dp.clip import share_of_noise
+from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism, steps_per_epoch
+from fedkit.privacy.dp.noise import Noise, SeededNoise, noise_source
 
 __all__ = ["dp_sgd", "keeps_quiet", "trainer"]
+
 
 Trainer = Callable[..., tuple[StateDict, list[float]]]
 """Called as `fedkit.learning.training.train` is."""

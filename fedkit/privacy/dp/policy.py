@@ -22,9 +22,9 @@ from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig, first_problem
 from fedkit.data.shards import Shard, read_shard
 from fedkit.datasite.datasite import Datasite
-from fedkit.privacy.dp_account import Mechanism, epsilon_of
-from fedkit.privacy.dp_plan import example_mechanism, participant_mechanism
-from fedkit.privacy.dp_spending import Spent, data_files, spent, write_spending, write_unbounded
+from fedkit.privacy.dp.account import Mechanism, epsilon_of
+from fedkit.privacy.dp.budget import Spent, data_files, spent, write_spending, write_unbounded
+from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
 
 __all__ = ["PrivacyPolicy", "accept", "read_policy", "refusal", "spend", "why_refused"]
 

@@ -21,11 +21,12 @@ from dataclasses import dataclass
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.keys import agree, derive_key, new_secret, public_key, seal, unseal
-from fedkit.privacy.fixedpoint import fixed_point_sum
-from fedkit.privacy.masks import Vector, mask_stream, pairwise_masks, remove_masks
-from fedkit.privacy.shamir import SHARE_BYTES, join_shares, split_secret
+from fedkit.privacy.secagg.fixedpoint import fixed_point_sum
+from fedkit.privacy.secagg.masks import Vector, mask_stream, pairwise_masks, remove_masks
+from fedkit.privacy.secagg.shamir import SHARE_BYTES, join_shares, split_secret
 
 __all__ = ["Group", "PublicKeys", "Secrets", "deal", "mask", "open_shares", "reveal", "unmask"]
+
 
 _TRIES = 500
 """So many sets of t shares are tried where some of them are wrong."""

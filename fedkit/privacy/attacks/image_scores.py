@@ -16,6 +16,7 @@ from fedkit.base.errors import FedkitError
 
 __all__ = ["Scores", "match", "mse", "psnr", "score", "ssim"]
 
+
 SIDE = 28
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2

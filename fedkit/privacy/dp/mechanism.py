@@ -8,7 +8,7 @@ from dataclasses import replace
 from fedkit.base.errors import FedkitError
 from fedkit.config.dp import DPSettings
 from fedkit.config.fl_config import FLConfig
-from fedkit.privacy.dp_account import Mechanism, epsilon_of, noise_for
+from fedkit.privacy.dp.account import Mechanism, epsilon_of, noise_for
 
 __all__ = [
     "count_noise",

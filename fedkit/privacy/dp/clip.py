@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fedkit.privacy.dp_noise import Noise
+from fedkit.privacy.dp.noise import Noise
 
 __all__ = ["clip_rows", "next_clip", "noisy_mean", "share_of_noise", "split_noise"]
 

@@ -1,0 +1,81 @@
+"""Reading inputs off the gradient of a first linear layer: a division.
+
+For z = W x + b the chain rule gives dL/dW_j = (dL/dz_j) x and dL/db_j = dL/dz_j: one row divided by its bias is the input
+(Phong et al. 2018, "Privacy-preserving deep learning via additively homomorphic encryption"). In a batch, each row is a
+mixture of the images that its hidden unit answers to; where it answers to one alone, the mixture is that image. Notebook
+08 builds `invert_linear` by hand.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["invert_linear", "invert_rows", "row_space", "row_space_residual", "with_one"]
+
+
+def invert_linear(weight: Tensor, bias: Tensor) -> Tensor:
+    """The one input behind a gradient: x = (dL/dW_j) / (dL/db_j), from the unit j with the largest |dL/db_j|.
+
+    weight [H, D], bias [H] : the first layer's gradient, or its change after one step: the learning rate cancels.
+    Returns [D], exact up to rounding for a single sample; a mixture for more.
+    """
+    unit = bias.abs().argmax()
+    return weight[unit] / bias[unit]
+
+
+def invert_rows(weight: Tensor, bias: Tensor, floor: float = 1e-4) -> Tensor:
+    """Every row divided by its bias: one candidate a hidden unit, [C, D], the surest first.
+
+    Rows whose |bias| is below `floor` times the largest are left out: there, rounding is all that is left.
+    """
+    order = bias.abs().argsort(descending=True)
+    order = order[bias[order].abs() > floor * bias.abs().max()]
+    return weight[order] / bias[order, None]
+
+
+# MERGED privacy.rowspace
+# DOC """The row-space test: was this image in the training data?
+# DOC
+# DOC Whatever the number of local epochs, every step moves a first linear layer by a sum of outer products with training images:
+# DOC
+# DOC     W_after - W_before = sum_i d_i x_i^T
+# DOC
+# DOC So each training image lies in the row space of the change, and while there are fewer images than hidden units, nearly
+# DOC nothing else does. With the change of the bias as one more column, each image carries a 1 behind its pixels. The file's
+# DOC float32 numbers are exact enough to see it. Notebook 08.
+# DOC """
+
+
+def row_space(weight: Tensor, bias: Tensor | None = None, tolerance: float = 1e-6) -> Tensor:
+    """An orthonormal basis [r, D] of the row space of a first layer's change; with a bias, [r, D + 1].
+
+    weight [H, D], bias [H] : update minus global model. r : the singular values above `tolerance` times the largest; those
+    below are the rounding of float32. r is the number of training images where there are fewer than hidden units.
+    """
+    rows = weight if bias is None else torch.cat([weight, bias[:, None]], 1)
+    found = torch.linalg.svd(rows.double(), full_matrices=False)
+    values: Tensor = found.S
+    basis: Tensor = found.Vh
+    return basis[values > tolerance * values[0]]
+
+
+def row_space_residual(
+    weight: Tensor, images: Tensor, bias: Tensor | None = None, tolerance: float = 1e-6
+) -> Tensor:
+    """How much of each image lies outside of the row space of a first layer's change: float64 [N], 0 to 1.
+
+    residual(x) = ||x - P x|| / ||x||, where P projects onto the row space. About 0 says: a training image.
+    weight [H, D], bias [H] or None : update minus global model. images [N, ...] with D pixels each.
+    """
+    basis = row_space(weight, bias, tolerance)
+    flat = images.flatten(1).double()
+    flat = flat if bias is None else with_one(flat)
+    outside = flat - flat @ basis.T @ basis
+    lengths: Tensor = flat.square().sum(1).clamp_min(1e-24)
+    return (outside.square().sum(1) / lengths).sqrt()
+
+
+def with_one(images: Tensor) -> Tensor:
+    """[N, D] with a 1 behind each row, [N, D + 1]: what a layer's weights and bias are multiplied with."""
+    return torch.cat([images, images.new_ones(len(images), 1)], 1)

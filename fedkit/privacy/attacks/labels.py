@@ -1,0 +1,117 @@
+"""Labels first: the last layer's bias counts them.
+
+For softmax and cross entropy, the gradient of the last bias is the mean of (p - y): prediction minus truth. Of one
+sample, the only negative entry is its label (iDLG: Zhao et al. 2020). Of a batch, each label in it pulls its entry down
+by 1/b, so the counts follow once the mean prediction is known; at the start it hardly depends on the images, and the
+aggregator's own will do (compare Wainakh et al. 2022, "User-level label leakage from gradients"). Notebook 08 builds
+`count_labels`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fedkit.data.shards import Shard
+from fedkit.learning.models import StateDict, load_model
+from fedkit.privacy.attacks.evidence import Evidence, last_bias
+
+__all__ = [
+    "count_digits",
+    "count_labels",
+    "label_of",
+    "labels_of_batch",
+    "mean_prediction",
+    "whole_counts",
+]
+
+
+def label_of(bias_gradient: Tensor) -> int:
+    """The label of a single sample from the gradient of the last bias [classes]: its only negative entry."""
+    return int(bias_gradient.argmin())
+
+
+def count_labels(bias_gradient: Tensor, prediction: Tensor, samples: int) -> Tensor:
+    """How many samples of each label a batch has: int64 [classes], from n_k = b (mean p_k - dL/db_k).
+
+    bias_gradient [classes] : of the last bias. prediction [classes] : the model's mean softmax on any similar images.
+    """
+    counts = samples * (prediction - bias_gradient)
+    return whole_counts(counts, samples)
+
+
+def whole_counts(counts: Tensor, samples: int) -> Tensor:
+    """Counts [classes] as whole numbers, none negative, that add up to `samples`: the largest remainders round up."""
+    counts = counts.double().clamp_min(0)
+    counts = counts * samples / counts.sum().clamp_min(1e-12)
+    whole = counts.floor()
+    missing = samples - int(whole.sum())
+    whole[(counts - whole).argsort(descending=True)[:missing]] += 1
+    return whole.long()
+
+
+def mean_prediction(seen: Evidence, images: Tensor) -> Tensor:
+    """The mean softmax of the global model on images float32 [N,1,28,28] of one's own: float64 [classes]."""
+    model = load_model(seen.source, seen.config.model_class_name)
+    model.load_state_dict(seen.before)
+    with torch.no_grad():
+        prediction: Tensor = torch.softmax(model.eval()(images).double(), 1).mean(0)
+    return prediction
+
+
+def labels_of_batch(seen: Evidence, images: Tensor) -> Tensor:
+    """The sorted labels of a one-step update: int64 [b]. images : of one's own, for the mean prediction."""
+    samples = seen.num_samples or 1
+    prediction = mean_prediction(seen, images)
+    counts = count_labels(last_bias(seen.gradient), prediction, samples)
+    return torch.arange(len(counts)).repeat_interleave(counts)
+
+
+# MERGED privacy.properties
+# DOC """Which digits does Bob hold, and how many of each? The last layer's change says it, after any number of steps.
+# DOC
+# DOC Each image of digit k moves the last layer about as the aggregator's own images of k would, so the update is a mixture of
+# DOC ten known directions, and the shares are the solution of a small least squares problem without negative numbers. During
+# DOC training the directions turn; their mean along the way is taken by Simpson's rule from the start, the middle and the end,
+# DOC which the aggregator all has. Property inference: Melis et al. 2019, "Exploiting unintended feature leakage". Notebook 08.
+# DOC """
+
+
+def count_digits(seen: Evidence, own: Shard, samples: int | None = None) -> Tensor:
+    """An estimate of how many images of each digit are behind an update: int64 [10].
+
+    own : images float32 [N,1,28,28], labels int64 [N] of the aggregator, some of each digit. samples : how many images the
+    update has in all; by default what the participant says.
+    """
+    from scipy.optimize import nnls
+
+    total = samples or seen.num_samples or 1
+    middle = {name: (seen.before[name] + seen.update[name]) / 2 for name in seen.before}
+    ways = [_directions(seen, state, own) for state in (seen.before, middle, seen.update)]
+    mean = (ways[0] + 4 * ways[1] + ways[2]) / 6
+    target = -torch.cat([value.flatten() for value in _last_layer(seen.change)])
+    shares = torch.from_numpy(nnls(mean.T.numpy(), target.numpy())[0])
+    return whole_counts(shares, total)
+
+
+def _directions(seen: Evidence, state: StateDict, own: Shard) -> Tensor:
+    """The last layer's mean gradient on one's own images, digit by digit: float64 [10, L]."""
+    model, (images, labels) = load_model(seen.source, seen.config.model_class_name), own
+    model.load_state_dict(state)
+    parameters = dict(model.named_parameters())
+    rows = []
+    for digit in range(10):
+        chosen = labels == digit
+        loss = F.cross_entropy(model(images[chosen]), labels[chosen])
+        found = torch.autograd.grad(loss, list(parameters.values()))
+        gradient = dict(zip(parameters, found, strict=True))
+        rows.append(torch.cat([value.flatten().double() for value in _last_layer(gradient)]))
+    return torch.stack(rows)
+
+
+def _last_layer(state: StateDict) -> list[Tensor]:
+    """Weight and bias of the last layer."""
+    bias = last_bias(state)
+    name = next(n for n, value in state.items() if value is bias)
+    return [state[name.removesuffix("bias") + "weight"], bias]
