@@ -28,7 +28,7 @@ from fedkit.base.keys import new_secret, signing_key
 from fedkit.base.tensors import load_state, state_bytes
 from fedkit.privacy.secagg.bonawitz import Group, Secrets, deal, mask, open_shares, reveal, unmask
 from fedkit.privacy.secagg.fixedpoint import decode, encode
-from fedkit.privacy.secagg_wire import Message, open_message, write_message
+from fedkit.protocol.signed_messages import Message, open_message, write_message
 
 PARTICIPANTS = (10, 50, 100)
 WEIGHTS = 100_000

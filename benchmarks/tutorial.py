@@ -25,7 +25,7 @@ from benchmarks.common import (
     tutorial_network,
     tutorial_shards,
 )
-from fedkit import node
+from fedkit.protocol import advance as node
 
 REPEATS = 5
 SLEEP_S = 10.0

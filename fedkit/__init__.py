@@ -9,15 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedkit import check, plots, privacy
-    from fedkit.approval import (
-        Review,
-        approve,
-        approve_all,
-        approve_none,
-        decline,
-        pending_requests,
-        review,
-    )
     from fedkit.base.errors import FedkitError
     from fedkit.base.events import Event, render
     from fedkit.base.files import read_json, read_state, write_json, write_state
@@ -57,11 +48,20 @@ if TYPE_CHECKING:
     from fedkit.learning.training import evaluate, sgd_epoch, train
     from fedkit.learning.update import Update
     from fedkit.network import Network
-    from fedkit.node import ProjectStatus, advance, status
     from fedkit.personal import FineTuned, fine_tune, hold_out
     from fedkit.pictures import show
     from fedkit.poison import flip_labels, poisoned
     from fedkit.privacy.report import privacy_report
+    from fedkit.protocol.advance import ProjectStatus, advance, status
+    from fedkit.protocol.approval import (
+        Review,
+        approve,
+        approve_all,
+        approve_none,
+        decline,
+        pending_requests,
+        review,
+    )
     from fedkit.records import Contribution, History, LedgerEntry, RoundRecord
     from fedkit.rewinding import rewind
     from fedkit.simulation import numbered_participants, simulate
@@ -72,7 +72,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "approval": "Review approve approve_all approve_none decline pending_requests review",
     "base.errors": "FedkitError",
     "base.events": "Event render",
     "base.files": "read_json read_state write_json write_state",
@@ -98,11 +97,12 @@ _NAMES = {
     "learning.training": "evaluate sgd_epoch train",
     "learning.update": "Update",
     "network": "Network",
-    "node": "ProjectStatus advance status",
     "personal": "FineTuned fine_tune hold_out",
     "pictures": "show",
     "poison": "flip_labels poisoned",
     "privacy.report": "privacy_report",
+    "protocol.advance": "ProjectStatus advance status",
+    "protocol.approval": "Review approve approve_all approve_none decline pending_requests review",
     "records": "Contribution History LedgerEntry RoundRecord",
     "rewinding": "rewind",
     "simulation": "numbered_participants simulate",

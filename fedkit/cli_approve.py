@@ -10,7 +10,6 @@ import typer
 from rich.syntax import Syntax
 from rich.table import Table
 
-from fedkit.approval import Review, approve, pending_requests, review
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import render
 from fedkit.base.text import visible
@@ -18,6 +17,7 @@ from fedkit.cli_client import load_site
 from fedkit.cli_out import FAILED, AppDataOption, ConfigPath, console, say, show_table, usage_error
 from fedkit.config.fl_config import TUTORIAL_KEYS
 from fedkit.datasite.datasite import Datasite
+from fedkit.protocol.approval import Review, approve, pending_requests, review
 
 __all__ = ["approve_command"]
 

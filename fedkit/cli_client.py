@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fedkit import node
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Problem, ProjectDone, Waiting
 from fedkit.base.text import visible
@@ -30,6 +29,7 @@ from fedkit.cli_out import (
 )
 from fedkit.config.client_config import ClientConfig, read_env
 from fedkit.datasite.datasite import AppData, Datasite
+from fedkit.protocol import advance as node
 from fedkit.watch import advance_in_turn, watch
 
 __all__ = ["client", "load_site", "status"]

@@ -17,7 +17,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fedkit import plots
-from fedkit.approval import approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, FileRefused, Problem, RoundEvaluated, UpdateRefused, Waiting
 from fedkit.base.files import read_json, write_bytes, write_json
@@ -37,6 +36,7 @@ from fedkit.cli_out import (
 )
 from fedkit.network import Network
 from fedkit.privacy.report import privacy_report
+from fedkit.protocol.approval import approve_all
 from fedkit.records import History
 
 __all__ = ["run"]

@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedkit import node
-from fedkit.approval import Policy, approve_none
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Event, render
 from fedkit.control_snapshot import Snapshot, look
@@ -24,6 +22,8 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import change_settings
 from fedkit.faults import Faults
 from fedkit.network import Network
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import Policy, approve_none
 from fedkit.rewinding import rewind
 
 __all__ = ["Control", "Snapshot"]

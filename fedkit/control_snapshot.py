@@ -15,8 +15,8 @@ from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
 from fedkit.fates import Fate, fates
 from fedkit.faults import Fault, Faults
 from fedkit.network import Network
+from fedkit.protocol.aggregator.inbox import Collected, collect
 from fedkit.records import History
-from fedkit.rounds import Collected, collect
 from fedkit.standing import Row, standing, standstill
 
 __all__ = ["Snapshot", "look"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from fedkit.protocol.aggregator.inbox import Collected
 from fedkit.records import History, RoundRecord
-from fedkit.rounds import Collected
 
 __all__ = ["SIGNS", "Fate", "fates"]
 

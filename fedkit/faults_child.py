@@ -14,7 +14,7 @@ from fedkit.base.events import Problem, Waiting, render
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import read_shard
 from fedkit.datasite.datasite import Datasite
-from fedkit.node import advance
+from fedkit.protocol.advance import advance
 
 _SMALL_DISK = 2**16
 

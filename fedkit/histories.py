@@ -5,8 +5,8 @@ from __future__ import annotations
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import find_project
+from fedkit.protocol.aggregator.aggregate import read_records
 from fedkit.records import History
-from fedkit.rounds import read_records
 
 __all__ = ["read_history"]
 

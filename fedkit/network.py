@@ -14,8 +14,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fedkit import node
-from fedkit.approval import Policy, answer, approve_none
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, Progress, Waiting
 from fedkit.base.files import read_json, remove, write_bytes, write_dataset, write_json, write_state
@@ -26,6 +24,8 @@ from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import launched_projects
 from fedkit.histories import read_history
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import Policy, answer, approve_none
 from fedkit.records import History, LedgerEntry
 from fedkit.sync import Sync
 

@@ -9,28 +9,14 @@ round that was cut off is the same round afterwards.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import torch
 
-from fedkit.base.files import write_json
 from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite.paths import AggregatorProject
-from fedkit.datasite.round_plan import RoundPlan, current_settings
 from fedkit.privacy.dp.noisy_mean import chosen_in_private
 
-__all__ = ["draw", "make_plan"]
-
-
-def make_plan(place: AggregatorProject, config: FLConfig, able: list[str], n: int) -> RoundPlan:
-    """Fix round n. able : who can take part, in the config's order; a sample is drawn from them where the settings ask
-    for fewer (McMahan et al. 2017: a random set S_t of max(C K, 1) clients)."""
-    wished = current_settings(place, config)
-    chosen = draw(wished, able, n)
-    plan = RoundPlan(n, wished.learning_rate, wished.epoch, tuple(chosen))
-    write_json(place.plan(n), asdict(plan))
-    return plan
+__all__ = ["draw"]
 
 
 def draw(config: FLConfig, able: Sequence[str], n: int) -> list[str]:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedkit.approval import open_mailbox, review
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import remove
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import write_permissions
-from fedkit.local_round import set_state
 from fedkit.network import Network
-from fedkit.pins import pin, pinned
-from fedkit.privacy.secagg_client import forget
-from fedkit.privacy.secagg_wire import remove_round
+from fedkit.protocol.approval import open_mailbox, pin, pinned, review
+from fedkit.protocol.client.local_round import set_state
+from fedkit.protocol.client.secure_round import forget
+from fedkit.protocol.signed_messages import remove_round
 
 __all__ = ["rewind"]
 

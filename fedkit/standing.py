@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fedkit import node
-from fedkit.approval import why_declined
 from fedkit.base.events import AGGREGATOR as AGGREGATOR
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.datasite.datasite import Datasite
@@ -14,6 +12,8 @@ from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import find_project
 from fedkit.datasite.round_plan import read_plan
 from fedkit.network import Network
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import why_declined
 from fedkit.records import History
 
 __all__ = ["Row", "standing", "standstill"]

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from fedkit import node
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Event, Notice, Problem, Progress, Waiting
 from fedkit.datasite.datasite import Datasite
+from fedkit.protocol import advance as node
 
 __all__ = ["Snapshot", "advance_in_turn", "snapshot", "watch"]
 

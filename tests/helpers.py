@@ -19,8 +19,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-from fedkit import node
-from fedkit.approval import approve, pending_requests
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.config.fl_config import FLConfig
@@ -30,6 +28,8 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.learning.models import StateDict, seed_weights
 from fedkit.network import Network
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import approve, pending_requests
 
 AGGREGATOR, ALICE, BOB = "aggregator@example.org", "alice@example.org", "bob@example.org"
 CAROL, EVE = "carol@example.org", "eve@example.org"

@@ -32,7 +32,6 @@ from helpers import (
     waits,
 )
 
-from fedkit import node
 from fedkit.base.events import Event, Notice, RequestSent, RoundAggregated, UpdateRefused, render
 from fedkit.base.files import (
     is_file,
@@ -50,6 +49,7 @@ from fedkit.datasite.permissions import write_permissions
 from fedkit.histories import read_history
 from fedkit.learning.models import StateDict, load_model
 from fedkit.learning.training import evaluate
+from fedkit.protocol import advance as node
 
 Advance = Callable[..., list[Event]]
 

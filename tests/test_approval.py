@@ -21,23 +21,24 @@ from helpers import (
     waits,
 )
 
-from fedkit import node
-from fedkit.approval import (
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Approved, Event, MailboxOpened, Problem
+from fedkit.base.files import is_file, read_json, sha256_bytes, write_bytes, write_json, write_state
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.permissions import Permissions
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import (
     answer,
     approve,
     approve_all,
     approve_none,
     decline,
     pending_requests,
+    pin_path,
+    pinned,
     review,
     why_declined,
 )
-from fedkit.base.errors import FedkitError
-from fedkit.base.events import Approved, Event, MailboxOpened, Problem
-from fedkit.base.files import is_file, read_json, sha256_bytes, write_bytes, write_json, write_state
-from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.permissions import Permissions
-from fedkit.pins import pin_path, pinned
 
 OTHER = LINEAR.replace("784, 10", "784, 10, bias=True")
 DIGESTS = {"model.py": sha256_bytes(LINEAR.encode())}

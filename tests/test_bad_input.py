@@ -38,8 +38,6 @@ from helpers import (
     waits,
 )
 
-from fedkit import node
-from fedkit.approval import answer, approve, approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, UpdateRefused, Waiting, render
 from fedkit.base.files import write_bytes, write_dataset, write_state
@@ -47,6 +45,8 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.learning.models import SAMPLE_MODEL, StateDict
 from fedkit.network import Network
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import answer, approve, approve_all
 
 SOUND = "Sound"
 Put = Callable[[Datasite], None]

@@ -36,12 +36,13 @@ from helpers import (
 )
 from typer.testing import CliRunner
 
-from fedkit import cli_approve, doctor, node
+from fedkit import cli_approve, doctor
 from fedkit.base.files import read_dataset, read_state, write_dataset
 from fedkit.base.text import visible
 from fedkit.cli import app
 from fedkit.config.client_config import ClientConfig
 from fedkit.datasite.datasite import Datasite
+from fedkit.protocol import advance as node
 from fedkit.serve import Server
 
 FEDKIT = [sys.executable, "-m", "fedkit.cli"]

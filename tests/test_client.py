@@ -22,8 +22,6 @@ from helpers import (
     waits,
 )
 
-from fedkit import node
-from fedkit.approval import approve
 from fedkit.base.events import (
     Approved,
     DataFound,
@@ -41,7 +39,8 @@ from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.datasite.permissions import write_permissions
 from fedkit.learning.models import load_model
 from fedkit.learning.training import train
-from fedkit.pins import pinned
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import approve, pinned
 
 DONE = "Training Completed for Round {}"
 

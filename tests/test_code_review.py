@@ -9,8 +9,8 @@ from helpers import LINEAR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedkit.code_review import DISCLAIMER, Finding, review_code
 from fedkit.learning.models import SAMPLE_MODEL
+from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
 
 BODY = """import torch
 from torch import nn

@@ -19,14 +19,14 @@ from helpers import (
     tutorial,
 )
 
-from fedkit import node
-from fedkit.approval import approve
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_json, write_dataset, write_json
 from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.learning.models import SAMPLE_MODEL, seed_weights
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import approve
 
 
 @pytest.mark.parametrize(("app_data", "apps"), [("app_data", "apps"), ("api_data", "apis")])

@@ -11,17 +11,17 @@ import pytest
 import torch
 from helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched, shard, small
 
-from fedkit import local_round
-from fedkit.approval import approve, approve_all, pending_requests, why_declined
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Declined, Problem, Waiting
 from fedkit.base.files import remove, write_json
 from fedkit.datasite.datasite import Datasite
 from fedkit.network import Network
-from fedkit.node import advance
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.dp.budget import spent
 from fedkit.privacy.dp.policy import read_policy, spend, why_refused
+from fedkit.protocol.advance import advance
+from fedkit.protocol.approval import approve, approve_all, pending_requests, why_declined
+from fedkit.protocol.client import local_round
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 2.0, "delta": 1e-3, "clip": 0.5}
 POLICY = {"unit": "example", "epsilon": 8.0, "delta": 1e-2}

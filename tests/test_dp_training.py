@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from fedkit.approval import approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
 from fedkit.learning.models import StateDict, load_model, state_of
@@ -28,6 +27,7 @@ from fedkit.privacy.dp.clip import clip_rows, next_clip, noisy_mean, share_of_no
 from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
 from fedkit.privacy.dp.noisy_mean import protected
 from fedkit.privacy.dp.training import dp_sgd
+from fedkit.protocol.approval import approve_all
 from fedkit.simulation import simulate
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.5}

@@ -9,7 +9,6 @@ from helpers import ALICE, BOB, CAROL, LINEAR, final_model, held_out, launched, 
 from torch.nn import functional as F
 
 import fedkit as fk
-from fedkit.approval import approve_all
 from fedkit.base.tensors import load_state
 from fedkit.faults import Fault, Faults
 from fedkit.learning.models import StateDict, seed_weights
@@ -19,6 +18,7 @@ from fedkit.learning.strategies.fednova import FedNova
 from fedkit.learning.strategies.scaffold import Scaffold
 from fedkit.learning.update import Update
 from fedkit.plan import draw
+from fedkit.protocol.approval import approve_all
 
 EMAILS = (ALICE, BOB, CAROL)
 SIZES = {ALICE: 4, BOB: 7, CAROL: 2}  # images of each of two digits

@@ -11,7 +11,6 @@ import torch
 from helpers import AGGREGATOR, ALICE, BOB, CAROL, LINEAR, PROJECT, launched
 
 import fedkit.faults
-from fedkit.approval import approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import FileRefused, Notice
 from fedkit.base.files import read_state
@@ -23,8 +22,9 @@ from fedkit.fates import SIGNS, Fate, fates
 from fedkit.faults import KINDS, Fault, Faults
 from fedkit.faults_process import run_child
 from fedkit.learning.models import SAMPLE_MODEL, StateDict
+from fedkit.protocol.aggregator.inbox import Collected
+from fedkit.protocol.approval import approve_all
 from fedkit.records import Contribution, History, RoundRecord
-from fedkit.rounds import Collected
 
 PEOPLE = [ALICE, BOB, CAROL]
 WITH_QUORUM: dict[str, Any] = {"min_participants": 2}

@@ -23,7 +23,6 @@ from helpers import (
     waits,
 )
 
-from fedkit.approval import Review, approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import (
     Event,
@@ -41,6 +40,7 @@ from fedkit.datasite.paths import ClientProject
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate
 from fedkit.network import Network
+from fedkit.protocol.approval import Review, approve_all
 from fedkit.records import Contribution, History, RoundRecord
 
 

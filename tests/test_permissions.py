@@ -10,9 +10,9 @@ from helpers import AGGREGATOR, ALICE, BOB, EVE, small
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedkit.approval import open_mailbox
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import Permissions, Right, has_permission_file, write_permissions
+from fedkit.protocol.approval import open_mailbox
 
 RIGHTS: list[Right] = ["read", "create", "write", "admin"]
 NEW, OLD, OLDEST = "syft.pub.yaml", "syftperm.yaml", "_.syftperm"

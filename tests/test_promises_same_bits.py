@@ -33,8 +33,6 @@ from helpers import (
     solo,
 )
 
-from fedkit import node
-from fedkit.approval import answer, approve_all
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Problem, Waiting
 from fedkit.base.files import write_dataset
@@ -42,6 +40,8 @@ from fedkit.base.tensors import load_state
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.network import Network
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import answer, approve_all
 
 EMAILS = (ALICE, BOB, CAROL)
 
@@ -221,7 +221,7 @@ def test_a_network_that_is_cut_off_before_every_change_once_ends_with_the_same_b
 HARNESS = '''
 """Forks a process after the other that runs the project under `root`, and kills each at a random moment."""
 import json, os, random, signal, sys, time
-import fedkit.node, fedkit.network
+import fedkit.protocol.advance, fedkit.network
 import helpers
 from pathlib import Path
 

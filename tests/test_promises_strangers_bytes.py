@@ -36,14 +36,14 @@ from helpers import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedkit import node
-from fedkit.approval import approve, approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import render
 from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import write_permissions
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import approve, approve_all
 
 
 # ------------------------------------------------------------------------- model code, and when it runs

@@ -10,13 +10,13 @@ import pytest
 import torch
 from helpers import ALICE, BOB, CAROL, EVE, PROJECT, launched
 
-from fedkit.approval import approve_all
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.round_plan import change_settings
 from fedkit.faults import Fault, Faults
 from fedkit.network import Network
-from fedkit.publishing import outdated
-from fedkit.rounds import read_records
+from fedkit.protocol.aggregator.aggregate import read_records
+from fedkit.protocol.aggregator.publish import outdated
+from fedkit.protocol.approval import approve_all
 
 FILES = ("accuracy_metrics.json", "participants.json", "history.json")
 

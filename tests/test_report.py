@@ -13,12 +13,12 @@ import torch
 from helpers import LINEAR, held_out, launched, shard, small
 
 import fedkit as fk
-from fedkit.approval import approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.privacy.attacks.roc import attack_result
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.guarantees import guarantees, headline, left_open, observers
 from fedkit.privacy.report import PrivacyReport, privacy_report
+from fedkit.protocol.approval import approve_all
 from fedkit.records import Contribution, History, RoundRecord
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 2.0, "delta": 1e-3, "clip": 0.5}

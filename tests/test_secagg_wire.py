@@ -31,9 +31,7 @@ from helpers import (
 )
 from test_promises_same_bits import Killed, cut_off
 
-from fedkit import node
 from fedkit import sync as sync_module
-from fedkit.approval import answer, approve_all
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import read_json, read_state, write_bytes, write_dataset, write_json
@@ -45,9 +43,13 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.learning.strategies.base import unpack
 from fedkit.network import Network
 from fedkit.plots.traffic import KEYS, MASKED, kind_of
-from fedkit.privacy import secagg_client, secagg_round, secagg_wire
 from fedkit.privacy.secagg.fixedpoint import encode
-from fedkit.privacy.secagg_decisions import AggregatorRound
+from fedkit.protocol import advance as node
+from fedkit.protocol import signed_messages as secagg_wire
+from fedkit.protocol.aggregator.secure_round import AggregatorRound
+from fedkit.protocol.approval import answer, approve_all
+from fedkit.protocol.client import secure_round as secagg_client
+from fedkit.protocol.client import secure_round as secagg_round
 from fedkit.rewinding import rewind
 from fedkit.simulation import simulate
 
@@ -530,7 +532,9 @@ def test_different_lists_of_survivors_are_refused(
 
     lie(monkeypatch, "survivors", change)
     # and it passes on what it gets, whatever that says
-    monkeypatch.setattr("fedkit.privacy.secagg_inbox._need", lambda fits, otherwise: None)
+    monkeypatch.setattr(
+        "fedkit.protocol.aggregator.secure_inbox._need", lambda fits, otherwise: None
+    )
     found = refusals(start(tmp_path, min_participants=2))
     assert set(found) == set(ALL)
     assert "was shown another list than" in found[ALICE]

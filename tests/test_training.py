@@ -13,7 +13,6 @@ from helpers import LINEAR, held_out, linear_weights, network, shard
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedkit.approval import approve_all
 from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.mnist import load_mnist
@@ -23,6 +22,7 @@ from fedkit.learning.models import SAMPLE_MODEL, StateDict, load_model, seed_wei
 from fedkit.learning.strategies.fedavg import fedavg
 from fedkit.learning.training import Stopped, evaluate, sgd_epoch, train
 from fedkit.learning.update import Update
+from fedkit.protocol.approval import approve_all
 
 
 def equal(one: StateDict, other: StateDict) -> bool:

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from helpers import ALICE, BOB, LINEAR, PROJECT, held_out, put_launch, shard, small, solo
 
-from fedkit import node
-from fedkit.approval import approve
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import (
     Approved,
@@ -32,6 +30,8 @@ from fedkit.base.events import (
 from fedkit.base.files import write_bytes, write_dataset
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import approve
 from fedkit.watch import snapshot, watch
 
 PATIENCE_S = 20.0  # of a test that fails; a passing one never waits so long

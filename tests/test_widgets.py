@@ -16,13 +16,12 @@ import pytest
 from helpers import AGGREGATOR, ALICE, BOB, CAROL, LINEAR, PROJECT, launched, small
 from test_control import ADJUSTABLE, SLOW
 
-from fedkit.approval import approve, approve_all, pending_requests, why_declined
 from fedkit.base.errors import FedkitError
 from fedkit.control import Control
 from fedkit.control_snapshot import Snapshot
 from fedkit.faults import KINDS, Fault
 from fedkit.network import Network
-from fedkit.pins import pinned
+from fedkit.protocol.approval import approve, approve_all, pending_requests, pinned, why_declined
 from fedkit.records import Contribution, History, RoundRecord
 from fedkit.widgets import ApprovalDesk, FailureLab, Panel, RoundControl, base
 from fedkit.widgets.chart import chart, chart_image, chart_text, settings_changes

@@ -15,8 +15,8 @@ import torch
 from helpers import AGGREGATOR, ALICE, BOB, LINEAR, PROJECT, small, tutorial, waits
 from wire import BOTH, KINDS, LEADER, TEST_SET, Approve, Wire, approved, copied, moved, weights
 
-from fedkit import node
 from fedkit.base.files import read_state
+from fedkit.protocol import advance as node
 
 SHARED_OR_SYNCED = pytest.mark.parametrize("synced", [False, True], ids=["shared", "synced"])
 # Who comes first, over which tree; the other two pairings teach nothing more.

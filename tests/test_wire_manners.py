@@ -16,11 +16,11 @@ from helpers import put_launch as launch
 from test_wire import check_the_end
 from wire import BOTH, KINDS, LEADER, Approve, Wire, approved, copied, moved, weights
 
-from fedkit import node
-from fedkit.approval import approve
 from fedkit.base.events import Approved, Event, FileRefused, Waiting
 from fedkit.base.files import read_state
 from fedkit.data.shards import write_shard
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import approve
 
 
 def model(n: int) -> str:

@@ -11,13 +11,13 @@ from helpers import AGGREGATOR, ALICE, BOB, PROJECT, held_out, problems, shard, 
 from helpers import put_launch as launch
 from peers import Peer, PeerAggregator, PeerClient
 
-from fedkit import node
-from fedkit.approval import approve
 from fedkit.base.events import Event, FileRefused
 from fedkit.base.files import write_dataset
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.protocol import advance as node
+from fedkit.protocol.approval import approve
 from fedkit.sync import Sync
 
 BOTH = {("participant", ALICE), ("participant", BOB)}

@@ -6,12 +6,12 @@ from typing import Any
 
 import ipywidgets
 
-from fedkit.approval import Review, approve, decline, pending_requests, review
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined
-from fedkit.code_review import review_code
 from fedkit.control import Control
 from fedkit.datasite.datasite import Datasite
+from fedkit.protocol.approval import Review, approve, decline, pending_requests, review
+from fedkit.protocol.code_review import review_code
 from fedkit.widgets.base import Panel
 from fedkit.widgets.desk_parts import config_html, hints_html, request_html, source_html
 from fedkit.widgets.look import esc, note

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fedkit.approval import Review
-from fedkit.code_review import DISCLAIMER, review_code
 from fedkit.config.fl_config import FLConfig
+from fedkit.protocol.approval import Review
+from fedkit.protocol.code_review import DISCLAIMER, review_code
 from fedkit.widgets.highlight import highlight
 from fedkit.widgets.look import code, esc, note, table
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import ipywidgets
 
-from fedkit.approval import Policy
 from fedkit.base.errors import FedkitError
 from fedkit.control import Control
 from fedkit.control_snapshot import Snapshot
 from fedkit.network import Network
+from fedkit.protocol.approval import Policy
 from fedkit.widgets.base import Panel
 from fedkit.widgets.chart import chart, chart_image, chart_text
 from fedkit.widgets.look import esc, note

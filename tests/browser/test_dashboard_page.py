@@ -12,12 +12,12 @@ import looks
 import pytest
 from helpers import ALICE, BOB, CAROL, EVE, PROJECT, held_out, network, shard, small
 
-from fedkit.approval import approve_all
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import change_settings
 from fedkit.faults import Fault, Faults
 from fedkit.learning.models import SAMPLE_MODEL
 from fedkit.network import Network
+from fedkit.protocol.approval import approve_all
 from fedkit.serve import Server
 
 pytestmark = pytest.mark.browser

@@ -41,6 +41,7 @@ __all__ = [
     "write_message",
 ]
 
+
 STEPS = ("keys", "shares", "masked", "agreed", "revealed")
 """What a participant sends in a round, in this order."""
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 
-from fedkit import aggregator, client
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import AGGREGATOR as AGGREGATOR
 from fedkit.base.events import PARTICIPANT as PARTICIPANT
 from fedkit.base.events import Event, Problem, Progress, Waiting
 from fedkit.datasite.datasite import Datasite
-from fedkit.launching import launch_step
-from fedkit.machine import Next, look
+from fedkit.protocol.aggregator import phases as aggregator
+from fedkit.protocol.aggregator.launch import launch_step
+from fedkit.protocol.client import phases as client
+from fedkit.protocol.steps import Next, look
 
 __all__ = ["ProjectStatus", "advance", "locked", "status"]
 

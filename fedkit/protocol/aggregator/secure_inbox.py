@@ -17,7 +17,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys
 from fedkit.privacy.secagg.shamir import SHARE_BYTES
-from fedkit.privacy.secagg_wire import (
+from fedkit.protocol.signed_messages import (
     Message,
     message_path,
     open_message,
@@ -26,6 +26,7 @@ from fedkit.privacy.secagg_wire import (
 )
 
 __all__ = ["Inbox", "Seen"]
+
 
 _MARGIN = 2**20
 _SEAL_BYTES = 16

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedkit.averaging import state_after
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.files import is_file, read_bytes, read_state, write_bytes, write_state
 from fedkit.base.tensors import load_state
@@ -23,8 +22,10 @@ from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.learning.models import StateDict, check_state
 from fedkit.learning.strategies.base import LocalRun, pack, unpack
 from fedkit.learning.strategies.registry import make_strategy
+from fedkit.protocol.server_state import state_after
 
 __all__ = ["Received", "keep_beside", "read_extra", "receive", "send_beside", "share_beside"]
+
 
 _MARGIN = 2**20
 

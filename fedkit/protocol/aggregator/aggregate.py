@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 
 from torch import Tensor
 
-from fedkit.averaging import next_model
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
 from fedkit.base.files import read_dataset, read_json, read_state, write_json, write_state
@@ -20,10 +19,11 @@ from fedkit.data.shards import check_dataset
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds
 from fedkit.learning.models import distance, load_model
 from fedkit.learning.strategies.arithmetic import mixing_weights
 from fedkit.learning.training import evaluate
+from fedkit.protocol.aggregator.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds
+from fedkit.protocol.server_state import next_model
 from fedkit.records import Contribution, RoundRecord
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "started",
     "waits_for",
 ]
+
 
 ROLE = "aggregator"
 PATIENCE_S = 60.0

@@ -16,10 +16,11 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file
-from fedkit.privacy.secagg_wire import has_update
+from fedkit.protocol.signed_messages import has_update
 from fedkit.records import RoundRecord
 
 __all__ = ["outdated", "publish"]
+
 
 _LONGEST = 200  # of what a participant writes, so much is shown to the world
 

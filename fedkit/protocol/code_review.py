@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 __all__ = ["DISCLAIMER", "Finding", "review_code"]
 
+
 DISCLAIMER = (
     "A hint, not a guarantee: what is well hidden is not found, and weights can carry data."
 )

@@ -7,32 +7,44 @@ the average, by hand.
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedkit.approval import why_declined
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import AGGREGATOR as ROLE
 from fedkit.base.events import Event, GlobalModelSent, ProjectDone, Waiting
 from fedkit.base.files import is_file, read_bytes, refuse_links, remove, write_bytes, write_json
-from fedkit.beside import send_beside
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.datasite.permissions import READY_FILES, has_permission_file
-from fedkit.datasite.round_plan import RoundPlan, read_plan
-from fedkit.gate import gate, request_step
-from fedkit.inbox import collect
-from fedkit.launching import LAUNCHED, launch_step, read_launched
-from fedkit.machine import Next, drive
-from fedkit.plan import make_plan
-from fedkit.privacy.secagg_aggregator import secure_round
-from fedkit.publishing import outdated, publish
+from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
+from fedkit.plan import draw
+from fedkit.protocol.aggregator.aggregate import (
+    aggregate,
+    evaluate_round,
+    only_recorded,
+    read_records,
+    waits_for,
+)
+from fedkit.protocol.aggregator.inbox import collect
+from fedkit.protocol.aggregator.launch import (
+    LAUNCHED,
+    gate,
+    launch_step,
+    read_launched,
+    request_step,
+)
+from fedkit.protocol.aggregator.publish import outdated, publish
+from fedkit.protocol.aggregator.secure_round import secure_round
+from fedkit.protocol.approval import why_declined
+from fedkit.protocol.steps import Next, drive
+from fedkit.protocol.strategy_payload import send_beside
 from fedkit.records import RoundRecord
-from fedkit.rounds import aggregate, evaluate_round, only_recorded, read_records, waits_for
 
-__all__ = ["advance", "next_step", "projects"]
+__all__ = ["advance", "make_plan", "next_step", "projects"]
 
 
 def advance(site: Datasite, patient: bool = True, until_round: int | None = None) -> list[Event]:
@@ -208,3 +220,13 @@ def _finish(site: Datasite, place: AggregatorProject, config: FLConfig) -> list[
     done.path.parent.mkdir(parents=True, exist_ok=True)
     place.path.rename(done.path)
     return [ProjectDone(site.email, config.project_name, ROLE)]
+
+
+def make_plan(place: AggregatorProject, config: FLConfig, able: list[str], n: int) -> RoundPlan:
+    """Fix round n. able : who can take part, in the config's order; a sample is drawn from them where the settings ask
+    for fewer (McMahan et al. 2017: a random set S_t of max(C K, 1) clients)."""
+    wished = current_settings(place, config)
+    chosen = draw(wished, able, n)
+    plan = RoundPlan(n, wished.learning_rate, wished.epoch, tuple(chosen))
+    write_json(place.plan(n), asdict(plan))
+    return plan

@@ -15,6 +15,7 @@ from fedkit.learning.training import Stopped
 
 __all__ = ["Next", "Step", "drive", "look"]
 
+
 Step = Callable[[], list[Event]]
 Next = Step | Waiting | Problem | None
 

@@ -21,7 +21,6 @@ from fedkit.base.files import (
     write_state,
 )
 from fedkit.base.seeds import generator
-from fedkit.beside import keep_beside, receive, share_beside
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import read_shard
 from fedkit.datasite.datasite import Datasite
@@ -30,11 +29,13 @@ from fedkit.learning.models import check_state, load_model, state_of
 from fedkit.learning.strategies.base import LocalRun
 from fedkit.learning.strategies.registry import make_strategy
 from fedkit.learning.training import local_steps, trained_names
-from fedkit.machine import Next
 from fedkit.privacy.dp.policy import spend
 from fedkit.privacy.dp.training import keeps_quiet, trainer
+from fedkit.protocol.steps import Next
+from fedkit.protocol.strategy_payload import keep_beside, receive, share_beside
 
 __all__ = ["set_state", "share", "train_step", "trained_samples"]
+
 _INFO_BYTES = 256
 """Size of what an update says about itself: always the same, so that the size says nothing."""
 

@@ -8,8 +8,9 @@ client then pins what was copied. From then on the client refuses a project whos
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
@@ -28,7 +29,6 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
-from fedkit.pins import pin
 from fedkit.privacy.dp.policy import accept, refusal
 
 __all__ = [
@@ -40,9 +40,14 @@ __all__ = [
     "approve_none",
     "decline",
     "pending_requests",
+    "pin",
+    "pin_path",
+    "pinned",
     "review",
+    "unpin",
     "why_declined",
 ]
+
 
 MAX_SOURCE_BYTES = 2**20
 MAX_REASON = 300
@@ -240,3 +245,31 @@ def _folders(path: Path) -> list[Path]:
     except OSError:
         return []
     return [p for p in entries if p.is_dir() and not p.name.startswith(".")]
+
+
+# MERGED pins
+# DOC """What a person approved is pinned: the SHA-256 of config and model, under `private/`, out of everybody's reach."""
+
+
+def pin_path(site: Datasite, project: str) -> Path:
+    """Where the hashes of an approved project are kept: a person's own, where several share a data dir."""
+    return site.private_client / "approvals" / site.email / f"{project}.json"
+
+
+def pin(site: Datasite, project: str, hashes: Mapping[str, str]) -> None:
+    """Remember the hashes (by file name) of what was approved."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    values = {"project": project, "sha256": dict(hashes), "approved": when}
+    write_json(pin_path(site, project), values)
+
+
+def pinned(site: Datasite, project: str) -> dict[str, str] | None:
+    """The hashes of what was approved, by file name, or None."""
+    values = read_json(pin_path(site, project))
+    hashes = values.get("sha256") if isinstance(values, dict) else None
+    return hashes if isinstance(hashes, dict) else None
+
+
+def unpin(site: Datasite, project: str) -> None:
+    """Forget an approval: the project is over, or its folder was taken away and may be approved anew."""
+    remove(pin_path(site, project))

@@ -15,7 +15,6 @@ from typing import Any
 from fedkit.base.errors import Unreadable
 from fedkit.base.files import read_bytes, read_json, read_state, sha256_bytes
 from fedkit.base.tensors import load_state
-from fedkit.beside import read_extra
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
@@ -23,8 +22,10 @@ from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.models import check_state
 from fedkit.learning.training import local_steps
 from fedkit.learning.update import Update
+from fedkit.protocol.strategy_payload import read_extra
 
 __all__ = ["HALF_WRITTEN_S", "Collected", "collect", "stated_seconds"]
+
 
 HALF_WRITTEN_S = 10.0
 """For this long, a file that can't be read may still be on its way."""

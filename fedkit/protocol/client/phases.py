@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from fedkit.approval import decline, open_mailbox, pending_requests, read_part, review
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import PARTICIPANT as ROLE
 from fedkit.base.events import (
@@ -31,13 +30,24 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import READY_FILES, has_permission_file
 from fedkit.datasite.round_plan import apply_plan
-from fedkit.local_round import set_state, share, train_step
-from fedkit.machine import Next, drive
-from fedkit.pins import pin, pin_path, pinned, unpin
 from fedkit.privacy.dp.policy import accept, refusal
-from fedkit.privacy.secagg_client import forget, secure_step
+from fedkit.protocol.approval import (
+    decline,
+    open_mailbox,
+    pending_requests,
+    pin,
+    pin_path,
+    pinned,
+    read_part,
+    review,
+    unpin,
+)
+from fedkit.protocol.client.local_round import set_state, share, train_step
+from fedkit.protocol.client.secure_round import forget, secure_step
+from fedkit.protocol.steps import Next, drive
 
 __all__ = ["advance", "next_step", "projects"]
+
 
 _GLOBAL = re.compile(r"agg_model_round_(\d+)\.pt")
 
