@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import fedkit as fk
 from benchmarks.common import row, seconds
 from fedkit.learning.update import Update
-from fedkit.plan import draw
-from fedkit.simulation_training import _groups
+from fedkit.rounds.round import draw
+from fedkit.rounds.simulation import _groups
 from fedkit.sweeps.trial import model_source
 
 REPEATS = 11

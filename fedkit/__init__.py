@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     )
     from fedkit.data.mnist import MNIST, load_mnist
     from fedkit.data.partition import by_digits, iid, take
-    from fedkit.data.samples import write_samples
     from fedkit.data.shards import Shard, as_float, read_shard, write_shard
     from fedkit.datasite.datasite import Datasite
     from fedkit.datasite.permissions import Permissions, write_permissions
@@ -48,9 +47,7 @@ if TYPE_CHECKING:
     from fedkit.learning.training import evaluate, sgd_epoch, train
     from fedkit.learning.update import Update
     from fedkit.network import Network
-    from fedkit.personal import FineTuned, fine_tune, hold_out
     from fedkit.pictures import show
-    from fedkit.poison import flip_labels, poisoned
     from fedkit.privacy.report import privacy_report
     from fedkit.protocol.advance import ProjectStatus, advance, status
     from fedkit.protocol.approval import (
@@ -62,10 +59,14 @@ if TYPE_CHECKING:
         pending_requests,
         review,
     )
-    from fedkit.records import Contribution, History, LedgerEntry, RoundRecord
+    from fedkit.records import LedgerEntry
     from fedkit.rewinding import rewind
-    from fedkit.simulation import numbered_participants, simulate
-    from fedkit.sweeps.reach import rounds_to_reach, tuned
+    from fedkit.rounds.history import Contribution, History, RoundRecord
+    from fedkit.rounds.hostile import flip_labels, poisoned
+    from fedkit.rounds.personal import FineTuned, fine_tune, hold_out
+    from fedkit.rounds.rounds_to_target import rounds_to_reach, tuned
+    from fedkit.rounds.simulation import numbered_participants, simulate
+    from fedkit.rounds.starting_point import write_samples
     from fedkit.sweeps.running import sweep
     from fedkit.sweeps.table import results
 
@@ -84,7 +85,6 @@ _NAMES = {
     "data.label_skew": "split_dirichlet split_groups split_labels_each split_shards split_sizes",
     "data.mnist": "MNIST load_mnist",
     "data.partition": "by_digits iid take",
-    "data.samples": "write_samples",
     "data.shards": "Shard as_float read_shard write_shard",
     "datasite.datasite": "Datasite",
     "datasite.permissions": "Permissions write_permissions",
@@ -97,16 +97,18 @@ _NAMES = {
     "learning.training": "evaluate sgd_epoch train",
     "learning.update": "Update",
     "network": "Network",
-    "personal": "FineTuned fine_tune hold_out",
     "pictures": "show",
-    "poison": "flip_labels poisoned",
     "privacy.report": "privacy_report",
     "protocol.advance": "ProjectStatus advance status",
     "protocol.approval": "Review approve approve_all approve_none decline pending_requests review",
-    "records": "Contribution History LedgerEntry RoundRecord",
+    "records": "LedgerEntry",
     "rewinding": "rewind",
-    "simulation": "numbered_participants simulate",
-    "sweeps.reach": "rounds_to_reach tuned",
+    "rounds.history": "Contribution History RoundRecord",
+    "rounds.hostile": "flip_labels poisoned",
+    "rounds.personal": "FineTuned fine_tune hold_out",
+    "rounds.rounds_to_target": "rounds_to_reach tuned",
+    "rounds.simulation": "numbered_participants simulate",
+    "rounds.starting_point": "write_samples",
     "sweeps.running": "sweep",
     "sweeps.table": "results",
 }

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedkit.data.mnist import install_full
-from fedkit.data.samples import AGGREGATOR, PARTICIPANTS, write_samples
+from fedkit.rounds.starting_point import AGGREGATOR, PARTICIPANTS, write_samples
 
 __all__ = ["app"]
 

@@ -20,7 +20,6 @@ from fedkit import plots
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, FileRefused, Problem, RoundEvaluated, UpdateRefused, Waiting
 from fedkit.base.files import read_json, write_bytes, write_json
-from fedkit.cli_experiment import Experiment, deal, even_groups, read_experiment, unknown_keys
 from fedkit.cli_out import (
     DONE,
     FAILED,
@@ -37,7 +36,14 @@ from fedkit.cli_out import (
 from fedkit.network import Network
 from fedkit.privacy.report import privacy_report
 from fedkit.protocol.approval import approve_all
-from fedkit.records import History
+from fedkit.rounds.history import History
+from fedkit.rounds.starting_point import (
+    Experiment,
+    deal,
+    even_groups,
+    read_experiment,
+    unknown_keys,
+)
 
 __all__ = ["run"]
 

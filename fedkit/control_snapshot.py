@@ -16,7 +16,7 @@ from fedkit.fates import Fate, fates
 from fedkit.faults import Fault, Faults
 from fedkit.network import Network
 from fedkit.protocol.aggregator.inbox import Collected, collect
-from fedkit.records import History
+from fedkit.rounds.history import History
 from fedkit.standing import Row, standing, standstill
 
 __all__ = ["Snapshot", "look"]

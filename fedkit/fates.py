@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from fedkit.protocol.aggregator.inbox import Collected
-from fedkit.records import History, RoundRecord
+from fedkit.rounds.history import History, RoundRecord
 
 __all__ = ["SIGNS", "Fate", "fates"]
 

@@ -20,8 +20,8 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
-from fedkit.faults_bytes import CHANGES
 from fedkit.faults_process import run_child
+from fedkit.rounds.hostile import CHANGES
 
 __all__ = ["KINDS", "Fault", "Faults"]
 

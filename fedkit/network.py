@@ -22,11 +22,11 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import DATA_FILE, Shard, write_shard
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import launched_projects
-from fedkit.histories import read_history
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import Policy, answer, approve_none
-from fedkit.records import History, LedgerEntry
+from fedkit.records import LedgerEntry
+from fedkit.rounds.history import History, read_history
 from fedkit.sync import Sync
 
 __all__ = ["Actor", "Network"]

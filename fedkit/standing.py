@@ -14,7 +14,7 @@ from fedkit.datasite.round_plan import read_plan
 from fedkit.network import Network
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import why_declined
-from fedkit.records import History
+from fedkit.rounds.history import History
 
 __all__ = ["Row", "standing", "standstill"]
 

@@ -46,10 +46,10 @@ from fedkit.base.files import (
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.datasite.permissions import write_permissions
-from fedkit.histories import read_history
 from fedkit.learning.models import StateDict, load_model
 from fedkit.learning.training import evaluate
 from fedkit.protocol import advance as node
+from fedkit.rounds.history import read_history
 
 Advance = Callable[..., list[Event]]
 

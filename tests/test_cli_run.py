@@ -17,9 +17,9 @@ from test_cli import fedkit, free_port, interrupting
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_state, write_state
-from fedkit.cli_experiment import Experiment, deal, even_groups, read_experiment
 from fedkit.network import Network
-from fedkit.records import History
+from fedkit.rounds.history import History
+from fedkit.rounds.starting_point import Experiment, deal, even_groups, read_experiment
 
 QUICK = ["--set", "rounds=1", "--set", "epoch=1"]
 

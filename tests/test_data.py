@@ -33,9 +33,9 @@ from fedkit.data.idx import RAW_FILES, parse_idx
 from fedkit.data.mnist import MNIST, install_full, load_mnist
 from fedkit.data.partition import by_digits, iid, split_by_digits, split_iid, take
 from fedkit.data.rebuild import build_sample, pack, rebuild
-from fedkit.data.samples import write_samples
 from fedkit.data.shards import as_float, check_dataset, read_shard, write_shard
 from fedkit.learning.models import load_model
+from fedkit.rounds.starting_point import write_samples
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

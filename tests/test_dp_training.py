@@ -22,13 +22,13 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.learning.models import StateDict, load_model, state_of
 from fedkit.learning.strategies.registry import make_strategy
 from fedkit.learning.update import Update
-from fedkit.plan import draw
 from fedkit.privacy.dp.clip import clip_rows, next_clip, noisy_mean, share_of_noise, split_noise
 from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
 from fedkit.privacy.dp.noisy_mean import protected
 from fedkit.privacy.dp.training import dp_sgd
 from fedkit.protocol.approval import approve_all
-from fedkit.simulation import simulate
+from fedkit.rounds.round import draw
+from fedkit.rounds.simulation import simulate
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.5}
 PARTICIPANT = {"unit": "participant", "noise_multiplier": 0.5, "delta": 1e-3, "clip": 0.1}

@@ -17,8 +17,8 @@ from fedkit.learning.strategies.fedavg import FedAvg
 from fedkit.learning.strategies.fednova import FedNova
 from fedkit.learning.strategies.scaffold import Scaffold
 from fedkit.learning.update import Update
-from fedkit.plan import draw
 from fedkit.protocol.approval import approve_all
+from fedkit.rounds.round import draw
 
 EMAILS = (ALICE, BOB, CAROL)
 SIZES = {ALICE: 4, BOB: 7, CAROL: 2}  # images of each of two digits

@@ -24,7 +24,7 @@ from fedkit.faults_process import run_child
 from fedkit.learning.models import SAMPLE_MODEL, StateDict
 from fedkit.protocol.aggregator.inbox import Collected
 from fedkit.protocol.approval import approve_all
-from fedkit.records import Contribution, History, RoundRecord
+from fedkit.rounds.history import Contribution, History, RoundRecord
 
 PEOPLE = [ALICE, BOB, CAROL]
 WITH_QUORUM: dict[str, Any] = {"min_participants": 2}

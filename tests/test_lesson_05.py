@@ -22,7 +22,7 @@ from fedkit.course.parameters import fit
 from fedkit.course.stub import solved, stub
 from fedkit.fates import fates
 from fedkit.faults import Fault
-from fedkit.records import History, RoundRecord
+from fedkit.rounds.history import History, RoundRecord
 from fedkit.widgets import Panel
 
 SOURCE = Path(__file__).resolve().parent.parent / "notebooks" / "src" / "05_round_control.py"

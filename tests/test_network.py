@@ -41,7 +41,7 @@ from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate
 from fedkit.network import Network
 from fedkit.protocol.approval import Review, approve_all
-from fedkit.records import Contribution, History, RoundRecord
+from fedkit.rounds.history import Contribution, History, RoundRecord
 
 
 # ------------------------------------------------------------------------------------------- creation

@@ -8,7 +8,7 @@ from helpers import LINEAR
 import fedkit as fk
 from fedkit.base.errors import FedkitError
 from fedkit.datasite.round_plan import apply_plan, read_plan
-from fedkit.plan import draw
+from fedkit.rounds.round import draw
 
 PEOPLE = [f"p{k}@example.org" for k in range(4)]
 

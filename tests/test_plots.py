@@ -24,7 +24,8 @@ from fedkit.learning.update import Update
 from fedkit.plots import style
 from fedkit.plots.coursemap import LESSONS
 from fedkit.privacy.attacks.roc import roc
-from fedkit.records import History, LedgerEntry, RoundRecord
+from fedkit.records import LedgerEntry
+from fedkit.rounds.history import History, RoundRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,7 +11,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
 from fedkit.learning.geometry import agreement, changes, principal_plane
 from fedkit.learning.update import Update
-from fedkit.records import History, RoundRecord
+from fedkit.rounds.history import History, RoundRecord
 
 
 def updates(rows: torch.Tensor, counts: list[int] | None = None) -> list[Update]:

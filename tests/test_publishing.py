@@ -14,9 +14,9 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.round_plan import change_settings
 from fedkit.faults import Fault, Faults
 from fedkit.network import Network
-from fedkit.protocol.aggregator.aggregate import read_records
 from fedkit.protocol.aggregator.publish import outdated
 from fedkit.protocol.approval import approve_all
+from fedkit.rounds.history import read_records
 
 FILES = ("accuracy_metrics.json", "participants.json", "history.json")
 

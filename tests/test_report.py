@@ -19,7 +19,7 @@ from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.guarantees import guarantees, headline, left_open, observers
 from fedkit.privacy.report import PrivacyReport, privacy_report
 from fedkit.protocol.approval import approve_all
-from fedkit.records import Contribution, History, RoundRecord
+from fedkit.rounds.history import Contribution, History, RoundRecord
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 2.0, "delta": 1e-3, "clip": 0.5}
 PARTICIPANT = {"unit": "participant", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.5}

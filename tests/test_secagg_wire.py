@@ -51,7 +51,7 @@ from fedkit.protocol.approval import answer, approve_all
 from fedkit.protocol.client import secure_round as secagg_client
 from fedkit.protocol.client import secure_round as secagg_round
 from fedkit.rewinding import rewind
-from fedkit.simulation import simulate
+from fedkit.rounds.simulation import simulate
 
 ALL = (ALICE, BOB, CAROL)
 SECURE = {"secure_aggregation": {"threshold": 2}, "participants": ALL}

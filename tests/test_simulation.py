@@ -11,8 +11,7 @@ from fedkit.learning.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
 from fedkit.learning.strategies.registry import STRATEGIES
 from fedkit.learning.training import train
-from fedkit.simulation import numbered_participants, simulate
-from fedkit.simulation_training import _groups
+from fedkit.rounds.simulation import _groups, numbered_participants, simulate
 
 PEOPLE = numbered_participants(5)
 CNN = """

@@ -17,7 +17,7 @@ from fedkit.control import Control
 from fedkit.fates import SIGNS, fates
 from fedkit.faults import KINDS, Fault
 from fedkit.plots.timeline import COLOURS
-from fedkit.records import Contribution, History, RoundRecord
+from fedkit.rounds.history import Contribution, History, RoundRecord
 
 PEOPLE = (ALICE, BOB, CAROL)
 

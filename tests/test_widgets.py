@@ -22,7 +22,7 @@ from fedkit.control_snapshot import Snapshot
 from fedkit.faults import KINDS, Fault
 from fedkit.network import Network
 from fedkit.protocol.approval import approve, approve_all, pending_requests, pinned, why_declined
-from fedkit.records import Contribution, History, RoundRecord
+from fedkit.rounds.history import Contribution, History, RoundRecord
 from fedkit.widgets import ApprovalDesk, FailureLab, Panel, RoundControl, base
 from fedkit.widgets.chart import chart, chart_image, chart_text, settings_changes
 from fedkit.widgets.highlight import highlight

@@ -11,7 +11,7 @@ from fedkit.check.base import Wrong, check, near, number
 from fedkit.learning.models import StateDict, flatten
 from fedkit.learning.strategies.fedavg import fedavg
 from fedkit.learning.update import Update
-from fedkit.records import History
+from fedkit.rounds.history import History
 
 PEOPLE, ABSENT = 4, 1
 CLOSE = 0.05  # a prediction may be off by so much

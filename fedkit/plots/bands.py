@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedkit.base.errors import FedkitError
 from fedkit.plots import style
-from fedkit.records import History
+from fedkit.rounds.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

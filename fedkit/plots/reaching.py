@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from fedkit.plots import style
-from fedkit.sweeps.reach import rounds_to_reach
+from fedkit.rounds.rounds_to_target import rounds_to_reach
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fedkit.plots import style
-from fedkit.records import History
+from fedkit.rounds.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

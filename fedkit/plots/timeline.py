@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedkit.fates import SIGNS, Fate, fates
 from fedkit.plots import style
-from fedkit.records import History
+from fedkit.rounds.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,6 @@ from fedkit.base.files import write_bytes
 from fedkit.config.fl_config import FLConfig
 from fedkit.crossings import by_kind, crossings
 from fedkit.datasite.projects import find_project
-from fedkit.histories import read_history
 from fedkit.network import Network
 from fedkit.privacy.attacks.roc import AttackResult
 from fedkit.privacy.guarantees import (
@@ -30,7 +29,8 @@ from fedkit.privacy.guarantees import (
     left_open,
     observers,
 )
-from fedkit.records import History, LedgerEntry
+from fedkit.records import LedgerEntry
+from fedkit.rounds.history import History, read_history
 
 __all__ = ["PrivacyReport", "privacy_report"]
 

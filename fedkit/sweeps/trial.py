@@ -21,9 +21,9 @@ from fedkit.data.partition import split_iid, take
 from fedkit.data.shards import Shard, as_float
 from fedkit.learning.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.learning.strategies.registry import make_strategy
-from fedkit.records import History
-from fedkit.simulation import numbered_participants, simulate
-from fedkit.sweeps.reach import rounds_to_reach
+from fedkit.rounds.history import History
+from fedkit.rounds.rounds_to_target import rounds_to_reach
+from fedkit.rounds.simulation import numbered_participants, simulate
 
 __all__ = ["Trial", "check_trial", "model_source", "run_trial"]
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from fedkit.plots import style
-from fedkit.records import History, RoundRecord
+from fedkit.rounds.history import History, RoundRecord
 from fedkit.widgets.look import esc
 
 __all__ = ["chart", "chart_image", "chart_text", "settings_changes"]

@@ -13,8 +13,8 @@ from fedkit.data.feature_shift import heterogeneity
 from fedkit.data.shards import Shard
 from fedkit.pictures import figure_html
 from fedkit.plots import accuracy_by_round, label_bars
-from fedkit.records import History
-from fedkit.simulation import simulate
+from fedkit.rounds.history import History
+from fedkit.rounds.simulation import simulate
 from fedkit.widgets.base import Panel
 from fedkit.widgets.look import esc, note
 

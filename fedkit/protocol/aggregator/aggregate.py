@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
-from fedkit.base.files import read_dataset, read_json, read_state, write_json, write_state
+from fedkit.base.files import read_dataset, read_state, write_json, write_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import check_dataset
 from fedkit.datasite.datasite import Datasite
@@ -24,7 +24,7 @@ from fedkit.learning.strategies.arithmetic import mixing_weights
 from fedkit.learning.training import evaluate
 from fedkit.protocol.aggregator.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds
 from fedkit.protocol.server_state import next_model
-from fedkit.records import Contribution, RoundRecord
+from fedkit.rounds.history import Contribution, RoundRecord
 
 __all__ = [
     "PATIENCE_S",
@@ -33,7 +33,6 @@ __all__ = [
     "collect",
     "evaluate_round",
     "only_recorded",
-    "read_records",
     "started",
     "waits_for",
 ]
@@ -42,17 +41,6 @@ __all__ = [
 ROLE = "aggregator"
 PATIENCE_S = 60.0
 """How long a round with a quorum waits for the others where the config sets no time-out."""
-
-
-def read_records(place: AggregatorProject, rounds: int) -> list[RoundRecord]:
-    """The round records that are there, in order."""
-    records = []
-    for n in range(1, rounds + 1):
-        values = read_json(place.record(n))
-        if values is None:
-            break
-        records.append(RoundRecord.from_dict(values, place.record(n)))
-    return records
 
 
 def waits_for(

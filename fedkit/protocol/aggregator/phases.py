@@ -21,14 +21,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.datasite.permissions import READY_FILES, has_permission_file
 from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
-from fedkit.plan import draw
-from fedkit.protocol.aggregator.aggregate import (
-    aggregate,
-    evaluate_round,
-    only_recorded,
-    read_records,
-    waits_for,
-)
+from fedkit.protocol.aggregator.aggregate import aggregate, evaluate_round, only_recorded, waits_for
 from fedkit.protocol.aggregator.inbox import collect
 from fedkit.protocol.aggregator.launch import (
     LAUNCHED,
@@ -42,7 +35,8 @@ from fedkit.protocol.aggregator.secure_round import secure_round
 from fedkit.protocol.approval import why_declined
 from fedkit.protocol.steps import Next, drive
 from fedkit.protocol.strategy_payload import send_beside
-from fedkit.records import RoundRecord
+from fedkit.rounds.history import RoundRecord, read_records
+from fedkit.rounds.round import draw
 
 __all__ = ["advance", "make_plan", "next_step", "projects"]
 

@@ -17,7 +17,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.protocol.signed_messages import has_update
-from fedkit.records import RoundRecord
+from fedkit.rounds.history import RoundRecord
 
 __all__ = ["outdated", "publish"]
 

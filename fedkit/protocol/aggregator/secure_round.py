@@ -42,7 +42,7 @@ from fedkit.protocol.aggregator.secure_inbox import Inbox, Seen
 from fedkit.protocol.server_state import next_model
 from fedkit.protocol.signed_messages import group_of, list_path, roster_digest
 from fedkit.protocol.steps import Next
-from fedkit.records import Contribution, RoundRecord
+from fedkit.rounds.history import Contribution, RoundRecord
 
 __all__ = ["AggregatorRound", "secure_round"]
 

@@ -6,17 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+
+import torch
 
 from fedkit.base.errors import FedkitError
 from fedkit.data.shards import Shard
-from fedkit.faults_bytes import CHANGES
 from fedkit.learning.models import StateDict
 from fedkit.learning.update import Update
-from fedkit.simulation import OnTheWay
+from fedkit.rounds.simulation import OnTheWay
 
-__all__ = ["flip_labels", "poisoned"]
+__all__ = ["CHANGES", "flip_labels", "poisoned"]
 
 
 def poisoned(who: Collection[str], kind: str = "sign-flipped", factor: float = 10.0) -> OnTheWay:
@@ -44,3 +45,34 @@ def flip_labels(shard: Shard, classes: int = 10) -> Shard:
     """The same images with every label c turned into classes - 1 - c: a 0 is called 9, a 4 is called 5."""
     images, labels = shard
     return images, classes - 1 - labels
+
+
+# MERGED faults_bytes
+# DOC """What a fault makes of an update on its way: the tensors that arrive instead of those that were trained."""
+
+Change = Callable[[StateDict, StateDict, float], StateDict]
+"""(global model before the round, trained model, factor) -> what is sent."""
+
+
+def _nan(before: StateDict, after: StateDict, factor: float) -> StateDict:
+    return {name: torch.full_like(value, float("nan")) for name, value in after.items()}
+
+
+def _another_model(before: StateDict, after: StateDict, factor: float) -> StateDict:
+    return {name: torch.zeros([*value.shape, 2]) for name, value in after.items()}
+
+
+def _flipped(before: StateDict, after: StateDict, factor: float) -> StateDict:
+    return {name: before[name] - (value - before[name]) for name, value in after.items()}
+
+
+def _scaled(before: StateDict, after: StateDict, factor: float) -> StateDict:
+    return {name: before[name] + factor * (value - before[name]) for name, value in after.items()}
+
+
+CHANGES: dict[str, Change] = {
+    "NaN": _nan,
+    "wrong shape": _another_model,
+    "sign-flipped": _flipped,
+    "scaled": _scaled,
+}

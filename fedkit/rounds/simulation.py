@@ -7,10 +7,12 @@ in another order. Only the participants of a round are in memory at once, and wh
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -19,8 +21,8 @@ from tqdm import tqdm
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
+from fedkit.base.seeds import generator
 from fedkit.base.tensors import state_bytes
-from fedkit.checkpoints import resume, save_checkpoint
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.learning.models import (
@@ -32,22 +34,29 @@ from fedkit.learning.models import (
     seed_weights,
     state_of,
 )
-from fedkit.learning.stacked import NotStackable, StackedModel
+from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
 from fedkit.learning.strategies.arithmetic import mixing_weights
 from fedkit.learning.strategies.base import ServerState
 from fedkit.learning.strategies.registry import make_strategy
 from fedkit.learning.training import evaluate, trained_names
 from fedkit.learning.update import Update
-from fedkit.memories import Memories
-from fedkit.plan import draw
 from fedkit.privacy.dp.noisy_mean import protected
-from fedkit.privacy.dp.training import keeps_quiet
+from fedkit.privacy.dp.training import keeps_quiet, trainer
 from fedkit.privacy.secagg.fixedpoint import fixed_point_mean
-from fedkit.records import Contribution, History, RoundRecord
-from fedkit.simulation_shards import Shards, shards_by_email
-from fedkit.simulation_training import World, train_round
+from fedkit.rounds.checkpoints import Memories, resume, save_checkpoint
+from fedkit.rounds.history import Contribution, History, RoundRecord
+from fedkit.rounds.round import draw
 
-__all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
+__all__ = [
+    "OnTheWay",
+    "Shards",
+    "World",
+    "numbered_participants",
+    "shards_by_email",
+    "simulate",
+    "train_round",
+]
+
 
 OnTheWay = Callable[[StateDict, list[Update]], Sequence[Update]]
 """(the global model before the round, its updates) -> the updates that arrive at the aggregator."""
@@ -178,3 +187,111 @@ def _stacked(model: nn.Module) -> StackedModel | None:
 
 def _history(config: FLConfig, records: Sequence[RoundRecord]) -> History:
     return History(config.project_name, tuple(records), config.rounds)
+
+
+# MERGED simulation_shards
+# DOC """The data of a simulation, in whatever form it is handed over."""
+
+Shards = Mapping[str, Shard] | Sequence[Shard] | Callable[[str], Shard]
+"""Data by e-mail, or one shard a participant in the config's order, or a function that makes a participant's shard."""
+
+
+def shards_by_email(config: FLConfig, shards: Shards) -> Callable[[str], Shard]:
+    """A function that gives a participant's shard. Raises FedkitError where one is missing."""
+    if callable(shards):
+        return shards
+    if not isinstance(shards, Mapping):
+        if len(shards) != len(config.participants):
+            raise FedkitError(
+                f"are {len(shards)}, the config names {len(config.participants)} participants",
+                field="shards",
+                remedy="give one shard a participant, in the config's order",
+            )
+        shards = dict(zip(config.participants, shards, strict=True))
+    missing = [email for email in config.participants if email not in shards]
+    if missing:
+        raise FedkitError(f"there is none for {missing[0]}", field="shards", remedy="add it")
+    return shards.__getitem__
+
+
+# MERGED simulation_training
+# DOC """Local training in a simulation: the participants of a round, one by one or stacked, and the strategy's part at each."""
+
+_STACK_NUMBERS = 1_000_000
+"""So many weights are trained in one stack: more of them leave the processor's cache."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What stays the same in all rounds. stacked : None where participants are trained one by one."""
+
+    config: FLConfig
+    shard: Callable[[str], Shard]
+    source: str
+    stacked: StackedModel | None
+    device: torch.device
+    pool: Executor
+    memories: Memories
+
+
+def train_round(world: World, state: StateDict, chosen: Sequence[str], n: int) -> Iterator[Update]:
+    """The updates of a round, in the order of `chosen`."""
+    stacked = world.stacked
+    if stacked is None:
+        yield from world.pool.map(lambda email: _train_one(world, state, email, n), chosen)
+        return
+    groups = _groups(chosen, sum(value.numel() for value in state.values()))
+    for group in world.pool.map(lambda some: _train_group(world, stacked, state, some, n), groups):
+        yield from group
+
+
+def _groups(chosen: Sequence[str], numbers: int) -> list[Sequence[str]]:
+    """Participants to be stacked together; the same groups however many workers there are, so that the bits stay."""
+    most = min(max(_STACK_NUMBERS // numbers, 1), 64)
+    count = max(math.ceil(len(chosen) / most), min(2, len(chosen) // 4), 1)
+    cuts = [len(chosen) * k // count for k in range(count + 1)]
+    return [chosen[a:b] for a, b in pairwise(cuts)]
+
+
+def _train_one(world: World, state: StateDict, email: str, n: int) -> Update:
+    config, (images, labels) = world.config, world.shard(email)
+    model = load_model(world.source, config.model_class_name).to(world.device)
+    terms = world.memories.terms(email)
+    trained, losses = trainer(config, email, n)(
+        model,
+        {name: value.to(world.device) for name, value in state.items()},
+        (images.to(world.device), labels.to(world.device)),
+        epochs=config.epoch,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        generator=generator(config.seed, email, n),
+        mu=terms.mu,
+        shift=terms.shift,
+    )
+    loss = None if keeps_quiet(config) else losses[-1]
+    update = Update(email, n, {k: v.cpu() for k, v in trained.items()}, len(labels), loss)
+    return world.memories.finished(update, state, config.epoch)
+
+
+def _train_group(
+    world: World, stacked: StackedModel, state: StateDict, emails: Sequence[str], n: int
+) -> list[Update]:
+    config = world.config
+    shards = [world.shard(email) for email in emails]
+    terms = [world.memories.terms(email) for email in emails]
+    trained = train_stacked(
+        stacked,
+        {name: value.to(world.device) for name, value in state.items()},
+        [(images.to(world.device), labels.to(world.device)) for images, labels in shards],
+        epochs=config.epoch,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        generators=[generator(config.seed, email, n) for email in emails],
+        mu=terms[0].mu,
+        shifts=[own.shift for own in terms],
+    )
+    updates = [
+        Update(email, n, {k: v.cpu() for k, v in weights.items()}, len(shard[1]), losses[-1])
+        for email, shard, (weights, losses) in zip(emails, shards, trained, strict=True)
+    ]
+    return [world.memories.finished(update, state, config.epoch) for update in updates]

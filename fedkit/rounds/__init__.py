@@ -1,0 +1,1 @@
+"""Rounds without the wire: one round as pure functions, the simulation around it, and what is remembered."""
