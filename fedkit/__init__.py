@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from fedkit.datasite.datasite import Datasite
     from fedkit.datasite.permissions import Permissions, write_permissions
     from fedkit.datasite.round_plan import RoundPlan, change_settings
+    from fedkit.federation.ledger import LedgerEntry
+    from fedkit.federation.network import Network
+    from fedkit.federation.report_facts import privacy_report
+    from fedkit.federation.rewind import rewind
     from fedkit.learning.geometry import agreement, principal_plane
     from fedkit.learning.models import (
         SAMPLE_MODEL,
@@ -46,9 +50,7 @@ if TYPE_CHECKING:
     from fedkit.learning.strategies.registry import STRATEGIES, make_strategy
     from fedkit.learning.training import evaluate, sgd_epoch, train
     from fedkit.learning.update import Update
-    from fedkit.network import Network
     from fedkit.pictures import show
-    from fedkit.privacy.report import privacy_report
     from fedkit.protocol.advance import ProjectStatus, advance, status
     from fedkit.protocol.approval import (
         Review,
@@ -59,8 +61,6 @@ if TYPE_CHECKING:
         pending_requests,
         review,
     )
-    from fedkit.records import LedgerEntry
-    from fedkit.rewinding import rewind
     from fedkit.rounds.history import Contribution, History, RoundRecord
     from fedkit.rounds.hostile import flip_labels, poisoned
     from fedkit.rounds.personal import FineTuned, fine_tune, hold_out
@@ -89,6 +89,10 @@ _NAMES = {
     "datasite.datasite": "Datasite",
     "datasite.permissions": "Permissions write_permissions",
     "datasite.round_plan": "RoundPlan change_settings",
+    "federation.ledger": "LedgerEntry",
+    "federation.network": "Network",
+    "federation.report_facts": "privacy_report",
+    "federation.rewind": "rewind",
     "learning.geometry": "agreement principal_plane",
     "learning.models": "SAMPLE_MODEL StateDict check_state flatten load_model seed_weights state_of",
     "learning.strategies.arithmetic": "mixing_weights",
@@ -96,13 +100,9 @@ _NAMES = {
     "learning.strategies.registry": "STRATEGIES make_strategy",
     "learning.training": "evaluate sgd_epoch train",
     "learning.update": "Update",
-    "network": "Network",
     "pictures": "show",
-    "privacy.report": "privacy_report",
     "protocol.advance": "ProjectStatus advance status",
     "protocol.approval": "Review approve approve_all approve_none decline pending_requests review",
-    "records": "LedgerEntry",
-    "rewinding": "rewind",
     "rounds.history": "Contribution History RoundRecord",
     "rounds.hostile": "flip_labels poisoned",
     "rounds.personal": "FineTuned fine_tune hold_out",

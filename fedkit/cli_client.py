@@ -29,8 +29,8 @@ from fedkit.cli_out import (
 )
 from fedkit.config.client_config import ClientConfig, read_env
 from fedkit.datasite.datasite import AppData, Datasite
+from fedkit.federation.watch import advance_in_turn, watch
 from fedkit.protocol import advance as node
-from fedkit.watch import advance_in_turn, watch
 
 __all__ = ["client", "load_site", "status"]
 

@@ -33,8 +33,8 @@ from fedkit.cli_out import (
     stopping,
     usage_error,
 )
-from fedkit.network import Network
-from fedkit.privacy.report import privacy_report
+from fedkit.federation.network import Network
+from fedkit.federation.report_facts import privacy_report
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import History
 from fedkit.rounds.starting_point import (

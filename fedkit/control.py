@@ -21,10 +21,10 @@ from fedkit.control_snapshot import Snapshot, look
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import change_settings
 from fedkit.faults import Faults
-from fedkit.network import Network
+from fedkit.federation.network import Network
+from fedkit.federation.rewind import rewind
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import Policy, approve_none
-from fedkit.rewinding import rewind
 
 __all__ = ["Control", "Snapshot"]
 

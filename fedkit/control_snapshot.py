@@ -14,7 +14,7 @@ from fedkit.datasite.projects import find_project
 from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
 from fedkit.fates import Fate, fates
 from fedkit.faults import Fault, Faults
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.protocol.aggregator.inbox import Collected, collect
 from fedkit.rounds.history import History
 from fedkit.standing import Row, standing, standstill

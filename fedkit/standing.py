@@ -11,7 +11,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import find_project
 from fedkit.datasite.round_plan import read_plan
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import why_declined
 from fedkit.rounds.history import History

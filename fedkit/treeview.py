@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from fedkit.base.errors import FedkitError
 from fedkit.datasite.permissions import Permissions, Right
 from fedkit.datasite.tree import Tree, scan, travels
-from fedkit.network import Network
+from fedkit.federation.network import Network
 
 __all__ = ["Line", "TreeModel"]
 

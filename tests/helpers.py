@@ -26,8 +26,8 @@ from fedkit.data.mnist import MNIST, load_mnist
 from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
+from fedkit.federation.network import Network
 from fedkit.learning.models import StateDict, seed_weights
-from fedkit.network import Network
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import approve, pending_requests
 

@@ -43,8 +43,8 @@ from fedkit.base.events import Event, Problem, UpdateRefused, Waiting, render
 from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation.network import Network
 from fedkit.learning.models import SAMPLE_MODEL, StateDict
-from fedkit.network import Network
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import answer, approve, approve_all
 

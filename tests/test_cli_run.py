@@ -17,7 +17,7 @@ from test_cli import fedkit, free_port, interrupting
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_state, write_state
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.rounds.history import History
 from fedkit.rounds.starting_point import Experiment, deal, even_groups, read_experiment
 

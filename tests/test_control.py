@@ -25,7 +25,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import RoundEvaluated
 from fedkit.control import Control
 from fedkit.control_snapshot import Snapshot
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.protocol.approval import approve, approve_all, decline, why_declined
 
 ADJUSTABLE = ["learning_rate", "epoch", "participants_per_round"]

@@ -171,7 +171,7 @@ def test_mechanisms_count_what_is_done() -> None:
 
 def test_whoever_promises_nothing_does_not_wait_for_the_accountants() -> None:
     code = (
-        "import sys, fedkit.protocol.client.phases, fedkit.rounds.simulation, fedkit.privacy.report\n"
+        "import sys, fedkit.protocol.client.phases, fedkit.rounds.simulation, fedkit.privacy.report_page\n"
         "print({'opacus', 'dp_accounting'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

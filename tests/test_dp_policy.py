@@ -15,7 +15,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Declined, Problem, Waiting
 from fedkit.base.files import remove, write_json
 from fedkit.datasite.datasite import Datasite
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.dp.budget import spent
 from fedkit.privacy.dp.policy import read_policy, spend, why_refused

@@ -10,9 +10,8 @@ from helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched
 
 import fedkit as fk
 from fedkit.control import Control
-from fedkit.crossings import Filter, by_kind, crossings, select, total_bytes
-from fedkit.network import Network
-from fedkit.records import LedgerEntry
+from fedkit.federation.ledger import Filter, LedgerEntry, by_kind, crossings, select, total_bytes
+from fedkit.federation.network import Network
 from fedkit.widgets import LedgerView
 from fedkit.widgets.ledger_view import FEW
 

@@ -15,7 +15,8 @@ import fedkit as fk
 from fedkit import plots
 from fedkit.base.errors import FedkitError
 from fedkit.check.nb10 import pairwise_masks, remove_masks
-from fedkit.plots.traffic import KEYS, MASKED, kind_of
+from fedkit.federation.ledger import kind_of
+from fedkit.plots.traffic import KEYS, MASKED
 from fedkit.privacy.secagg import masks
 
 LESSON = "10_secure_aggregation.py"

@@ -37,9 +37,9 @@ from fedkit.base.files import is_file, read_json, read_state, write_state
 from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import read_shard
 from fedkit.datasite.paths import ClientProject
+from fedkit.federation.network import Network
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate
-from fedkit.network import Network
 from fedkit.protocol.approval import Review, approve_all
 from fedkit.rounds.history import Contribution, History, RoundRecord
 

@@ -20,11 +20,11 @@ from fedkit import plots
 from fedkit.base.errors import FedkitError
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.tree import scan
+from fedkit.federation.ledger import LedgerEntry
 from fedkit.learning.update import Update
 from fedkit.plots import style
 from fedkit.plots.coursemap import LESSONS
 from fedkit.privacy.attacks.roc import roc
-from fedkit.records import LedgerEntry
 from fedkit.rounds.history import History, RoundRecord
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -241,7 +241,7 @@ def test_no_import_circle() -> None:
 @pytest.mark.parametrize(
     ("path", "text", "complaint"),
     [
-        ("files.py", "from fedkit.network import N", "files (floor 1) imports network"),
+        ("files.py", "from fedkit.federation.network import N", "files (floor 1) imports network"),
         ("files.py", "import fedkit.base.seeds", "files (floor 1) imports seeds (floor 1)"),
         ("seeds.py", "from . import files", "seeds (floor 1) imports files (floor 1)"),
         ("client.py", "def f():\n    from .network import N", "client (floor 4.5) imports network"),
@@ -260,7 +260,7 @@ def test_floors_complain(tmp_path: Path, path: str, text: str, complaint: str) -
 
 def test_floors_allow_what_goes_down(tmp_path: Path) -> None:
     texts = {
-        "__init__.py": "from fedkit.network import N\nfrom fedkit import files",
+        "__init__.py": "from fedkit.federation.network import N\nfrom fedkit import files",
         "files.py": "import json",
         "strategies/__init__.py": "from .fedavg import rule",
         "strategies/fedavg.py": "from ..files import x\nrule = 1",

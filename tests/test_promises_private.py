@@ -9,13 +9,13 @@ import pytest
 import torch
 from helpers import AGGREGATOR, ALICE, BOB, EVE, launched, network, python, shard, small
 
-from fedkit import sync as sync_module
 from fedkit.base.errors import Unreadable
 from fedkit.base.files import read_dataset, write_bytes
 from fedkit.data.mnist import load_mnist
 from fedkit.data.shards import as_float
+from fedkit.federation import sync as sync_module
+from fedkit.federation.network import Network
 from fedkit.learning.models import SAMPLE_MODEL
-from fedkit.network import Network
 from fedkit.protocol.approval import approve_all
 
 AUDIT = '''

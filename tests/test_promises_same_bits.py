@@ -39,7 +39,7 @@ from fedkit.base.files import write_dataset
 from fedkit.base.tensors import load_state
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import answer, approve_all
 
@@ -221,7 +221,7 @@ def test_a_network_that_is_cut_off_before_every_change_once_ends_with_the_same_b
 HARNESS = '''
 """Forks a process after the other that runs the project under `root`, and kills each at a random moment."""
 import json, os, random, signal, sys, time
-import fedkit.protocol.advance, fedkit.network
+import fedkit.protocol.advance, fedkit.federation.network
 import helpers
 from pathlib import Path
 
@@ -230,7 +230,7 @@ root, kind, seed, wanted = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int
 def work(root):
     if kind == "network":
         from fedkit.approval import approve_all
-        net = fedkit.network.Network.open(root, workers=2)
+        net = fedkit.federation.network.Network.open(root, workers=2)
         return net.run(approve=approve_all).done
     site = fedkit.datasite.datasite.Datasite.create(root, helpers.ALICE)
     helpers.run_solo(site)

@@ -13,7 +13,7 @@ from helpers import ALICE, BOB, CAROL, EVE, PROJECT, launched
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.round_plan import change_settings
 from fedkit.faults import Fault, Faults
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.protocol.aggregator.publish import outdated
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import read_records

@@ -14,10 +14,11 @@ from helpers import LINEAR, held_out, launched, shard, small
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
+from fedkit.federation.report_facts import privacy_report
 from fedkit.privacy.attacks.roc import attack_result
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.guarantees import guarantees, headline, left_open, observers
-from fedkit.privacy.report import PrivacyReport, privacy_report
+from fedkit.privacy.report_page import PrivacyReport
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import Contribution, History, RoundRecord
 

@@ -31,18 +31,20 @@ from helpers import (
 )
 from test_promises_same_bits import Killed, cut_off
 
-from fedkit import sync as sync_module
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import read_json, read_state, write_bytes, write_dataset, write_json
 from fedkit.base.keys import new_secret, sign, signing_key
 from fedkit.base.tensors import state_bytes
-from fedkit.crossings import crossings as by_round
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation import sync as sync_module
+from fedkit.federation.ledger import crossings as by_round
+from fedkit.federation.ledger import kind_of
+from fedkit.federation.network import Network
+from fedkit.federation.rewind import rewind
 from fedkit.learning.strategies.base import unpack
-from fedkit.network import Network
-from fedkit.plots.traffic import KEYS, MASKED, kind_of
+from fedkit.plots.traffic import KEYS, MASKED
 from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.protocol import advance as node
 from fedkit.protocol import signed_messages as secagg_wire
@@ -50,7 +52,6 @@ from fedkit.protocol.aggregator.secure_round import AggregatorRound
 from fedkit.protocol.approval import answer, approve_all
 from fedkit.protocol.client import secure_round as secagg_client
 from fedkit.protocol.client import secure_round as secagg_round
-from fedkit.rewinding import rewind
 from fedkit.rounds.simulation import simulate
 
 ALL = (ALICE, BOB, CAROL)

@@ -14,14 +14,14 @@ from helpers import ALICE, BOB, EVE, posix, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedkit import sync as sync_module
 from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, FileRefused, Problem
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.tree import travels
-from fedkit.sync import Sync
+from fedkit.federation import sync as sync_module
+from fedkit.federation.sync import Sync
 
 EMAILS = (ALICE, BOB, EVE)
 OPEN = os.open

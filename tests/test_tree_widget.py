@@ -11,8 +11,8 @@ from helpers import AGGREGATOR, ALICE, BOB, PROJECT, Code, launched, network, sa
 
 import fedkit as fk
 from fedkit.control import Control
+from fedkit.federation.network import Network
 from fedkit.fileview import view_file
-from fedkit.network import Network
 from fedkit.treeview import MOST, Line, TreeModel
 from fedkit.widgets import DatasiteTree
 

@@ -30,9 +30,9 @@ from fedkit.base.events import (
 from fedkit.base.files import write_bytes, write_dataset
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation.watch import snapshot, watch
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import approve
-from fedkit.watch import snapshot, watch
 
 PATIENCE_S = 20.0  # of a test that fails; a passing one never waits so long
 QUIET_S = 0.8
@@ -85,7 +85,7 @@ def watching(site: Datasite, monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
 
     monkeypatch.setattr(node, "advance", counted)
     # within QUIET_S, so that quiet() covers it
-    monkeypatch.setattr("fedkit.watch._SECOND_LOOK_S", 0.2)
+    monkeypatch.setattr("fedkit.federation.watch._SECOND_LOOK_S", 0.2)
 
     def run() -> None:
         try:

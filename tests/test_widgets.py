@@ -20,7 +20,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.control import Control
 from fedkit.control_snapshot import Snapshot
 from fedkit.faults import KINDS, Fault
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.protocol.approval import approve, approve_all, pending_requests, pinned, why_declined
 from fedkit.rounds.history import Contribution, History, RoundRecord
 from fedkit.widgets import ApprovalDesk, FailureLab, Panel, RoundControl, base

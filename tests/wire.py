@@ -16,9 +16,9 @@ from fedkit.base.files import write_dataset
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation.sync import Sync
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import approve
-from fedkit.sync import Sync
 
 BOTH = {("participant", ALICE), ("participant", BOB)}
 LEADER = {("aggregator", AGGREGATOR)}

@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from fedkit.datasite.permissions import READY_FILES
+from fedkit.federation.ledger import ALWAYS, IMAGES, KINDS, UPDATES, LedgerEntry, kind_of
 from fedkit.plots import style
-from fedkit.records import LedgerEntry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["bytes_by_participant", "what_crossed"]
-
-UPDATES, GLOBAL, IMAGES = "model updates", "global models", "training images"
-MASKED, KEYS = "masked updates", "keys and shares"
-FACTS, PERMISSIONS, OTHER = "progress and counts", "permission files", "code, config, results"
-EXTRAS = "beside the weights"  # a strategy's own, such as SCAFFOLD's control variates
-KINDS = (UPDATES, MASKED, KEYS, EXTRAS, FACTS, PERMISSIONS, GLOBAL, OTHER, IMAGES)
-ALWAYS = (UPDATES, IMAGES)  # these rows are shown even where nothing crossed
-
-
-def kind_of(path: str) -> str:
-    """What a file of the ledger is, from its place and its name."""
-    place = PurePosixPath(path)
-    if place.name in READY_FILES:
-        return PERMISSIONS
-    if "private" in place.parts or place.name.startswith(("mnist_", "train-images", "t10k-")):
-        return IMAGES
-    if place.name.startswith("secagg_") or place.parts[-3:] == ("public", "keys", "fl_client.json"):
-        return MASKED if place.name.endswith("_masked.msg") else KEYS
-    if place.name == "state.json" or (place.suffix == ".json" and "fl_clients" in place.parts):
-        return FACTS
-    if place.suffix == ".bin" and place.name.startswith("extra_round_"):
-        return EXTRAS
-    if place.suffix == ".pt" and "fl_clients" in place.parts:
-        return UPDATES
-    return GLOBAL if place.suffix == ".pt" else OTHER
 
 
 def what_crossed(

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
     from fedkit.privacy.dp.policy import PrivacyPolicy
     from fedkit.privacy.dp.training import dp_sgd
-    from fedkit.privacy.report import PrivacyReport
+    from fedkit.privacy.report_page import PrivacyReport
     from fedkit.privacy.secagg.masks import mask_stream, pairwise_masks, remove_masks
     from fedkit.privacy.secagg.shamir import join_shares, split_secret
 
@@ -109,7 +109,7 @@ _HOME: dict[str, str] = {
     "gradient_coefficients": "privacy.attacks.membership",
     "AttackResult": "privacy.attacks.roc",
     "attack_result": "privacy.attacks.roc",
-    "PrivacyReport": "privacy.report",
+    "PrivacyReport": "privacy.report_page",
     "match_gradient": "privacy.attacks.gradient_matching",
     "match_direction": "privacy.attacks.gradient_matching",
     "crafted_weights": "privacy.attacks.crafted_weights",

@@ -182,9 +182,7 @@ def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
 # MERGED data.samples
 # DOC """What the tutorial's walk-through copies around: sample digits, a test set, a model, its weights and a config."""
 
-AGGREGATOR = "aggregator@example.org"
 PARTICIPANTS = ("alice@example.org", "bob@example.org")
-PER_DIGIT = 800  # as in the tutorial
 
 
 def write_samples(

@@ -7,8 +7,8 @@ from functools import partial
 import ipywidgets
 
 from fedkit.control import Control
+from fedkit.federation.network import Network
 from fedkit.fileview import FileView, view_file
-from fedkit.network import Network
 from fedkit.pictures import figure_html
 from fedkit.plots.style import size_text
 from fedkit.treeview import Line, TreeModel

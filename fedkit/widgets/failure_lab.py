@@ -10,7 +10,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.control import Control
 from fedkit.control_snapshot import Snapshot
 from fedkit.faults import KINDS, Fault
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.plots.style import short
 from fedkit.widgets.base import Panel
 from fedkit.widgets.look import esc, note, table

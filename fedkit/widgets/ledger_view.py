@@ -9,8 +9,8 @@ from typing import Any
 import ipywidgets
 
 from fedkit.control import Control
-from fedkit.crossings import Crossing, Filter, by_kind, crossings, select, total_bytes
-from fedkit.network import Network
+from fedkit.federation.ledger import Crossing, Filter, by_kind, crossings, select, total_bytes
+from fedkit.federation.network import Network
 from fedkit.plots.style import count, size_text
 from fedkit.widgets.base import Panel
 from fedkit.widgets.look import code, esc, table
@@ -31,7 +31,7 @@ class LedgerView(Panel):
     """Every file that crossed between the data dirs of a network, the newest first, with totals.
 
     interactive : live, with three filters; else a static table of what `wanted` lets through.
-    wanted : what is to be seen at first, a `fedkit.crossings.Filter`.
+    wanted : what is to be seen at first, a `fedkit.federation.ledger.Filter`.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ import ipywidgets
 from fedkit.base.errors import FedkitError
 from fedkit.control import Control
 from fedkit.control_snapshot import Snapshot
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.protocol.approval import Policy
 from fedkit.widgets.base import Panel
 from fedkit.widgets.chart import chart, chart_image, chart_text

@@ -23,7 +23,7 @@ import torch
 
 import fedkit as fk
 from fedkit.control import Control
-from fedkit.crossings import Filter
+from fedkit.federation.ledger import Filter
 from fedkit.widgets import ApprovalDesk, DatasiteTree, FailureLab, LedgerView, RoundControl
 
 # %% tags=["parameters"]

@@ -18,8 +18,8 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import find_project
 from fedkit.datasite.round_plan import read_plan
+from fedkit.federation.network import Network
 from fedkit.learning.models import StateDict
-from fedkit.network import Network
 
 __all__ = ["Evidence", "evidence", "first_layer", "last_bias"]
 

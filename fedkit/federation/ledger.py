@@ -5,14 +5,30 @@ Plain data for the widget `LedgerView`; notebook 05 shows it, and every lesson's
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
-from fedkit.plots.traffic import KINDS, kind_of
-from fedkit.records import LedgerEntry
+from fedkit.datasite.permissions import READY_FILES
 
-__all__ = ["Crossing", "Filter", "by_kind", "crossings", "select", "total_bytes"]
+__all__ = [
+    "Crossing",
+    "Filter",
+    "LedgerEntry",
+    "by_kind",
+    "crossings",
+    "read_ledger",
+    "select",
+    "total_bytes",
+]
+
+
+UPDATES, GLOBAL, IMAGES = "model updates", "global models", "training images"
+MASKED, KEYS = "masked updates", "keys and shares"
+FACTS, PERMISSIONS, OTHER = "progress and counts", "permission files", "code, config, results"
 
 _ROUND = re.compile(
     r"(?:^|/)(?:(?:trained_model_round|agg_model_round|extra_round|round)_(\d+)\.\w+|secagg_(\d+)_\w+\.\w+)$"
@@ -87,3 +103,55 @@ def by_kind(some: Sequence[Crossing]) -> list[tuple[str, int, int]]:
 def _round(path: str) -> int | None:
     found = _ROUND.search(path)
     return int(found[1] or found[2]) if found else None
+
+
+EXTRAS = "beside the weights"  # a strategy's own, such as SCAFFOLD's control variates
+KINDS = (UPDATES, MASKED, KEYS, EXTRAS, FACTS, PERMISSIONS, GLOBAL, OTHER, IMAGES)
+ALWAYS = (UPDATES, IMAGES)  # these rows are shown even where nothing crossed
+
+
+def kind_of(path: str) -> str:
+    """What a file of the ledger is, from its place and its name."""
+    place = PurePosixPath(path)
+    if place.name in READY_FILES:
+        return PERMISSIONS
+    if "private" in place.parts or place.name.startswith(("mnist_", "train-images", "t10k-")):
+        return IMAGES
+    if place.name.startswith("secagg_") or place.parts[-3:] == ("public", "keys", "fl_client.json"):
+        return MASKED if place.name.endswith("_masked.msg") else KEYS
+    if place.name == "state.json" or (place.suffix == ".json" and "fl_clients" in place.parts):
+        return FACTS
+    if place.suffix == ".bin" and place.name.startswith("extra_round_"):
+        return EXTRAS
+    if place.suffix == ".pt" and "fl_clients" in place.parts:
+        return UPDATES
+    return GLOBAL if place.suffix == ".pt" else OTHER
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One file that crossed from one data dir into another.
+
+    sender, receiver : e-mails. path : relative to `datasites/`, with `/`.
+    size : bytes. sha256 : of the content. time : seconds since 1970, UTC.
+    """
+
+    sender: str
+    receiver: str
+    path: str
+    size: int
+    sha256: str
+    time: float
+
+
+def read_ledger(path: Path) -> list[LedgerEntry]:
+    """The entries of a ledger file, oldest first; a line that a crash cut off is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    entries = []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError):
+            entries.append(LedgerEntry(**json.loads(line)))
+    return entries

@@ -22,14 +22,15 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import DATA_FILE, Shard, write_shard
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import launched_projects
+from fedkit.federation.ledger import LedgerEntry
+from fedkit.federation.sync import Sync
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import Policy, answer, approve_none
-from fedkit.records import LedgerEntry
 from fedkit.rounds.history import History, read_history
-from fedkit.sync import Sync
 
 __all__ = ["Actor", "Network"]
+
 
 _LOOK_AGAIN_S = 0.05
 _DESCRIBED = {"aggregator", "participants", "app_data"}

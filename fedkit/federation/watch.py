@@ -21,6 +21,7 @@ from fedkit.protocol import advance as node
 
 __all__ = ["Snapshot", "advance_in_turn", "snapshot", "watch"]
 
+
 Snapshot = dict[str, tuple[int, int, int, int]]
 """Path -> (mode, size, time of the last change in ns, inode); of a folder only the mode."""
 

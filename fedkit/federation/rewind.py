@@ -12,7 +12,7 @@ from fedkit.base.files import remove
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import write_permissions
-from fedkit.network import Network
+from fedkit.federation.network import Network
 from fedkit.protocol.approval import open_mailbox, pin, pinned, review
 from fedkit.protocol.client.local_round import set_state
 from fedkit.protocol.client.secure_round import forget

@@ -1,0 +1,77 @@
+"""TO BE SAID."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedkit.base.errors import FedkitError
+from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.projects import find_project
+from fedkit.federation.ledger import LedgerEntry, by_kind, crossings
+from fedkit.federation.network import Network
+from fedkit.privacy.attacks.roc import AttackResult
+from fedkit.privacy.guarantees import (
+    guarantees,
+    headline,
+    left_open,
+    observers,
+)
+from fedkit.privacy.report_page import PrivacyReport
+from fedkit.rounds.history import History, read_history
+
+__all__ = ["privacy_report"]
+
+
+def privacy_report(
+    where: Network | History,
+    config: FLConfig | None = None,
+    *,
+    project: str | None = None,
+    attacks: Sequence[AttackResult] = (),
+) -> PrivacyReport:
+    """The report of a project of a network (default: the one launched last), or of a simulation's history and its config.
+
+    attacks : results of attacks that were run, such as `fk.privacy.attack_result(...)`.
+    Raises FedkitError if there is no such project, or a history comes without its config.
+    """
+    crossed = None
+    if isinstance(where, Network):
+        site = where.sites[where.aggregator]
+        place = find_project(site, project)
+        config, history = FLConfig.load(place.config), read_history(site, place.path.name)
+        crossed = tuple(by_kind(crossings(_of(where.ledger(), config))))
+    elif config is None:
+        raise FedkitError(
+            "is needed to say what was promised",
+            field="config",
+            remedy="pass the simulation's config",
+        )
+    else:
+        history = where
+    counts = {
+        part.participant: part.num_samples or 0
+        for record in history.rounds
+        for part in record.contributions
+    }
+    promised = guarantees(config, counts)
+    return PrivacyReport(
+        config.project_name,
+        headline(config, promised),
+        len(history.rounds),
+        observers(config),
+        crossed,
+        promised,
+        tuple(attacks),
+        left_open(config),
+    )
+
+
+def _of(ledger: Sequence[LedgerEntry], config: FLConfig) -> list[LedgerEntry]:
+    """The entries of one project: its folders, and what lies outside of every project's."""
+    name = config.project_name
+    return [entry for entry in ledger if name in entry.path.split("/") or _no_project(entry.path)]
+
+
+def _no_project(path: str) -> bool:
+    apps = [part for part in ("running", "request", "done", "fl") if part in path.split("/")]
+    return not apps
