@@ -21,10 +21,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import fedkit as fk
 from benchmarks.common import row, seconds
+from fedkit.experiments.trial import model_source
 from fedkit.learning.update import Update
 from fedkit.rounds.round import draw
 from fedkit.rounds.simulation import _groups
-from fedkit.sweeps.trial import model_source
 
 REPEATS = 11
 TWO_NN = model_source("2nn")

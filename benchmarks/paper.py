@@ -27,7 +27,7 @@ from typing import Any
 
 import fedkit as fk
 from fedkit.base.files import write_bytes
-from fedkit.sweeps.trial import check_trial, run_trial
+from fedkit.experiments.trial import check_trial, run_trial
 
 TARGET = 0.97
 SEEDS = (0, 1, 2)

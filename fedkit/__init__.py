@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fedkit.base.seeds import derive, generator
     from fedkit.config.client_config import ClientConfig, read_env
     from fedkit.config.fl_config import FLConfig
-    from fedkit.course.record import record, recorded
+    from fedkit.course.record import record
     from fedkit.course.workspace import workspace
     from fedkit.data.feature_shift import heterogeneity, label_counts, shift_features
     from fedkit.data.label_skew import (
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from fedkit.datasite.datasite import Datasite
     from fedkit.datasite.permissions import Permissions, write_permissions
     from fedkit.datasite.round_plan import RoundPlan, change_settings
+    from fedkit.experiments.notebooks import recorded
+    from fedkit.experiments.sweep import sweep
+    from fedkit.experiments.table import results
     from fedkit.federation.ledger import LedgerEntry
     from fedkit.federation.network import Network
     from fedkit.federation.report_facts import privacy_report
@@ -67,8 +70,6 @@ if TYPE_CHECKING:
     from fedkit.rounds.rounds_to_target import rounds_to_reach, tuned
     from fedkit.rounds.simulation import numbered_participants, simulate
     from fedkit.rounds.starting_point import write_samples
-    from fedkit.sweeps.running import sweep
-    from fedkit.sweeps.table import results
 
 __version__ = "0.1.0"
 
@@ -79,7 +80,7 @@ _NAMES = {
     "base.seeds": "derive generator",
     "config.client_config": "ClientConfig read_env",
     "config.fl_config": "FLConfig",
-    "course.record": "record recorded",
+    "course.record": "record",
     "course.workspace": "workspace",
     "data.feature_shift": "heterogeneity label_counts shift_features",
     "data.label_skew": "split_dirichlet split_groups split_labels_each split_shards split_sizes",
@@ -89,6 +90,9 @@ _NAMES = {
     "datasite.datasite": "Datasite",
     "datasite.permissions": "Permissions write_permissions",
     "datasite.round_plan": "RoundPlan change_settings",
+    "experiments.notebooks": "recorded",
+    "experiments.sweep": "sweep",
+    "experiments.table": "results",
     "federation.ledger": "LedgerEntry",
     "federation.network": "Network",
     "federation.report_facts": "privacy_report",
@@ -109,8 +113,6 @@ _NAMES = {
     "rounds.rounds_to_target": "rounds_to_reach tuned",
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
-    "sweeps.running": "sweep",
-    "sweeps.table": "results",
 }
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}

@@ -14,7 +14,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from fedkit.base.errors import FedkitError
-from fedkit.course.lesson import course_dir
+from fedkit.experiments.notebooks import course_dir
 
 __all__ = ["app"]
 
@@ -64,10 +64,9 @@ def run(
     """Execute notebooks with papermill; copies, summary.json and summary.csv go to --out."""
     from tqdm import tqdm  # the plain bar: tqdm.auto would leave dead widgets in notebooks
 
-    from fedkit.course.build import EDITIONS, edition_dir
-    from fedkit.course.lesson import lesson_paths
-    from fedkit.course.run import run as run_notebooks
-    from fedkit.course.summary import accuracy_by_round, failure, table, write_summary
+    from fedkit.experiments.notebooks import EDITIONS, edition_dir, lesson_paths
+    from fedkit.experiments.notebooks import run as run_notebooks
+    from fedkit.experiments.summary import accuracy_by_round, failure, table, write_summary
 
     if edition not in EDITIONS:
         raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
@@ -103,7 +102,7 @@ def run(
 @app.command()
 def build(notebooks: Notebooks = None) -> None:
     """Build both editions of every notebook from src/."""
-    from fedkit.course.build import build as build_notebooks
+    from tools.course.build import build as build_notebooks
 
     with _errors():
         folder = course_dir(notebooks)
@@ -116,9 +115,9 @@ def build(notebooks: Notebooks = None) -> None:
 @app.command()
 def check(wanted: Wanted = None, notebooks: Notebooks = None) -> None:
     """Hold the sources against the rules of a lesson, and the notebooks against their sources."""
-    from fedkit.course.build import drift
-    from fedkit.course.lesson import lesson_paths
-    from fedkit.course.lint import lint
+    from fedkit.experiments.notebooks import lesson_paths
+    from tools.course.build import drift
+    from tools.course.lint import lint
 
     with _errors():
         folder = course_dir(notebooks)
@@ -136,7 +135,8 @@ def check(wanted: Wanted = None, notebooks: Notebooks = None) -> None:
 @app.command("list")
 def list_lessons(notebooks: Notebooks = None) -> None:
     """The course: number, title, a learner's minutes, what the learner will be able to do."""
-    from fedkit.course.lesson import lesson_paths, read_lesson
+    from fedkit.experiments.notebooks import lesson_paths
+    from tools.course.lesson import read_lesson
 
     with _errors():
         shown = Table("NN", "title", "minutes", "the learner will be able to")

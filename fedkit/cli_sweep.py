@@ -16,7 +16,7 @@ from fedkit.cli_out import DONE, FAILED, say, show_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fedkit.sweeps.spec import Plan
+    from fedkit.experiments.spec import Plan
 
 __all__ = ["sweep"]
 
@@ -38,9 +38,9 @@ def sweep(
 
     SPEC.yaml: `run` (simulate, a lesson or a notebook), `fixed`, `grid`, `list`, `seeds`, `limit_s`, `edition`.
     """
-    from fedkit.sweeps.running import finished
-    from fedkit.sweeps.running import sweep as run_sweep
-    from fedkit.sweeps.spec import make_plan, read_spec
+    from fedkit.experiments.spec import make_plan, read_spec
+    from fedkit.experiments.sweep import finished
+    from fedkit.experiments.sweep import sweep as run_sweep
 
     plan = make_plan(read_spec(spec), file=spec)
     known = finished(plan, out)
@@ -64,7 +64,7 @@ def sweep(
 
 
 def _list(plan: Plan, known: Mapping[str, Mapping[str, Any]]) -> None:
-    from fedkit.sweeps.table import label
+    from fedkit.experiments.table import label
 
     table = Table(
         *plan.swept, "seed", "status", title=f"{len(plan.runs)} runs of {plan.target.name}"

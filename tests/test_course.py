@@ -21,17 +21,17 @@ from typer.testing import CliRunner
 from fedkit.base.errors import FedkitError
 from fedkit.check.base import REGISTRY, Check
 from fedkit.cli_course import app
-from fedkit.course.build import build, drift
-from fedkit.course.defines import difference
-from fedkit.course.lesson import lesson_paths, read_lesson
-from fedkit.course.lint import lint
-from fedkit.course.parameters import fit
-from fedkit.course.record import record, recorded
-from fedkit.course.run import RunResult, run
-from fedkit.course.stub import solved, strange_lines, stub
-from fedkit.course.summary import accuracy_by_round, table, write_summary
+from fedkit.course.record import record
 from fedkit.course.workspace import workspace
+from fedkit.experiments.notebooks import RunResult, lesson_paths, recorded, run
+from fedkit.experiments.parameters import fit
+from fedkit.experiments.summary import accuracy_by_round, table, write_summary
 from fedkit.pictures import figure_html, show
+from tools.course.build import build, drift
+from tools.course.defines import difference
+from tools.course.lesson import read_lesson
+from tools.course.lint import lint
+from tools.course.stub import solved, strange_lines, stub
 
 WORDS = " ".join(["word"] * 50)
 HEADER = """\

@@ -28,14 +28,14 @@ from fedkit.base.errors import FedkitError
 from fedkit.cli_data import app
 from fedkit.data import idx as idx_module
 from fedkit.data import mnist as mnist_module
-from fedkit.data import rebuild as rebuild_module
 from fedkit.data.idx import RAW_FILES, parse_idx
 from fedkit.data.mnist import MNIST, install_full, load_mnist
 from fedkit.data.partition import by_digits, iid, split_by_digits, split_iid, take
-from fedkit.data.rebuild import build_sample, pack, rebuild
 from fedkit.data.shards import as_float, check_dataset, read_shard, write_shard
 from fedkit.learning.models import load_model
 from fedkit.rounds.starting_point import write_samples
+from tools import rebuild_mnist as rebuild_module
+from tools.rebuild_mnist import build_sample, pack, rebuild
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

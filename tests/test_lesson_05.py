@@ -17,13 +17,13 @@ from helpers import launched
 import fedkit as fk
 from fedkit.check.nb05 import quorum, refuse_nan
 from fedkit.control import Control
-from fedkit.course.lesson import read_lesson
-from fedkit.course.parameters import fit
-from fedkit.course.stub import solved, stub
+from fedkit.experiments.parameters import fit
 from fedkit.fates import fates
 from fedkit.faults import Fault
 from fedkit.rounds.history import History, RoundRecord
 from fedkit.widgets import Panel
+from tools.course.lesson import read_lesson
+from tools.course.stub import solved, stub
 
 SOURCE = Path(__file__).resolve().parent.parent / "notebooks" / "src" / "05_round_control.py"
 

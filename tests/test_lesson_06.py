@@ -13,11 +13,11 @@ import torch
 
 import fedkit as fk
 from fedkit.check.nb06 import agreement, deal_dirichlet
-from fedkit.course.lesson import read_lesson
-from fedkit.course.stub import solved
 from fedkit.data.label_skew import deal_dirichlet as dealt
 from fedkit.learning.geometry import changes
 from fedkit.widgets import SkewLab
+from tools.course.lesson import read_lesson
+from tools.course.stub import solved
 
 SOURCE = Path(__file__).resolve().parent.parent / "notebooks" / "src" / "06_datasites_differ.py"
 

@@ -11,10 +11,10 @@ import torch
 
 import fedkit as fk
 from fedkit.check.nb07 import coordinate_median, proximal_term
-from fedkit.course.lesson import read_lesson
-from fedkit.course.stub import solved
 from fedkit.learning.strategies.robust import Median
 from fedkit.learning.update import Update
+from tools.course.lesson import read_lesson
+from tools.course.stub import solved
 
 SOURCE = Path(__file__).resolve().parent.parent / "notebooks" / "src" / "07_strategies.py"
 SETS_UP = re.compile(

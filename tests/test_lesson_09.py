@@ -15,13 +15,13 @@ import torch
 import fedkit as fk
 from fedkit.base.errors import FedkitError
 from fedkit.check.nb09 import MOST_NOISE, clip_rows, noise_under_a_floor, noisy_mean
-from fedkit.course.lesson import read_lesson
-from fedkit.course.stub import solved
 from fedkit.plots.privacy import digit_row, privacy_tradeoff
 from fedkit.privacy import epsilon_of, evidence, noise_for
 from fedkit.privacy.dp import clip as dp_clip
 from fedkit.privacy.dp.account import Mechanism
 from fedkit.widgets import NoiseDial
+from tools.course.lesson import read_lesson
+from tools.course.stub import solved
 
 SOURCE = Path(__file__).resolve().parent.parent / "notebooks" / "src" / "09_differential_privacy.py"
 AFTER_THE_SWEEP = "## Does the noise do what it says?"

@@ -15,8 +15,8 @@ import pytest
 
 import fedkit as fk
 from fedkit.check.nb11 import rounds_to_reach, tuned
-from fedkit.sweeps.spec import make_plan, read_spec
-from fedkit.sweeps.trial import check_trial, run_trial
+from fedkit.experiments.spec import make_plan, read_spec
+from fedkit.experiments.trial import check_trial, run_trial
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (0, 1, 2)

@@ -14,8 +14,8 @@ import pytest
 import fedkit as fk
 from fedkit.check.nb01 import may_read, open_folder
 from fedkit.check.nb02 import changed_files, model_size, valid_config
-from fedkit.course.lesson import read_lesson
-from fedkit.course.stub import solved, stub
+from tools.course.lesson import read_lesson
+from tools.course.stub import solved, stub
 
 SRC = Path(__file__).resolve().parent.parent / "notebooks" / "src"
 ALICE, BOB = "alice@example.org", "bob@example.org"

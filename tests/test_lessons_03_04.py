@@ -17,8 +17,8 @@ from torch.nn import functional as F
 import fedkit as fk
 from fedkit.check.nb03 import sgd_epoch, steps_in_a_round, what_the_facts_tell
 from fedkit.check.nb04 import fedavg, mixing_weights
-from fedkit.course.lesson import read_lesson
-from fedkit.course.stub import solved, stub
+from tools.course.lesson import read_lesson
+from tools.course.stub import solved, stub
 
 SRC = Path(__file__).resolve().parent.parent / "notebooks" / "src"
 ALICE, BOB, AGGREGATOR = "alice@example.org", "bob@example.org", "aggregator@example.org"

@@ -22,12 +22,11 @@ from typer.testing import CliRunner
 import fedkit as fk
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.cli import app
-from fedkit.sweeps.identity import code_version, run_id
-from fedkit.sweeps.running import finished, folder_of
-from fedkit.sweeps.spec import make_plan, read_spec
-from fedkit.sweeps.table import label, write_tables
-from fedkit.sweeps.timing import makespan, time_left, words
-from fedkit.sweeps.trial import check_trial, run_trial
+from fedkit.experiments.progress import makespan, time_left, words
+from fedkit.experiments.spec import code_version, make_plan, read_spec, run_id
+from fedkit.experiments.sweep import finished, folder_of
+from fedkit.experiments.table import label, write_tables
+from fedkit.experiments.trial import check_trial, run_trial
 
 SMALL = {"rounds": 2, "images": 100, "participants": 5, "learning_rate": 0.2}
 MODEL = """

@@ -6,7 +6,7 @@ import torch
 from shared import BATCH, PARTICIPANTS, PER_ROUND, RATE, Report, arguments
 
 import fedkit as fk
-from fedkit.sweeps.trial import model_source
+from fedkit.experiments.trial import model_source
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from fedkit.course.record import CHECK_MIME
+from fedkit.experiments.notebooks import CHECK_MIME
 
 __all__ = ["CHECK_MIME", "box", "sentence"]
 

@@ -6,18 +6,14 @@ executed copy, by name. (papermill's own `record` is long gone; scrapbook did it
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
+from fedkit.experiments.notebooks import RECORD_MIME
 from fedkit.pictures import publish
 
-__all__ = ["record", "recorded"]
-
-RECORD_MIME = "application/vnd.fedkit.record+json"
-CHECK_MIME = "application/vnd.fedkit.check+json"
+__all__ = ["record"]
 
 Value = bool | int | float | str | list[Any]
 
@@ -33,36 +29,6 @@ def record(**values: Value) -> None:
     plain = {name: _plain(name, value) for name, value in values.items()}
     text = ", ".join(f"{name} = {value}" for name, value in plain.items())
     publish({RECORD_MIME: plain, "text/plain": f"Recorded: {text}"})
-
-
-def recorded(path: Path | str) -> dict[str, Any]:
-    """Everything that `record` kept in an executed notebook: name -> value.
-
-    Raises FedkitError if the file is missing or no notebook.
-    """
-    found: dict[str, Any] = {}
-    for bundle in _bundles(Path(path), RECORD_MIME):
-        found.update(bundle)
-    return found
-
-
-def check_states(path: Path | str) -> dict[str, str]:
-    """The state of every check shown in an executed notebook: name -> "not yet", "try again" or "right"."""
-    return {bundle["name"]: bundle["state"] for bundle in _bundles(Path(path), CHECK_MIME)}
-
-
-def _bundles(path: Path, mime: str) -> list[dict[str, Any]]:
-    try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
-        return [output["data"][mime] for output in outputs if mime in output.get("data", {})]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FedkitError(
-            "is no notebook that can be read",
-            file=path,
-            why=f"{type(error).__name__}: {error}",
-            remedy="give an executed copy, as `fedkit course run` writes them under runs/",
-        ) from error
 
 
 def _plain(name: str, value: object) -> Value:

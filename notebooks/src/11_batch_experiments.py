@@ -18,7 +18,7 @@
 
 # %%
 import fedkit as fk
-from fedkit.sweeps.spec import make_plan
+from fedkit.experiments.spec import make_plan
 
 # %% tags=["parameters"]
 full: bool = False  # True: the paper's own setting, all of MNIST; takes an hour

@@ -11,10 +11,11 @@ import tokenize
 from collections.abc import Callable, Iterator
 
 from fedkit.base.errors import FedkitError
-from fedkit.course.lesson import Cell, Lesson
-from fedkit.course.stub import solved
+from tools.course.lesson import Cell, Lesson
+from tools.course.stub import solved
 
 __all__ = ["RULES", "comments", "dotted", "parse", "solved_or_not"]
+
 
 MOST_LINES, MEDIAN_LINES = 15, 6
 FIRST_IMPORTS = {

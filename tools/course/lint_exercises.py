@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 
 import fedkit.check
 from fedkit.base.errors import FedkitError
-from fedkit.course.defines import difference
-from fedkit.course.lesson import Cell, Lesson
-from fedkit.course.lint_code import dotted, parse, solved_or_not
-from fedkit.course.stub import has_markers, solved, stub
+from tools.course.defines import difference
+from tools.course.lesson import Cell, Lesson
+from tools.course.lint_code import dotted, parse, solved_or_not
+from tools.course.stub import has_markers, solved, stub
 
 __all__ = ["RULES", "exercises"]
+
 
 SHOW_REMEDY = 'use fk.show(figure, "what the picture says")'
 

@@ -14,6 +14,7 @@ from typing import Any
 
 __all__ = ["difference"]
 
+
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.sweeps.trial import check_trial, run_trial
+from fedkit.experiments.trial import check_trial, run_trial
 
 __all__ = ["Outcome", "run_trials"]
 
@@ -136,7 +136,7 @@ class _Worker:
                 if self._process is not None:
                     _bury(self._process)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "fedkit.sweeps.crew"],
+                    [sys.executable, "-m", "fedkit.experiments.workers"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._log,

@@ -21,17 +21,18 @@ from filelock import FileLock, Timeout
 
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.files import read_json, write_bytes, write_json
-from fedkit.course.run import Job, RunResult, run_jobs
-from fedkit.sweeps.crew import Outcome, run_trials
-from fedkit.sweeps.progress import Progress
-from fedkit.sweeps.spec import Plan, Planned, make_plan, read_spec
-from fedkit.sweeps.table import results, write_tables
-from fedkit.sweeps.targets import NotebookTarget
+from fedkit.experiments.notebooks import Job, RunResult, run_jobs
+from fedkit.experiments.progress import Progress
+from fedkit.experiments.spec import Plan, Planned, make_plan, read_spec
+from fedkit.experiments.table import results, write_tables
+from fedkit.experiments.targets import NotebookTarget
+from fedkit.experiments.workers import Outcome, run_trials
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["finished", "folder_of", "run_plan", "sweep"]
+
 
 ENDED = ("done", "failed", "timed out")
 OnResult = Callable[[Planned, Mapping[str, Any]], object]
@@ -48,7 +49,7 @@ def sweep(
 ) -> pd.DataFrame:
     """Run what a spec asks for and `out` does not have yet; returns `results(out)`.
 
-    spec : a file, or its content as a dict (see `fedkit.sweeps.spec`). jobs : workers side by side, one thread each.
+    spec : a file, or its content as a dict (see `fedkit.experiments.spec`). jobs : workers side by side, one thread each.
     retry : run those again that failed before. progress : a bar with the time left. on_result : called with each run and
     what became of it.
 

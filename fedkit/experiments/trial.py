@@ -27,6 +27,7 @@ from fedkit.rounds.simulation import numbered_participants, simulate
 
 __all__ = ["Trial", "check_trial", "model_source", "run_trial"]
 
+
 Partition = Literal["iid", "shards", "dirichlet", "labels", "sizes"]
 Count = Annotated[int, Field(strict=True, ge=1)]
 _NEEDS = {"dirichlet": "alpha", "sizes": "alpha", "labels": "labels_each"}

@@ -14,7 +14,9 @@ Everything is checked before anything runs.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +26,10 @@ import yaml
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes
-from fedkit.sweeps.identity import code_version, run_id
-from fedkit.sweeps.targets import Target, find_target, unknown_name
+from fedkit.experiments.targets import Target, find_target, unknown_name
 
-__all__ = ["COLUMNS", "KEYS", "Plan", "Planned", "make_plan", "read_spec"]
+__all__ = ["COLUMNS", "KEYS", "Plan", "Planned", "code_version", "make_plan", "read_spec", "run_id"]
+
 
 KEYS = ("run", "fixed", "grid", "list", "seeds", "edition", "limit_s")
 """What a spec may hold."""
@@ -248,3 +250,28 @@ def _limit(asked: object) -> float | None:
 
 def _text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "no parameters"
+
+
+# MERGED sweeps.identity
+# DOC """The name of a run: a hash of all that decides its result. What has a result under its name is not run again."""
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def code_version(package: Path = PACKAGE) -> str:
+    """SHA-256, in hex, over the names and contents of all Python sources of a package, as they lie on the disk now.
+
+    That is what workers and kernels will run, whatever the calling process has loaded.
+    """
+    total = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = read_bytes(path).replace(b"\r\n", b"\n")
+        total.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode())
+        total.update(content)
+    return total.hexdigest()
+
+
+def run_id(target: str, values: Mapping[str, Any], code: str, fingerprint: str) -> str:
+    """SHA-256, in hex, of what is run, its parameters (in any order), the package and the notebook."""
+    parts = [target, sorted(values.items()), code, fingerprint]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -16,19 +16,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.course.lesson import Cell, Lesson, Problem, lesson_paths, read_lesson
-from fedkit.course.stub import solved, strange_lines, stub
+from fedkit.experiments.notebooks import EDITIONS, edition_dir, lesson_paths
+from tools.course.lesson import Cell, Lesson, Problem, read_lesson
+from tools.course.stub import solved, strange_lines, stub
 
-__all__ = ["EDITIONS", "build", "drift", "edition_dir", "render"]
+__all__ = ["build", "drift", "render"]
 
-EDITIONS = ("learner", "solutions")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 REBUILD = "change the source under src/, then run: fedkit course build"
-
-
-def edition_dir(out_dir: Path, edition: str) -> Path:
-    """The folder of an edition: the learner's is `out_dir` itself."""
-    return out_dir if edition == "learner" else out_dir / edition
 
 
 def build(src_dir: Path, out_dir: Path) -> list[Path]:

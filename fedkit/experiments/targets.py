@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes
-from fedkit.course.build import EDITIONS, edition_dir
-from fedkit.course.lesson import course_dir, lesson_paths
-from fedkit.course.parameters import fit, parameters_of
-from fedkit.sweeps.trial import Trial, check_trial, model_source
+from fedkit.experiments.notebooks import EDITIONS, course_dir, edition_dir, lesson_paths
+from fedkit.experiments.parameters import fit, parameters_of
+from fedkit.experiments.trial import Trial, check_trial, model_source
 
 __all__ = ["SIMULATE", "NotebookTarget", "SimulateTarget", "Target", "find_target", "unknown_name"]
+
 
 SIMULATE = "simulate"
 

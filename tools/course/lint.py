@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
-from fedkit.course import lint_code, lint_exercises
-from fedkit.course.lesson import Cell, Lesson, Problem, read_lesson
+from tools.course import lint_code, lint_exercises
+from tools.course.lesson import Cell, Lesson, Problem, read_lesson
 
 __all__ = ["LESSON", "START", "Shape", "lint"]
+
 
 CLOSING = ("What the aggregator saw", "Recap", "Quiz", "Readings", "Next")
 FORBIDDEN = re.compile(r"\b(simply|just|obviously)\b", re.IGNORECASE)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedkit.base.files import write_bytes, write_json
-from fedkit.course.run import RunResult
+from fedkit.experiments.notebooks import RunResult
 
 __all__ = ["accuracy_by_round", "failure", "table", "write_summary"]
 

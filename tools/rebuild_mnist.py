@@ -7,9 +7,10 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from fedkit.base.errors import FedkitError
@@ -18,6 +19,7 @@ from fedkit.data.idx import read_mnist
 from fedkit.data.mnist import SAMPLE_NAME, SAMPLE_SHA256, data_dir
 
 __all__ = ["build_sample", "pack", "rebuild"]
+
 
 TRAIN_PER_DIGIT, TEST_PER_DIGIT = 1000, 200
 
@@ -85,3 +87,28 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
             )
             archive.writestr(entry, content.getvalue(), zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
+
+
+# MERGED data.__main__
+# DOC """`python -m fedkit.data --rebuild IDX_DIR` makes the sample anew from MNIST's raw files."""
+
+
+def main(
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--rebuild", metavar="IDX_DIR", help="folder of MNIST's four raw files, plain or .gz"
+        ),
+    ],
+) -> None:
+    """Make data/mnist_12k.npz from MNIST's raw IDX files, byte for byte."""
+    try:
+        path = rebuild(folder)
+    except FedkitError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {SAMPLE_SHA256}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

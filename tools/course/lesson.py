@@ -7,7 +7,6 @@ neighbours are never written by hand.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,10 +14,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedkit.base.errors import FedkitError
+from fedkit.experiments.notebooks import FILE_NAME
 
-__all__ = ["Card", "Cell", "Lesson", "Problem", "course_dir", "lesson_paths", "read_lesson"]
+__all__ = ["Card", "Cell", "Lesson", "Problem", "read_lesson"]
 
-FILE_NAME = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
 PROMISE = re.compile(r"^You will be able to .*?(?=\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 # left to itself, jupytext takes the comment `# cat sees it` for a command of IPython's
 FORMAT = {"extension": ".py", "format_name": "percent", "comment_magics": False}
@@ -96,48 +95,6 @@ class Problem:
         line = f":{self.cell.line}" if self.cell and self.cell.line else ""
         number = f" cell {self.cell.number}:" if self.cell else ""
         return f"{self.path}{line}:{number} {self.what} -> {self.remedy}"
-
-
-def course_dir(given: Path | None = None) -> Path:
-    """The folder of the course: as given, `notebooks` here, or `notebooks` beside the package. Raises FedkitError."""
-    here, beside = Path("notebooks"), Path(__file__).resolve().parents[2] / "notebooks"
-    folder = given or (here if (here / "src").is_dir() else beside)
-    if not (folder / "src").is_dir():
-        raise FedkitError(
-            "has no src/ with the sources of the course",
-            file=folder,
-            remedy="run it in a clone of the repository, or give --notebooks",
-        )
-    return folder
-
-
-def lesson_paths(src_dir: Path, wanted: Sequence[str] = (), suffix: str = ".py") -> list[Path]:
-    """The lessons in `src_dir`, in order; `wanted` selects by number ("4", "04") or name ("04_aggregate").
-
-    Raises FedkitError if the folder holds no lesson, or a wanted one is not there.
-    """
-    pattern = re.compile(FILE_NAME.pattern.removesuffix(r"\.py") + re.escape(suffix))
-    paths = sorted(path for path in src_dir.glob(f"*{suffix}") if pattern.fullmatch(path.name))
-    if not paths:
-        raise FedkitError(
-            "holds no lesson",
-            file=src_dir,
-            remedy=f"give a folder with files named NN_name{suffix}"
-            + ("" if suffix == ".py" else ", or build them: fedkit course build"),
-        )
-    chosen: set[Path] = set()
-    for word in wanted:
-        found = [
-            p for p in paths if word == p.stem or (word.isdigit() and int(word) == int(p.stem[:2]))
-        ]
-        if not found:
-            raise FedkitError(
-                f"there is no lesson {word}",
-                file=src_dir,
-                remedy="choose from " + ", ".join(path.stem for path in paths),
-            )
-        chosen.update(found)
-    return [path for path in paths if path in chosen or not wanted]
 
 
 def read_lesson(path: Path) -> Lesson:

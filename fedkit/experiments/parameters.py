@@ -13,6 +13,7 @@ from fedkit.base.errors import FedkitError
 
 __all__ = ["BATCH", "fit", "parameters_of"]
 
+
 BATCH = {"interactive": False}
 """What a notebook that has such a parameter gets in batch, where nobody can press a button."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["label", "results", "write_tables"]
 
+
 RESULTS, ROUNDS = "results.csv", "rounds.csv"
 _SINGULAR = {"accuracies": "accuracy", "losses": "loss"}
 

@@ -13,6 +13,7 @@ from fedkit.base.errors import FedkitError
 
 __all__ = ["has_markers", "solved", "strange_lines", "stub"]
 
+
 BEGIN = re.compile(r"\s*# solution begin\s*")
 END = re.compile(r"\s*# solution end\s*")
 ONE = re.compile(r"^(?P<code>.*\S)\s*# solution\s*$")

@@ -1,0 +1,371 @@
+"""Notebooks in batch: papermill in parallel workers, each with a time limit; one that fails stops no other."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fedkit.base.errors import FedkitError
+from fedkit.experiments.kernel import kernel_environment, kernel_manager, kill
+from fedkit.experiments.parameters import fit
+
+__all__ = [
+    "EDITIONS",
+    "Job",
+    "OnCell",
+    "RunResult",
+    "Task",
+    "course_dir",
+    "edition_dir",
+    "lesson_paths",
+    "recorded",
+    "run",
+    "run_jobs",
+]
+
+
+def run(
+    notebooks: Sequence[Path],
+    out_dir: Path,
+    *,
+    parameters: Mapping[str, object] | None = None,
+    jobs: int = 2,
+    limit_s: float | None = None,
+    on_cell: OnCell | None = None,
+    on_done: Callable[[RunResult], object] | None = None,
+) -> list[RunResult]:
+    """Execute built notebooks; the copies go to `out_dir`, what they write to `out_dir/<name>_files`.
+
+    Parameters
+    ----------
+    parameters : values by name; each notebook must have every one of them, else it is refused and not started.
+    jobs : how many notebooks run at once, at least 1.
+    limit_s : seconds after which a notebook is stopped; default ten budgets, at least two minutes.
+    on_cell : called as `on_cell(name, cell, cells)` when a code cell starts; from the workers' threads.
+    on_done : called with each result as it comes, from this thread.
+
+    Returns one result for each notebook, in their order. Never raises for what a notebook does.
+    """
+    jobs_of = [Job(path, out_dir, parameters or {}) for path in notebooks]
+    return run_jobs(jobs_of, jobs=jobs, limit_s=limit_s, on_cell=on_cell, on_done=on_done)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute: where it lies, the folder for its copy, values of its parameters by name."""
+
+    path: Path
+    out_dir: Path
+    parameters: Mapping[str, object]
+
+
+def run_jobs(
+    todo: Sequence[Job],
+    *,
+    jobs: int = 2,
+    limit_s: float | None = None,
+    on_cell: OnCell | None = None,
+    on_start: Callable[[int], object] | None = None,
+    on_done: Callable[[RunResult], object] | None = None,
+    on_result: Callable[[int, RunResult], object] | None = None,
+) -> list[RunResult]:
+    """Execute notebooks, each with parameters and a folder of its own; otherwise as `run`.
+
+    on_start : called with a job's position when it starts, from its worker's thread. on_result : as `on_done`, with the
+    job's position. The same notebook may stand there many times, in different folders.
+    """
+    alive: list[Any] = []
+    results: dict[int, RunResult] = {}
+    futures: dict[Future[RunResult], int] = {}
+    pool = ThreadPoolExecutor(max(1, jobs))
+
+    def execute(number: int, task: Task) -> RunResult:
+        if on_start is not None:
+            on_start(number)
+        return task.execute(alive)
+
+    with tempfile.TemporaryDirectory(prefix="fedkit-", ignore_cleanup_errors=True) as ipython:
+        try:
+            for number, job in enumerate(todo):
+                task = Task(
+                    job.path.resolve(),
+                    job.out_dir.resolve(),
+                    job.parameters,
+                    limit_s,
+                    on_cell,
+                    Path(ipython) / str(number),
+                )
+                futures[pool.submit(execute, number, task)] = number
+            for future in as_completed(futures):
+                number, result = futures[future], future.result()
+                results[number] = result
+                if on_result is not None:
+                    on_result(number, result)
+                if on_done is not None:
+                    on_done(result)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            # what was cancelled is done, though `wait` would not say so; and a kernel may be starting right now
+            while under_way := [future for future in futures if not future.done()]:
+                kill(alive)
+                wait(under_way, timeout=0.2)
+            pool.shutdown(wait=True)
+    return [results[number] for number in range(len(todo))]
+
+
+# MERGED course.task
+# DOC """One notebook from its start to its result, whatever happens on the way; papermill executes it.
+# DOC
+# DOC A limit holds for a whole notebook, from the start of its kernel: every cell gets what is left. (papermill's own
+# DOC `execution_timeout` is for each cell, so that a notebook of thirty cells could take thirty times as long.) A budget
+# DOC is what the author promises; to exceed it is reported, and is no failure, because machines differ.
+# DOC """
+
+# what it has to say is in the results; without a handler Python would print it over the progress bar
+logging.getLogger("papermill").addHandler(logging.NullHandler())
+
+SHORTEST_LIMIT_S = 120.0
+LIMIT_IN_BUDGETS = 10  # a slow machine is no failure, a notebook that hangs is
+
+Status = Literal["done", "failed", "timed out", "refused"]
+OnCell = Callable[[str, int, int], object]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of one notebook.
+
+    `cell` (from 1) and `source` are those of the cell that failed, in the executed copy `output`; times in seconds.
+    """
+
+    name: str
+    edition: str
+    status: Status
+    seconds: float
+    budget_s: float | None
+    output: Path | None
+    error: str | None = None
+    cell: int | None = None
+    source: str | None = None
+    recorded: dict[str, Any] = field(default_factory=dict)
+    checks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def over_budget(self) -> bool:
+        """Did it take longer than its author promised?"""
+        return self.budget_s is not None and self.seconds > self.budget_s
+
+
+@dataclass
+class Task:
+    """What is to be executed, and where it stands."""
+
+    path: Path
+    out_dir: Path
+    parameters: Mapping[str, object]
+    limit_s: float | None
+    on_cell: OnCell | None
+    ipython: Path
+    number: int | None = None  # the cell that runs, from 1
+    source: str | None = None
+
+    @property
+    def _log(self) -> Path:
+        return self.ipython / f"{self.path.stem}.log"
+
+    def execute(self, alive: list[Any]) -> RunResult:
+        """The whole life of one notebook; every ending is a result."""
+        started = time.monotonic()
+        copy = self.out_dir / self.path.name
+        about = _about(self.path)
+        budget: float | None = about.get("budget_s")
+        limit = self.limit_s or max(SHORTEST_LIMIT_S, LIMIT_IN_BUDGETS * (budget or 0))
+        status: Status = "done"
+        error = None
+        try:
+            self.ipython.mkdir(parents=True, exist_ok=True)
+            copy.unlink(missing_ok=True)  # an old copy must not be read as this run's
+            self._papermill(fit(self.path, self.parameters), copy, started + limit, alive)
+        except FedkitError as problem:
+            status, error = "refused", str(problem)
+        except Exception as problem:  # whatever a stranger's notebook makes papermill raise
+            late = time.monotonic() - started >= limit
+            status = "timed out" if late else "failed"
+            error = f"stopped after {limit:g} s" if late else _said(problem, self._log)
+            self.number = getattr(problem, "cell_index", (self.number or 1) - 1) + 1
+            self.source = getattr(problem, "source", self.source)
+        seconds = time.monotonic() - started
+        output = copy if copy.is_file() else None
+        checks = check_states(output) if output else {}
+        rejected = [f"{name}: {state}" for name, state in checks.items() if state != "right"]
+        edition = about.get("edition", "learner")
+        if status == "done" and edition == "solutions" and rejected:
+            status, error = (
+                "failed",
+                f"a solution is not right for its check: {', '.join(rejected)}",
+            )
+            self.number = self.source = None
+        stopped = status in ("failed", "timed out")
+        return RunResult(
+            name=self.path.stem,
+            edition=edition,
+            status=status,
+            seconds=seconds,
+            budget_s=budget,
+            output=output,
+            error=error,
+            cell=self.number if stopped else None,
+            source=self.source if stopped else None,
+            recorded=recorded(output) if output else {},
+            checks=checks,
+        )
+
+    def _papermill(
+        self, fitted: dict[str, Any], output: Path, deadline: float, alive: list[Any]
+    ) -> None:
+        import papermill
+
+        output.parent.mkdir(parents=True, exist_ok=True)
+        cells = len(json.loads(self.path.read_text(encoding="utf-8"))["cells"])
+
+        def starts(cell: Any, cell_index: int) -> None:
+            self.number, self.source = cell_index + 1, cell["source"]
+            if self.on_cell is not None:
+                self.on_cell(self.path.stem, cell_index + 1, cells + bool(fitted))
+
+        environment = kernel_environment(output.with_name(f"{output.stem}_files"), self.ipython)
+        papermill.execute_notebook(
+            self.path,
+            output,
+            parameters=fitted,
+            progress_bar=False,
+            kernel_name="python3",  # whatever the notebook was last opened with: the kernel is given below
+            language="python",
+            start_timeout=max(1, min(60, int(deadline - time.monotonic()))),
+            # from here on nbclient's own traits
+            kernel_manager_class=kernel_manager(environment, alive, self._log),
+            resources={
+                "metadata": {"path": str(self.path.parent)}
+            },  # where Lab would start it; no chdir in a thread
+            timeout_func=lambda cell: max(0.05, deadline - time.monotonic()),
+            on_cell_execute=starts,
+            iopub_timeout=30,  # a busy machine delivers late
+        )
+
+
+def _about(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))["metadata"]["fedkit"]
+        return about if isinstance(about, dict) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _said(error: Exception, log: Path) -> str:
+    name, value = (
+        getattr(error, "ename", type(error).__name__),
+        getattr(error, "evalue", str(error)),
+    )
+    said = f"{name}: {value}" if value else str(name)
+    dead = (
+        "ename" not in vars(error) and log.is_file()
+    )  # no Python error: perhaps the kernel had a last word
+    last = (
+        log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:] if dead else []
+    )
+    return "\n".join([said, *last])
+
+
+RECORD_MIME = "application/vnd.fedkit.record+json"
+CHECK_MIME = "application/vnd.fedkit.check+json"
+
+
+def recorded(path: Path | str) -> dict[str, Any]:
+    """Everything that `record` kept in an executed notebook: name -> value.
+
+    Raises FedkitError if the file is missing or no notebook.
+    """
+    found: dict[str, Any] = {}
+    for bundle in _bundles(Path(path), RECORD_MIME):
+        found.update(bundle)
+    return found
+
+
+def check_states(path: Path | str) -> dict[str, str]:
+    """The state of every check shown in an executed notebook: name -> "not yet", "try again" or "right"."""
+    return {bundle["name"]: bundle["state"] for bundle in _bundles(Path(path), CHECK_MIME)}
+
+
+def _bundles(path: Path, mime: str) -> list[dict[str, Any]]:
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+        return [output["data"][mime] for output in outputs if mime in output.get("data", {})]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FedkitError(
+            "is no notebook that can be read",
+            file=path,
+            why=f"{type(error).__name__}: {error}",
+            remedy="give an executed copy, as `fedkit course run` writes them under runs/",
+        ) from error
+
+
+FILE_NAME = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
+
+
+def course_dir(given: Path | None = None) -> Path:
+    """The folder of the course: as given, `notebooks` here, or `notebooks` beside the package. Raises FedkitError."""
+    here, beside = Path("notebooks"), Path(__file__).resolve().parents[2] / "notebooks"
+    folder = given or (here if (here / "src").is_dir() else beside)
+    if not (folder / "src").is_dir():
+        raise FedkitError(
+            "has no src/ with the sources of the course",
+            file=folder,
+            remedy="run it in a clone of the repository, or give --notebooks",
+        )
+    return folder
+
+
+def lesson_paths(src_dir: Path, wanted: Sequence[str] = (), suffix: str = ".py") -> list[Path]:
+    """The lessons in `src_dir`, in order; `wanted` selects by number ("4", "04") or name ("04_aggregate").
+
+    Raises FedkitError if the folder holds no lesson, or a wanted one is not there.
+    """
+    pattern = re.compile(FILE_NAME.pattern.removesuffix(r"\.py") + re.escape(suffix))
+    paths = sorted(path for path in src_dir.glob(f"*{suffix}") if pattern.fullmatch(path.name))
+    if not paths:
+        raise FedkitError(
+            "holds no lesson",
+            file=src_dir,
+            remedy=f"give a folder with files named NN_name{suffix}"
+            + ("" if suffix == ".py" else ", or build them: fedkit course build"),
+        )
+    chosen: set[Path] = set()
+    for word in wanted:
+        found = [
+            p for p in paths if word == p.stem or (word.isdigit() and int(word) == int(p.stem[:2]))
+        ]
+        if not found:
+            raise FedkitError(
+                f"there is no lesson {word}",
+                file=src_dir,
+                remedy="choose from " + ", ".join(path.stem for path in paths),
+            )
+        chosen.update(found)
+    return [path for path in paths if path in chosen or not wanted]
+
+
+EDITIONS = ("learner", "solutions")
+
+
+def edition_dir(out_dir: Path, edition: str) -> Path:
+    """The folder of an edition: the learner's is `out_dir` itself."""
+    return out_dir if edition == "learner" else out_dir / edition
