@@ -8,15 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedkit import check, plots, privacy
+    from fedkit import privacy
     from fedkit.base.errors import FedkitError
     from fedkit.base.events import Event, render
     from fedkit.base.files import read_json, read_state, write_json, write_state
     from fedkit.base.seeds import derive, generator
     from fedkit.config.client_config import ClientConfig, read_env
     from fedkit.config.fl_config import FLConfig
-    from fedkit.course.record import record
-    from fedkit.course.workspace import workspace
     from fedkit.data.feature_shift import heterogeneity, label_counts, shift_features
     from fedkit.data.label_skew import (
         split_dirichlet,
@@ -53,7 +51,6 @@ if TYPE_CHECKING:
     from fedkit.learning.strategies.registry import STRATEGIES, make_strategy
     from fedkit.learning.training import evaluate, sgd_epoch, train
     from fedkit.learning.update import Update
-    from fedkit.pictures import show
     from fedkit.protocol.advance import ProjectStatus, advance, status
     from fedkit.protocol.approval import (
         Review,
@@ -70,6 +67,8 @@ if TYPE_CHECKING:
     from fedkit.rounds.rounds_to_target import rounds_to_reach, tuned
     from fedkit.rounds.simulation import numbered_participants, simulate
     from fedkit.rounds.starting_point import write_samples
+    from fedkit.teaching import check, plots
+    from fedkit.teaching.notebook import record, show, workspace
 
 __version__ = "0.1.0"
 
@@ -80,8 +79,6 @@ _NAMES = {
     "base.seeds": "derive generator",
     "config.client_config": "ClientConfig read_env",
     "config.fl_config": "FLConfig",
-    "course.record": "record",
-    "course.workspace": "workspace",
     "data.feature_shift": "heterogeneity label_counts shift_features",
     "data.label_skew": "split_dirichlet split_groups split_labels_each split_shards split_sizes",
     "data.mnist": "MNIST load_mnist",
@@ -104,7 +101,6 @@ _NAMES = {
     "learning.strategies.registry": "STRATEGIES make_strategy",
     "learning.training": "evaluate sgd_epoch train",
     "learning.update": "Update",
-    "pictures": "show",
     "protocol.advance": "ProjectStatus advance status",
     "protocol.approval": "Review approve approve_all approve_none decline pending_requests review",
     "rounds.history": "Contribution History RoundRecord",
@@ -113,6 +109,7 @@ _NAMES = {
     "rounds.rounds_to_target": "rounds_to_reach tuned",
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
+    "teaching.notebook": "record show workspace",
 }
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}

@@ -16,7 +16,6 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fedkit import plots
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, FileRefused, Problem, RoundEvaluated, UpdateRefused, Waiting
 from fedkit.base.files import read_json, write_bytes, write_json
@@ -44,6 +43,7 @@ from fedkit.rounds.starting_point import (
     read_experiment,
     unknown_keys,
 )
+from fedkit.teaching import plots
 
 __all__ = ["run"]
 

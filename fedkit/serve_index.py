@@ -43,7 +43,7 @@ def page(site: Datasite, url_path: str) -> bytes:
     name = PAGES[url_path]
     if not name:
         return json.dumps(projects(site)).encode()
-    return resources.files("fedkit").joinpath("dashboard", name).read_bytes()
+    return resources.files("fedkit").joinpath("cli", "dashboard", name).read_bytes()
 
 
 def projects(site: Datasite) -> dict[str, Any]:

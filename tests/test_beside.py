@@ -13,13 +13,12 @@ from wire import LEADER, Wire
 
 import fedkit as fk
 from fedkit.base.files import read_json, read_state, write_state
-from fedkit.federation.ledger import EXTRAS, crossings
-from fedkit.fileview import view_file
+from fedkit.federation.ledger import EXTRAS, UPDATES, crossings
 from fedkit.learning.models import StateDict
 from fedkit.learning.strategies.base import pack, unpack
-from fedkit.plots.traffic import UPDATES
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import approve_all
+from fedkit.teaching.widgets.file_view import view_file
 
 SCAFFOLD = {"strategy": {"name": "scaffold"}}
 

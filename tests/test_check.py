@@ -7,9 +7,8 @@ import functools
 import pytest
 import torch
 
-import fedkit.check
-from fedkit.check.base import REGISTRY, Wrong, check, near, number, unfinished
-from fedkit.check.render import box
+import fedkit.teaching.check
+from fedkit.teaching.check.base import REGISTRY, Wrong, box, check, near, number, unfinished
 
 
 @check(hint="Multiply by two.")
@@ -189,11 +188,11 @@ def test_checks_are_found_by_name_and_a_typo_names_the_nearest():
     assert REGISTRY["_twice"].title == "Doubling a number"
     REGISTRY["doubling"] = REGISTRY["_twice"]
     try:
-        assert fedkit.check.doubling(right).state == "right"
-        assert "doubling" in fedkit.check.names()
-        assert "doubling" in dir(fedkit.check)
+        assert fedkit.teaching.check.doubling(right).state == "right"
+        assert "doubling" in fedkit.teaching.check.names()
+        assert "doubling" in dir(fedkit.teaching.check)
         with pytest.raises(AttributeError, match=r"did you mean fk\.check\.doubling"):
-            _ = fedkit.check.dubling
+            _ = fedkit.teaching.check.dubling
     finally:
         del REGISTRY["doubling"]
 
@@ -202,13 +201,13 @@ def test_two_notebooks_cannot_have_a_check_of_the_same_name():
     def _twice(attempt):
         return "other"
 
-    _twice.__module__ = "fedkit.check.nb99"
+    _twice.__module__ = "fedkit.teaching.check.nb99"
     with pytest.raises(ValueError, match="_twice"):
         check(hint="?")(_twice)
 
 
 def test_every_check_of_the_course_is_open_for_an_open_answer():
-    for name in fedkit.check.names():
+    for name in fedkit.teaching.check.names():
         result = REGISTRY[name](...)
         assert result.state == "not yet", name
         assert result.message.strip(), name

@@ -23,10 +23,10 @@ from helpers import (
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import RoundEvaluated
-from fedkit.control import Control
-from fedkit.control_snapshot import Snapshot
 from fedkit.federation.network import Network
 from fedkit.protocol.approval import approve, approve_all, decline, why_declined
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.control.snapshot import Snapshot
 
 ADJUSTABLE = ["learning_rate", "epoch", "participants_per_round"]
 # A batch takes 5 ms and more: there is time to pause in the middle of a round.

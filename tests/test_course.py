@@ -19,14 +19,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fedkit.base.errors import FedkitError
-from fedkit.check.base import REGISTRY, Check
 from fedkit.cli_course import app
-from fedkit.course.record import record
-from fedkit.course.workspace import workspace
 from fedkit.experiments.notebooks import RunResult, lesson_paths, recorded, run
 from fedkit.experiments.parameters import fit
 from fedkit.experiments.summary import accuracy_by_round, table, write_summary
-from fedkit.pictures import figure_html, show
+from fedkit.teaching.check.base import REGISTRY, Check
+from fedkit.teaching.notebook import figure_html, record, show, workspace
 from tools.course.build import build, drift
 from tools.course.defines import difference
 from tools.course.lesson import read_lesson
@@ -116,7 +114,7 @@ chart = fk.plots.accuracy(value)
 fk.show(chart, "It rises")
 fk.show(fk.plots.accuracy(value), alt=f"It rises to {{value}}")
 
-# %% tags=["defines:fedkit.course.workspace._is_ours"]
+# %% tags=["defines:fedkit.teaching.notebook._is_ours"]
 def _is_ours(folder):
     "Ours."
     return folder.is_dir() and ((folder / MARKER).is_file() or not any(folder.iterdir()))
@@ -457,7 +455,7 @@ def test_lessons_are_chosen_by_number_or_name(tmp_path):
     ],
 )
 def test_syntax_trees_are_compared_without_docstrings_and_annotations(source, differs):
-    assert (difference(source, "fedkit.pictures.show") is not None) is differs
+    assert (difference(source, "fedkit.teaching.notebook.show") is not None) is differs
 
 
 # ------------------------------------------------------------------------ what a notebook itself uses
@@ -558,7 +556,7 @@ GOOD = [
     "import os, sys\nfrom pathlib import Path\nfrom fedkit.course import record, workspace",
     "record(python=sys.executable, threads=os.environ['OMP_NUM_THREADS'], rounds=rounds, rate=rate, who=who)",
     "record(folder=str(workspace('01')), here=str(Path.cwd()), home=os.environ['IPYTHONDIR'])\nrecord(rounds=[rounds])",
-    "from matplotlib.figure import Figure\nfrom fedkit.pictures import show\nshow(Figure(), 'an empty page')",
+    "from matplotlib.figure import Figure\nfrom fedkit.teaching.notebook import show\nshow(Figure(), 'an empty page')",
     ONE_CHECK,
     "one(...)",
     "first = one(1)\nfirst",

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 import fedkit as fk
 from fedkit.base.tensors import load_state
-from fedkit.faults import Fault, Faults
 from fedkit.learning.models import StateDict, seed_weights
 from fedkit.learning.strategies.base import LocalRun, Strategy, pack
 from fedkit.learning.strategies.fedavg import FedAvg
@@ -19,6 +18,7 @@ from fedkit.learning.strategies.scaffold import Scaffold
 from fedkit.learning.update import Update
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.round import draw
+from fedkit.teaching.failures.faults import Fault, Faults
 
 EMAILS = (ALICE, BOB, CAROL)
 SIZES = {ALICE: 4, BOB: 7, CAROL: 2}  # images of each of two digits

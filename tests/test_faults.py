@@ -10,21 +10,21 @@ import pytest
 import torch
 from helpers import AGGREGATOR, ALICE, BOB, CAROL, LINEAR, PROJECT, launched
 
-import fedkit.faults
+import fedkit.teaching.failures.faults
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import FileRefused, Notice
 from fedkit.base.files import read_state
-from fedkit.control import Control
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.datasite.projects import find_project
-from fedkit.fates import SIGNS, Fate, fates
-from fedkit.faults import KINDS, Fault, Faults
-from fedkit.faults_process import run_child
 from fedkit.learning.models import SAMPLE_MODEL, StateDict
 from fedkit.protocol.aggregator.inbox import Collected
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import Contribution, History, RoundRecord
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.failures.doomed_process import run_child
+from fedkit.teaching.failures.fates import SIGNS, Fate, fates
+from fedkit.teaching.failures.faults import KINDS, Fault, Faults
 
 PEOPLE = [ALICE, BOB, CAROL]
 WITH_QUORUM: dict[str, Any] = {"min_participants": 2}
@@ -140,7 +140,7 @@ def deaths(monkeypatch: pytest.MonkeyPatch, *answers: str | None) -> list[str]:
         moved.append(site.email)
         return rest.pop(0) if rest else "killed in the middle of training"
 
-    monkeypatch.setattr(fedkit.faults, "run_child", child)
+    monkeypatch.setattr(fedkit.teaching.failures.faults, "run_child", child)
     return moved
 
 

@@ -9,11 +9,10 @@ import pytest
 from helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched
 
 import fedkit as fk
-from fedkit.control import Control
 from fedkit.federation.ledger import Filter, LedgerEntry, by_kind, crossings, select, total_bytes
 from fedkit.federation.network import Network
-from fedkit.widgets import LedgerView
-from fedkit.widgets.ledger_view import FEW
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.widgets.ledger_view import FEW, LedgerView
 
 BOX = f"{ALICE}/app_data/fl_client/running/P"
 

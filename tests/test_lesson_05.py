@@ -15,13 +15,13 @@ import torch
 from helpers import launched
 
 import fedkit as fk
-from fedkit.check.nb05 import quorum, refuse_nan
-from fedkit.control import Control
 from fedkit.experiments.parameters import fit
-from fedkit.fates import fates
-from fedkit.faults import Fault
 from fedkit.rounds.history import History, RoundRecord
-from fedkit.widgets import Panel
+from fedkit.teaching.check.lesson_05 import quorum, refuse_nan
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.failures.fates import fates
+from fedkit.teaching.failures.faults import Fault
+from fedkit.teaching.widgets.panel import Panel
 from tools.course.lesson import read_lesson
 from tools.course.stub import solved, stub
 

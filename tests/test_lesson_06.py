@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import fedkit as fk
-from fedkit.check.nb06 import agreement, deal_dirichlet
 from fedkit.data.label_skew import deal_dirichlet as dealt
 from fedkit.learning.geometry import changes
-from fedkit.widgets import SkewLab
+from fedkit.teaching.check.lesson_06 import agreement, deal_dirichlet
+from fedkit.teaching.widgets.skew_lab import SkewLab
 from tools.course.lesson import read_lesson
 from tools.course.stub import solved
 

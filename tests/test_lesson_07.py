@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import fedkit as fk
-from fedkit.check.nb07 import coordinate_median, proximal_term
 from fedkit.learning.strategies.robust import Median
 from fedkit.learning.update import Update
+from fedkit.teaching.check.lesson_07 import coordinate_median, proximal_term
 from tools.course.lesson import read_lesson
 from tools.course.stub import solved
 

@@ -14,8 +14,9 @@ from test_lessons_03_04 import run
 from torch import Tensor
 
 import fedkit as fk
-from fedkit import plots, privacy
-from fedkit.check.nb08 import count_labels, invert_linear
+from fedkit import privacy
+from fedkit.teaching import plots
+from fedkit.teaching.check.lesson_08 import count_labels, invert_linear
 
 LESSON = "08_what_an_update_reveals.py"
 TINY = {"many_epochs": 2, "shadows": 2, "starts": 100}

@@ -14,12 +14,12 @@ import torch
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
-from fedkit.check.nb09 import MOST_NOISE, clip_rows, noise_under_a_floor, noisy_mean
-from fedkit.plots.privacy import digit_row, privacy_tradeoff
 from fedkit.privacy import epsilon_of, evidence, noise_for
 from fedkit.privacy.dp import clip as dp_clip
 from fedkit.privacy.dp.account import Mechanism
-from fedkit.widgets import NoiseDial
+from fedkit.teaching.check.lesson_09 import MOST_NOISE, clip_rows, noise_under_a_floor, noisy_mean
+from fedkit.teaching.plots.privacy import digit_row, privacy_tradeoff
+from fedkit.teaching.widgets.noise_dial import NoiseDial
 from tools.course.lesson import read_lesson
 from tools.course.stub import solved
 

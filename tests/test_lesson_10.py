@@ -12,12 +12,12 @@ from helpers import ALICE, BOB, CAROL
 from test_lessons_03_04 import Run, run
 
 import fedkit as fk
-from fedkit import plots
 from fedkit.base.errors import FedkitError
-from fedkit.check.nb10 import pairwise_masks, remove_masks
 from fedkit.federation.ledger import kind_of
-from fedkit.plots.traffic import KEYS, MASKED
 from fedkit.privacy.secagg import masks
+from fedkit.teaching import plots
+from fedkit.teaching.check.lesson_10 import pairwise_masks, remove_masks
+from fedkit.teaching.plots.traffic import KEYS, MASKED
 
 LESSON = "10_secure_aggregation.py"
 

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import fedkit as fk
-from fedkit.check.nb11 import rounds_to_reach, tuned
 from fedkit.experiments.spec import make_plan, read_spec
 from fedkit.experiments.trial import check_trial, run_trial
+from fedkit.teaching.check.lesson_11 import rounds_to_reach, tuned
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (0, 1, 2)

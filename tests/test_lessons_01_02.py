@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import fedkit as fk
-from fedkit.check.nb01 import may_read, open_folder
-from fedkit.check.nb02 import changed_files, model_size, valid_config
+from fedkit.teaching.check.lesson_01 import may_read, open_folder
+from fedkit.teaching.check.lesson_02 import changed_files, model_size, valid_config
 from tools.course.lesson import read_lesson
 from tools.course.stub import solved, stub
 

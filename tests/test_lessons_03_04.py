@@ -15,8 +15,8 @@ import torch
 from torch.nn import functional as F
 
 import fedkit as fk
-from fedkit.check.nb03 import sgd_epoch, steps_in_a_round, what_the_facts_tell
-from fedkit.check.nb04 import fedavg, mixing_weights
+from fedkit.teaching.check.lesson_03 import sgd_epoch, steps_in_a_round, what_the_facts_tell
+from fedkit.teaching.check.lesson_04 import fedavg, mixing_weights
 from tools.course.lesson import read_lesson
 from tools.course.stub import solved, stub
 

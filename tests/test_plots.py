@@ -16,16 +16,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from fedkit import plots
 from fedkit.base.errors import FedkitError
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.tree import scan
 from fedkit.federation.ledger import LedgerEntry
 from fedkit.learning.update import Update
-from fedkit.plots import style
-from fedkit.plots.coursemap import LESSONS
 from fedkit.privacy.attacks.roc import roc
 from fedkit.rounds.history import History, RoundRecord
+from fedkit.teaching import plots
+from fedkit.teaching.plots import style
+from fedkit.teaching.plots.course_map import LESSONS
 
 ROOT = Path(__file__).resolve().parent.parent
 

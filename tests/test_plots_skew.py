@@ -6,12 +6,12 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from fedkit import plots
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
 from fedkit.learning.geometry import agreement, changes, principal_plane
 from fedkit.learning.update import Update
 from fedkit.rounds.history import History, RoundRecord
+from fedkit.teaching import plots
 
 
 def updates(rows: torch.Tensor, counts: list[int] | None = None) -> list[Update]:

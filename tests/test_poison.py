@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import fedkit as fk
-from fedkit.control import Control
-from fedkit.faults import Fault
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.failures.faults import Fault
 
 PEOPLE = fk.numbered_participants(3)
 

@@ -12,11 +12,11 @@ from helpers import ALICE, BOB, CAROL, EVE, PROJECT, launched
 
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.round_plan import change_settings
-from fedkit.faults import Fault, Faults
 from fedkit.federation.network import Network
 from fedkit.protocol.aggregator.publish import outdated
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import read_records
+from fedkit.teaching.failures.faults import Fault, Faults
 
 FILES = ("accuracy_metrics.json", "participants.json", "history.json")
 

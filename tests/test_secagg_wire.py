@@ -44,7 +44,6 @@ from fedkit.federation.ledger import kind_of
 from fedkit.federation.network import Network
 from fedkit.federation.rewind import rewind
 from fedkit.learning.strategies.base import unpack
-from fedkit.plots.traffic import KEYS, MASKED
 from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.protocol import advance as node
 from fedkit.protocol import signed_messages as secagg_wire
@@ -53,6 +52,7 @@ from fedkit.protocol.approval import answer, approve_all
 from fedkit.protocol.client import secure_round as secagg_client
 from fedkit.protocol.client import secure_round as secagg_round
 from fedkit.rounds.simulation import simulate
+from fedkit.teaching.plots.traffic import KEYS, MASKED
 
 ALL = (ALICE, BOB, CAROL)
 SECURE = {"secure_aggregation": {"threshold": 2}, "participants": ALL}

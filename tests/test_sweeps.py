@@ -453,7 +453,7 @@ def notebooks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFr
     folder = tmp_path_factory.mktemp("notebooks")
     notebook(
         folder / "mine.ipynb",
-        "from fedkit.course.record import record\n"
+        "from fedkit.teaching.notebook import record\n"
         "record(half=rounds / 2, rounds=rounds, accuracies=[1 / rounds, 0.9], name='x')",
     )
     asked = {"run": "mine.ipynb", "grid": {"rounds": [0, 4]}, "seeds": [3]}

@@ -12,12 +12,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 import fedkit as fk
-from fedkit import plots
-from fedkit.control import Control
-from fedkit.fates import SIGNS, fates
-from fedkit.faults import KINDS, Fault
-from fedkit.plots.timeline import COLOURS
 from fedkit.rounds.history import Contribution, History, RoundRecord
+from fedkit.teaching import plots
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.failures.fates import SIGNS, fates
+from fedkit.teaching.failures.faults import KINDS, Fault
+from fedkit.teaching.plots.timeline import COLOURS
 
 PEOPLE = (ALICE, BOB, CAROL)
 

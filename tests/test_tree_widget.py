@@ -10,11 +10,11 @@ import torch
 from helpers import AGGREGATOR, ALICE, BOB, PROJECT, Code, launched, network, saved
 
 import fedkit as fk
-from fedkit.control import Control
 from fedkit.federation.network import Network
-from fedkit.fileview import view_file
-from fedkit.treeview import MOST, Line, TreeModel
-from fedkit.widgets import DatasiteTree
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.widgets.datasite_tree import DatasiteTree
+from fedkit.teaching.widgets.file_view import view_file
+from fedkit.teaching.widgets.tree_model import MOST, Line, TreeModel
 
 OWN = f"datasites/{ALICE}"
 

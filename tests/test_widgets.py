@@ -17,15 +17,19 @@ from helpers import AGGREGATOR, ALICE, BOB, CAROL, LINEAR, PROJECT, launched, sm
 from test_control import ADJUSTABLE, SLOW
 
 from fedkit.base.errors import FedkitError
-from fedkit.control import Control
-from fedkit.control_snapshot import Snapshot
-from fedkit.faults import KINDS, Fault
 from fedkit.federation.network import Network
 from fedkit.protocol.approval import approve, approve_all, pending_requests, pinned, why_declined
 from fedkit.rounds.history import Contribution, History, RoundRecord
-from fedkit.widgets import ApprovalDesk, FailureLab, Panel, RoundControl, base
-from fedkit.widgets.chart import chart, chart_image, chart_text, settings_changes
-from fedkit.widgets.highlight import highlight
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.control.snapshot import Snapshot
+from fedkit.teaching.failures.faults import KINDS, Fault
+from fedkit.teaching.widgets import base
+from fedkit.teaching.widgets.approval_desk import ApprovalDesk
+from fedkit.teaching.widgets.chart import chart, chart_image, chart_text, settings_changes
+from fedkit.teaching.widgets.failure_lab import FailureLab
+from fedkit.teaching.widgets.highlight import highlight
+from fedkit.teaching.widgets.panel import Panel
+from fedkit.teaching.widgets.round_control import RoundControl
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -553,7 +557,7 @@ def test_source_can_not_leave_its_frame(live: bool) -> None:
 
 
 def test_names_and_statuses_are_escaped() -> None:
-    from fedkit.widgets.round_parts import status_html
+    from fedkit.teaching.widgets.round_control import status_html
 
     assert "<b>" not in status_html(Snapshot(error="<b>bad</b>"))
     assert "<b>" not in status_html(Snapshot(busy=True, status="<b>x</b>: <i>y</i>"))

@@ -22,9 +22,13 @@ import hashlib
 import torch
 
 import fedkit as fk
-from fedkit.control import Control
 from fedkit.federation.ledger import Filter
-from fedkit.widgets import ApprovalDesk, DatasiteTree, FailureLab, LedgerView, RoundControl
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.widgets.approval_desk import ApprovalDesk
+from fedkit.teaching.widgets.datasite_tree import DatasiteTree
+from fedkit.teaching.widgets.failure_lab import FailureLab
+from fedkit.teaching.widgets.ledger_view import LedgerView
+from fedkit.teaching.widgets.round_control import RoundControl
 
 # %% tags=["parameters"]
 rounds: int = 4  # how often everybody trains and the models are averaged, at least 3

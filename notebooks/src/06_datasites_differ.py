@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 import fedkit as fk
 from fedkit.learning.geometry import changes
-from fedkit.widgets import SkewLab
+from fedkit.teaching.widgets.skew_lab import SkewLab
 
 # %% tags=["parameters"]
 alpha: float = 0.1  # skew of the labels: small is uneven, 100 is nearly even

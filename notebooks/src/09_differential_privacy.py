@@ -22,7 +22,7 @@ import torch
 import fedkit as fk
 from fedkit import privacy
 from fedkit.privacy import Mechanism, SeededNoise, epsilon_of, noise_for
-from fedkit.widgets import NoiseDial
+from fedkit.teaching.widgets.noise_dial import NoiseDial
 
 # %% tags=["parameters"]
 epsilons: list = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0]  # what the sweep promises, point by point

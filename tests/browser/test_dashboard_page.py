@@ -14,11 +14,11 @@ from helpers import ALICE, BOB, CAROL, EVE, PROJECT, held_out, network, shard, s
 
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import change_settings
-from fedkit.faults import Fault, Faults
 from fedkit.federation.network import Network
 from fedkit.learning.models import SAMPLE_MODEL
 from fedkit.protocol.approval import approve_all
 from fedkit.serve import Server
+from fedkit.teaching.failures.faults import Fault, Faults
 
 pytestmark = pytest.mark.browser
 SHOTS = Path(__file__).parents[2] / "runs" / "screenshots"

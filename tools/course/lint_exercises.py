@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
-import fedkit.check
+import fedkit.teaching.check
 from fedkit.base.errors import FedkitError
 from tools.course.defines import difference
 from tools.course.lesson import Cell, Lesson
@@ -54,7 +54,7 @@ def stubs(lesson: Lesson) -> Found:
     checked = exercises(lesson)
     for cell in lesson.of_kind("code"):
         for name in re.findall(r"\bfk\.check\.(\w+)", cell.source):
-            if name not in fedkit.check.names():
+            if name not in fedkit.teaching.check.names():
                 file = f"fedkit/check/nb{lesson.number:02d}.py"
                 yield cell, f"there is no check named {name}", f"write it in {file}"
         if "exercise" not in cell.tags:

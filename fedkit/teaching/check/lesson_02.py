@@ -1,0 +1,111 @@
+"""Checks of notebook 02: a config put right, the size of a model, and what has changed since the approval."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from fedkit.base.errors import FedkitError
+from fedkit.config.fl_config import FLConfig
+from fedkit.learning.models import SAMPLE_MODEL, flatten, seed_weights
+from fedkit.teaching.check.base import Wrong, check, near, number
+
+PEOPLE = {"alice@example.org", "bob@example.org"}
+
+
+@check(
+    hint="With nothing between the braces, FLConfig names the first mistake and says what to do about it."
+)
+def valid_config(broken: Mapping[str, Any], repairs: Mapping[str, Any]) -> str:
+    """Repairing a config."""
+    if not isinstance(repairs, Mapping):
+        raise Wrong("The repairs should be a dict: key, colon, value.")
+    try:
+        config = FLConfig.from_dict({**broken, **repairs})
+    except FedkitError as error:
+        raise Wrong(f"FLConfig still refuses it: {error}") from error
+    if set(config.participants) != PEOPLE:
+        raise Wrong(
+            "The config is valid now, but it is another experiment: Alice and Bob should train."
+        )
+    if config.rounds != 3:
+        raise Wrong(
+            "The config is valid now, but it is another experiment: there were three rounds."
+        )
+    if config.epoch != 10:
+        raise Wrong(
+            "The config is valid now, but it is another experiment: each round had ten epochs."
+        )
+    if config.model_arch != "model.py":
+        raise Wrong("The config is valid now, but the file with the model is named model.py.")
+    return "A config that loads is one that the aggregator and both clients understand in the same way."
+
+
+WEIGHTS = flatten(seed_weights(SAMPLE_MODEL)).numel()
+
+
+@check(
+    hint="fc1 joins 784 pixels with 128 hidden units, fc2 these with 10 digits, and every unit adds a bias."
+)
+def model_size(weights: object, size: object) -> str:
+    """The size of the model."""
+    count = number(weights)
+    if count == WEIGHTS - 128 - 10:
+        raise Wrong(
+            "The weights of both layers are there, but each of the 128 + 10 units has a bias too."
+        )
+    if count in (WEIGHTS - 10, WEIGHTS - 128):
+        raise Wrong("One of the two layers still lacks its biases: a bias for each of its outputs.")
+    near(
+        count,
+        WEIGHTS,
+        within=0,
+        wrong=f"{count:,.0f} is not the number of weights of both layers and their biases.",
+    )
+    total = number(size)
+    if total == 8 * WEIGHTS:
+        raise Wrong("Eight bytes are a float64. This model's weights are float32.")
+    if total == WEIGHTS:
+        raise Wrong("One byte holds a whole number up to 255. A float32 needs more than one.")
+    near(
+        total,
+        4 * WEIGHTS,
+        within=0.01 * 4 * WEIGHTS,
+        wrong="The number of weights is right, the bytes are not.",
+    )
+    return f"{WEIGHTS:,} weights of four bytes each: {4 * WEIGHTS:,} bytes, about 407 kB every time the model crosses."
+
+
+@check(
+    hint="For each approved name: take the fingerprint of the bytes that lie there now, and compare."
+)
+def changed_files(attempt: Callable[[dict[str, str], dict[str, bytes]], Iterable[str]]) -> str:
+    """What has changed since the approval."""
+    before = {"fl_config.json": b'{"rounds": 3}', "model.py": b"hidden = 128\n"}
+    approved = {name: hashlib.sha256(data).hexdigest() for name, data in before.items()}
+
+    def ask(**changes: bytes) -> list[str]:
+        now = before | {name.replace("__", "."): data for name, data in changes.items()}
+        names = attempt(dict(approved), now)
+        if isinstance(names, bool | str) or not isinstance(names, Iterable):
+            raise Wrong(
+                "The answer should be a list of file names, empty where nothing has changed."
+            )
+        return sorted(names)
+
+    if ask():
+        raise Wrong("Nothing has changed, and your function still names files.")
+    if ask(model__py=b"hidden = 256\n") != ["model.py"]:
+        raise Wrong(
+            "model.py says hidden = 256 where 128 was approved: the same length, other bytes. Your list differs."
+        )
+    if ask(fl_config__json=b'{"rounds": 3} ') != ["fl_config.json"]:
+        raise Wrong(
+            "One space was added to fl_config.json. It counts, and your list doesn't say so."
+        )
+    if ask(fl_config__json=b"{}", model__py=b"") != ["fl_config.json", "model.py"]:
+        raise Wrong("Both files have changed, and your list doesn't name both.")
+    return (
+        "One byte is enough: equal fingerprints mean equal bytes, and the client runs nothing else."
+    )

@@ -1,0 +1,112 @@
+"""Checks of notebook 05: a quorum with its prediction, and a check that refuses NaN and is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from fedkit.learning.models import StateDict, flatten
+from fedkit.learning.strategies.fedavg import fedavg
+from fedkit.learning.update import Update
+from fedkit.rounds.history import History
+from fedkit.teaching.check.base import Wrong, check, near, number
+
+PEOPLE, ABSENT = 4, 1
+CLOSE = 0.05  # a prediction may be off by so much
+
+
+@check(
+    hint="With how many updates must a round be content? Then: three quarters of the images are left, of the same mixture."
+)
+def quorum(answer: object, prediction: object, history: History) -> str:
+    """A quorum, and what it costs."""
+    wanted = number(answer)
+    if wanted > PEOPLE - ABSENT:
+        raise Wrong(f"With a quorum of {wanted:g}, every round waits for Dan, and he is gone.")
+    if wanted < PEOPLE - ABSENT:
+        raise Wrong(
+            f"A quorum of {wanted:g} goes on without Dan, but it would also go on if one more were missing."
+        )
+    guess, came = number(prediction), history.accuracies[-1]
+    if guess > 1:
+        raise Wrong("The quorum fits. Give the accuracy as a number between 0 and 1.")
+    near(guess, came, within=CLOSE, wrong=f"The quorum fits. {_off(guess, came)}")
+    return (
+        f"Three of four go on, two don't. You said {guess:.1%}, it became {came:.1%}: Dan's digits are of the same "
+        "mixture as the others', so his absence costs little."
+    )
+
+
+def _off(guess: float, came: float) -> str:
+    if guess < came:
+        return (
+            f"The accuracy became higher than the {guess:.1%} that you said. Fewer images are not as bad as that here: "
+            "which digits do the other three hold?"
+        )
+    return (
+        f"The accuracy became lower than the {guess:.1%} that you said. Where did the project end in which everybody took "
+        "part?"
+    )
+
+
+@check(
+    hint="Go through state.items(); torch.isnan(tensor) says for each number whether it is NaN.",
+    returns=False,
+)
+def refuse_nan(
+    attempt: Callable[[StateDict], object],
+    arrived: Mapping[str, Mapping[str, Tensor]],
+    averaged: Mapping[str, Tensor],
+) -> str:
+    """Refusing NaN, and averaging the rest."""
+    _try_out(attempt)
+    kept = [
+        Update(email, 2, state)
+        for email, state in arrived.items()
+        if attempt({name: tensor.clone() for name, tensor in state.items()}) is None
+    ]
+    refused = [email for email in arrived if email not in [update.participant for update in kept]]
+    if not kept:
+        raise Wrong(
+            "Your function refuses all updates that arrived, and nothing is left to average."
+        )
+    mine, theirs = flatten(fedavg(kept)), flatten(averaged)
+    if not torch.equal(mine, theirs):
+        who = ", ".join(refused) or "nobody"
+        raise Wrong(
+            f"Your function refuses {who}. The mean of the rest is not the aggregator's model of round 2."
+        )
+    return (
+        f"Used on what arrived, your function refuses {', '.join(refused)}, and the mean of the other {len(kept)} is the "
+        "aggregator's model of round 2, to the last bit."
+    )
+
+
+def _try_out(attempt: Callable[[StateDict], object]) -> None:
+    nan = float("nan")
+    sound: StateDict = {"a": torch.tensor([[0.0, -1.0], [1e30, 2.0]]), "b": torch.zeros(3)}
+
+    def says(state: StateDict) -> str | None:
+        answer = attempt(state)
+        if answer is not None and not isinstance(answer, str):
+            kind = type(answer).__name__
+            raise Wrong(f"The answer should be a text or None; yours is of type {kind}.")
+        return answer
+
+    if says(sound) is not None:
+        raise Wrong(
+            "A state without any NaN is refused. Zeros, negative and large numbers are sound."
+        )
+    for name, position in (("a", (1, 0)), ("b", (2,))):
+        state = {key: value.clone() for key, value in sound.items()}
+        state[name][position] = nan
+        answer = says(state)
+        if answer is None:
+            where = "first" if name == "a" else "last"
+            raise Wrong(
+                f"One NaN in the {where} of two tensors is not noticed. One is enough to spoil a mean."
+            )
+        if not answer.strip():
+            raise Wrong("The reason is an empty text. Say what is wrong: a person will read it.")

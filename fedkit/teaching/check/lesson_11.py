@@ -1,0 +1,79 @@
+"""Checks of notebook 11: when a run has arrived, and which learning rate is the best of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from fedkit.teaching.check.base import Wrong, check, number
+
+# (accuracies, target, rounds, what is wrong with others)
+_CURVES: tuple[tuple[tuple[float, ...], float, float, str], ...] = (
+    (
+        (0.2, 0.4, 0.8),
+        0.8,
+        3.0,
+        "A curve that has exactly the target after round 3 needs 3 rounds.",
+    ),
+    (
+        (0.2, 0.4, 0.8),
+        0.5,
+        2.25,
+        "From 0.4 after round 2 to 0.8 after round 3, a target of 0.5 is crossed a quarter of the way: 2.25.",
+    ),
+    (
+        (0.6, 0.2, 0.8),
+        0.7,
+        2.5,
+        "After 0.6 and 0.2 the best so far is 0.6, so 0.7 is halfway between rounds 2 and 3: 2.5. "
+        "Is `best` the best of all rounds before, or the last one?",
+    ),
+    ((0.3, 0.7, 0.5, 0.9), 0.65, 1.875, "The first crossing counts, not the last one."),
+    ((0.9, 0.95), 0.5, 1.0, "A run that is above the target after round 1 needs 1 round."),
+)
+
+
+@check(
+    hint="Two lines are missing. In a round that has the target: how far between `best` and this accuracy does the "
+    "target lie? That share, on top of the n - 1 rounds before. In any other round, `best` may have to grow."
+)
+def rounds_to_reach(attempt: Callable[..., object]) -> str:
+    """Rounds until a run arrives."""
+    for accuracies, target, wanted, wrong in _CURVES:
+        got = attempt(list(accuracies), target)
+        if got is None or abs(number(got) - wanted) > 1e-6:
+            raise Wrong(f"For {list(accuracies)} and the target {target}, yours is {got}. {wrong}")
+    return "What was reached once counts as reached, and the line between two rounds makes parts of rounds count."
+
+
+@check(
+    hint="`means` has the mean number of rounds for each learning rate that always arrived. Which of its keys has the "
+    "smallest value? `min` takes a `key`."
+)
+def tuned(attempt: Callable[..., object]) -> str:
+    """The best learning rate of each row."""
+    frame = pd.DataFrame(
+        [
+            *[("a", 0.1, 9.0), ("a", 0.1, 8.0), ("a", 0.3, 4.0), ("a", 0.3, 6.0), ("a", 0.5, 7.0)],
+            *[("b", 0.1, 7.0), ("b", 0.3, None), ("b", 0.3, 2.0), ("b", 0.5, 30.0)],
+        ],
+        columns=["row", "learning_rate", "rounds_to_target"],
+    )
+    got = attempt(frame)
+    if not isinstance(got, Mapping) or set(got) != {"a", "b"}:
+        raise Wrong("The answer should be a dict with one learning rate for each row.")
+    best = {name: number(rate) for name, rate in got.items()}
+    if best["a"] == 5.0:
+        raise Wrong(
+            "Yours is the smallest number of rounds; the learning rate that has it is wanted."
+        )
+    if best["a"] == 0.1:
+        raise Wrong("Yours needs the most rounds. Fewer are better.")
+    if best["a"] != 0.3:
+        raise Wrong("In row a, 0.3 takes 5 rounds in the mean, 0.5 takes 7 and 0.1 takes 8.5.")
+    if best["b"] == 0.3:
+        raise Wrong("In row b, 0.3 arrived with one seed and never with the other: it can't win.")
+    if best["b"] != 0.1:
+        raise Wrong("In row b, 0.1 takes 7 rounds and 0.5 takes 30; 0.3 did not always arrive.")
+    return "Each row has its own best rate; at one rate for all, you would compare how well that rate suits them."

@@ -1,0 +1,1 @@
+"""What the buttons of a panel do, without any panel: drive the rounds, and look at how things stand."""

@@ -1,0 +1,193 @@
+"""Where each participant stands, and what the whole waits for: what a panel's table and its status line say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedkit.base.events import AGGREGATOR as AGGREGATOR
+from fedkit.base.events import Event, Problem, Waiting
+from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.projects import find_project
+from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
+from fedkit.federation.network import Network
+from fedkit.protocol import advance as node
+from fedkit.protocol.aggregator.inbox import Collected, collect
+from fedkit.protocol.approval import why_declined
+from fedkit.rounds.history import History
+from fedkit.teaching.failures.fates import Fate, fates
+from fedkit.teaching.failures.faults import Fault, Faults
+
+__all__ = ["Row", "Snapshot", "look", "standing", "standstill"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One participant as the panel shows it; numbers of its last round, None where there are none.
+
+    norm : L2 norm of its update. seconds : of local training. up, down : bytes that left and reached its data dir.
+    declined : the reason with which it said no, "" where it did not.
+    """
+
+    participant: str
+    approved: bool
+    num_samples: int | None
+    loss: float | None
+    norm: float | None
+    seconds: float | None
+    up: int
+    down: int
+    declined: str = ""
+
+
+def standing(network: Network, history: History) -> tuple[Row, ...]:
+    """One row a participant, in the network's order."""
+    up, down = dict.fromkeys(network.sites, 0), dict.fromkeys(network.sites, 0)
+    for entry in network.ledger():
+        up[entry.sender] = up.get(entry.sender, 0) + entry.size
+        down[entry.receiver] = down.get(entry.receiver, 0) + entry.size
+    last = {part.participant: part for record in history for part in record.contributions}
+    rows = []
+    for email in network.participants:
+        site, part = network[email], last.get(email)
+        approved = bool(history.project) and _approved(site, history.project)
+        declined = None
+        if history.project and not approved:
+            declined = why_declined(site, history.project)
+        rows.append(
+            Row(
+                email,
+                approved,
+                part.num_samples if part else None,
+                part.loss if part else None,
+                part.norm if part else None,
+                part.seconds if part else None,
+                up[email],
+                down[email],
+                declined or "",
+            )
+        )
+    return tuple(rows)
+
+
+def _approved(site: Datasite, project: str) -> bool:
+    box = site.client()
+    return (
+        has_permission_file(box.project(project).agg_weights)
+        or box.project(project, "done").path.is_dir()
+    )
+
+
+def standstill(
+    network: Network, history: History, stops: Iterable[Event] = (), paused: bool = False
+) -> str:
+    """One line for a network in which nothing moves: done, paused, or whom it waits for and what that person must do.
+
+    stops : what the last run ended with, where it ended by itself; without it, the files are asked. paused : a person has
+    stopped it, so that nobody needs to be asked.
+    """
+    if history.done:
+        return f"done: {_rounds(history.total_rounds)}"
+    problems = [f"{e.email}: {e.error}" for e in stops if isinstance(e, Problem)]
+    if problems:
+        return problems[0]
+    for event in stops:
+        if isinstance(event, Waiting) and event.email == network.aggregator != event.whom:
+            return f"waits for {event.whom} to {event.what}{_in_brackets(event.remedy)}"
+    stuck = "" if paused else _stuck(network, history.project or "launch")
+    if stuck:
+        return stuck
+    if not history.project:
+        return "nothing launched yet"
+    n, total = len(history), history.total_rounds
+    if read_plan(find_project(network[network.aggregator], history.project), n + 1) is not None:
+        return f"paused in round {n + 1} of {total}"
+    return f"paused after round {n} of {total}" if n else f"ready for round 1 of {total}"
+
+
+def _stuck(network: Network, project: str) -> str:
+    """What the aggregator waits for from people who can't go on by themselves, or ""."""
+    at = {
+        email: [row for row in node.status(site) if row.project == project]
+        for email, site in network.sites.items()
+    }
+    able = {email for email, rows in at.items() if any(not row.waits_for for row in rows)}
+    for row in at[network.aggregator]:
+        if row.state == "problem":
+            return f"{row.waits_for}: {row.text}"
+        if row.role == AGGREGATOR and not able.issuperset(row.waits_for.split(", ")):
+            return f"waits for {row.text.replace(' must ', ' to ', 1)}" if row.waits_for else ""
+    return ""
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
+
+
+def _rounds(number: int) -> str:
+    return f"{number} round{'' if number == 1 else 's'}"
+
+
+# MERGED control_snapshot
+# DOC """What a panel shows, at one moment: read from the files, and nothing kept."""
+
+_NO_HISTORY = History("")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything a panel shows, at one moment.
+
+    status : one line, what is being done or for whom the project waits. who, epoch, epochs : the participant that
+    finished a local epoch last. settings : what holds from the next round on. error : what went wrong, else "".
+    fates : what became of every update. faults : what is set to go wrong, by participant.
+    """
+
+    busy: bool = False
+    status: str = "nothing launched yet"
+    error: str = ""
+    rounds: int = 0
+    who: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    history: History = _NO_HISTORY
+    rows: tuple[Row, ...] = ()
+    fates: tuple[Fate, ...] = ()
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+    settings: FLConfig | None = None
+    events: tuple[Event, ...] = ()
+
+
+def look(
+    network: Network, faults: Faults, stops: Iterable[Event], busy: bool, paused: bool
+) -> dict[str, Any]:
+    """What the files say, as changes to a snapshot; the status line too where nothing moves.
+
+    stops : what the last run ended with, where it ended by itself. paused : a person has stopped it. Raises FedkitError.
+    """
+    home, history = network[network.aggregator], _NO_HISTORY
+    found: dict[str, Any] = {"faults": faults.current(), "settings": None, "fates": ()}
+    if network.projects():
+        place, history = find_project(home), network.history()
+        config = FLConfig.load(place.config)
+        plan = read_plan(place, len(history) + 1)
+        inbox = _inbox(home, place, config, plan, busy) if plan else None
+        asked = plan.participants if plan else ()
+        found["fates"] = fates(history, config.participants, faults.log, inbox, asked)
+        found["settings"] = current_settings(place, config)
+    found |= {"history": history, "rounds": history.total_rounds}
+    found["rows"] = standing(network, history)
+    return found if busy else found | {"status": standstill(network, history, stops, paused)}
+
+
+def _inbox(
+    home: Datasite, place: AggregatorProject, config: FLConfig, plan: RoundPlan, busy: bool
+) -> Collected:
+    """What lies there for the round under way; while it moves, that is not known yet."""
+    if busy:
+        return Collected((), {}, {}, plan.participants)
+    return collect(home, place, config, plan, patient=False)

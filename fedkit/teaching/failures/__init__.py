@@ -1,0 +1,1 @@
+"""Things that go wrong for real, and what became of each update."""

@@ -1,0 +1,168 @@
+"""Results that travel inside the executed notebook: a displayed output of a type of our own.
+
+Papermill has no front end and keeps every output as it came, so what a cell displays can be read back from the
+executed copy, by name. (papermill's own `record` is long gone; scrapbook did it this way.)
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+import os
+import re
+import shutil
+import struct
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedkit.base.errors import FedkitError
+from fedkit.experiments.notebooks import RECORD_MIME
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["record", "show", "workspace"]
+
+
+Value = bool | int | float | str | list[Any]
+
+
+def record(**values: Value) -> None:
+    """Keep results of a notebook under their names: `fk.record(accuracy=0.875, rounds=3)`.
+
+    Values are finite numbers, strings, or lists of them. The last value of a name counts. Raises FedkitError for
+    anything else, and shows nothing outside a notebook.
+    """
+    if not values:
+        raise FedkitError("nothing to record", remedy="name a value: fk.record(accuracy=0.875)")
+    plain = {name: _plain(name, value) for name, value in values.items()}
+    text = ", ".join(f"{name} = {value}" for name, value in plain.items())
+    publish({RECORD_MIME: plain, "text/plain": f"Recorded: {text}"})
+
+
+def _plain(name: str, value: object) -> Value:
+    # the exact types: a numpy.float64 is a float, but says so only until somebody reads the JSON back
+    if type(value) in (bool, int, str):
+        return value  # type: ignore[return-value]
+    if type(value) is float and math.isfinite(value):
+        return value
+    if type(value) in (list, tuple):
+        return [_plain(name, item) for item in value]  # type: ignore[attr-defined]
+    described = repr(value) if type(value) is float else f"a {type(value).__name__}"
+    raise FedkitError(
+        f"{described} can't be recorded",
+        field=name,
+        why="A record holds finite numbers, strings and lists of them",
+        remedy="convert it: float(x), int(x), x.tolist() or str(x)",
+    )
+
+
+# MERGED course.workspace
+# DOC """A folder of its own for what a notebook writes, empty at each start."""
+
+ENVIRONMENT = "FEDKIT_WORKSPACE"  # `fedkit course run` gives every notebook a place of its own
+MARKER = ".fedkit-workspace"
+
+
+def workspace(name: str) -> Path:
+    """An empty folder for a notebook's datasites: `runs/<name>` beside the notebook.
+
+    Whatever an earlier run of the same notebook left there is removed, so that a second run starts as the first did.
+    A folder that `workspace` has not made is never emptied: that raises FedkitError, as does a name with anything
+    but letters, digits, `_` and `-`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
+        raise FedkitError(
+            f"{name!r} can't name a workspace",
+            field="name",
+            remedy="use letters, digits, _ and - only, such as fk.workspace('04')",
+        )
+    folder = Path(os.environ.get(ENVIRONMENT, "runs")) / name
+    if folder.is_symlink() or (folder.exists() and not _is_ours(folder)):
+        raise FedkitError(
+            "is not a workspace of fedkit, and won't be emptied",
+            file=folder,
+            remedy="move it away, or choose another name",
+        )
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / MARKER).touch()
+    return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / MARKER).is_file() or not any(folder.iterdir()))
+
+
+# MERGED pictures
+# DOC """What a cell puts under itself: figures with an alt text, and nothing where there is no notebook.
+# DOC
+# DOC An image's alt text has to stand in the HTML: JupyterLab and nbconvert ignore the one in an output's metadata.
+# DOC """
+
+CSS_DPI = 100  # pixels on the page for one inch of figure
+SHARP = 2  # image pixels for one pixel on the page
+
+
+def show(fig: Figure, alt: str) -> None:
+    """Show a figure as an image with an alt text.
+
+    Parameters
+    ----------
+    fig : a `matplotlib.figure.Figure`; it stays open and unchanged.
+    alt : one line that says what the picture says, for those who can't see it.
+
+    Raises FedkitError if `fig` is no figure, or `alt` is empty or longer than a line. Equal figures give equal bytes.
+    """
+    publish({"text/html": figure_html(fig, alt), "text/plain": alt.strip()})
+
+
+def figure_html(fig: Figure, alt: str) -> str:
+    """The `<img>` element that `show` emits: the PNG as a data URL, the alt text, the width in CSS pixels."""
+    from matplotlib.figure import Figure  # slow to import, and not every user draws
+
+    if not isinstance(fig, Figure):
+        raise FedkitError(
+            f"can't show a {type(fig).__name__}",
+            field="fig",
+            remedy="give a matplotlib Figure: every fk.plots function returns one",
+        )
+    if not isinstance(alt, str) or not alt.strip() or "\n" in alt.strip():
+        raise FedkitError(
+            "needs an alt text of one line",
+            field="alt",
+            why="Without it the picture says nothing to those who can't see it",
+            remedy='write the picture\'s message: fk.show(fig, "Accuracy rises in every round")',
+        )
+    buffer = io.BytesIO()
+    # without "Software": matplotlib's version would change the bytes of an unchanged picture
+    fig.savefig(
+        buffer, format="png", dpi=SHARP * CSS_DPI, bbox_inches="tight", metadata={"Software": None}
+    )
+    data = buffer.getvalue()
+    (pixels,) = struct.unpack(">I", data[16:20])  # the width in the header of a PNG
+    return (
+        f'<img alt="{html.escape(alt.strip())}" width="{round(pixels / SHARP)}" '
+        'style="max-width: 100%; height: auto" '
+        f'src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+    )
+
+
+def running_cell() -> int | None:
+    """The number of the running cell, or None where there is no notebook. Asks IPython without importing it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell.execution_count if shell is not None else None
+
+
+def publish(bundle: Mapping[str, object]) -> None:
+    """Display a mime bundle under the running cell; outside a notebook nothing happens."""
+    if running_cell() is not None:
+        from IPython.display import display
+
+        display(dict(bundle), raw=True)

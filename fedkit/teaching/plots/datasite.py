@@ -1,0 +1,212 @@
+"""A datasite as a learner should see it: a tree of files, with what has changed since an earlier look."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from fedkit.datasite.permissions import Permissions, Right
+from fedkit.datasite.tree import Tree, scan, travels
+from fedkit.teaching.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["folder_tree", "permission_matrix"]
+
+
+WORDS = {"+": "new", "~": "rewritten", "-": "gone"}
+CHANGED = (style.GREEN, style.BLUE, style.VERMILLION)
+COLOURS = dict(zip(("+", "~", "-", ""), (*CHANGED, style.INK), strict=True))
+LINE = 0.19  # inches
+LETTERS = 84  # of guide and name, between the sign and the size
+
+
+class _Line(NamedTuple):
+    name: str
+    guide: str = ""
+    sign: str = ""
+    size: str = ""
+
+
+class _Folder(dict[str, "_Folder | None"]):
+    """Name -> what lies there: a folder, or None for a file."""
+
+
+def folder_tree(
+    path: Path | str,
+    before: Tree | None = None,
+    *,
+    root: str | None = None,
+    hide: Collection[str] = (),
+    rows: int = 48,
+    title: str | None = None,
+) -> Figure:
+    """A folder as a tree of text with the files' sizes; hidden and unfinished files are left out.
+
+    before : what `fedkit.datasite.tree.scan(path)` gave earlier. Then a file that is new since has the sign `+`, a rewritten one
+    `~`, one that is gone `-`, and a folder in which nothing has changed is folded to one line.
+    root : the name at the top (default: the folder's own). hide : names of files and folders to leave out. rows : lines
+    that are drawn at most; the last then counts the rest.
+    """
+    path, hidden = Path(path), set(hide)
+    now = scan(path)
+    signs = {
+        name: _sign(name, before, now)
+        for name in sorted({*now, *(before or {})})
+        if not hidden & set(name.split("/"))
+    }
+    lines = [_Line(f"{root or path.name}/")]
+    lines += _branch(_nested(path, signs, hidden), "", "", signs, now, before is not None)
+    if len(lines) > rows:
+        lines = [*lines[: rows - 1], _Line(f"… and {len(lines) - rows + 1} lines more")]
+    return _drawn(lines, title or _title(signs, before is not None))
+
+
+def _sign(name: str, before: Tree | None, now: Tree) -> str:
+    if before is None or before.get(name) == now.get(name):
+        return ""
+    if name not in before:
+        return "+"
+    return "~" if name in now else "-"
+
+
+def _nested(path: Path, signs: Mapping[str, str], hidden: set[str]) -> _Folder:
+    """The tree of `signs`' files, and of the folders on disk, since empty ones are part of the picture."""
+    top = _Folder()
+    for folder, names, _ in os.walk(path):
+        names[:] = [name for name in names if travels(name) and name not in hidden]
+        for name in names:
+            _place(top, (Path(folder) / name).relative_to(path).as_posix())
+    for name in signs:
+        parent, _, last = name.rpartition("/")
+        _place(top, parent)[last] = None
+    return top
+
+
+def _place(top: _Folder, name: str) -> _Folder:
+    for part in filter(None, name.split("/")):
+        below = top.get(part)
+        if below is None:
+            below = top[part] = _Folder()
+        top = below
+    return top
+
+
+def _branch(
+    folder: _Folder, place: str, indent: str, signs: Mapping[str, str], now: Tree, fold: bool
+) -> Iterator[_Line]:
+    """The lines of one folder: folders first, then files, each in alphabetical order."""
+    entries = sorted(folder.items(), key=lambda entry: (entry[1] is None, entry[0]))
+    for name, below in entries:
+        last = name == entries[-1][0]
+        guide = indent + ("└── " if last else "├── ")
+        full = place + name
+        if below is None:
+            size = style.size_text(now[full][0]) if full in now else ""
+            yield _Line(name, guide, signs[full], size)
+        elif fold and not any(s and f.startswith(f"{full}/") for f, s in signs.items()):
+            yield _Line(f"{name}/{' …' if below else ''}", guide)
+        else:
+            yield _Line(f"{name}/", guide)
+            deeper = indent + ("    " if last else "│   ")
+            yield from _branch(below, f"{full}/", deeper, signs, now, fold)
+
+
+def _drawn(lines: list[_Line], title: str) -> Figure:
+    fig, ax = style.figure(title, height=0.5 + LINE * len(lines))
+    ax.set(xlim=(0, 1), ylim=(len(lines), 0))
+    for y, line in enumerate(lines):
+        name, room = line.name, LETTERS - len(line.guide)
+        if len(name) > room:
+            name = f"{name[: room // 2]}…{name[-room // 2 + 1 :]}"
+        # the name stands behind the guide's width in spaces: one letter is as wide as another
+        for x, word, colour, side in (
+            (0.0, line.sign, COLOURS[line.sign], "left"),
+            (0.025, line.guide, style.GREY, "left"),
+            (0.025, " " * len(line.guide) + name, COLOURS[line.sign], "left"),
+            (1.0, line.size, style.GREY, "right"),
+        ):
+            ax.text(
+                x,
+                y + 0.5,
+                style.plain(word),
+                ha=side,
+                va="center",
+                family=style.MONO,
+                fontsize=style.SMALL,
+                color=colour,
+                fontweight="bold" if colour in CHANGED else "normal",
+            )
+    style.bare(ax)
+    return fig
+
+
+def _title(signs: Mapping[str, str], compared: bool) -> str:
+    if not compared:
+        return f"What lies in the folder: {style.count(len(signs), 'file')}"
+    counts = {sign: list(signs.values()).count(sign) for sign in WORDS}
+    said = [f"{n} {WORDS[sign]} ({sign})" for sign, n in counts.items() if n]
+    return f"What has changed: {', '.join(said)}" if said else "Nothing has changed"
+
+
+# MERGED plots.rights
+# DOC """Who may read which path, asked of the same permission files that the sync enforces."""
+
+MAY, MAY_NOT = style.BLUE, "#f6d9c6"
+LETTERS = 42  # of a path in one line
+
+
+def permission_matrix(
+    datasites: Path | str,
+    emails: Sequence[str],
+    paths: Sequence[str],
+    right: Right = "read",
+    *,
+    title: str | None = None,
+) -> Figure:
+    """Who may do what, as the permission files say: one row a path, one column a person, in the cells ✓ or –.
+
+    datasites : the folder with one folder per e-mail. paths : relative to it, with "/", the first part an e-mail.
+    right : "read", "create", "write" or "admin". Raises FedkitError if there is nobody, or no path.
+    """
+    from matplotlib.colors import ListedColormap
+
+    style.need(emails, "emails")
+    style.need(paths, "paths")
+    permissions = Permissions(Path(datasites))
+    table = [[permissions.may(email, right, path) for email in emails] for path in paths]
+    rows = [_broken(str(path)) for path in paths]
+    height = 1.0 + 0.3 * len(paths) + 0.16 * sum(row.count("\n") for row in rows)
+    fig, ax = style.figure(title or f"Who may {right} what: ✓ may, – may not", height=height)
+    colours = ListedColormap([MAY_NOT, MAY])
+    ax.imshow([[int(may) for may in row] for row in table], colours, aspect="auto", vmin=0, vmax=1)
+    for y, row in enumerate(table):
+        for x, may in enumerate(row):
+            owner = str(paths[y]).split("/")[0] == emails[x]
+            text = ("✓ own" if owner else "✓") if may else "–"
+            ink = style.PAPER if may else style.INK
+            ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=style.TEXT)
+    for edge in range(1, len(paths)):
+        ax.axhline(edge - 0.5, color=style.PAPER, linewidth=2)
+    for edge in range(1, len(emails)):
+        ax.axvline(edge - 0.5, color=style.PAPER, linewidth=2)
+    names = style.short(emails)
+    ax.xaxis.tick_top()
+    style.dress(ax, "", "", grid="")
+    ax.set_xticks(range(len(emails)), [names[email] for email in emails])
+    ax.set_yticks(range(len(rows)), rows, family=style.MONO, fontsize=style.SMALL)
+    style.no_frame(ax)
+    return fig
+
+
+def _broken(path: str) -> str:
+    """A path in as many lines as it needs, broken after a "/"."""
+    lines = [""]
+    for part in path.replace("/", "/\0").split("\0"):
+        if lines[-1] and len(lines[-1] + part) > LETTERS:
+            lines.append("  ")
+        lines[-1] += part
+    return style.plain("\n".join(lines))

@@ -1,0 +1,68 @@
+"""Updates as arrows from the global model, in the plane of their two principal components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from fedkit.learning.geometry import agreement, changes, principal_plane
+from fedkit.learning.models import StateDict
+from fedkit.learning.strategies.arithmetic import mixing_weights
+from fedkit.learning.update import Update
+from fedkit.teaching.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["drift_arrows"]
+
+
+Round = tuple[StateDict, Sequence[Update]]
+
+
+def drift_arrows(rounds: Mapping[str, Round], *, title: str | None = None) -> Figure:
+    """One panel a round: an arrow from the global model to each participant's update, and a thick one to their mean.
+
+    rounds : name -> (the global model before the round, its updates), at most three. Each panel has a plane of its own,
+    and says on its axes what share of the updates' squared length lies along them; both axes have one scale.
+    Raises FedkitError if there is no round, or one without updates.
+    """
+    style.need(rounds, "rounds")
+    left: dict[str, float] = {}
+    for name, (model, updates) in rounds.items():
+        style.need(updates, f"rounds[{name!r}]")
+        left[name] = agreement(model, updates)
+    said = ", ".join(f"{name} {share:.0%}" for name, share in left.items())
+    fig, first = style.figure(title or f"Of the way, averaging leaves: {said}", height=4.0)
+    first.remove()
+    for number, (name, (model, updates)) in enumerate(rounds.items(), 1):
+        ax = fig.add_subplot(1, len(rounds), number, facecolor=style.PAPER)
+        _panel(ax, model, updates)
+        ax.set_title(
+            f"{style.plain(name)}: {left[name]:.0%} left", fontsize=style.TEXT, color=style.INK
+        )
+    return fig
+
+
+def _panel(ax: Axes, model: StateDict, updates: Sequence[Update]) -> None:
+    rows = changes(model, updates)
+    places, (one, two) = principal_plane(rows)
+    mean = torch.tensor(mixing_weights(updates)).double() @ places
+    for x, y in places.tolist():
+        _arrow(ax, x, y, style.BLUE, 1.4)
+    ax.plot(*places.T.tolist(), "o", markersize=4, color=style.BLUE)
+    _arrow(ax, float(mean[0]), float(mean[1]), style.VERMILLION, 3.2)
+    ax.plot(*mean.tolist(), "s", markersize=7, color=style.VERMILLION)
+    ax.plot(0, 0, "X", markersize=9, color=style.INK)
+    style.dress(ax, f"first component ({one:.0%})", f"second component ({two:.0%})", grid="both")
+    reach = 1.15 * float(places.abs().max().clamp(min=1e-9))
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.locator_params(nbins=5)
+
+
+def _arrow(ax: Axes, x: float, y: float, colour: str, width: float) -> None:
+    look = {"arrowstyle": "-", "color": colour, "linewidth": width, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", (x, y), (0, 0), arrowprops=look)

@@ -1,0 +1,149 @@
+"""How every picture looks: one size, one palette, and helpers that say names, shares and bytes the same way.
+
+Everything is set on the artists and nothing in matplotlib's global settings, so a learner's own plots stay as they are.
+Colours: Okabe and Ito 2008, "Color Universal Design"; with each comes a marker and a hatch, for those who see no colours.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence, Sized
+from typing import TYPE_CHECKING
+
+from fedkit.base.errors import FedkitError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "HATCHES", "MARKERS", "WIDTH"]
+
+
+WIDTH = 7.0  # inches; 700 pixels on the page
+INK, GREY, PALE, PAPER = "#1a1a1a", "#595959", "#e3e3e3", "white"
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#000000", "#F0E442"
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo", "--")
+TEXT, SMALL, TITLE = 10.0, 9.0, 12.0  # points
+MONO = "DejaVu Sans Mono"  # comes with matplotlib, so trees look the same everywhere
+TITLE_LETTERS = 66  # what fits into a line of the title
+
+
+def figure(title: str, height: float = 3.6, width: float = WIDTH) -> tuple[Figure, Axes]:
+    """An empty white figure (inches) with one Axes, its message as the title."""
+    from matplotlib.figure import Figure  # slow to import, and not every user draws
+
+    fig = Figure(figsize=(width, height), facecolor=PAPER, layout="constrained")
+    lines = [textwrap.fill(plain(line), TITLE_LETTERS) for line in title.splitlines()]
+    fig.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=TITLE, fontweight="bold", color=INK)
+    return fig, fig.add_subplot(facecolor=PAPER)
+
+
+def dress(ax: Axes, xlabel: str = "", ylabel: str = "", grid: str = "y") -> None:
+    """Labels with their units, two quiet spines, and a grid behind the data along "x", "y" or ""."""
+    ax.set_xlabel(xlabel, fontsize=TEXT, color=INK)
+    ax.set_ylabel(ylabel, fontsize=TEXT, color=INK)
+    ax.tick_params(labelsize=TEXT, labelcolor=INK, color=GREY)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(GREY)
+    ax.grid(False)
+    if grid:
+        ax.grid(True, axis=grid, color=PALE, linewidth=0.8)  # type: ignore[arg-type]
+    ax.set_axisbelow(True)
+
+
+def bare(ax: Axes) -> None:
+    """No axes at all: for pictures that are sheets, trees or tables."""
+    ax.set_axis_off()
+
+
+def legend(ax: Axes) -> None:
+    """Who is who, to the right of the plot, where no line can hide it."""
+    ax.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.02),
+        fontsize=TEXT,
+        frameon=False,
+        labelcolor=INK,
+        handlelength=2.4,
+    )
+
+
+def percent_axis(ax: Axes) -> None:
+    """The y axis from 0 to 100 %, for shares in 0..1, with room for a label above the highest."""
+    ax.set_ylim(0, 1.08)
+    ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0%", "20%", "40%", "60%", "80%", "100%"])
+
+
+def cells(
+    ax: Axes, values: Sequence[Sequence[float]], texts: Sequence[Sequence[str]], highest: float
+) -> None:
+    """A table: a cell is the bluer the nearer its value (>= 0) is to `highest`, and says it in its text."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    blues = LinearSegmentedColormap.from_list("blues", [PAPER, "#cfe4f1", SKY, BLUE])
+    ax.imshow(values, cmap=blues, vmin=0, vmax=highest or 1, aspect="auto")
+    for y, row in enumerate(texts):
+        for x, text in enumerate(row):
+            ink = readable_on(blues(values[y][x] / (highest or 1)))
+            ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=TEXT)
+    for edge in range(1, len(texts)):
+        ax.axhline(edge - 0.5, color=PALE, linewidth=1)
+    for edge in range(1, len(texts[0])):
+        ax.axvline(edge - 0.5, color=PALE, linewidth=1)
+
+
+def no_frame(ax: Axes) -> None:
+    """Labels stay, spines and tick marks go."""
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib takes literally: a `$` in a name opens no formula."""
+    return text.replace("$", r"\$")
+
+
+def short(names: Iterable[str]) -> dict[str, str]:
+    """For each e-mail (or any other name) what stands in the picture: the part before the @ where that is unique."""
+    names = list(names)
+    heads = [name.partition("@")[0] for name in names]
+    return {n: plain(h if heads.count(h) == 1 else n) for n, h in zip(names, heads, strict=True)}
+
+
+def size_text(size: float) -> str:
+    """A number of bytes as a person says it (1 kB is 1,000 bytes)."""
+    if size < 1_000:
+        return f"{size:.0f} B"
+    if size < 9_950:
+        return f"{size / 1e3:.1f} kB"
+    if size < 999_500:
+        return f"{size / 1e3:.0f} kB"
+    return f"{size / 1e6:.1f} MB"
+
+
+def count(number: int, thing: str) -> str:
+    """`1 round`, `3 rounds`, `no rounds`."""
+    return f"{number or 'no'} {thing}{'' if number == 1 else 's'}"
+
+
+def readable_on(colour: object) -> str:
+    """Black or white, whichever has more contrast on `colour` (WCAG 2.1, relative luminance)."""
+    from matplotlib.colors import to_rgb
+
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in to_rgb(colour)  # type: ignore[arg-type]
+    ]
+    luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return PAPER if luminance < 0.2 else INK
+
+
+def need(data: Sized, field: str) -> None:
+    """Raises FedkitError if there is nothing to draw."""
+    if len(data) == 0:
+        raise FedkitError("has nothing to draw", field=field, remedy="give it at least one entry")

@@ -1,0 +1,270 @@
+"""The desk at which a participant answers: what is asked, what code would run, what stands out; yes, or no and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets
+
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import Approved, Declined
+from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.datasite import Datasite
+from fedkit.protocol.approval import Review, approve, decline, pending_requests, review
+from fedkit.protocol.code_review import DISCLAIMER, review_code
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.widgets.highlight import highlight
+from fedkit.teaching.widgets.panel import Panel, code, esc, note, table
+
+__all__ = ["ApprovalDesk", "config_html", "hints_html", "request_html", "source_html"]
+
+
+_NONE = "No request waits for an answer."
+
+
+class ApprovalDesk(Panel):
+    """The pending requests of one datasite, one at a time.
+
+    Approving takes exactly the bytes that the panel shows. A decision reaches the other panels of the same network, and
+    the aggregator with the next sync.
+
+    datasite : whose desk it is. interactive : False in batch; then `desk.approve()` and `desk.decline("why")` do what the
+    buttons do, and the panel is a picture of the moment at which it is displayed.
+    """
+
+    def __init__(self, datasite: Datasite, interactive: bool = True) -> None:
+        super().__init__(interactive)
+        self.datasite = datasite
+        self._asked: Review | None = None
+        self._seen: object = None
+        self._said, self._kind = "", ""
+        if interactive:
+            self._make()
+
+    def approve(self, project: str | None = None) -> Approved:
+        """Say yes to a request (default: the one that is shown). Raises FedkitError."""
+        asked = self._asked
+        if asked is None or project not in (None, asked.project):
+            asked = review(self.datasite, project or self._first())
+        event = approve(self.datasite, asked)
+        self._decided(f"✓ Approved {esc(asked.project)}: only these bytes will run here.", "good")
+        return event
+
+    def decline(self, reason: str, project: str | None = None) -> Declined:
+        """Say no to a request (default: the one that is shown), with a reason for the aggregator. Raises FedkitError."""
+        name = project or (self._shown() if self.interactive else self._first())
+        event = decline(self.datasite, name, reason)
+        self._decided(f"✗ Declined {esc(name)}. The aggregator reads: “{esc(event.reason)}”", "bad")
+        return event
+
+    def html(self) -> str:
+        names = pending_requests(self.datasite)
+        parts = [f"<p><strong>Approval desk</strong> · {esc(self.datasite.email)}</p>"]
+        parts += [f"<p>{self._said}</p>"] if self._said else []
+        for name in names:
+            asked, problem = self._read(name)
+            parts.append(problem if asked is None else request_html(asked, live=False))
+        return "".join(parts) if names else "".join([*parts, f"<p>{_NONE}</p>"])
+
+    def text(self) -> str:
+        names = pending_requests(self.datasite)
+        lines = [f"Approval desk · {self.datasite.email}"]
+        for name in names:
+            asked, _ = self._read(name)
+            if asked is None:
+                lines.append(f"  {name}: can't be read")
+                continue
+            found = review_code(asked.source, asked.config.model_class_name)
+            lines.append(
+                f"  {name}, asked by {asked.aggregator}; {asked.config.model_arch} sha256 "
+                f"{asked.hashes[asked.config.model_arch][:12]}…; {len(found)} lines to look at"
+            )
+        return "\n".join(lines if names else [*lines, f"  {_NONE}"])
+
+    def _make(self) -> None:
+        self.head, self.config, self.source = (ipywidgets.HTML() for _ in range(3))
+        self.hints, self.answer = ipywidgets.HTML(), ipywidgets.HTML()
+        self.choice = ipywidgets.Dropdown(description="Request", layout={"width": "320px"})
+        self.again = ipywidgets.Button(
+            description="Look again", icon="refresh", tooltip="Look for new requests"
+        )
+        self.yes = ipywidgets.Button(
+            description="Approve", icon="check", button_style="success", tooltip="Let this code run"
+        )
+        self.no = ipywidgets.Button(
+            description="Decline",
+            icon="times",
+            button_style="danger",
+            tooltip="Say no, with a reason",
+        )
+        self.reason = ipywidgets.Text(
+            description="Reason to decline",
+            placeholder="the aggregator reads it",
+            style={"description_width": "initial"},
+            layout={"width": "440px"},
+        )
+        self.choice.observe(lambda _: self.repaint(), "value")
+        self.again.on_click(lambda _: self._look_again())
+        self.yes.on_click(lambda _: self._try(lambda: self.approve()))
+        self.no.on_click(lambda _: self._try(lambda: self.decline(self.reason.value)))
+        top = ipywidgets.HBox([self.choice, self.again])
+        bottom = ipywidgets.HBox([self.yes, self.no, self.reason])
+        for row in (top, bottom):
+            row.add_class("fk-row")
+        self.config.layout.flex, self.source.layout.flex = "1 1 320px", "2 1 440px"
+        self.split = ipywidgets.HBox([self.config, self.source])
+        self.split.add_class("fk-split")
+        children = [self.head, top, self.split, self.hints, bottom, self.answer]
+        control = Control.watching(self.datasite)
+        self._followed = control
+        self.open(children, [control] if control else [], "fk-approval-desk")
+
+    def paint(self) -> None:
+        names = pending_requests(self.datasite)
+        if tuple(self.choice.options) != tuple(names):
+            held = self.choice.value
+            self.choice.options = names
+            self.choice.value = held if held in names else (names[0] if names else None)
+        self.head.value = (
+            f'<span class="fk-title">Approval desk</span> <span class="fk-soft">'
+            f"{esc(self.datasite.email)} · {len(names)} pending</span>"
+        )
+        self.answer.value = note(self._said, self._kind, "status") if self._said else ""
+        self.answer.layout.display = None if self._said else "none"
+        self.reason.disabled = self.no.disabled = self.choice.disabled = not names
+        self._paint_request(self.choice.value)
+
+    def _paint_request(self, name: str | None) -> None:
+        problem = ""
+        if name is None:
+            self._asked, self._seen = None, None
+        elif self._stamps(name) != self._seen:
+            self._seen = self._stamps(name)
+            self._asked, problem = self._read(name)
+        else:
+            return  # nothing has changed since it was read
+        asked = self._asked
+        self.yes.disabled = asked is None
+        self.split.layout.display = self.hints.layout.display = "none" if asked is None else "flex"
+        if asked is None:
+            self.config.value = self.source.value = ""
+            self.hints.value = problem or note(_NONE)
+            self.hints.layout.display = "flex"
+            return
+        self.config.value = config_html(asked.config)
+        self.source.value = source_html(asked, live=True)
+        self.hints.value = hints_html(asked)
+
+    def _read(self, name: str) -> tuple[Review | None, str]:
+        try:
+            return review(self.datasite, name), ""
+        except FedkitError as error:
+            return None, note(f"✗ This request can't be approved: {esc(str(error))}", "bad")
+
+    def _stamps(self, name: str) -> tuple[object, ...]:
+        folder = self.datasite.client().project(name, "request").path
+        try:
+            files = sorted(folder.iterdir())
+            return (name, *((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in files))
+        except OSError:
+            return (name,)
+
+    def _first(self) -> str:
+        names = pending_requests(self.datasite)
+        if not names:
+            raise FedkitError(
+                "no request is pending",
+                file=self.datasite.client().request,
+                remedy="wait until the aggregator has launched a project",
+            )
+        return names[0]
+
+    def _shown(self) -> str:
+        return self.choice.value or self._first()
+
+    def _try(self, answer: Any) -> None:
+        try:
+            answer()
+        except FedkitError as error:
+            where = f"{error.field}: " if error.field else ""
+            self._said, self._kind = (
+                f"✗ {esc(where + error.what)} → {esc(error.remedy or '')}",
+                "bad",
+            )
+            self.repaint()
+
+    def _decided(self, said: str, kind: str) -> None:
+        self._said, self._kind = said, kind
+        self._asked, self._seen = None, None
+        if self.interactive:
+            self.reason.value = ""
+        self._look_again()
+
+    def _look_again(self) -> None:
+        control = Control.watching(self.datasite)
+        if control is not None and self.box is not None and control is not self._followed:
+            self._followed = control  # it was made after this desk
+            self._ends.append(control.subscribe(lambda _: self.repaint()))
+        if control is not None:
+            control.refresh()
+        self.repaint()
+
+
+# MERGED widgets.desk_parts
+# DOC """What a participant must see before saying yes: the config as a table, the code with its hash, what stands out in it."""
+
+
+def request_html(asked: Review, live: bool) -> str:
+    """All of a request, one piece below the other."""
+    return f"{config_html(asked.config)}{source_html(asked, live)}{hints_html(asked)}"
+
+
+def config_html(config: FLConfig) -> str:
+    """The config as a table; what is not written in it stands there with its default."""
+    quorum = f"{config.quorum} of {len(config.participants)} updates"
+    may = ", ".join(config.adjustable)
+    said = {
+        "project": config.project_name,
+        "aggregator": f"{config.aggregator} (receives your updates)",
+        "participants": ", ".join(config.participants),
+        "rounds": str(config.rounds),
+        "local epochs": f"{config.epoch} in each round",
+        "learning rate": f"{config.learning_rate:g}",
+        "batch size": str(config.batch_size),
+        "a round needs": quorum,
+        "may change later": may or "nothing",
+    }
+    said |= {
+        name: f"{(config.model_extra or {})[name]} (unknown to fedkit)" for name in config.unknown
+    }
+    rows = [[esc(name), esc(value)] for name, value in said.items()]
+    return table(["setting", "value"], rows, wrap=[1], caption="What is asked")
+
+
+def source_html(asked: Review, live: bool) -> str:
+    """The code that would run, with its hash; lines that the static review names have a sign in front."""
+    name = asked.config.model_arch
+    marked = {f.line for f in review_code(asked.source, asked.config.model_class_name)}
+    return (
+        f'<div><strong>What would run: {esc(name)}</strong><br><span class="fk-soft">SHA-256 '
+        f'<span style="overflow-wrap: anywhere">{code(asked.hashes[name])}</span></span></div>'
+        f"{highlight(asked.source, marked, live)}"
+    )
+
+
+def hints_html(asked: Review) -> str:
+    """What the static review says, and that it is no guarantee."""
+    found = review_code(asked.source, asked.config.model_class_name)
+    if not found:
+        return note(
+            f"<strong>Static review:</strong> nothing stands out. {esc(DISCLAIMER)}", "", "note"
+        )
+    lines = "".join(
+        f"<li>{f'line {f.line}' if f.line else 'the file'}: {esc(f.what)}</li>" for f in found
+    )
+    count = f"{len(found)} thing{'' if len(found) == 1 else 's'} to look at"
+    return note(
+        f"<strong>Static review:</strong> ▸ {count}. {esc(DISCLAIMER)}<ul>{lines}</ul>",
+        "bad",
+        "note",
+    )

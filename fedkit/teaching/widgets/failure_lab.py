@@ -1,0 +1,195 @@
+"""The lab in which things go wrong on purpose, one participant at a time, and what fedkit makes of it, round by round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets
+
+from fedkit.base.errors import FedkitError
+from fedkit.federation.network import Network
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.control.snapshot import Snapshot
+from fedkit.teaching.failures.faults import KINDS, Fault
+from fedkit.teaching.plots.style import short
+from fedkit.teaching.widgets.panel import Panel, esc, note, table
+
+__all__ = ["FailureLab"]
+
+
+_CLASSES = {"averaged": "fk-good", "refused": "fk-bad", "absent": "fk-bad", "unnoticed": "fk-odd"}
+
+
+class FailureLab(Panel):
+    """Set a fault, repair it, and read the fate of every update.
+
+    Faults act with the next pass of the network: press Run round in a `RoundControl` of the same network, or call
+    `lab.control.run_round()`. interactive : False in batch; then `lab.set(...)` and `lab.repair(...)` do what the buttons
+    do, and the panel is a picture of the moment at which it is displayed.
+    """
+
+    def __init__(self, network: Network, interactive: bool = True) -> None:
+        super().__init__(interactive)
+        self.control = Control.of(network)
+        self.people = [email for email in network.participants if email != network.aggregator]
+        if interactive:
+            self._make()
+
+    def set(
+        self,
+        participant: str,
+        kind: str,
+        from_round: int | None = None,
+        seconds: float = 2.0,
+        factor: float = 10.0,
+    ) -> None:
+        """Let a fault happen at a participant, from a round on (default: the next). Raises FedkitError."""
+        if participant not in self.people:
+            raise FedkitError(
+                f"{participant} does not take part",
+                field="participant",
+                remedy=f"one of {', '.join(self.people)}",
+            )
+        first = len(self.control.now.history) + 1 if from_round is None else from_round
+        self.control.faults.set(participant, Fault(kind, first, seconds, factor))
+        self.control.refresh()
+
+    def repair(self, participant: str | None = None) -> None:
+        """All is well again, at one participant or at all of them."""
+        self.control.faults.clear(participant)
+        self.control.refresh()
+
+    def html(self) -> str:
+        now = self.control.now
+        return f"<p><strong>Failure lab</strong></p><p>{_set_html(now)}</p>{_fates_html(now)}{_why_html(now)}"
+
+    def text(self) -> str:
+        now = self.control.now
+        said = [f"  {email}: {_said(fault)}" for email, fault in now.faults.items()]
+        fates = [
+            f"  round {fate.round}, {fate.participant}: {fate.sign} {fate.word}"
+            + (f" ({fate.why})" if fate.why else "")
+            for fate in now.fates
+        ]
+        return "\n".join(["Failure lab", *(said or ["  nothing is set to fail"]), *fates])
+
+    def _make(self) -> None:
+        names = short(self.people)
+        look: dict[str, Any] = {
+            "style": {"description_width": "initial"},
+            "layout": {"width": "220px"},
+        }
+        self.who = ipywidgets.Dropdown(
+            options=[(names[email], email) for email in self.people],
+            description="Participant",
+            **look,
+        )
+        self.kind = ipywidgets.Dropdown(options=list(KINDS), description="Fault", **look)
+        look = {**look, "layout": {"width": "170px"}}
+        self.start = ipywidgets.BoundedIntText(
+            1, min=1, max=10**6, description="From round", **look
+        )
+        self.seconds = ipywidgets.BoundedFloatText(
+            2.0, min=0, max=600, description="Seconds late", **look
+        )
+        self.factor = ipywidgets.FloatText(10.0, description="Factor", **look)
+        self.do = ipywidgets.Button(description="Set fault", icon="bolt", button_style="warning")
+        self.undo = ipywidgets.Button(
+            description="Repair", icon="wrench", tooltip="The chosen participant is well again"
+        )
+        self.undo_all = ipywidgets.Button(description="Repair all", icon="medkit")
+        self.head, self.what, self.held = (ipywidgets.HTML() for _ in range(3))
+        self.table, self.why = ipywidgets.HTML(), ipywidgets.HTML()
+        self._next = 0
+        self._complaint = ""
+        self.kind.observe(lambda _: self.repaint(), "value")
+        self.do.on_click(lambda _: self._set())
+        self.undo.on_click(lambda _: self.repair(self.who.value))
+        self.undo_all.on_click(lambda _: self.repair())
+        choices = ipywidgets.HBox([self.who, self.kind, self.start, self.seconds, self.factor])
+        buttons = ipywidgets.HBox([self.do, self.undo, self.undo_all])
+        for row in (choices, buttons):
+            row.add_class("fk-row")
+        children = [self.head, choices, self.what, buttons, self.held, self.table, self.why]
+        self.open(children, [self.control], "fk-failure-lab")
+
+    def paint(self) -> None:
+        now = self.control.now
+        self.head.value = (
+            '<span class="fk-title">Failure lab</span> <span class="fk-soft">done for real, on files, '
+            "processes and permissions</span>"
+        )
+        if self._next != len(now.history) + 1:  # else a person has chosen another round
+            self._next = self.start.value = len(now.history) + 1
+        self.what.value = (
+            f'<span class="fk-soft">{esc(self.kind.value)}: {esc(KINDS[self.kind.value])}</span>'
+        )
+        self.seconds.layout.display = None if self.kind.value == "slow" else "none"
+        self.factor.layout.display = None if self.kind.value == "scaled" else "none"
+        self.undo_all.disabled = not now.faults
+        if self._complaint:
+            self.held.value = note(f"✗ {esc(self._complaint)}", "bad", "alert")
+        else:
+            self.held.value = note(_set_html(now), "bad" if now.faults else "", "status")
+        self.table.value, self.why.value = _fates_html(now), _why_html(now)
+
+    def _set(self) -> None:
+        self._complaint = ""
+        try:
+            self.set(
+                self.who.value,
+                self.kind.value,
+                self.start.value,
+                self.seconds.value,
+                self.factor.value,
+            )
+        except FedkitError as error:
+            self._complaint = str(error)
+            self.repaint()
+
+
+def _said(fault: Fault) -> str:
+    more = f", {fault.seconds:g} s" if fault.kind == "slow" else ""
+    more += f", times {fault.factor:g}" if fault.kind == "scaled" else ""
+    return f"{fault.kind}{more}, from round {fault.from_round} on"
+
+
+def _set_html(now: Snapshot) -> str:
+    if not now.faults:
+        return "○ Nothing is set to fail."
+    names = short(now.faults)
+    said = [f"<strong>{esc(names[e])}</strong> {esc(_said(f))}" for e, f in now.faults.items()]
+    return f"▲ Set to fail: {'; '.join(said)}."
+
+
+def _fates_html(now: Snapshot) -> str:
+    """Participants as rows, rounds as columns, each cell with a sign and a word."""
+    if not now.fates:
+        return '<div class="fk-soft">No round has begun yet.</div>'
+    rounds = sorted({fate.round for fate in now.fates})
+    people = list(dict.fromkeys(fate.participant for fate in now.fates))
+    at = {(fate.participant, fate.round): fate for fate in now.fates}
+    names = short(people)
+    rows = []
+    for email in people:
+        cells = [at[email, n] for n in rounds]
+        rows.append(
+            [esc(names[email])]
+            + [
+                f'<span class="{_CLASSES.get(f.word, "")}" title="{esc(f.why)}">{f.sign} {f.word}</span>'
+                for f in cells
+            ]
+        )
+    over = len(now.history)
+    head = ["participant"] + [f"round {n}" + ("" if n <= over else " (under way)") for n in rounds]
+    return table(head, rows, caption="What became of every update", wide=False)
+
+
+def _why_html(now: Snapshot) -> str:
+    names = short(dict.fromkeys(fate.participant for fate in now.fates))
+    told = [fate for fate in now.fates if fate.why and fate.word != "not asked"]
+    lines = [
+        f"<li>round {f.round}, {esc(names[f.participant])}: {f.sign} {f.word}; {esc(f.why)}</li>"
+        for f in told
+    ]
+    return f"<ul>{''.join(lines)}</ul>" if lines else ""

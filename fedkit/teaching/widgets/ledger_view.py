@@ -1,0 +1,178 @@
+"""The ledger as a panel: every file that crossed, filtered by participant, round and kind, and how many bytes that is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets
+
+from fedkit.federation.ledger import Crossing, Filter, by_kind, crossings, select, total_bytes
+from fedkit.federation.network import Network
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.plots.style import count, size_text
+from fedkit.teaching.widgets.panel import Panel, code, esc, table
+
+__all__ = ["LedgerView"]
+
+
+FEW = 25  # rows that are shown at first, the newest
+MORE = 100  # rows that a press on the button adds
+_EVERYTHING = ("all", "")  # ipywidgets shows a choice whose value is None as an empty menu
+
+CSS = """<style>
+.fk-ledger-rows { max-height: 420px; overflow: auto; }
+.fk-ledger-rows thead th { position: sticky; top: 0; background: var(--fk-paper); }
+</style>"""
+
+
+class LedgerView(Panel):
+    """Every file that crossed between the data dirs of a network, the newest first, with totals.
+
+    interactive : live, with three filters; else a static table of what `wanted` lets through.
+    wanted : what is to be seen at first, a `fedkit.federation.ledger.Filter`.
+    """
+
+    def __init__(
+        self, network: Network, interactive: bool = True, wanted: Filter | None = None
+    ) -> None:
+        super().__init__(interactive)
+        self.network = network
+        self.wanted = wanted or Filter()
+        self.rows = FEW
+        self._all: list[Crossing] = []
+        self.read()
+        if interactive:
+            self._live()
+
+    def read(self) -> list[Crossing]:
+        """Read the ledger again; returns what passes the filter, oldest first."""
+        self._all = crossings(self.network.ledger())
+        return self.shown
+
+    @property
+    def shown(self) -> list[Crossing]:
+        """What passes the filter, of what was read last."""
+        return select(self._all, self.wanted)
+
+    def summary(self) -> str:
+        """Files and bytes in one line, and what the filter is."""
+        shown, wanted = self.shown, self.wanted
+        said = [wanted.participant, wanted.kind]
+        said.append(f"round {wanted.round}" if wanted.round is not None else None)
+        only = ", ".join(part for part in said if part)
+        text = f"{count(len(shown), 'file')} crossed, {size_text(total_bytes(shown))}"
+        whole = f"of {count(len(self._all), 'file')}, {size_text(total_bytes(self._all))}"
+        return f"{text} ({only}; {whole})" if only else text
+
+    def html(self) -> str:
+        self.read()
+        return (
+            f"<p><b>Ledger.</b> {esc(self.summary())}.</p>{kinds_table(self.shown)}"
+            f"{rows_table(self.shown, self.rows)}"
+        )
+
+    def text(self) -> str:
+        lines = [
+            f"  {kind}: {count(files, 'file')}, {size_text(size)}"
+            for kind, files, size in by_kind(self.shown)
+        ]
+        return "\n".join([f"Ledger: {self.summary()}", *lines])
+
+    def paint(self) -> None:
+        self.read()
+        self._offer()
+        shown = self.shown
+        self._totals.value = f"<b>{esc(self.summary())}</b>"
+        self._kinds.value = kinds_table(shown)
+        self._table.value = rows_table(shown, self.rows)
+        self._more.layout.display = "none" if len(shown) <= self.rows else ""
+        self._more.description = f"Show {min(MORE, max(len(shown) - self.rows, 0))} more"
+
+    def _live(self) -> None:
+        names = ("participant", "round", "kind")
+        self._menus = {
+            name: ipywidgets.Dropdown(
+                options=[_EVERYTHING],
+                description=name,
+                layout=ipywidgets.Layout(width="auto", min_width="220px"),
+                style={"description_width": "initial"},
+            )
+            for name in names
+        }
+        self._totals, self._kinds, self._table = (ipywidgets.HTML() for _ in range(3))
+        self._more = ipywidgets.Button(layout=ipywidgets.Layout(width="auto"))
+        self._more.on_click(lambda _: self._show_more())
+        self._offer()
+        for name, menu in self._menus.items():
+            wish = getattr(self.wanted, name)
+            menu.value = _EVERYTHING[1] if wish is None else wish
+            menu.observe(self._filter, "value")
+        row = ipywidgets.HBox(list(self._menus.values()))
+        row.add_class("fk-row")
+        self._table.add_class("fk-ledger-rows")
+        title = ipywidgets.HTML(f'{CSS}<div class="fk-title">Ledger: every file that crossed</div>')
+        children = [title, row, self._totals, self._kinds, self._table, self._more]
+        self.open(children, [Control.of(self.network)], "fk-ledger-view")
+
+    def _offer(self) -> None:
+        """What can be chosen by now; what is chosen stays, and a menu that stays the same is left alone."""
+        rounds = sorted({c.round for c in self._all if c.round is not None})
+        found = {c.kind for c in self._all}
+        choices: dict[str, list[tuple[str, Any]]] = {
+            "participant": [(email, email) for email in self.network.sites],
+            "round": [(f"{n} (seed weights)" if n == 0 else str(n), n) for n in rounds],
+            "kind": [(kind, kind) for kind, _, _ in by_kind(self._all) if kind in found],
+        }
+        for name, some in choices.items():
+            menu, options = self._menus[name], [_EVERYTHING, *some]
+            if list(menu.options) != options:
+                chosen = menu.value
+                with menu.hold_trait_notifications():
+                    menu.options = options
+                    known = chosen in [value for _, value in options]
+                    menu.value = chosen if known else _EVERYTHING[1]
+
+    def _filter(self, _: Any) -> None:
+        wishes = {name: menu.value for name, menu in self._menus.items()}
+        self.wanted = Filter(**{n: None if v == _EVERYTHING[1] else v for n, v in wishes.items()})
+        self.rows = FEW
+        self.repaint()
+
+    def _show_more(self) -> None:
+        self.rows += MORE
+        self.repaint()
+
+
+def kinds_table(shown: Sequence[Crossing]) -> str:
+    """Files and bytes of each kind, as an HTML table with a column a kind."""
+    kinds = by_kind(shown)
+    files = ["files", *(str(number) for _, number, _ in kinds)]
+    sizes = ["bytes", *(size_text(size) for _, _, size in kinds)]
+    columns = range(1, len(kinds) + 1)
+    head = ["", *(kind for kind, _, _ in kinds)]
+    return table(head, [files, sizes], numbers=list(columns), wide=False)
+
+
+def rows_table(shown: Sequence[Crossing], most: int) -> str:
+    """The newest entries, newest first, as an HTML table."""
+    newest = list(reversed(shown))[:most]
+    rows = [
+        [
+            str(c.number),
+            time.strftime("%H:%M:%S", time.localtime(c.entry.time)),
+            esc(c.entry.sender.partition("@")[0]),
+            esc(c.entry.receiver.partition("@")[0]),
+            esc(c.kind),
+            "" if c.round is None else str(c.round),
+            f'<span title="{esc(c.entry.path)}">{code(c.name)}</span>',
+            size_text(c.entry.size),
+            code(c.entry.sha256[:12]),
+        ]
+        for c in newest
+    ]
+    head = ("no.", "time", "from", "to", "kind", "round", "file", "size", "sha256")
+    left = len(shown) - len(newest)
+    caption = f"The newest {len(newest)} of {len(shown)}" if left else ""
+    return table(head, rows, numbers=(5, 7), wrap=(6,), caption=caption)

@@ -1,0 +1,195 @@
+"""What all panels share: one look, a static twin for where nobody can press a button, and a tidy end.
+
+A panel is alive in a notebook with a front end, and a picture of the moment in batch. With `interactive=True` it emits
+both, and the front end takes the first one it knows: JupyterLab and VS Code the live panel, a page or a mail the picture.
+With `interactive=False` no widget is made at all, because papermill would store it and show it dead afterwards.
+
+Threads: a panel starts none. Its `paint` runs in whichever thread has news and sets traits, nothing else: what a thread
+prints or displays would land under another cell, or nowhere.
+"""
+
+from __future__ import annotations
+
+import html
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import ipywidgets
+
+__all__ = ["STYLE", "Followed", "Panel", "code", "esc", "note", "table"]
+
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class Followed(Protocol):
+    """What tells its listeners whenever something has changed, and says how to end that: `Control`, or a test's own."""
+
+    def subscribe(self, listener: Callable[[Any], None]) -> Callable[[], None]: ...
+
+
+class Panel:
+    """The base of every panel. A panel's `__init__` keeps its model, makes its widgets and ends with `self.open(...)`.
+
+    interactive : live, with widgets; else only `html()` and `text()`, the static twin.
+    """
+
+    def __init__(self, interactive: bool = True) -> None:
+        self.interactive = interactive
+        self.box: ipywidgets.VBox | None = None
+        self._painting = threading.RLock()
+        self._ends: list[Callable[[], None]] = []
+
+    def html(self) -> str:
+        """The static twin: a table or a picture of the moment. It needs no style sheet, since Lab drops one from a
+        notebook that it does not trust; images as `<img>` with an alt text."""
+        raise NotImplementedError
+
+    def text(self) -> str:
+        """The same in a few lines of plain text."""
+        raise NotImplementedError
+
+    def paint(self) -> None:
+        """Bring the live widgets up to date, by setting traits."""
+        raise NotImplementedError
+
+    def open(
+        self,
+        children: Sequence[ipywidgets.Widget],
+        follows: Sequence[Followed] = (),
+        name: str = "",
+    ) -> None:
+        """Put the widgets into a frame, paint them, and paint again with all news of what is followed.
+
+        name : a class name of the frame, for tests and styles. A panel that an earlier run of the same cell has made is
+        closed.
+        """
+        style = ipywidgets.HTML(STYLE, layout=ipywidgets.Layout(display="none"))
+        self.box = ipywidgets.VBox([style, *children])
+        self.box.add_class("fk-panel")
+        if name:
+            self.box.add_class(name)
+        self._ends += [followed.subscribe(lambda _: self.repaint()) for followed in follows]
+        self.repaint()
+        _replaces_those_of_an_earlier_run(self)
+
+    def repaint(self) -> None:
+        """`paint`, one thread at a time; nothing where the panel is closed or static."""
+        with self._painting:
+            if self.box is not None:
+                self.paint()
+
+    def close(self) -> None:
+        """Take the panel away. Where it was the last one that followed a network, what runs there is paused, so that no
+        thread is left behind."""
+        with self._painting:
+            box, self.box = self.box, None
+        for end in self._ends:
+            end()
+        self._ends.clear()
+        if box is not None:
+            _close_all(box)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        bundle: dict[str, Any] = {"text/html": self.html(), "text/plain": self.text()}
+        if self.box is not None:
+            bundle[VIEW] = self.box._repr_mimebundle_()[VIEW]
+        return bundle
+
+
+def _close_all(widget: ipywidgets.Widget) -> None:
+    parts = [getattr(widget, name, None) for name in ("layout", "style")]
+    for part in (*getattr(widget, "children", ()), *parts):
+        if isinstance(part, ipywidgets.Widget):
+            _close_all(part)
+    widget.close()
+
+
+_MADE: dict[str, tuple[int, list[Panel]]] = {}
+
+
+def _replaces_those_of_an_earlier_run(panel: Panel) -> None:
+    """A front end takes the output of a cell away when it runs again; nobody tells the kernel, so this finds out."""
+    cell, run = running_cell()
+    if cell is None:
+        return
+    earlier, panels = _MADE.get(cell, (run, []))
+    if earlier != run:
+        for old in panels:
+            old.close()
+        panels = []
+    _MADE[cell] = (run, [*panels, panel])
+
+
+def running_cell() -> tuple[str | None, int]:
+    """The id of the cell that runs, None where there is no notebook or its front end gives none; and how often any ran."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    try:
+        cell = shell.get_parent()["metadata"].get("cellId")  # type: ignore[union-attr]
+    except (AttributeError, KeyError, TypeError, LookupError):
+        return None, 0
+    return cell, shell.execution_count  # type: ignore[union-attr]
+
+
+# MERGED widgets.look
+# DOC """How panels look: one style sheet on JupyterLab's colours, light and dark, and the few pieces of HTML they are made of.
+# DOC
+# DOC A live panel has the style sheet. Its static twin has not, so every piece also reads well without it.
+# DOC """
+
+esc = html.escape
+
+STYLE = f"<style>{Path(__file__).with_name('panel.css').read_text(encoding='utf-8')}</style>"
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: Sequence[int] = (),
+    wrap: Sequence[int] = (),
+    caption: str = "",
+    wide: bool = True,
+) -> str:
+    """A table; the first cell of a row names it. Cells are HTML: escape what people wrote.
+
+    numbers : columns that are aligned to the right. wrap : columns whose text may break into lines.
+    """
+
+    def cell(position: int, content: str, tag: str) -> str:
+        right = position in numbers
+        names = ["fk-n"] * right + ["fk-wrap"] * (position in wrap)
+        align = "right" if right else "left"
+        scope = ' scope="col"' if tag == "th" else ""
+        if tag == "td" and position == 0:
+            tag, scope = "th", ' scope="row"'
+        return (
+            f'<{tag}{scope} class="{" ".join(names)}" style="text-align: {align}">{content}</{tag}>'
+        )
+
+    top = "".join(cell(i, esc(name), "th") for i, name in enumerate(head))
+    body = "".join(
+        f"<tr>{''.join(cell(i, content, 'td') for i, content in enumerate(row))}</tr>"
+        for row in rows
+    )
+    title = f'<caption style="text-align: left">{esc(caption)}</caption>' if caption else ""
+    kind = ' class="fk-wide"' if wide else ""
+    return (
+        f'<div class="fk-scroll"><table{kind}>{title}<thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def note(text: str, kind: str = "", role: str = "") -> str:
+    """A line that stands out; kind "", "good" or "bad". The text is HTML, and says by itself what the colour says."""
+    says = f' role="{role}"' if role else ""
+    return f'<div class="fk-note {kind}"{says}>{text}</div>'
+
+
+def code(text: str) -> str:
+    """A piece of text in the typewriter's face."""
+    return f"<code>{esc(text)}</code>"

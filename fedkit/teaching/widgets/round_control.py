@@ -1,0 +1,293 @@
+"""The panel that drives the rounds: buttons, settings, progress, accuracy and loss, and where each participant stands."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+
+from fedkit.base.errors import FedkitError
+from fedkit.federation.network import Network
+from fedkit.protocol.approval import Policy
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.control.snapshot import Snapshot
+from fedkit.teaching.failures.fates import Fate
+from fedkit.teaching.plots.style import size_text
+from fedkit.teaching.widgets.chart import chart, chart_image, chart_text, settings_changes
+from fedkit.teaching.widgets.panel import Panel, esc, note, table
+
+__all__ = [
+    "NAMES",
+    "RoundControl",
+    "bars_html",
+    "cells",
+    "kind",
+    "marks_html",
+    "rows_html",
+    "status_html",
+    "status_text",
+    "subject",
+]
+
+
+class RoundControl(Panel):
+    """Run round, Run all, Pause, Reset, and the settings of the next round.
+
+    control : the model behind it, the one `Control` of the network; `panel.control.run_round()` is the button, and
+    `panel.wait()` waits as a person would. Any number of panels on one network stay in step.
+
+    network : a network with a project launched. approve : answers the requests while it runs (default: nobody but a
+    person at a desk). interactive : False in batch; the panel is then a picture of the moment at which it is displayed.
+    """
+
+    def __init__(
+        self, network: Network, approve: Policy | None = None, interactive: bool = True
+    ) -> None:
+        super().__init__(interactive)
+        self.control = Control.of(network, approve)
+        if interactive:
+            self._make()
+
+    def wait(self, timeout_s: float | None = None) -> Snapshot:
+        """Until what was started has ended; returns what the panel then shows."""
+        return self.control.wait(timeout_s)
+
+    def close(self) -> None:
+        super().close()
+        if not self.control.followed:
+            self.control.pause()
+            self.control.wait()
+
+    def html(self) -> str:
+        now = self.control.now
+        settings = "".join(
+            f"<li>{NAMES[name]}: {getattr(now.settings, name) or 'all'}</li>"
+            for name in NAMES
+            if now.settings is not None
+        )
+        return (
+            f"<p><strong>Round control</strong> · {esc(subject(now))}<br>{status_html(now)}</p>"
+            f"{chart_image(now.history)}{marks_html(now)}<p>From the next round on:</p><ul>{settings}</ul>"
+            f"{rows_html(now)}"
+        )
+
+    def text(self) -> str:
+        now = self.control.now
+        lines = [f"Round control · {subject(now)}", status_text(now), chart_text(now.history)]
+        return "\n".join(lines + [f"  {' · '.join(row)}" for row in cells(now)])
+
+    def _make(self) -> None:
+        do = self.control
+        self.buttons: dict[str, Any] = {
+            "Run round": _button("Run round", "play", "Run the next round", do.run_round),
+            "Run all": _button("Run all", "forward", "Run all rounds that are left", do.run_all),
+            "Pause": _button("Pause", "pause", "Stop before the next batch", do.pause),
+            "Reset": _button("Reset", "undo", "Back to the start; approvals stay", do.reset),
+        }
+        self.buttons["Run round"].button_style = "primary"
+        look = {"description_width": "140px"}
+        wide = ipywidgets.Layout(width="250px")
+        self.fields: dict[str, Any] = {
+            "learning_rate": ipywidgets.FloatText(step=0.01, style=look, layout=wide),
+            "epoch": ipywidgets.IntText(style=look, layout=wide),
+            "participants_per_round": ipywidgets.IntText(style=look, layout=wide),
+        }
+        for name, field in self.fields.items():
+            field.description, field.continuous_update = NAMES[name], False
+            field.observe(self._wishes(name), "value")
+        self.head, self.bars, self.status = (ipywidgets.HTML() for _ in range(3))
+        self.hint, self.plot, self.table = (ipywidgets.HTML() for _ in range(3))
+        self._complaint = ""
+        self._shown: dict[str, float] = {}
+        self._by_itself = threading.local()
+        self.hint.layout.width = "250px"
+        buttons = ipywidgets.HBox(list(self.buttons.values()))
+        buttons.add_class("fk-row")
+        settings = ipywidgets.VBox([*self.fields.values(), self.hint])
+        settings.add_class("fk-fields")
+        self.plot.layout.flex = "1 1 520px"
+        middle = ipywidgets.HBox([settings, self.plot])
+        middle.add_class("fk-split")
+        children = [self.head, buttons, self.status, self.bars, middle, self.table]
+        self.open(children, [self.control], "fk-round-control")
+
+    def paint(self) -> None:
+        now = self.control.now
+        self.head.value = f'<span class="fk-title">Round control</span> <span class="fk-soft">{esc(subject(now))}</span>'
+        self.status.value = note(status_html(now), kind(now), "status")
+        self.bars.value = bars_html(now)
+        self.plot.value = chart(now.history) + marks_html(now)
+        self.table.value = rows_html(now)
+        ready = now.settings is not None and not now.busy
+        for name, on in {
+            "Run round": ready and not now.history.done,
+            "Run all": ready and not now.history.done,
+            "Pause": now.busy,
+            "Reset": ready,
+        }.items():
+            self.buttons[name].disabled = not on
+        for name, field in self.fields.items():
+            field.disabled = now.settings is None or name not in now.settings.adjustable
+            if now.settings is not None:
+                self._show(name, getattr(now.settings, name) or len(now.settings.participants))
+        self.hint.value = self._hint(now)
+
+    def _show(self, name: str, value: float) -> None:
+        """Write a setting into its field where it is news: a person may have typed another one since it was read."""
+        if self._shown.get(name) != value:
+            self._shown[name] = value
+            self._by_itself.writes = True
+            self.fields[name].value = value
+            self._by_itself.writes = False
+
+    def _wishes(self, name: str) -> Callable[[dict[str, Any]], None]:
+        def change(event: dict[str, Any]) -> None:
+            if getattr(self._by_itself, "writes", False):
+                return
+            try:
+                self._complaint = ""
+                self.control.change(**{name: event["new"]})
+            except FedkitError as error:
+                self._complaint = f"{NAMES[name]} {error.what}"
+                self._shown.pop(name, None)  # back to what holds
+                self.repaint()
+
+        return change
+
+    def _hint(self, now: Snapshot) -> str:
+        fixed = [
+            NAMES[n].lower() for n in NAMES if now.settings and n not in now.settings.adjustable
+        ]
+        if self._complaint:
+            return note(f"✗ {esc(self._complaint)}", "bad", "alert")
+        said = []
+        if now.settings and len(fixed) < len(NAMES) and not now.history.done:
+            under_way = 1 if now.busy or "paused in" in now.status else 0
+            said.append(f"A change acts from round {len(now.history) + 1 + under_way} on.")
+        if fixed:
+            said.append(f"Fixed by the config that everybody approved: {', '.join(fixed)}.")
+        return f'<div class="fk-soft">{" ".join(said)}</div>'
+
+
+def _button(text: str, icon: str, tooltip: str, do: Callable[[], object]) -> Any:
+    button = ipywidgets.Button(description=text, icon=icon, tooltip=tooltip)
+    button.layout.width = "116px"
+    button.on_click(lambda _: do())
+    return button
+
+
+# MERGED widgets.round_parts
+# DOC """The pieces of the round control's panel, each made from a snapshot: the same for the live panel and for its twin."""
+
+NAMES = {
+    "learning_rate": "Learning rate",
+    "epoch": "Local epochs",
+    "participants_per_round": "Participants a round",
+}
+
+
+def subject(now: Snapshot) -> str:
+    """The project and how many take part."""
+    if now.settings is None:
+        return "no project"
+    people = len(now.settings.participants)
+    return f"{now.history.project} · {people} participant{'' if people == 1 else 's'}"
+
+
+def kind(now: Snapshot) -> str:
+    """How the status line looks: "bad", "good" or ""."""
+    calm = ("done", "paused", "ready", "waits", "nothing")
+    if now.error or (not now.busy and not now.status.startswith(calm)):
+        return "bad"
+    return "good" if now.status.startswith("done") else ""
+
+
+def status_text(now: Snapshot) -> str:
+    """The status line: a sign, a word, and what it does or for whom it waits."""
+    if now.error:
+        return f"✗ problem: {now.error}"
+    if now.busy:
+        return f"● runs: {now.status}"
+    return (
+        f"{'✗ problem: ' if kind(now) == 'bad' else '✓ ' if now.history.done else '○ '}{now.status}"
+    )
+
+
+def status_html(now: Snapshot) -> str:
+    """The same, its first two words strong."""
+    text = status_text(now)
+    head = " ".join(text.split(" ", 2)[:2]).removesuffix(":")
+    return f"<strong>{esc(head)}</strong>{esc(text.removeprefix(head))}"
+
+
+def bars_html(now: Snapshot) -> str:
+    """Two bars with their numbers: rounds, and the local epochs of whoever trains."""
+    done, total = len(now.history), now.rounds
+    who = f"epochs of {now.who.partition('@')[0]}" if now.who else "local epochs"
+    return f'<div class="fk-bars">{_bar("rounds", done, total)}{_bar(who, now.epoch, now.epochs)}</div>'
+
+
+def _bar(name: str, value: int, top: int) -> str:
+    share = 100 * value / top if top else 0
+    return (
+        f'<div class="fk-bar"><span>{esc(name)}</span><div class="fk-track" role="progressbar" '
+        f'aria-label="{esc(name)}" aria-valuemin="0" aria-valuemax="{top}" aria-valuenow="{value}">'
+        f'<div class="fk-fill" style="width: {share:.0f}%"></div></div>'
+        f"<span>{f'{value} of {top}' if top else '–'}</span></div>"
+    )
+
+
+def marks_html(now: Snapshot) -> str:
+    """What the numbered marks on the plot stand for."""
+    changes = settings_changes(now.history)
+    lines = [
+        f"<strong>{i}</strong> from round {n}: {esc(what)}"
+        for i, (n, what) in enumerate(changes, 1)
+    ]
+    return f'<div class="fk-marks">{"<br>".join(lines)}</div>' if lines else ""
+
+
+def rows_html(now: Snapshot) -> str:
+    """One row a participant: approved, and the numbers of its last round."""
+    head = [
+        "participant",
+        "approved",
+        "last round",
+        "samples",
+        "loss",
+        "update norm",
+        "seconds",
+        "sent",
+        "received",
+    ]
+    rows = [[esc(cell) for cell in row] for row in cells(now)]
+    return table(head, rows, numbers=range(3, 9), wrap=[1])
+
+
+def cells(now: Snapshot) -> list[list[str]]:
+    """The rows of the table as plain text."""
+    last = {fate.participant: fate for fate in now.fates}
+    return [
+        [
+            row.participant,
+            "✓ yes"
+            if row.approved
+            else f"✗ declined: {row.declined}"
+            if row.declined
+            else "○ not yet",
+            _fate(last.get(row.participant)),
+            "–" if row.num_samples is None else f"{row.num_samples:,}",
+            "–" if row.loss is None else f"{row.loss:.3f}",
+            "–" if row.norm is None else f"{row.norm:.3f}",
+            "–" if row.seconds is None else f"{row.seconds:.2f}",
+            size_text(row.up),
+            size_text(row.down),
+        ]
+        for row in now.rows
+    ]
+
+
+def _fate(fate: Fate | None) -> str:
+    return f"{fate.sign} {fate.word}" if fate else "–"
