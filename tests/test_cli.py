@@ -36,16 +36,17 @@ from helpers import (
 )
 from typer.testing import CliRunner
 
-from fedkit import cli_approve, doctor
 from fedkit.base.files import read_dataset, read_state, write_dataset
 from fedkit.base.text import visible
-from fedkit.cli import app
+from fedkit.cli import approve as cli_approve
+from fedkit.cli import doctor
+from fedkit.cli.main import app
+from fedkit.cli.serve import Server
 from fedkit.config.client_config import ClientConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.protocol import advance as node
-from fedkit.serve import Server
 
-FEDKIT = [sys.executable, "-m", "fedkit.cli"]
+FEDKIT = [sys.executable, "-m", "fedkit.cli.main"]
 PATIENCE_S = 60.0  # of a test that fails
 
 
@@ -562,7 +563,7 @@ def test_ctrl_c_ends_once_and_the_next_one_goes_on(tmp_path: Path) -> None:
 
 def test_once_waits_for_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = solo(tmp_path / "data")
-    monkeypatch.setattr("fedkit.cli_client._PATIENCE_S", 0.2)
+    monkeypatch.setattr("fedkit.cli.client._PATIENCE_S", 0.2)
     with node.locked(site):
         output = fedkit("client", *options(tmp_path), "--once", code=1)
     assert "waiting for its turn" in output

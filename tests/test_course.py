@@ -19,7 +19,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fedkit.base.errors import FedkitError
-from fedkit.cli_course import app
+from fedkit.cli.course import app
 from fedkit.experiments.notebooks import RunResult, lesson_paths, recorded, run
 from fedkit.experiments.parameters import fit
 from fedkit.experiments.summary import accuracy_by_round, table, write_summary

@@ -13,9 +13,8 @@ import pytest
 from helpers import ALICE, PROJECT, snapshot
 from test_serve import ask
 
+from fedkit.cli.serve import PAGES, Server
 from fedkit.datasite.datasite import Datasite
-from fedkit.serve import Server
-from fedkit.serve_index import PAGES
 
 STATIC = Path(__file__).parent.parent / "fedkit" / "dashboard"
 FILES = {name for name in PAGES.values() if name}

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from fedkit.base.errors import FedkitError
-from fedkit.cli_data import app
+from fedkit.cli.data import app
 from fedkit.data import idx as idx_module
 from fedkit.data import mnist as mnist_module
 from fedkit.data.idx import RAW_FILES, parse_idx

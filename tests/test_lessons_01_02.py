@@ -245,7 +245,7 @@ def test_changed_files_knows_the_usual_mistakes(second: Run) -> None:
 # ------------------------------------------------------------------------------ what lesson 01 says
 def test_the_command_of_lesson_01_makes_the_same_datasite(first: Run, tmp_path: Path) -> None:
     """`fedkit client --env-file .env --once` and the three cells give the same files."""
-    cli = pytest.importorskip("fedkit.cli")
+    cli = pytest.importorskip("fedkit.cli.main")
     from typer.testing import CliRunner
 
     env = (first.names["root"] / ".env").read_text(encoding="utf-8")

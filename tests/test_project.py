@@ -265,7 +265,7 @@ def test_floors_allow_what_goes_down(tmp_path: Path) -> None:
         "strategies/__init__.py": "from .fedavg import rule",
         "strategies/fedavg.py": "from ..files import x\nrule = 1",
         "network.py": "from fedkit import files\nfrom fedkit.learning.strategies import rule\nN = 1",
-        "cli.py": "from fedkit.cli_run import run",
+        "cli.py": "from fedkit.cli.run import run",
         "cli_run.py": "from .network import N\nrun = 1",
     }
     package = small_package(tmp_path, texts)
@@ -275,7 +275,7 @@ def test_floors_allow_what_goes_down(tmp_path: Path) -> None:
 
 
 def test_circles_are_found(tmp_path: Path) -> None:
-    texts = {"cli.py": "from fedkit.cli_run import run", "cli_run.py": "from . import cli\nrun = 1"}
+    texts = {"cli.py": "from fedkit.cli.run import run", "cli_run.py": "from . import cli\nrun = 1"}
     package = small_package(tmp_path, texts)
     assert climbs(package) == []
     assert circle(package) == ["cli", "cli_run", "cli"]
@@ -554,7 +554,7 @@ def fedkit_commands() -> set[str]:
     # Imported here: the command line brings torch, which no other test of this file needs.
     import typer
 
-    from fedkit import cli
+    from fedkit.cli import main as cli
 
     return set(typer.main.get_command(cli.app).commands)
 

@@ -12,8 +12,8 @@ import pytest
 from helpers import ALICE
 
 from fedkit.base.errors import FedkitError
+from fedkit.cli.serve import Server
 from fedkit.datasite.datasite import Datasite
-from fedkit.serve import Server
 
 METRICS = [{"accuracy": 0, "round": 0}, {"accuracy": 0.5, "round": 1}]
 SECRET = b"nobody else may ever see this"

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import fedkit as fk
 from fedkit.base.errors import Busy, FedkitError
-from fedkit.cli import app
+from fedkit.cli.main import app
 from fedkit.experiments.progress import makespan, time_left, words
 from fedkit.experiments.spec import code_version, make_plan, read_spec, run_id
 from fedkit.experiments.sweep import finished, folder_of

@@ -12,12 +12,12 @@ import looks
 import pytest
 from helpers import ALICE, BOB, CAROL, EVE, PROJECT, held_out, network, shard, small
 
+from fedkit.cli.serve import Server
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import change_settings
 from fedkit.federation.network import Network
 from fedkit.learning.models import SAMPLE_MODEL
 from fedkit.protocol.approval import approve_all
-from fedkit.serve import Server
 from fedkit.teaching.failures.faults import Fault, Faults
 
 pytestmark = pytest.mark.browser

@@ -12,8 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from fedkit.base.errors import FedkitError
-from fedkit.cli_out import FAILED, INTERRUPTED, say
-from fedkit.doctor import examine
+from fedkit.cli.doctor import examine
+from fedkit.cli.output import FAILED, INTERRUPTED, say
 
 __all__ = ["app", "main"]
 
@@ -72,11 +72,12 @@ def doctor(
 
 def _mount() -> None:
     """The commands that need torch; `doctor` must start where it is missing."""
-    from fedkit import cli_course, cli_data
-    from fedkit.cli_approve import approve_command
-    from fedkit.cli_client import client, status
-    from fedkit.cli_run import run
-    from fedkit.cli_sweep import sweep
+    from fedkit.cli import course as cli_course
+    from fedkit.cli import data as cli_data
+    from fedkit.cli.approve import approve_command
+    from fedkit.cli.client import client, status
+    from fedkit.cli.run import run
+    from fedkit.cli.sweep import sweep
 
     app.command("client")(client)
     app.command("approve")(approve_command)

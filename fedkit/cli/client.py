@@ -13,7 +13,7 @@ from rich.table import Table
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Problem, ProjectDone, Waiting
 from fedkit.base.text import visible
-from fedkit.cli_out import (
+from fedkit.cli.output import (
     DONE,
     FAILED,
     WAITING,
@@ -33,6 +33,7 @@ from fedkit.federation.watch import advance_in_turn, watch
 from fedkit.protocol import advance as node
 
 __all__ = ["client", "load_site", "status"]
+
 
 _PATIENCE_S = 60.0
 
@@ -211,7 +212,7 @@ def _how_to_begin(site: Datasite) -> str:
 
 
 def _watch(site: Datasite, port: int, config_path: Path) -> None:
-    from fedkit.serve import Server  # tornado, which nothing else needs
+    from fedkit.cli.serve import Server
 
     reporter = Reporter()
     with stopping() as stop, Server(site, port):

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fedkit.cli_out import DONE, FAILED, say, show_table
+from fedkit.cli.output import DONE, FAILED, say, show_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fedkit.experiments.spec import Plan
 
 __all__ = ["sweep"]
+
 
 MOST_NUMBERS = 4  # columns of recorded numbers that fit on a terminal; the rest is in the CSV
 

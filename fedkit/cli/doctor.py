@@ -18,6 +18,7 @@ from fedkit.base.errors import FedkitError
 
 __all__ = ["Finding", "check_requirement", "examine"]
 
+
 OLDEST_PYTHON = (3, 11)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 IMPORT_NAMES = {"ipython": "IPython", "python-dotenv": "dotenv", "pyyaml": "yaml"}

@@ -18,6 +18,7 @@ from fedkit.experiments.notebooks import course_dir
 
 __all__ = ["app"]
 
+
 app = typer.Typer(no_args_is_help=True, help="The course's notebooks: run, build, check, list.")
 console = Console()
 

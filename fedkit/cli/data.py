@@ -12,6 +12,7 @@ from fedkit.rounds.starting_point import AGGREGATOR, PARTICIPANTS, write_samples
 
 __all__ = ["app"]
 
+
 app = typer.Typer(no_args_is_help=True, help="Sample files for the tutorial, and the full MNIST.")
 
 

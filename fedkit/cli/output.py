@@ -35,6 +35,7 @@ __all__ = [
     "usage_error",
 ]
 
+
 DONE, FAILED, WRONG_USAGE, WAITING, INTERRUPTED = 0, 1, 2, 3, 130
 """The exit codes; 130 is the shell's own for Ctrl-C."""
 

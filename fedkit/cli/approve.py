@@ -13,8 +13,16 @@ from rich.table import Table
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import render
 from fedkit.base.text import visible
-from fedkit.cli_client import load_site
-from fedkit.cli_out import FAILED, AppDataOption, ConfigPath, console, say, show_table, usage_error
+from fedkit.cli.client import load_site
+from fedkit.cli.output import (
+    FAILED,
+    AppDataOption,
+    ConfigPath,
+    console,
+    say,
+    show_table,
+    usage_error,
+)
 from fedkit.config.fl_config import TUTORIAL_KEYS
 from fedkit.datasite.datasite import Datasite
 from fedkit.protocol.approval import Review, approve, pending_requests, review

@@ -19,7 +19,7 @@ from rich.table import Table
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, FileRefused, Problem, RoundEvaluated, UpdateRefused, Waiting
 from fedkit.base.files import read_json, write_bytes, write_json
-from fedkit.cli_out import (
+from fedkit.cli.output import (
     DONE,
     FAILED,
     WAITING,
@@ -46,6 +46,7 @@ from fedkit.rounds.starting_point import (
 from fedkit.teaching import plots
 
 __all__ = ["run"]
+
 
 _WORTH_A_LINE = (RoundEvaluated, UpdateRefused, FileRefused, Waiting, Problem)
 
@@ -170,7 +171,7 @@ def _must_be_free(out: Path, before: Any, identity: dict[str, Any]) -> None:
 
 @contextmanager
 def _page(network: Network, port: int) -> Iterator[None]:
-    from fedkit.serve import Server  # tornado, which nothing else here needs
+    from fedkit.cli.serve import Server
 
     with Server(network[network.aggregator], port) as server:
         say(f"Serving the aggregator's public/ at {server.url}, on this machine only.")

@@ -1,0 +1,1 @@
+"""What people type: one file a command, the dashboard's server and page, and the doctor."""
