@@ -553,7 +553,7 @@ def one(answer):
     return "yes"
 """
 GOOD = [
-    "import os, sys\nfrom pathlib import Path\nfrom fedkit.course import record, workspace",
+    "import os, sys\nfrom pathlib import Path\nfrom fedkit import record, workspace",
     "record(python=sys.executable, threads=os.environ['OMP_NUM_THREADS'], rounds=rounds, rate=rate, who=who)",
     "record(folder=str(workspace('01')), here=str(Path.cwd()), home=os.environ['IPYTHONDIR'])\nrecord(rounds=[rounds])",
     "from matplotlib.figure import Figure\nfrom fedkit.teaching.notebook import show\nshow(Figure(), 'an empty page')",
@@ -581,7 +581,7 @@ def batch(tmp_path_factory):
         notebook(
             folder,
             "02_fails",
-            "from fedkit.course import record\nrecord(before=1)",
+            "from fedkit import record\nrecord(before=1)",
             "1 / 0",
             "record(after=1)",
         ),

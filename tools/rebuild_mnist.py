@@ -1,4 +1,7 @@
-"""How the sample that comes with the clone was made: `python -m fedkit.data --rebuild IDX_DIR`."""
+"""How the sample that comes with the clone was made: `python -m fedkit.data --rebuild IDX_DIR`.
+
+`python -m fedkit.data --rebuild IDX_DIR` makes the sample anew from MNIST's raw files.
+"""
 
 from __future__ import annotations
 
@@ -87,10 +90,6 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
             )
             archive.writestr(entry, content.getvalue(), zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
-
-
-# MERGED data.__main__
-# DOC """`python -m fedkit.data --rebuild IDX_DIR` makes the sample anew from MNIST's raw files."""
 
 
 def main(

@@ -75,7 +75,7 @@ def _requirements() -> list[str]:
     try:
         lines = metadata.requires("fedkit") or []
     except metadata.PackageNotFoundError:
-        project = Path(__file__).resolve().parents[1] / "pyproject.toml"
+        project = Path(__file__).resolve().parents[2] / "pyproject.toml"
         lines = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
     return [line.partition(";")[0] for line in lines if "extra ==" not in line]
 

@@ -2,6 +2,11 @@
 
 What is public is public to people, not to every page that a browser has open: only the loopback address is bound, and a
 request that names another host is refused (a page of a stranger's could point its own name at 127.0.0.1).
+
+The dashboard's own files, and what it asks for every second: which projects there are and which of their files changed.
+
+The page itself is static (`fedkit/dashboard/`) and comes from the package: nothing of it lies in a datasite, where it would
+be synced to everybody. What it shows are the three public files of each project, which notebook 04 opens by hand.
 """
 
 from __future__ import annotations
@@ -224,13 +229,6 @@ class _Dashboard(_Page):
 
     head = get
 
-
-# MERGED serve_index
-# DOC """The dashboard's own files, and what it asks for every second: which projects there are and which of their files changed.
-# DOC
-# DOC The page itself is static (`fedkit/dashboard/`) and comes from the package: nothing of it lies in a datasite, where it would
-# DOC be synced to everybody. What it shows are the three public files of each project, which notebook 04 opens by hand.
-# DOC """
 
 PAGES = {
     "/": "index.html",

@@ -1,4 +1,4 @@
-"""TO BE SAID."""
+"""Which projects lie at an aggregator, running and done."""
 
 from __future__ import annotations
 

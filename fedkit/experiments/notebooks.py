@@ -1,4 +1,11 @@
-"""Notebooks in batch: papermill in parallel workers, each with a time limit; one that fails stops no other."""
+"""Notebooks in batch: papermill in parallel workers, each with a time limit; one that fails stops no other.
+
+One notebook from its start to its result, whatever happens on the way; papermill executes it.
+
+A limit holds for a whole notebook, from the start of its kernel: every cell gets what is left. (papermill's own
+`execution_timeout` is for each cell, so that a notebook of thirty cells could take thirty times as long.) A budget
+is what the author promises; to exceed it is reported, and is no failure, because machines differ.
+"""
 
 from __future__ import annotations
 
@@ -120,14 +127,6 @@ def run_jobs(
             pool.shutdown(wait=True)
     return [results[number] for number in range(len(todo))]
 
-
-# MERGED course.task
-# DOC """One notebook from its start to its result, whatever happens on the way; papermill executes it.
-# DOC
-# DOC A limit holds for a whole notebook, from the start of its kernel: every cell gets what is left. (papermill's own
-# DOC `execution_timeout` is for each cell, so that a notebook of thirty cells could take thirty times as long.) A budget
-# DOC is what the author promises; to exceed it is reported, and is no failure, because machines differ.
-# DOC """
 
 # what it has to say is in the results; without a handler Python would print it over the progress bar
 logging.getLogger("papermill").addHandler(logging.NullHandler())

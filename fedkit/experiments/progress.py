@@ -1,4 +1,7 @@
-"""The bar of a sweep: how many runs have ended, how many failed, and how long the rest will take."""
+"""The bar of a sweep: how many runs have ended, how many failed, and how long the rest will take.
+
+How long will it take? From what finished runs took, and how many workers share the rest.
+"""
 
 from __future__ import annotations
 
@@ -114,10 +117,6 @@ class Progress:
 def _kind(run: Planned) -> str:
     """Runs that differ by their seed alone take about as long."""
     return json.dumps({k: v for k, v in run.values.items() if k != "seed"}, sort_keys=True)
-
-
-# MERGED sweeps.timing
-# DOC """How long will it take? From what finished runs took, and how many workers share the rest."""
 
 
 @dataclass(frozen=True)

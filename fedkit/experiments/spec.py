@@ -10,6 +10,8 @@
     seeds: 3                 # 0, 1, 2; or a list of them
 
 Everything is checked before anything runs.
+
+The name of a run: a hash of all that decides its result. What has a result under its name is not run again.
 """
 
 from __future__ import annotations
@@ -251,9 +253,6 @@ def _limit(asked: object) -> float | None:
 def _text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "no parameters"
 
-
-# MERGED sweeps.identity
-# DOC """The name of a run: a hash of all that decides its result. What has a result under its name is not run again."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

@@ -1,4 +1,4 @@
-"""TO BE SAID."""
+"""What a privacy report is made of, gathered from a run: its config, its ledger, its history."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ Each data dir has its own copy of all datasites that its person may read. A pass
 last, offers local changes to the owner of the datasite, and brings what the owner's copy has to everybody who may read it.
 The owner's permission files decide, the owner's copy wins a conflict, and every file that crosses is written into the
 ledger before it crosses. Hidden files, `*.tmp`, links and empty folders do not travel, as on a real network.
+
+What the sync knows of one data dir's copy of one datasite: which files are there, and which were there last time.
 """
 
 from __future__ import annotations
@@ -209,9 +211,6 @@ class Sync:
         for copy in copies.values():
             copy.dirty = False
 
-
-# MERGED copies
-# DOC """What the sync knows of one data dir's copy of one datasite: which files are there, and which were there last time."""
 
 _HALF_WRITTEN_S = 10.0
 _NO_FILE: Stamp = (-1, -1, -1)

@@ -5,6 +5,12 @@ through memory. Here K participants share each operation, and no gradient of a w
 the step of SGD are one product, W <- W - eta delta^T x, straight into the weights. The model's graph is read with
 `torch.fx`; chains of Linear layers and functions of each number alone are taken, any other model is refused with
 `NotStackable`, so that the caller trains it one by one.
+
+Local training of several participants at once, on a `StackedModel`: the same shuffles and batches as
+`fedkit.learning.training`.
+
+The sums run in another order than one by one: weights agree to about 1e-12 in float64 and 1e-7 in float32, except where a
+ReLU flips on a rounding error.
 """
 
 from __future__ import annotations
@@ -163,14 +169,6 @@ def _linear(value: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
     if bias is None:
         return torch.bmm(value, weight)
     return torch.baddbmm(bias.unsqueeze(1), value, weight)
-
-
-# MERGED stacked_training
-# DOC """Local training of several participants at once, on a `StackedModel`: the same shuffles and batches as `fedkit.learning.training`.
-# DOC
-# DOC The sums run in another order than one by one: weights agree to about 1e-12 in float64 and 1e-7 in float32, except where a
-# DOC ReLU flips on a rounding error.
-# DOC """
 
 
 @torch.no_grad()

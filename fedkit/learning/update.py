@@ -1,4 +1,4 @@
-"""TO BE SAID."""
+"""What a participant sends: its weights after local training, and what it says about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What holds formally in a project, for which unit, against whom: from its config, by the accountant."""
+"""What holds formally in a project, for which unit, against whom: from its config, by the accountant.
+
+The sentences of the privacy report, from a config alone: who sees what, what holds against whom, what is left open.
+"""
 
 from __future__ import annotations
 
@@ -181,10 +184,6 @@ def _hidden_sample(rate: float) -> str:
         if rate == 1
         else (f"; each takes part with probability {rate:g}, and nobody else knows when")
     )
-
-
-# MERGED privacy.report_text
-# DOC """The sentences of the privacy report, from a config alone: who sees what, what holds against whom, what is left open."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 `review()` reads a request once and shows it; `approve()` writes what was reviewed, not what lies there by then, into
 `running/` and pins its SHA-256 in the participant's private folder. A plain `cp -r request/P running/P` approves too: the
 client then pins what was copied. From then on the client refuses a project whose config or model has changed.
+
+What a person approved is pinned: the SHA-256 of config and model, under `private/`, out of everybody's reach.
 """
 
 from __future__ import annotations
@@ -245,10 +247,6 @@ def _folders(path: Path) -> list[Path]:
     except OSError:
         return []
     return [p for p in entries if p.is_dir() and not p.name.startswith(".")]
-
-
-# MERGED pins
-# DOC """What a person approved is pinned: the SHA-256 of config and model, under `private/`, out of everybody's reach."""
 
 
 def pin_path(site: Datasite, project: str) -> Path:

@@ -1,4 +1,10 @@
-"""A simulation's state on disk: written every few rounds, whole or not at all, and gone on from, to the same bits."""
+"""A simulation's state on disk: written every few rounds, whole or not at all, and gone on from, to the same bits.
+
+In memory: the participants' part of a strategy, as their datasites play it file by file.
+
+Most strategies have none, and then nothing is kept. SCAFFOLD's participants each remember a control variate: then memory
+grows with everybody who has taken part, not with the participants of one round.
+"""
 
 from __future__ import annotations
 
@@ -62,14 +68,6 @@ def resume(
     model = memory.pop("model")
     memories.load(folder, values.get("memories", {}))
     return ServerState(model, memory), records
-
-
-# MERGED memories
-# DOC """In memory: the participants' part of a strategy, as their datasites play it file by file.
-# DOC
-# DOC Most strategies have none, and then nothing is kept. SCAFFOLD's participants each remember a control variate: then memory
-# DOC grows with everybody who has taken part, not with the participants of one round.
-# DOC """
 
 
 class Memories:

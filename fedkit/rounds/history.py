@@ -1,4 +1,4 @@
-"""TO BE SAID."""
+"""What is remembered of a run: each participant's contribution, each round, all of them as a table."""
 
 from __future__ import annotations
 

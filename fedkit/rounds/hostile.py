@@ -2,6 +2,8 @@
 
 `simulate(..., on_the_way=poisoned(...))` changes updates on their way as the faults of lesson 05 change their files;
 `flip_labels` poisons the data before training. Lesson 07 holds averaging rules against both.
+
+What a fault makes of an update on its way: the tensors that arrive instead of those that were trained.
 """
 
 from __future__ import annotations
@@ -46,9 +48,6 @@ def flip_labels(shard: Shard, classes: int = 10) -> Shard:
     images, labels = shard
     return images, classes - 1 - labels
 
-
-# MERGED faults_bytes
-# DOC """What a fault makes of an update on its way: the tensors that arrive instead of those that were trained."""
 
 Change = Callable[[StateDict, StateDict, float], StateDict]
 """(global model before the round, trained model, factor) -> what is sent."""

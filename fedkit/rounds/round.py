@@ -1,4 +1,4 @@
-"""TO BE SAID."""
+"""One round: who trains, what each sends, what comes of it."""
 
 from __future__ import annotations
 

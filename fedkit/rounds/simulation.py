@@ -1,8 +1,13 @@
 """The same rounds in memory: hundreds or thousands of participants, no files, the same seeds.
 
 `simulate` trains, averages and evaluates exactly as the datasites do; with `exact=True` its global models are theirs to the
-last bit. Otherwise participants whose model allows it are trained stacked (see `fedkit.learning.stacked`), which is faster and sums
+last bit. Otherwise participants whose model allows it are trained stacked (see `fedkit.learning.stacked`), which is faster
+and sums
 in another order. Only the participants of a round are in memory at once, and what a strategy remembers of each (SCAFFOLD).
+
+The data of a simulation, in whatever form it is handed over.
+
+Local training in a simulation: the participants of a round, one by one or stacked, and the strategy's part at each.
 """
 
 from __future__ import annotations
@@ -189,9 +194,6 @@ def _history(config: FLConfig, records: Sequence[RoundRecord]) -> History:
     return History(config.project_name, tuple(records), config.rounds)
 
 
-# MERGED simulation_shards
-# DOC """The data of a simulation, in whatever form it is handed over."""
-
 Shards = Mapping[str, Shard] | Sequence[Shard] | Callable[[str], Shard]
 """Data by e-mail, or one shard a participant in the config's order, or a function that makes a participant's shard."""
 
@@ -213,9 +215,6 @@ def shards_by_email(config: FLConfig, shards: Shards) -> Callable[[str], Shard]:
         raise FedkitError(f"there is none for {missing[0]}", field="shards", remedy="add it")
     return shards.__getitem__
 
-
-# MERGED simulation_training
-# DOC """Local training in a simulation: the participants of a round, one by one or stacked, and the strategy's part at each."""
 
 _STACK_NUMBERS = 1_000_000
 """So many weights are trained in one stack: more of them leave the processor's cache."""

@@ -1,4 +1,7 @@
-"""What `fedkit run` runs: config, model, seed weights, and the digits dealt out to the participants."""
+"""What `fedkit run` runs: config, model, seed weights, and the digits dealt out to the participants.
+
+What the tutorial's walk-through copies around: sample digits, a test set, a model, its weights and a config.
+"""
 
 from __future__ import annotations
 
@@ -178,9 +181,6 @@ def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
         )
     return source, weights
 
-
-# MERGED data.samples
-# DOC """What the tutorial's walk-through copies around: sample digits, a test set, a model, its weights and a config."""
 
 PARTICIPANTS = ("alice@example.org", "bob@example.org")
 

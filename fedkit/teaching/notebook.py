@@ -2,6 +2,12 @@
 
 Papermill has no front end and keeps every output as it came, so what a cell displays can be read back from the
 executed copy, by name. (papermill's own `record` is long gone; scrapbook did it this way.)
+
+A folder of its own for what a notebook writes, empty at each start.
+
+What a cell puts under itself: figures with an alt text, and nothing where there is no notebook.
+
+An image's alt text has to stand in the HTML: JupyterLab and nbconvert ignore the one in an output's metadata.
 """
 
 from __future__ import annotations
@@ -61,9 +67,6 @@ def _plain(name: str, value: object) -> Value:
     )
 
 
-# MERGED course.workspace
-# DOC """A folder of its own for what a notebook writes, empty at each start."""
-
 ENVIRONMENT = "FEDKIT_WORKSPACE"  # `fedkit course run` gives every notebook a place of its own
 MARKER = ".fedkit-workspace"
 
@@ -98,12 +101,6 @@ def workspace(name: str) -> Path:
 def _is_ours(folder: Path) -> bool:
     return folder.is_dir() and ((folder / MARKER).is_file() or not any(folder.iterdir()))
 
-
-# MERGED pictures
-# DOC """What a cell puts under itself: figures with an alt text, and nothing where there is no notebook.
-# DOC
-# DOC An image's alt text has to stand in the HTML: JupyterLab and nbconvert ignore the one in an output's metadata.
-# DOC """
 
 CSS_DPI = 100  # pixels on the page for one inch of figure
 SHARP = 2  # image pixels for one pixel on the page

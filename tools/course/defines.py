@@ -19,7 +19,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def difference(source: str, target: str) -> str | None:
-    """How the definition in a cell differs from the package's `target` ("fedkit.learning.strategies.fedavg"); None: not at all."""
+    """How the definition in a cell differs from the package's `target` ("fk.fedavg"); None: not at all."""
     name = target.rpartition(".")[2]
     try:
         theirs = _definition(textwrap.dedent(inspect.getsource(_resolve(target))), name)

@@ -1,4 +1,4 @@
-"""TO BE SAID."""
+"""Sums and means of state dicts, which every strategy is made of."""
 
 from __future__ import annotations
 

@@ -4,6 +4,16 @@ For z = W x + b the chain rule gives dL/dW_j = (dL/dz_j) x and dL/db_j = dL/dz_j
 (Phong et al. 2018, "Privacy-preserving deep learning via additively homomorphic encryption"). In a batch, each row is a
 mixture of the images that its hidden unit answers to; where it answers to one alone, the mixture is that image. Notebook
 08 builds `invert_linear` by hand.
+
+The row-space test: was this image in the training data?
+
+Whatever the number of local epochs, every step moves a first linear layer by a sum of outer products with training images:
+
+    W_after - W_before = sum_i d_i x_i^T
+
+So each training image lies in the row space of the change, and while there are fewer images than hidden units, nearly
+nothing else does. With the change of the bias as one more column, each image carries a 1 behind its pixels. The file's
+float32 numbers are exact enough to see it. Notebook 08.
 """
 
 from __future__ import annotations
@@ -32,19 +42,6 @@ def invert_rows(weight: Tensor, bias: Tensor, floor: float = 1e-4) -> Tensor:
     order = bias.abs().argsort(descending=True)
     order = order[bias[order].abs() > floor * bias.abs().max()]
     return weight[order] / bias[order, None]
-
-
-# MERGED privacy.rowspace
-# DOC """The row-space test: was this image in the training data?
-# DOC
-# DOC Whatever the number of local epochs, every step moves a first linear layer by a sum of outer products with training images:
-# DOC
-# DOC     W_after - W_before = sum_i d_i x_i^T
-# DOC
-# DOC So each training image lies in the row space of the change, and while there are fewer images than hidden units, nearly
-# DOC nothing else does. With the change of the bias as one more column, each image carries a 1 behind its pixels. The file's
-# DOC float32 numbers are exact enough to see it. Notebook 08.
-# DOC """
 
 
 def row_space(weight: Tensor, bias: Tensor | None = None, tolerance: float = 1e-6) -> Tensor:

@@ -5,6 +5,13 @@ sample, the only negative entry is its label (iDLG: Zhao et al. 2020). Of a batc
 by 1/b, so the counts follow once the mean prediction is known; at the start it hardly depends on the images, and the
 aggregator's own will do (compare Wainakh et al. 2022, "User-level label leakage from gradients"). Notebook 08 builds
 `count_labels`.
+
+Which digits does Bob hold, and how many of each? The last layer's change says it, after any number of steps.
+
+Each image of digit k moves the last layer about as the aggregator's own images of k would, so the update is a mixture of
+ten known directions, and the shares are the solution of a small least squares problem without negative numbers. During
+training the directions turn; their mean along the way is taken by Simpson's rule from the start, the middle and the end,
+which the aggregator all has. Property inference: Melis et al. 2019, "Exploiting unintended feature leakage". Notebook 08.
 """
 
 from __future__ import annotations
@@ -66,16 +73,6 @@ def labels_of_batch(seen: Evidence, images: Tensor) -> Tensor:
     prediction = mean_prediction(seen, images)
     counts = count_labels(last_bias(seen.gradient), prediction, samples)
     return torch.arange(len(counts)).repeat_interleave(counts)
-
-
-# MERGED privacy.properties
-# DOC """Which digits does Bob hold, and how many of each? The last layer's change says it, after any number of steps.
-# DOC
-# DOC Each image of digit k moves the last layer about as the aggregator's own images of k would, so the update is a mixture of
-# DOC ten known directions, and the shares are the solution of a small least squares problem without negative numbers. During
-# DOC training the directions turn; their mean along the way is taken by Simpson's rule from the start, the middle and the end,
-# DOC which the aggregator all has. Property inference: Melis et al. 2019, "Exploiting unintended feature leakage". Notebook 08.
-# DOC """
 
 
 def count_digits(seen: Evidence, own: Shard, samples: int | None = None) -> Tensor:

@@ -4,6 +4,13 @@ A model is surer of what it was trained on. `confidence` is how sure it is; a th
 et al. 2018). But some images are easy for every model: LiRA (Carlini et al. 2022, "Membership inference attacks from
 first principles", offline variant) trains shadow models without the image and asks how unusual the confidence is among
 theirs. The aggregator can train such shadows: it has the global model, the config and images of its own. Notebook 08.
+
+A strong guess at who is in a change: which sum of candidates' gradients explains it best?
+
+Someone who suspects N images, and knows the model, can compute each one's gradient. One step of training is a weighted
+sum of the gradients of the images that were in it, so a least squares fit tells them apart from the others, as long as
+there are fewer candidates than weights. Clipping changes the weights only; noise is what spoils the fit. It is the
+attacker of the definition: everything is known but the answer. Notebook 09.
 """
 
 from __future__ import annotations
@@ -83,16 +90,6 @@ def lira(
     without = torch.stack([confidence(seen, shadow, candidates) for shadow in shadows])
     spread = without.std(0).square().mean().sqrt().clamp_min(1e-12)
     return (confidence(seen, state, candidates) - without.mean(0)) / spread
-
-
-# MERGED privacy.regression
-# DOC """A strong guess at who is in a change: which sum of candidates' gradients explains it best?
-# DOC
-# DOC Someone who suspects N images, and knows the model, can compute each one's gradient. One step of training is a weighted
-# DOC sum of the gradients of the images that were in it, so a least squares fit tells them apart from the others, as long as
-# DOC there are fewer candidates than weights. Clipping changes the weights only; noise is what spoils the fit. It is the
-# DOC attacker of the definition: everything is known but the answer. Notebook 09.
-# DOC """
 
 
 def gradients_of(model: nn.Module, state: Mapping[str, Tensor], shard: Shard) -> Tensor:

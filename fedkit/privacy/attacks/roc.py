@@ -1,4 +1,10 @@
-"""How an attack went, in a form that a report can state: what it looked at, its measure, its success with an interval."""
+"""How an attack went, in a form that a report can state: what it looked at, its measure, its success with an interval.
+
+How well does a score tell members from others? The ROC curve, its area, and its left end, with intervals.
+
+An attack that is right about a few people and knows it does more harm than one that is a little right about all, so the
+true positive rate at a small false positive rate counts (Carlini et al. 2022, section III). Notebook 08.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +56,6 @@ def attack_result(name: str, target: str, inside: Tensor, outside: Tensor) -> At
         0.5,
     )
 
-
-# MERGED privacy.curves
-# DOC """How well does a score tell members from others? The ROC curve, its area, and its left end, with intervals.
-# DOC
-# DOC An attack that is right about a few people and knows it does more harm than one that is a little right about all, so the
-# DOC true positive rate at a small false positive rate counts (Carlini et al. 2022, section III). Notebook 08.
-# DOC """
 
 NORMAL = 1.959964  # the 97.5 % quantile of the standard normal distribution
 

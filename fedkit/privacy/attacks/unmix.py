@@ -1,7 +1,7 @@
 """Dozens of images from the change of one layer: the row space says where they lie, blank paper says which they are.
 
 With fewer training images than hidden units, the change of a first layer and of its bias tells the plane in which all
-training images lie (`fedkit.privacy.attacks.first_layer`), for any number of local epochs. A random point of that plane is a grey
+training images lie (see `first_layer`), for any number of local epochs. A random point of that plane is a grey
 mixture. A handwritten digit is ink between 0 and 1 on mostly blank paper, and hardly anything else in the plane is. So
 look for a point that is in both sets, by the Douglas-Rachford iteration (Elser et al. 2007, "Searching with iterated
 maps"), from many starting points at once. To see a mixture of pictures as sources to be unmixed is Kariyappa et al. 2023,

@@ -1,4 +1,7 @@
-"""Before the first round: a request to every participant, and the gate that waits until they (or a quorum) are ready."""
+"""Before the first round: a request to every participant, and the gate that waits until they (or a quorum) are ready.
+
+The launch: three files that a person put into `launch/` become a project under `running/`, whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -99,8 +102,6 @@ def gate(site: Datasite, config: FLConfig, ready: list[str]) -> Waiting | None:
     return None
 
 
-# MERGED launching
-# DOC """The launch: three files that a person put into `launch/` become a project under `running/`, whole or not at all."""
 LAUNCHED = "launch.json"
 """In `running/P`: the hashes of what was launched, and so the sign that fedkit's aggregator leads this project."""
 

@@ -3,6 +3,8 @@
 What was decided once stays: a list is written beside the round's records before it is sent, so that an aggregator that was
 killed goes on with the same one. A participant that does not come back is left out where `min_participants` allows it. From
 the moment that its masked update is in, it counts, and any t of the others can take its masks away.
+
+One round of secure aggregation at the aggregator: what was decided, who gets to see it, and for whom a step waits.
 """
 
 from __future__ import annotations
@@ -185,9 +187,6 @@ def _finish(
     events: list[Event] = [UpdateRefused(email, name, who, n, why) for who, why in refused.items()]
     return [*events, RoundAggregated(email, name, n, tuple(order))]
 
-
-# MERGED privacy.secagg_decisions
-# DOC """One round of secure aggregation at the aggregator: what was decided, who gets to see it, and for whom a step waits."""
 
 _ROLE = "aggregator"
 _SAID = {

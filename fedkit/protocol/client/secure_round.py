@@ -3,6 +3,8 @@
 A message that was made is never made again: a second one with other lists, or another vector under the same masks, would
 give away what the first one hides. So a participant that was killed sends what it has, and what the aggregator changes
 afterwards has no effect. Secrets lie under `private/` and go when their round is over.
+
+One round of secure aggregation at a participant: its secrets, its own messages, and what it believes the aggregator.
 """
 
 from __future__ import annotations
@@ -208,10 +210,6 @@ _MAKE: dict[str, Callable[[ParticipantRound], Next]] = {
     "agreed": _make_agreed,
     "revealed": _make_revealed,
 }
-
-
-# MERGED privacy.secagg_round
-# DOC """One round of secure aggregation at a participant: its secrets, its own messages, and what it believes the aggregator."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,10 @@
 
 A check is a function of the learner's objects. It returns why the answer is right, or raises `Wrong` with what is
 wrong. Whatever else happens on the way (an exercise still open, an error in the learner's code) becomes a `Result`.
+
+Looking at a learner's answer: is it still the stub, and which of its lines failed?
+
+How a check's result looks: an icon and words first, a colour only beside them.
 """
 
 from __future__ import annotations
@@ -182,10 +186,6 @@ def _in_words(error: Exception, answers: tuple[object, ...]) -> str:
     return f"Your answer has another form than the check expects ({said})."
 
 
-# MERGED check.attempt
-# DOC """Looking at a learner's answer: is it still the stub, and which of its lines failed?"""
-
-
 def unfinished(value: object) -> bool:
     """Is this what a stub leaves behind: `...`, None, NotImplemented, or a collection with `...` in it?"""
     return value is None or value is NotImplemented or _holds_dots(value)
@@ -232,9 +232,6 @@ def line_at_fault(error: BaseException, answer: object) -> str | None:
             return f"line {inside} of {code.co_name}" + (f": {text}" if text else "")
     return None
 
-
-# MERGED check.render
-# DOC """How a check's result looks: an icon and words first, a colour only beside them."""
 
 # state -> icon, words, colour of the edge (Okabe-Ito)
 LOOKS = {

@@ -1,4 +1,7 @@
-"""Where each participant stands, and what the whole waits for: what a panel's table and its status line say."""
+"""Where each participant stands, and what the whole waits for: what a panel's table and its status line say.
+
+What a panel shows, at one moment: read from the files, and nothing kept.
+"""
 
 from __future__ import annotations
 
@@ -131,9 +134,6 @@ def _in_brackets(text: str) -> str:
 def _rounds(number: int) -> str:
     return f"{number} round{'' if number == 1 else 's'}"
 
-
-# MERGED control_snapshot
-# DOC """What a panel shows, at one moment: read from the files, and nothing kept."""
 
 _NO_HISTORY = History("")
 

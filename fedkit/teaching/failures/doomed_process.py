@@ -1,6 +1,6 @@
-"""A participant's process that is about to meet its end; started by `fedkit.teaching.failures.doomed_process`, never imported.
+"""The process of its own in which a fault takes the process, or its disk, away.
 
-Arguments: data dir, e-mail, app_data, and what happens ("killed" or "disk full").
+`run_child` starts this file as a program; arguments: data dir, e-mail, app_data, what happens ("killed" or "disk full").
 """
 
 from __future__ import annotations
@@ -69,14 +69,6 @@ def _limit_file_size() -> bool:
     return True
 
 
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
-
-
-# MERGED faults_process
-# DOC """The process of its own in which a fault takes the process, or its disk, away."""
-
-_CHILD = Path(__file__).with_name("faults_child.py")
 _LOOK_AGAIN_S = 0.1
 
 
@@ -87,7 +79,7 @@ def run_child(site: Datasite, kind: str, stop: Callable[[], bool]) -> str | None
     """
     arguments = [str(site.data_dir), site.email, site.app_data, kind]
     with subprocess.Popen(
-        [sys.executable, str(_CHILD), *arguments],
+        [sys.executable, str(Path(__file__)), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -101,3 +93,7 @@ def run_child(site: Datasite, kind: str, stop: Callable[[], bool]) -> str | None
                 if stop():
                     child.kill()
                     return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

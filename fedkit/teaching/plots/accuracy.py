@@ -1,4 +1,9 @@
-"""How training goes: accuracy round by round, losses epoch by epoch."""
+"""How training goes: accuracy round by round, losses epoch by epoch.
+
+Several runs of the same thing as one line with a band, and how a rule fares as more participants turn hostile.
+
+When a run arrives: its accuracy, the best so far, and where that crosses the target.
+"""
 
 from __future__ import annotations
 
@@ -136,9 +141,6 @@ def _whole_numbers(ax: Axes, longest: int) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
 
 
-# MERGED plots.bands
-# DOC """Several runs of the same thing as one line with a band, and how a rule fares as more participants turn hostile."""
-
 Runs = Sequence[History | Sequence[float]]
 
 
@@ -244,10 +246,6 @@ def survival_curves(
         labelcolor=style.INK,
     )
     return fig
-
-
-# MERGED plots.reaching
-# DOC """When a run arrives: its accuracy, the best so far, and where that crosses the target."""
 
 
 def reaching(accuracies: Sequence[float], target: float, *, title: str | None = None) -> Figure:

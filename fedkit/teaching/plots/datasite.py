@@ -1,4 +1,7 @@
-"""A datasite as a learner should see it: a tree of files, with what has changed since an earlier look."""
+"""A datasite as a learner should see it: a tree of files, with what has changed since an earlier look.
+
+Who may read which path, asked of the same permission files that the sync enforces.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def folder_tree(
 ) -> Figure:
     """A folder as a tree of text with the files' sizes; hidden and unfinished files are left out.
 
-    before : what `fedkit.datasite.tree.scan(path)` gave earlier. Then a file that is new since has the sign `+`, a rewritten one
+    before : what `tree.scan(path)` gave earlier. Then a file that is new since has the sign `+`, a rewritten one
     `~`, one that is gone `-`, and a folder in which nothing has changed is folded to one line.
     root : the name at the top (default: the folder's own). hide : names of files and folders to leave out. rows : lines
     that are drawn at most; the last then counts the rest.
@@ -152,11 +155,8 @@ def _title(signs: Mapping[str, str], compared: bool) -> str:
     return f"What has changed: {', '.join(said)}" if said else "Nothing has changed"
 
 
-# MERGED plots.rights
-# DOC """Who may read which path, asked of the same permission files that the sync enforces."""
-
 MAY, MAY_NOT = style.BLUE, "#f6d9c6"
-LETTERS = 42  # of a path in one line
+RIGHTS_LETTERS = 42  # of a path in one line
 
 
 def permission_matrix(
@@ -206,7 +206,7 @@ def _broken(path: str) -> str:
     """A path in as many lines as it needs, broken after a "/"."""
     lines = [""]
     for part in path.replace("/", "/\0").split("\0"):
-        if lines[-1] and len(lines[-1] + part) > LETTERS:
+        if lines[-1] and len(lines[-1] + part) > RIGHTS_LETTERS:
             lines.append("  ")
         lines[-1] += part
     return style.plain("\n".join(lines))

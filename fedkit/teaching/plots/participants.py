@@ -1,4 +1,9 @@
-"""Participants side by side: a number each, or the digits that each one holds."""
+"""Participants side by side: a number each, or the digits that each one holds.
+
+What a model knows and what it takes for what, digit by digit.
+
+How datasites differ: who holds which labels, how many, and how a model does at home and abroad.
+"""
 
 from __future__ import annotations
 
@@ -133,9 +138,6 @@ def _disjoint(counts: Mapping[str, Sequence[int]]) -> bool:
     return all(sum(row[digit] > 0 for row in counts.values()) <= 1 for digit in range(10))
 
 
-# MERGED plots.knowledge
-# DOC """What a model knows and what it takes for what, digit by digit."""
-
 KNOWN = 0.5  # a digit counts as known where at least half of its images are read right
 
 
@@ -195,10 +197,6 @@ def confusion(predictions: Tensor, labels: Tensor, *, title: str | None = None) 
     style.dress(ax, "predicted digit", "true digit", grid="")
     style.no_frame(ax)
     return fig
-
-
-# MERGED plots.skew
-# DOC """How datasites differ: who holds which labels, how many, and how a model does at home and abroad."""
 
 
 def label_heatmap(labels: Mapping[str, Tensor], *, title: str | None = None) -> Figure:

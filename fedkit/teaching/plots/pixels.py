@@ -1,4 +1,11 @@
-"""Pictures made of pixels: sheets of digits, and weights that look back at their images."""
+"""Pictures made of pixels: sheets of digits, and weights that look back at their images.
+
+Updates under their masks beside their sum: rows of pictures, each on a scale of its own, since masks are huge.
+
+Rebuilt images beside the originals, and how many could be rebuilt.
+
+Several models' weights below each other, a row a model: what each one has, and what their mean keeps of it.
+"""
 
 from __future__ import annotations
 
@@ -132,11 +139,8 @@ def _sheet_figure(title: str, sheet: Tensor, beside: float = 0.0) -> tuple[Figur
     return fig, ax
 
 
-# MERGED plots.masked
-# DOC """Updates under their masks beside their sum: rows of pictures, each on a scale of its own, since masks are huge."""
-
-SIDE, GAP, NAMES = 28, 3, 1.5  # pixels of a picture and between two; inches for the rows' names
-WITHIN = 0.995  # of a row's numbers lie inside the colours
+NARROW_GAP = 3  # pixels between two pictures in rows of weights
+NAMES = 1.5  # inches for the rows' names
 
 
 def masked_rows(rows: Mapping[str, Tensor], *, title: str | None = None) -> Figure:
@@ -155,8 +159,8 @@ def masked_rows(rows: Mapping[str, Tensor], *, title: str | None = None) -> Figu
                 field=f"rows[{name!r}]",
                 remedy="give each row as many pictures as the first, 784 pixels each",
             )
-    step = SIDE + GAP
-    sheet = torch.full((len(pictures) * step - GAP, count * step - GAP), torch.nan)
+    step = SIDE + NARROW_GAP
+    sheet = torch.full((len(pictures) * step - NARROW_GAP, count * step - NARROW_GAP), torch.nan)
     for y, row in enumerate(pictures.values()):
         scaled = row / (float(row.abs().flatten().quantile(WITHIN)) or 1.0)
         for x, picture in enumerate(scaled.reshape(-1, SIDE, SIDE)):
@@ -174,10 +178,7 @@ def masked_rows(rows: Mapping[str, Tensor], *, title: str | None = None) -> Figu
     return fig
 
 
-# MERGED plots.rebuilt
-# DOC """Rebuilt images beside the originals, and how many could be rebuilt."""
-
-SIDE, GAP, CAPTION = 28, 4, 10  # pixels
+SCORE = 10  # pixels below a picture for its score
 BESIDE = 1.4  # inches for the rows' names
 
 
@@ -207,7 +208,7 @@ def rebuilt_digits(
     wide, tops, high = SIDE + GAP, dict[str, int](), 0
     for name in pictures:
         tops[name] = high
-        high += SIDE + GAP + (CAPTION if name in named else 0)
+        high += SIDE + GAP + (SCORE if name in named else 0)
     sheet = torch.zeros(high - GAP, count * wide - GAP)
     for name, row in pictures.items():
         for x, picture in enumerate(row.clamp(0, 1)):
@@ -262,13 +263,7 @@ def share_table(
     return fig
 
 
-# MERGED plots.weight_rows
-# DOC """Several models' weights below each other, a row a model: what each one has, and what their mean keeps of it."""
-
-SIDE = 28  # pixels
-GAP = 3  # pixels between two pictures
-WITHIN = 0.995  # of all weights lie inside the colours: a few huge ones would leave the rest pale
-BESIDE = 2.0  # inches for the rows' names and the colour bar
+WIDE_BESIDE = 2.0  # inches for the rows' names and the colour bar
 
 
 def weight_rows(
@@ -299,13 +294,13 @@ def weight_rows(
             field="columns",
             remedy="give one label a picture, or none at all",
         )
-    step = SIDE + GAP
-    sheet = torch.full((len(pictures) * step - GAP, count * step - GAP), torch.nan)
+    step = SIDE + NARROW_GAP
+    sheet = torch.full((len(pictures) * step - NARROW_GAP, count * step - NARROW_GAP), torch.nan)
     for y, row in enumerate(pictures.values()):
         for x, picture in enumerate(row.reshape(-1, SIDE, SIDE)):
             sheet[y * step : y * step + SIDE, x * step : x * step + SIDE] = picture
     limit = float(torch.cat(list(pictures.values())).abs().flatten().quantile(WITHIN)) or 1.0
-    inches = (style.WIDTH - BESIDE) * sheet.shape[0] / sheet.shape[1]
+    inches = (style.WIDTH - WIDE_BESIDE) * sheet.shape[0] / sheet.shape[1]
     shown = title or f"{style.count(len(pictures), 'model')}, pixel by pixel"
     fig, ax = style.figure(shown, height=0.9 + inches)
     drawn = ax.imshow(

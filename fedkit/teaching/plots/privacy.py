@@ -1,4 +1,7 @@
-"""What privacy costs and what it stops, in one picture; and digits side by side, each with its caption."""
+"""What privacy costs and what it stops, in one picture; and digits side by side, each with its caption.
+
+Who is told from whom: ROC curves with logarithmic axes, and residuals of members and others.
+"""
 
 from __future__ import annotations
 
@@ -96,9 +99,6 @@ def digit_row(images: Mapping[str, Tensor], *, title: str | None = None) -> Figu
     ax.set_anchor("NW")
     return fig
 
-
-# MERGED plots.roc
-# DOC """Who is told from whom: ROC curves with logarithmic axes, and residuals of members and others."""
 
 LOWEST = 1e-3  # both axes begin here
 LINES = ("-", "--", "-.", ":")

@@ -43,7 +43,7 @@ def round_timeline(
     log: Iterable[tuple[str, int, str]] = (),
     title: str | None = None,
 ) -> Figure:
-    """What became of everybody in every round: one row a participant, one column a round, `fedkit.teaching.failures.fates` in the cells.
+    """What became of everybody in every round: one row a participant, one column a round, its fate in the cells.
 
     Below a column stands the accuracy after its round (per cent of the test set); above it, learning rate or local epochs
     where they differ from the round before. participants : the rows (None: whom the records name). log : `Faults.log`,

@@ -1,6 +1,6 @@
 """Panels for a notebook: drive the rounds, answer requests, let things fail, and look at what lies where and what crossed.
 
-Most are views of `fedkit.teaching.control.control.Control`, which does the work and knows nothing of widgets. `SkewLab` simulates, and
+Most are views of `Control`, which does the work and knows nothing of widgets. `SkewLab` simulates, and
 `NoiseDial` shows pictures that are there.
 """
 

@@ -1,4 +1,7 @@
-"""The desk at which a participant answers: what is asked, what code would run, what stands out; yes, or no and why."""
+"""The desk at which a participant answers: what is asked, what code would run, what stands out; yes, or no and why.
+
+What a participant must see before saying yes: the config as a table, the code with its hash, what stands out in it.
+"""
 
 from __future__ import annotations
 
@@ -208,10 +211,6 @@ class ApprovalDesk(Panel):
         if control is not None:
             control.refresh()
         self.repaint()
-
-
-# MERGED widgets.desk_parts
-# DOC """What a participant must see before saying yes: the config as a table, the code with its hash, what stands out in it."""
 
 
 def request_html(asked: Review, live: bool) -> str:

@@ -1,4 +1,7 @@
-"""The data dirs as a panel: a tree of folders, what the last step changed, who may read what, and a file at a click."""
+"""The data dirs as a panel: a tree of folders, what the last step changed, who may read what, and a file at a click.
+
+How a line of the tree reads, as the text and the classes of a button, and the style sheet of the tree.
+"""
 
 from __future__ import annotations
 
@@ -174,9 +177,6 @@ def _twin_row(line: Line) -> list[str]:
     size = "" if line.open else size_text(line.size) if line.files else "empty"
     return [line.sign, f"{indent}{name}{folded}", size, esc(line.may_read)]
 
-
-# MERGED widgets.tree_look
-# DOC """How a line of the tree reads, as the text and the classes of a button, and the style sheet of the tree."""
 
 NAME = 50  # letters of indent and name
 SIGNS = {"+": "new", "~": "rewritten", "-": "gone"}

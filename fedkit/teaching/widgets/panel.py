@@ -6,6 +6,10 @@ With `interactive=False` no widget is made at all, because papermill would store
 
 Threads: a panel starts none. Its `paint` runs in whichever thread has news and sets traits, nothing else: what a thread
 prints or displays would land under another cell, or nowhere.
+
+How panels look: one style sheet on JupyterLab's colours, light and dark, and the few pieces of HTML they are made of.
+
+A live panel has the style sheet. Its static twin has not, so every piece also reads well without it.
 """
 
 from __future__ import annotations
@@ -134,12 +138,6 @@ def running_cell() -> tuple[str | None, int]:
         return None, 0
     return cell, shell.execution_count  # type: ignore[union-attr]
 
-
-# MERGED widgets.look
-# DOC """How panels look: one style sheet on JupyterLab's colours, light and dark, and the few pieces of HTML they are made of.
-# DOC
-# DOC A live panel has the style sheet. Its static twin has not, so every piece also reads well without it.
-# DOC """
 
 esc = html.escape
 

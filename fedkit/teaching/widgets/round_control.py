@@ -1,4 +1,7 @@
-"""The panel that drives the rounds: buttons, settings, progress, accuracy and loss, and where each participant stands."""
+"""The panel that drives the rounds: buttons, settings, progress, accuracy and loss, and where each participant stands.
+
+The pieces of the round control's panel, each made from a snapshot: the same for the live panel and for its twin.
+"""
 
 from __future__ import annotations
 
@@ -177,9 +180,6 @@ def _button(text: str, icon: str, tooltip: str, do: Callable[[], object]) -> Any
     button.on_click(lambda _: do())
     return button
 
-
-# MERGED widgets.round_parts
-# DOC """The pieces of the round control's panel, each made from a snapshot: the same for the live panel and for its twin."""
 
 NAMES = {
     "learning_rate": "Learning rate",
