@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
@@ -18,7 +19,6 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import find_project
 from fedkit.datasite.round_plan import read_plan
-from fedkit.federation.network import Network
 from fedkit.learning.models import StateDict
 
 __all__ = ["Evidence", "evidence", "first_layer", "last_bias"]
@@ -66,15 +66,22 @@ class Evidence:
         return self.epochs * math.ceil(self.num_samples / self.config.batch_size)
 
 
+class Run(Protocol):
+    """Several datasites and who leads them: a `Network`, of which no more than this is needed here."""
+
+    aggregator: str
+    sites: dict[str, Datasite]
+
+
 def evidence(
-    where: Network | Datasite, participant: str, round_number: int = 1, project: str | None = None
+    where: Datasite | Run, participant: str, round_number: int = 1, project: str | None = None
 ) -> Evidence:
     """Read from the aggregator's folder what it has of this participant's round.
 
-    where : the network, or the aggregator's own datasite. project : by default the one launched last.
+    where : the aggregator's datasite, or the network that it leads. project : by default the one launched last.
     Raises FedkitError if the round's files are not there.
     """
-    site = where.sites[where.aggregator] if isinstance(where, Network) else where
+    site = where if isinstance(where, Datasite) else where.sites[where.aggregator]
     place = find_project(site, project)
     config = FLConfig.load(place.config)
     files = place.global_model(round_number - 1), place.update(participant, round_number)
