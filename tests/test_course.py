@@ -546,7 +546,7 @@ def notebook(
 
 
 ONE_CHECK = """\
-from fedkit.check.base import check, near
+from fedkit.teaching.check.base import check, near
 @check(hint="h")
 def one(answer):
     near(answer, 1, within=0, wrong="It is not one.")
