@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 
+from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.config.fl_config import FLConfig
@@ -190,6 +191,14 @@ def snapshot(folder: Path, skip: Callable[[str], bool] = lambda path: False) -> 
             else:
                 found[key] = "special"
     return found
+
+
+def complaint(call: Callable[[], Any]) -> FedkitError:
+    """The FedkitError that `call` raises; it always says what to do."""
+    with pytest.raises(FedkitError) as caught:
+        call()
+    assert caught.value.remedy
+    return caught.value
 
 
 def problems(events: Iterable[Event]) -> list[str]:
