@@ -13,8 +13,8 @@ import pytest
 
 from fedkit.cli.serve import PAGES, Server
 from fedkit.datasite.datasite import Datasite
-from tests.cli.test_serve import ask
 from tests.support import ROOT
+from tests.support.cli import ask
 from tests.support.helpers import ALICE, PROJECT, snapshot
 
 STATIC = ROOT / "fedkit" / "cli" / "dashboard"
@@ -121,7 +121,7 @@ def test_the_page_is_for_this_machine_and_only_to_look_at(server: Server, path: 
         "/dashboard.js/",
         "/dashboard.js/../serve.py",
         "/dashboard.js%2f..%2f..%2fserve.py",
-        "/../fedkit/serve.py",
+        "/../fedkit/cli/serve.py",
         "/dashboardXjs",
         "/dashboard%2ejs",
         "//dashboard.js",

@@ -18,7 +18,7 @@ from fedkit.base.files import read_state, write_state
 from fedkit.federation.network import Network
 from fedkit.rounds.history import History
 from fedkit.rounds.starting_point import Experiment, deal, even_groups, read_experiment
-from tests.cli.test_client import fedkit, free_port, interrupting
+from tests.support.cli import fedkit, free_port, interrupting
 from tests.support.helpers import ALICE, BOB, LINEAR, linear_weights, snapshot, tutorial
 
 QUICK = ["--set", "rounds=1", "--set", "epoch=1"]

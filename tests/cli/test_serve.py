@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from fedkit.base.errors import FedkitError
 from fedkit.cli.serve import Server
 from fedkit.datasite.datasite import Datasite
+from tests.support.cli import ask
 from tests.support.helpers import ALICE
 
 METRICS = [{"accuracy": 0, "round": 0}, {"accuracy": 0.5, "round": 1}]
@@ -49,21 +49,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Datasite:
 def server(site: Datasite) -> Iterator[Server]:
     with Server(site, 0) as running:
         yield running
-
-
-def ask(
-    server: Server, path: str, method: str = "GET", host: str | None = "localhost"
-) -> tuple[int, dict[str, str], bytes]:
-    """One request, its path and Host as they are: nothing tidies them up on the way."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.putrequest(method, path, skip_host=True)
-    if host is not None:
-        connection.putheader("Host", host)
-    connection.endheaders()
-    answer = connection.getresponse()
-    found = answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
-    connection.close()
-    return found
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from fedkit.data.shards import as_float, check_dataset, read_shard, write_shard
 from tests.support.digits import seeded
 from tests.support.helpers import Code, complaint, saved
 
+
 # -------------------------------------------------------------------------------------- pixels
 def test_as_float_is_x_over_255() -> None:
     values = torch.arange(256, dtype=torch.uint8).repeat(784)[: 28 * 28 * 256].reshape(256, 28, 28)

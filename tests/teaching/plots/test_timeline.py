@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 
 import fedkit as fk
 from fedkit.rounds.history import Contribution, History, RoundRecord
@@ -18,6 +16,7 @@ from fedkit.teaching.failures.fates import SIGNS, fates
 from fedkit.teaching.failures.faults import KINDS, Fault
 from fedkit.teaching.plots.timeline import COLOURS
 from tests.support.helpers import ALICE, BOB, CAROL, EVE, launched
+from tests.support.pictures import title, visible
 
 PEOPLE = (ALICE, BOB, CAROL)
 
@@ -109,22 +108,8 @@ def test_real_faults_end_in_their_fates(tmp_path: Path) -> None:
 
 
 # -------------------------------------------------------------------------------------- picture
-def drawn(fig: Figure) -> list[Text]:
-    """Texts as a reader sees them."""
-    found: list[Text] = []
-    draw = Text.draw
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Text, "draw", lambda text, *how: (found.append(text), draw(text, *how))[1])
-        FigureCanvasAgg(fig).draw()
-    return [text for text in found if text.get_visible() and text.get_text().strip()]
-
-
 def words(fig: Figure) -> list[str]:
-    return [text.get_text().replace("\n", " ") for text in drawn(fig)]
-
-
-def title(fig: Figure) -> str:
-    return fig.get_suptitle().replace("\n", " ")
+    return [text.get_text().replace("\n", " ") for text in visible(fig)]
 
 
 LOG = [(BOB, 1, "slow"), (ALICE, 2, "killed"), (CAROL, 3, "sign-flipped")]
@@ -214,7 +199,7 @@ def test_a_reason_too_long_for_its_cell_is_cut_with_dots() -> None:
 @pytest.mark.parametrize("rounds", [1, 3, 6, 7, 12, 20])
 def test_no_text_hides_another_and_all_fits_the_page(rounds: int) -> None:
     fig = plots.round_timeline(long_history(rounds), PEOPLE, [(BOB, 1, "slow")])
-    texts = drawn(fig)
+    texts = visible(fig)
     renderer = fig.canvas.get_renderer()  # type: ignore[attr-defined]
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
     hidden = [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
