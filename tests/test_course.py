@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -20,11 +21,13 @@ from typer.testing import CliRunner
 
 from fedkit.base.errors import FedkitError
 from fedkit.cli.course import app
-from fedkit.experiments.notebooks import RunResult, lesson_paths, recorded, run
+from fedkit.experiments.lessons import About, about, lesson_paths
+from fedkit.experiments.notebooks import RunResult, recorded, run
 from fedkit.experiments.parameters import fit
 from fedkit.experiments.summary import accuracy_by_round, table, write_summary
 from fedkit.teaching.check.base import REGISTRY, Check
 from fedkit.teaching.notebook import figure_html, record, show, workspace
+from tools.course.__main__ import app as authors
 from tools.course.build import build, drift
 from tools.course.defines import difference
 from tools.course.lesson import read_lesson
@@ -281,7 +284,7 @@ BROKEN = {
         "stub is not valid",
     ),
     "another function": ("or not any(", "or any(", "differs from"),
-    "a function that isn't there": ("workspace._is_ours", "workspace._is_mine", "can't be found"),
+    "a function that isn't there": ("notebook._is_ours", "notebook._is_mine", "can't be found"),
     "a cell without the function": ("def _is_ours(folder):", "def ours(folder):", "defines no"),
 }
 
@@ -428,11 +431,12 @@ def test_drift_is_found(tmp_path):
 def test_lessons_are_chosen_by_number_or_name(tmp_path):
     write_lesson(tmp_path)
     (tmp_path / "helper.py").touch()
-    assert [p.stem for p in lesson_paths(tmp_path)] == ["01_one", "02_next"]
-    assert [p.stem for p in lesson_paths(tmp_path, ["2"])] == ["02_next"]
-    assert [p.stem for p in lesson_paths(tmp_path, ["02_next", "01"])] == ["01_one", "02_next"]
+    assert [p.stem for p in lesson_paths(tmp_path, (), ".py")] == ["01_one", "02_next"]
+    assert [p.stem for p in lesson_paths(tmp_path, ["2"], ".py")] == ["02_next"]
+    both = lesson_paths(tmp_path, ["02_next", "01"], ".py")
+    assert [p.stem for p in both] == ["01_one", "02_next"]
     with pytest.raises(FedkitError, match="no lesson 7"):
-        lesson_paths(tmp_path, ["7"])
+        lesson_paths(tmp_path, ["7"], ".py")
     assert read_lesson(tmp_path / "02_next.py").title == "The next"
 
 
@@ -546,7 +550,7 @@ def notebook(
 
 
 ONE_CHECK = """\
-from fedkit.check.base import check, near
+from fedkit.teaching.check.base import check, near
 @check(hint="h")
 def one(answer):
     near(answer, 1, within=0, wrong="It is not one.")
@@ -741,8 +745,8 @@ def test_text_is_read_as_the_declared_type(tmp_path):
 
 
 # ----------------------------------------------------------------------------------- the command line
-def course(*words: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(words))
+def course(*words: str, by: typer.Typer = app) -> tuple[int, str]:
+    result = CliRunner().invoke(by, list(words))
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, " ".join(result.output.split())
 
@@ -750,23 +754,56 @@ def course(*words: str) -> tuple[int, str]:
 def test_check_build_and_list_on_the_command_line(tmp_path):
     write_lesson(tmp_path / "src")
     where = ("--notebooks", str(tmp_path))
-    code, said = course("check", *where)
+    code, said = course("check", *where, by=authors)
     assert code == 1
     assert "has not been built -> " in said
-    assert course("build", *where)[0] == 0
-    code, said = course("check", *where)
+    assert course("build", *where, by=authors)[0] == 0
+    code, said = course("check", *where, by=authors)
     assert (code, said) == (0, "2 lessons, 0 problems")
+    both = [course("list", *where, by=commands) for commands in (app, authors)]
+    assert both[0] == both[1]
     (tmp_path / "01_one.ipynb").unlink()
-    assert course("check", "2", *where)[0] == 0
-    assert course("check", "1", *where)[0] == 1
-    code, said = course("list", *where)
+    assert course("check", "2", *where, by=authors)[0] == 0
+    assert course("check", "1", *where, by=authors)[0] == 1
+    code, said = course("list", *where, by=authors)
     assert code == 0
     assert "add two numbers" in said
     assert "40 minutes" in said
 
 
+def test_running_and_listing_need_the_built_notebooks_alone(tmp_path):
+    write_lesson(tmp_path / "elsewhere")
+    alone = tmp_path / "alone"
+    build(tmp_path / "elsewhere", alone)
+    assert not (alone / "src").exists()
+    said = {about(path) for path in lesson_paths(alone)}
+    assert {(lesson.title, lesson.minutes, lesson.budget_s) for lesson in said} == {
+        ("A title", 20, 60.0),
+        ("The next", 20, 60.0),
+    }
+    assert {lesson.promise for lesson in said} == {
+        "You will be able to add two numbers of `fl_config.json` and say why, in one sentence."
+    }
+    where = ("--notebooks", str(alone))
+    code, listed = course("list", *where)
+    assert code == 0
+    for words in ("The next", "say why", "in one sentence", "40 minutes in all"):
+        assert words in listed
+    asked = ("run", "02", "--edition", "solutions", "--out", str(tmp_path / "out"))
+    course(*asked, *where)
+    (row,) = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert (row["notebook"], row["edition"], row["budget_minutes"]) == ("02_next", "solutions", 1)
+
+
+def test_a_notebook_from_elsewhere_promises_nothing(tmp_path):
+    for number, text in enumerate(['{"metadata": {"fedkit": {"budget_s": "soon"}}}', "{", "[]"]):
+        (tmp_path / f"0{number}_x.ipynb").write_text(text, encoding="utf-8")
+    assert {about(path) for path in lesson_paths(tmp_path)} == {About()}
+    code, said = course("list", "--notebooks", str(tmp_path))
+    assert (code, "00_x" in said, "0 minutes in all" in said) == (0, True, True)
+
+
 def test_run_on_the_command_line(tmp_path):
-    (tmp_path / "src").mkdir()
     notebook(tmp_path, "01_fails", "'[bold]'", "print(open('no [such] file'))")
     where = ("--notebooks", str(tmp_path), "--out", str(tmp_path / "runs"))
     code, said = course("run", "-p", "rounds", "-1", "01", "-p", "who=x", *where)
@@ -788,6 +825,21 @@ def test_run_on_the_command_line(tmp_path):
 
 
 def test_a_course_without_sources_says_what_to_do(tmp_path):
-    code, said = course("build", "--notebooks", tempfile.mkdtemp(dir=tmp_path))
+    empty = ("--notebooks", tempfile.mkdtemp(dir=tmp_path))
+    code, said = course("build", *empty, by=authors)
     assert code == 1
     assert "src/" in said
+
+
+def test_a_course_without_notebooks_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notebooks").mkdir()  # an empty one is no course: the clone's is taken
+    assert "Aggregate" in course("list")[1]
+    for command in ("list", "run"):
+        code, said = course(command, "--notebooks", "notebooks")
+        assert code == 1
+        assert "holds no lesson" in said
+        assert "tools.course build" in said
+        code, said = course(command, "--notebooks", "nowhere")
+        assert code == 1
+        assert "--notebooks" in said
