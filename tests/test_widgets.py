@@ -23,7 +23,7 @@ from fedkit.rounds.history import Contribution, History, RoundRecord
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.control.snapshot import Snapshot
 from fedkit.teaching.failures.faults import KINDS, Fault
-from fedkit.teaching.widgets import base
+from fedkit.teaching.widgets import panel as panels_base
 from fedkit.teaching.widgets.approval_desk import ApprovalDesk
 from fedkit.teaching.widgets.chart import chart, chart_image, chart_text, settings_changes
 from fedkit.teaching.widgets.failure_lab import FailureLab
@@ -227,7 +227,7 @@ def test_running_a_cell_again_closes_what_it_made_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = ("one", 1)
-    monkeypatch.setattr(base, "running_cell", lambda: cell)
+    monkeypatch.setattr(panels_base, "running_cell", lambda: cell)
     net = launched(tmp_path, SLOW, epoch=200, batch_size=1)
     first, second = RoundControl(net, approve_all), RoundControl(net)
     cell = ("two", 2)

@@ -1,7 +1,7 @@
 """Checks for the exercises of the course: `fk.check.<exercise>(your_answer)`.
 
 A check never breaks a notebook. It says "not yet" with a hint while the exercise is open, "try again" with what is
-wrong, or "right" with the reason why. `base` is the framework; `lesson_01`, ... hold one notebook's checks each.
+wrong, or "right" with the reason why. `base` is the framework; each `lesson_NN` holds the checks of one notebook.
 """
 
 from __future__ import annotations
