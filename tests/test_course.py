@@ -117,10 +117,11 @@ chart = fk.plots.accuracy(value)
 fk.show(chart, "It rises")
 fk.show(fk.plots.accuracy(value), alt=f"It rises to {{value}}")
 
-# %% tags=["defines:fedkit.teaching.notebook._is_ours"]
-def _is_ours(folder):
-    "Ours."
-    return folder.is_dir() and ((folder / MARKER).is_file() or not any(folder.iterdir()))
+# %% tags=["defines:fk.flatten"]
+def flatten(state):
+    "One vector."
+    parts = [value.flatten().float() for value in state.values() if value.is_floating_point()]
+    return torch.cat(parts) if parts else torch.empty(0)
 
 # %% [markdown]
 # ## What the aggregator saw
@@ -283,9 +284,10 @@ BROKEN = {
         "fk.check._one(  # solution\n",
         "stub is not valid",
     ),
-    "another function": ("or not any(", "or any(", "differs from"),
-    "a function that isn't there": ("notebook._is_ours", "notebook._is_mine", "can't be found"),
-    "a cell without the function": ("def _is_ours(folder):", "def ours(folder):", "defines no"),
+    "another function": ("else torch.empty(0)", "else torch.zeros(0)", "differs from"),
+    "a function that isn't there": ("fk.flatten", "fk.flatter", "can't be found"),
+    "a name inside the package": ("fk.flatten", "fedkit.learning.models.flatten", "may import"),
+    "a cell without the function": ("def flatten(state):", "def flat(state):", "defines no"),
 }
 
 
@@ -459,7 +461,7 @@ def test_lessons_are_chosen_by_number_or_name(tmp_path):
     ],
 )
 def test_syntax_trees_are_compared_without_docstrings_and_annotations(source, differs):
-    assert (difference(source, "fedkit.teaching.notebook.show") is not None) is differs
+    assert (difference(source, "fk.show") is not None) is differs
 
 
 # ------------------------------------------------------------------------ what a notebook itself uses
