@@ -301,7 +301,7 @@ def test_sample_missing_or_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_as_module_and_light_import(tmp_path: Path) -> None:
-    asked = [sys.executable, "-m", "fedkit.data", "--rebuild", str(tmp_path)]
+    asked = [sys.executable, "-m", "tools.rebuild_mnist", str(tmp_path)]
     run = subprocess.run(asked, capture_output=True, text=True, cwd=DATA.parent, check=False)
     assert run.returncode == 1
     assert run.stderr.startswith("error: ")
