@@ -114,7 +114,13 @@ _NAMES = {
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
 
-_PACKAGES = ("check", "plots", "privacy", "widgets")
+_PACKAGES = {
+    "check": "teaching.check",
+    "plots": "teaching.plots",
+    "privacy": "privacy",
+    "widgets": "teaching.widgets",
+}
+"""Name -> the package that it stands for."""
 
 __all__ = [
     "MNIST",
@@ -209,7 +215,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
-        return import_module(f"fedkit.{name}")
+        return import_module(f"fedkit.{_PACKAGES[name]}")
     if name not in _HOME:
         raise AttributeError(f"module 'fedkit' has no attribute {name!r}")
     value = getattr(import_module(f"fedkit.{_HOME[name]}"), name)
