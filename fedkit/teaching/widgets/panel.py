@@ -158,9 +158,10 @@ def button(
     return made
 
 
-def fitted(width: str) -> dict[str, Any]:
+def fitted(width: str, at_least: str | None = None) -> dict[str, Any]:
     """The look of a field so wide, whose description has all the room that it needs."""
-    return {"style": {"description_width": "initial"}, "layout": {"width": width}}
+    layout = {"width": width, "min_width": at_least}
+    return {"style": {"description_width": "initial"}, "layout": layout}
 
 
 # ------------------------------------------------------------------------------------------- HTML
