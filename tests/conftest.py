@@ -51,6 +51,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A network after two rounds of two participants; nobody changes it."""
+    from fedkit.protocol.approval import approve_all
+    from tests.support.helpers import launched
+
+    net = launched(tmp_path_factory.mktemp("done"))
+    assert net.run(approve=approve_all).done
+    return net
+
+
 @pytest.fixture
 def two_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks that the tiny lessons of `tests/support/lessons.py` call."""
