@@ -34,8 +34,10 @@ import json, sys, threading
 from pathlib import Path
 
 from tests.support import helpers
-from fedkit import aggregator, client, network
-from fedkit.approval import approve_all
+from fedkit.federation import network
+from fedkit.protocol.aggregator import phases as aggregator
+from fedkit.protocol.approval import approve_all
+from fedkit.protocol.client import phases as client
 
 root = Path(sys.argv[1])
 acting = threading.local()

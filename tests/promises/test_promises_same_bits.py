@@ -229,7 +229,7 @@ root, kind, seed, wanted = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int
 
 def work(root):
     if kind == "network":
-        from fedkit.approval import approve_all
+        from fedkit.protocol.approval import approve_all
         net = fedkit.federation.network.Network.open(root, workers=2)
         return net.run(approve=approve_all).done
     site = fedkit.datasite.datasite.Datasite.create(root, helpers.ALICE)
@@ -290,8 +290,8 @@ def test_a_process_that_is_killed_again_and_again_ends_with_the_same_bits(
 # ------------------------------------------------------------------------------------------- the lock
 HOLDER = """
 import sys, time
-from fedkit.datasite import Datasite
-from fedkit import node
+from fedkit.datasite.datasite import Datasite
+from fedkit.protocol import advance as node
 with node.locked(Datasite(__import__("pathlib").Path(sys.argv[1]), sys.argv[2])):
     print("locked", flush=True)
     time.sleep(60)

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from fedkit.base.errors import FedkitError
+from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.federation.network import Network
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.dp.budget import spent
 from fedkit.privacy.dp.policy import spend, why_refused
 from fedkit.protocol.advance import advance
 from fedkit.protocol.approval import approve, approve_all
-from fedkit.protocol.client import local_round
 from tests.support.helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched, shard, small
 from tests.support.privacy import EXAMPLE, asked, datasite, demand
 
@@ -47,12 +48,16 @@ class Killed(BaseException):
     """As sudden as SIGKILL: nothing of fedkit's catches it."""
 
 
+def round_one(config: FLConfig) -> RoundPlan:
+    return RoundPlan.of(config, 1, config.participants)
+
+
 def killed_at(where: str, net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(*_: Any, **__: Any) -> Any:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(local_round, where, die)
+        patch.setattr(f"fedkit.{where}", die)
         with pytest.raises(Killed):
             advance(net[ALICE])
 
@@ -66,13 +71,13 @@ def test_killed_between_spending_and_training_counts_once_and_never_less(
     net.sync()
     advance(net[AGGREGATOR])
     net.sync()  # the global model is there, and nobody has trained
-    round_one = epsilon_of(Mechanism(1.0, 2.0, 1), 1e-3)
-    killed_at("spend", net, monkeypatch)
+    one_round = epsilon_of(Mechanism(1.0, 2.0, 1), 1e-3)
+    killed_at("privacy.dp.policy.spend", net, monkeypatch)
     assert spent(net[ALICE]) == []
-    killed_at("trainer", net, monkeypatch)
-    assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(round_one)]
-    killed_at("write_state", net, monkeypatch)
-    assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(round_one)]
+    killed_at("rounds.round.local_update", net, monkeypatch)
+    assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(one_round)]
+    killed_at("protocol.project.AtParticipant.write_state", net, monkeypatch)
+    assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(one_round)]
     assert net.run(approve=approve_all).done
     assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(WHOLE)]
 
@@ -81,19 +86,20 @@ def test_with_secure_noise_every_attempt_counts(tmp_path: Path) -> None:
     site = datasite(tmp_path)
     config = small(dp=EXAMPLE | {"secure_noise": True})
     for attempts in (1, 2, 3):
-        spend(site, config, 1, shard([0, 1]), {})
+        spend(site, config, round_one(config), shard([0, 1]), {})
         wanted = epsilon_of(Mechanism(1.0, 2.0, attempts), 1e-3)
         assert [s.epsilon for s in spent(site)] == [pytest.approx(wanted)]
     demand(site, epsilon=wanted + 0.01)
     with pytest.raises(FedkitError, match="would spend"):
-        spend(site, config, 1, shard([0, 1]), {})
+        spend(site, config, round_one(config), shard([0, 1]), {})
 
 
 def test_the_same_round_counts_again_where_its_start_or_its_config_differs(tmp_path: Path) -> None:
     site, config = datasite(tmp_path), small(dp=EXAMPLE)
     a, b = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
     for start, change, steps in ((a, 0.1, 1), (a, 0.1, 1), (b, 0.1, 2), (b, 0.2, 3)):
-        spend(site, config.replace(learning_rate=change), 1, shard([0, 1]), start)
+        changed = config.replace(learning_rate=change)
+        spend(site, changed, round_one(changed), shard([0, 1]), start)
         wanted = epsilon_of(Mechanism(1.0, 2.0, steps), 1e-3)
         assert [s.epsilon for s in spent(site)] == [pytest.approx(wanted)]
 
@@ -120,8 +126,8 @@ def test_approved_projects_reserve_their_budget(tmp_path: Path) -> None:
 
 
 def test_a_damaged_ledger_is_no_empty_one(tmp_path: Path) -> None:
-    site = datasite(tmp_path)
-    spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), {})
+    site, config = datasite(tmp_path), small(dp=EXAMPLE)
+    spend(site, config, round_one(config), shard([0, 1]), {})
     (entry,) = (site.private_client / "spent" / ALICE).glob("*.json")
     entry.write_text("{")
     with pytest.raises(FedkitError):
