@@ -1,15 +1,15 @@
-"""`fedkit course`: check, build, list and run, and what each says when something is missing."""
+"""`fedkit course`: list and run on built notebooks, and what each says when something is missing."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 
 import pytest
 from typer.testing import CliRunner
 
 from fedkit.cli.course import app
 from tests.support.lessons import notebook, write_lesson
+from tools.course.build import build
 
 pytestmark = pytest.mark.usefixtures("two_checks")
 
@@ -20,26 +20,28 @@ def course(*words: str) -> tuple[int, str]:
     return result.exit_code, " ".join(result.output.split())
 
 
-def test_check_build_and_list_on_the_command_line(tmp_path):
-    write_lesson(tmp_path / "src")
-    where = ("--notebooks", str(tmp_path))
-    code, said = course("check", *where)
-    assert code == 1
-    assert "has not been built -> " in said
-    assert course("build", *where)[0] == 0
-    code, said = course("check", *where)
-    assert (code, said) == (0, "2 lessons, 0 problems")
-    (tmp_path / "01_one.ipynb").unlink()
-    assert course("check", "2", *where)[0] == 0
-    assert course("check", "1", *where)[0] == 1
-    code, said = course("list", *where)
+def test_running_and_listing_need_the_built_notebooks_alone(tmp_path):
+    write_lesson(tmp_path / "elsewhere")
+    alone = tmp_path / "alone"
+    build(tmp_path / "elsewhere", alone)
+    assert not (alone / "src").exists()
+    where = ("--notebooks", str(alone))
+    code, listed = course("list", *where)
     assert code == 0
-    assert "add two numbers" in said
-    assert "40 minutes" in said
+    for words in ("The next", "say why", "in one sentence", "40 minutes in all"):
+        assert words in listed
+    course("run", "02", "--edition", "solutions", "--out", str(tmp_path / "out"), *where)
+    (row,) = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert (row["notebook"], row["edition"], row["budget_minutes"]) == ("02_next", "solutions", 1)
+
+
+def test_a_notebook_from_elsewhere_is_listed_by_its_name(tmp_path):
+    (tmp_path / "00_x.ipynb").write_text("{}", encoding="utf-8")
+    code, said = course("list", "--notebooks", str(tmp_path))
+    assert (code, "00_x" in said, "0 minutes in all" in said) == (0, True, True)
 
 
 def test_run_on_the_command_line(tmp_path):
-    (tmp_path / "src").mkdir()
     notebook(tmp_path, "01_fails", "'[bold]'", "print(open('no [such] file'))")
     where = ("--notebooks", str(tmp_path), "--out", str(tmp_path / "runs"))
     code, said = course("run", "-p", "rounds", "-1", "01", "-p", "who=x", *where)
@@ -60,7 +62,15 @@ def test_run_on_the_command_line(tmp_path):
     assert course("run", "-p", *where)[0] != 0
 
 
-def test_a_course_without_sources_says_what_to_do(tmp_path):
-    code, said = course("build", "--notebooks", tempfile.mkdtemp(dir=tmp_path))
-    assert code == 1
-    assert "src/" in said
+def test_a_course_without_notebooks_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notebooks").mkdir()  # an empty one is no course: the clone's is taken
+    assert "Aggregate" in course("list")[1]
+    for command in ("list", "run"):
+        code, said = course(command, "--notebooks", "notebooks")
+        assert code == 1
+        assert "holds no lesson" in said
+        assert "tools.course build" in said
+        code, said = course(command, "--notebooks", "nowhere")
+        assert code == 1
+        assert "--notebooks" in said

@@ -89,10 +89,11 @@ chart = fk.plots.accuracy(value)
 fk.show(chart, "It rises")
 fk.show(fk.plots.accuracy(value), alt=f"It rises to {{value}}")
 
-# %% tags=["defines:fedkit.teaching.notebook._is_ours"]
-def _is_ours(folder):
-    "Ours."
-    return folder.is_dir() and ((folder / MARKER).is_file() or not any(folder.iterdir()))
+# %% tags=["defines:fk.flatten"]
+def flatten(state):
+    "One vector."
+    parts = [value.flatten().float() for value in state.values() if value.is_floating_point()]
+    return torch.cat(parts) if parts else torch.empty(0)
 
 # %% [markdown]
 # ## What the aggregator saw

@@ -25,4 +25,4 @@ from tools.course.defines import difference
     ],
 )
 def test_syntax_trees_are_compared_without_docstrings_and_annotations(source, differs):
-    assert (difference(source, "fedkit.teaching.notebook.show") is not None) is differs
+    assert (difference(source, "fk.show") is not None) is differs

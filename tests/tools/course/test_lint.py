@@ -126,9 +126,10 @@ BROKEN = {
         "fk.check._one(  # solution\n",
         "stub is not valid",
     ),
-    "another function": ("or not any(", "or any(", "differs from"),
-    "a function that isn't there": ("workspace._is_ours", "workspace._is_mine", "can't be found"),
-    "a cell without the function": ("def _is_ours(folder):", "def ours(folder):", "defines no"),
+    "another function": ("else torch.empty(0)", "else torch.zeros(0)", "differs from"),
+    "a function that isn't there": ("fk.flatten", "fk.flatter", "can't be found"),
+    "a name inside the package": ("fk.flatten", "fedkit.learning.models.flatten", "may import"),
+    "a cell without the function": ("def flatten(state):", "def flat(state):", "defines no"),
 }
 
 
