@@ -63,6 +63,22 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
+def arrivals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, bytes]]:
+    """The bytes of every file that the sync puts into a datasite, versions that are replaced later included."""
+    from fedkit.base.files import write_bytes
+    from fedkit.federation import sync
+
+    seen: list[tuple[Path, bytes]] = []
+
+    def write(path: Path, data: bytes, **options: Any) -> None:
+        write_bytes(path, data, **options)
+        seen.append((path, data))
+
+    monkeypatch.setattr(sync, "write_bytes", write)
+    return seen
+
+
+@pytest.fixture
 def two_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks that the tiny lessons of `tests/support/lessons.py` call."""
     from fedkit.teaching.check.base import REGISTRY, Check

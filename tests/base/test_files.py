@@ -16,6 +16,7 @@ from fedkit.base import files
 from fedkit.base.errors import FedkitError, Unreadable
 from tests.support import helpers
 from tests.support.helpers import posix, sparse_file
+from tests.support.kills import Killed
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -28,10 +29,6 @@ def test_folders_are_made_and_no_scratch_file_stays(tmp_path: Path) -> None:
     files.write_bytes(tmp_path / "a" / "b" / "x", b"22")
     assert (tmp_path / "a" / "b" / "x").read_bytes() == b"22"
     assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["x"]
-
-
-class Killed(BaseException):
-    """As a kill: nothing after it runs, no handler for errors sees it."""
 
 
 @pytest.mark.parametrize("moment", ["open", "replace"])

@@ -20,6 +20,7 @@ from fedkit.privacy.dp.policy import spend, why_refused
 from fedkit.protocol.advance import advance
 from fedkit.protocol.approval import approve, approve_all
 from tests.support.helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched, shard, small
+from tests.support.kills import Killed
 from tests.support.privacy import EXAMPLE, asked, datasite, demand
 
 # six images in batches of 8: one step an epoch, with all of them
@@ -42,10 +43,6 @@ def test_a_run_spends_what_the_accountant_says(tmp_path: Path) -> None:
     assert "with what MNIST_FL spent" in str(why_refused(net[ALICE], again, shard([0, 1])))
     assert why_refused(net[ALICE], again, shard([0, 9])) is not None  # some of the same images
     assert why_refused(net[ALICE], again, shard([8, 9])) is None
-
-
-class Killed(BaseException):
-    """As sudden as SIGKILL: nothing of fedkit's catches it."""
 
 
 def round_one(config: FLConfig) -> RoundPlan:
