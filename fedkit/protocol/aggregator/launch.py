@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.events import AGGREGATOR, Event, Notice, ProjectLaunched, RequestSent, Waiting
 from fedkit.base.files import (
+    built_aside,
     is_file,
     read_bytes,
     read_json,
@@ -36,7 +36,7 @@ from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.steps import Next
 from fedkit.protocol.waiting import needed_ready
 
-__all__ = ["LAUNCHED", "gate", "invite", "launch_step"]
+__all__ = ["LAUNCHED", "gate", "invite", "launch_status", "launch_step"]
 
 
 LAUNCHED = "launch.json"
@@ -87,9 +87,21 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
     return partial(_launch, site, config, contents, hashes)
 
 
+def launch_status(site: Datasite, name: str = "launch") -> Next:
+    """`launch_step`, and where exactly these files were tried before and refused, the reason; nothing is tried again."""
+    step = launch_step(site, name)
+    tried = read_json(_refusal(site))
+    if not isinstance(step, partial) or step.func is not _launch or not isinstance(tried, dict):
+        return step
+    if tried.get("files") == step.args[-1]:
+        told = dict(tried["error"])
+        raise FedkitError(told.pop("what"), **told)
+    return step
+
+
 def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
     """Build what was launched, once, and look whether it goes together. Raises FedkitError."""
-    from fedkit.learning.models import check_state, load_model, state_of
+    from fedkit.learning.models import fitting_model
     from fedkit.privacy.dp.mechanism import participant_mechanism
     from fedkit.rounds.strategy import strategy_of
 
@@ -102,26 +114,29 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
             error.what, file=folder / "fl_config.json", field=error.field, remedy=error.remedy
         ) from error
     source, weights = contents[config.model_arch], contents[config.model_weight]
-    model = load_model(source, config.model_class_name, file=folder / config.model_arch)
-    state = load_state(weights, folder / config.model_weight)
-    wrong = check_state(state_of(model), state)
-    if wrong:
-        raise FedkitError(
-            f"does not fit {config.model_arch}: {wrong}",
-            file=folder / config.model_weight,
-            field="model_weight",
-            remedy="save it with torch.save(FLModel().state_dict(), path)",
-        )
+    fitting_model(
+        *(source, load_state(weights, folder / config.model_weight), config.model_class_name),
+        file=folder / config.model_arch,
+        what=config.model_arch,
+        weights=folder / config.model_weight,
+        field="model_weight",
+        remedy="save it with torch.save(FLModel().state_dict(), path)",
+    )
 
 
 def _launch(
     site: Datasite, config: FLConfig, contents: dict[str, bytes], hashes: dict[str, str]
 ) -> list[Event]:
-    _check_model(config, contents, site.aggregator().launch)
+    try:
+        _check_model(config, contents, site.aggregator().launch)
+    except FedkitError as error:
+        told = {key: str(value) for key, value in vars(error).items() if value is not None}
+        write_json(_refusal(site), {"files": hashes, "error": told})
+        raise
+    remove(_refusal(site))
     place = site.aggregator().project(config.project_name)
     unfinished = AggregatorProject(site.own / "launching" / site.email / config.project_name)
-    try:
-        shutil.rmtree(unfinished.path, ignore_errors=True)
+    with built_aside(unfinished.path, place.path, "check the disk; launch/ is unchanged"):
         for file, content in contents.items():
             write_bytes(unfinished.path / file, content)
         _complete(config, unfinished.config, contents["fl_config.json"])
@@ -130,14 +145,6 @@ def _launch(
             write_permissions(unfinished.inbox(email), site.email, write=[email])
         write_json(unfinished.path / LAUNCHED, hashes)
         write_json(_clearing(site), {"project": config.project_name, "files": hashes})
-        place.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.path.rename(place.path)
-    except OSError as error:
-        raise FedkitError(
-            f"can't be created ({error.strerror})",
-            file=place.path,
-            remedy="check the disk; launch/ is unchanged",
-        ) from error
     _clear(site)
     events: list[Event] = [
         ProjectLaunched(site.email, config.project_name, config.participants, config.rounds)
@@ -226,6 +233,11 @@ def _places(site: Datasite, project: str) -> list[Path]:
 def _clearing(site: Datasite) -> Path:
     """Which files are to be removed from `launch/`, from before a project appears until they are."""
     return site.own / "launching" / site.email / "clearing.json"
+
+
+def _refusal(site: Datasite) -> Path:
+    """Why the last launch was refused, and of which files."""
+    return site.own / "launching" / site.email / "refused.json"
 
 
 def _clear(site: Datasite) -> list[Event]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fedkit.base.errors import FedkitError, Unreadable
+from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Progress, Trained, UpdateShared
 from fedkit.base.files import is_file, read_json
 from fedkit.datasite.paths import ClientProject
@@ -30,33 +30,28 @@ def train_round(
     on_epoch: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[Event]:
-    """Train a round. A global model, or what goes with it, that can't be read yet is waited for."""
+    """Train a round. What its strategy needs beside the global model is waited for."""
     from fedkit.data.shards import read_shard
-    from fedkit.learning.models import check_state, load_model, state_of
+    from fedkit.learning.models import fitting_model
     from fedkit.privacy.dp.policy import spend
     from fedkit.protocol.strategy_payload import keep_beside, receive
     from fedkit.rounds.round import local_update
 
     place, config, n = at.place, at.config, plan.round
     path = place.global_model(n - 1)
-    try:
-        start = at.read_state(path)
-    except (Unreadable, FileNotFoundError) as error:
-        return [at.wait(config.aggregator, f"send a readable global model ({error})")]
+    start = at.read_state(path)
     beside = receive(at, start, n)
     if beside is None:
         what = f"send {place.extra_for(n).name}, which its strategy needs beside the global model"
         return [at.wait(config.aggregator, what)]
 
     began = time.perf_counter()
-    model = load_model(at.source, config.model_class_name, file=place.path / config.model_arch)
-    wrong = check_state(state_of(model), start)
-    if wrong:
-        raise FedkitError(
-            f"does not fit the model: {wrong}",
-            file=path,
-            remedy="ask the aggregator to check its weights",
-        )
+    model = fitting_model(
+        *(at.source, start, config.model_class_name),
+        file=place.path / config.model_arch,
+        weights=path,
+        remedy="ask the aggregator to check its weights",
+    )
     shard = read_shard(at.site.private_client)
     spend(at.site, config, plan, shard, start)  # before the training that spends it
     num_samples = len(shard[1])
