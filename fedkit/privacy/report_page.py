@@ -12,11 +12,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedkit.base.files import write_bytes
-from fedkit.privacy.attacks.roc import AttackResult
 from fedkit.privacy.guarantees import Guarantee, Observer
+
+if TYPE_CHECKING:
+    from fedkit.privacy.attacks.roc import AttackResult
 
 __all__ = ["PrivacyReport"]
 

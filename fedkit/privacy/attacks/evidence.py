@@ -20,6 +20,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import find_project
 from fedkit.datasite.round_plan import read_plan
 from fedkit.learning.models import StateDict, load_model
+from fedkit.learning.strategies.arithmetic import delta
 
 __all__ = ["Evidence", "evidence"]
 
@@ -47,11 +48,7 @@ class Evidence:
     @property
     def change(self) -> StateDict:
         """update - before, float64, for every tensor of floating point numbers."""
-        return {
-            name: self.update[name].double() - value.double()
-            for name, value in self.before.items()
-            if value.is_floating_point()
-        }
+        return delta(self.before, self.update)
 
     @property
     def gradient(self) -> StateDict:

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig, first_problem
-from fedkit.data.shards import Shard, read_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.dp.budget import Spent, data_files, spent, write_spending, write_unbounded
-from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
+from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism, promised
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedkit.data.shards import Shard
 
 __all__ = ["PrivacyPolicy", "accept", "read_policy", "refusal", "spend", "why_refused"]
 
@@ -98,7 +101,11 @@ def refusal(site: Datasite, config: FLConfig) -> str | None:
     """`why_refused` with the data that lies in this datasite's private folder now."""
     if read_policy(site) is None:
         return None
-    return why_refused(site, config, read_shard(site.private_client) if data_files(site) else None)
+    if config.dp is None or not data_files(site):  # no image is looked at, and torch not waited for
+        return why_refused(site, config, None)
+    from fedkit.data.shards import read_shard
+
+    return why_refused(site, config, read_shard(site.private_client))
 
 
 def accept(site: Datasite, config: FLConfig) -> None:
@@ -146,8 +153,7 @@ def _raise(site: Datasite, config: FLConfig, reason: str | None) -> None:
 
 def _whole(config: FLConfig, num_samples: int | None) -> Spent:
     """What a project spends if it goes on to its end."""
-    dp = config.dp
-    assert dp is not None
+    dp = promised(config)
     if dp.unit == "example" and dp.epsilon is not None and num_samples is None:
         return Spent(config.project_name, dp.epsilon, dp.delta)
     mechanism = _mechanism(config, num_samples)
@@ -156,8 +162,7 @@ def _whole(config: FLConfig, num_samples: int | None) -> Spent:
 
 def _mechanism(config: FLConfig, num_samples: int | None) -> Mechanism:
     """Of one datasite. Who takes part in a round is no secret here: everybody's progress is public."""
-    assert config.dp is not None
-    if config.dp.unit == "participant":
+    if promised(config).unit == "participant":
         return participant_mechanism(config, sample_is_secret=False)
     assert num_samples is not None
     return example_mechanism(config, num_samples)
