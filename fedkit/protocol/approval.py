@@ -7,7 +7,6 @@ client then pins what was copied. From then on the client refuses a project whos
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pathlib import Path
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined, Event, Problem
 from fedkit.base.files import (
+    built_aside,
     is_file,
     read_bytes,
     read_json,
@@ -169,19 +169,10 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
     remove(site.client().declined(reviewed.project), root=site.data_dir)  # a no can become a yes
     pin(site, reviewed.project, reviewed.hashes)
     unfinished = site.own / "approving" / site.email / reviewed.project
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with built_aside(unfinished, place.path, "check the disk, then approve again"):
         write_bytes(unfinished / config.model_arch, reviewed.source_bytes)
         write_bytes(unfinished / "fl_config.json", reviewed.config_bytes)
         open_mailbox(site, ClientProject(unfinished), config)
-        place.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.rename(place.path)
-    except OSError as error:
-        raise FedkitError(
-            f"can't be created ({error.strerror})",
-            file=place.path,
-            remedy="check the disk, then approve again",
-        ) from error
     return Approved(site.email, reviewed.project, reviewed.hashes[config.model_arch])
 
 

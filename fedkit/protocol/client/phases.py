@@ -24,12 +24,12 @@ from fedkit.base.events import (
     ProjectDone,
     Waiting,
 )
-from fedkit.base.files import is_file, read_json, refuse_links, remove, sha256_bytes
+from fedkit.base.files import is_file, read_json, refuse_links, sha256_bytes
 from fedkit.base.names import DATA_FILE
 from fedkit.base.tensors import load_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.permissions import READY_FILES, has_permission_file
+from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.round_plan import received_plan
 from fedkit.protocol.approval import (
     decline,
@@ -301,19 +301,8 @@ def _still_lingers(at: AtParticipant) -> float:
 def _finish(at: AtParticipant) -> list[Event]:
     from fedkit.protocol.client.secure_round import forget
 
-    place, done = at.place, at.site.client().project(at.name, "done")
-    if done.path.exists():
-        raise FedkitError(
-            "is there already, so this project can't be moved to done/",
-            file=done.path,
-            remedy="move it away",
-        )
-    # the project is over: nobody else reads or writes here
-    for folder in (place.agg_weights, place.state.parent):
-        for name in READY_FILES:
-            remove(folder / name, root=at.site.data_dir)
-    done.path.parent.mkdir(parents=True, exist_ok=True)
-    place.path.rename(done.path)
+    done = at.site.client().project(at.name, "done").path
+    at.move_to_done(at.place.path, done, [at.place.agg_weights, at.place.state.parent])
     forget(at.site, at.name)
     unpin(at.site, at.name)  # last: until then a killed client still knows what was approved
     return [ProjectDone(at.site.email, at.name, PARTICIPANT)]
