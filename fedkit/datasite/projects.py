@@ -8,6 +8,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.tree import entries
 
 __all__ = ["find_project", "launched_projects"]
 
@@ -17,7 +18,7 @@ def launched_projects(site: Datasite) -> list[str]:
     box = site.aggregator()
     found: list[Path] = []
     for folder in (box.done, box.running):
-        found += (p for p in _entries(folder) if is_file(p / "fl_config.json"))
+        found += (p for p in entries(folder) if is_file(p / "fl_config.json"))
     return [p.name for p in sorted(found, key=_launched)]
 
 
@@ -38,10 +39,3 @@ def _launched(project: Path) -> tuple[int, str]:
         if is_file(project / name):
             return (project / name).stat().st_mtime_ns, project.name
     return 0, project.name
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []

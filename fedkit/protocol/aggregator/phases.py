@@ -21,6 +21,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.datasite.permissions import READY_FILES, has_permission_file
 from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
+from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator.aggregate import aggregate, evaluate_round, only_recorded, waits_for
 from fedkit.protocol.aggregator.inbox import collect
 from fedkit.protocol.aggregator.launch import (
@@ -55,11 +56,7 @@ def advance(site: Datasite, patient: bool = True, until_round: int | None = None
 
 def projects(site: Datasite) -> list[str]:
     """Projects under way here, in alphabetical order."""
-    try:
-        entries = list(site.aggregator().running.iterdir())
-    except OSError:
-        return []
-    return sorted(p.name for p in entries if p.is_dir() and p.name[0] != ".")
+    return folder_names(site.aggregator().running)
 
 
 def next_step(

@@ -30,6 +30,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import READY_FILES, has_permission_file
 from fedkit.datasite.round_plan import apply_plan
+from fedkit.datasite.tree import entries, folder_names
 from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol.approval import (
     decline,
@@ -63,8 +64,7 @@ def advance(
 
 def projects(site: Datasite) -> list[str]:
     """Projects that are requested or under way here, in alphabetical order."""
-    folders = (p for p in _entries(site.client().running) if p.is_dir() and p.name[0] != ".")
-    return sorted({*(p.name for p in folders), *pending_requests(site)})
+    return sorted({*folder_names(site.client().running), *pending_requests(site)})
 
 
 def next_step(
@@ -95,7 +95,7 @@ def next_step(
     config, source = _what_was_approved(site, place, hashes)
     if not has_permission_file(place.agg_weights):
         return partial(_open, site, place, config)
-    if not any(DATA_FILE.fullmatch(p.name) for p in _entries(site.private_client)):
+    if not any(DATA_FILE.fullmatch(p.name) for p in entries(site.private_client)):
         return wait(
             site.email,
             "put training data into private/fl_client",
@@ -108,7 +108,7 @@ def next_step(
         or not (state.get("num_samples") or config.secure_aggregation)
     ):
         return partial(_announce_data, site, place, config)
-    there = {int(m[1]) for p in _entries(place.agg_weights) if (m := _GLOBAL.fullmatch(p.name))}
+    there = {int(m[1]) for p in entries(place.agg_weights) if (m := _GLOBAL.fullmatch(p.name))}
     if there.issuperset(range(config.rounds + 1)):
         left = _still_lingers(site, config, place)
         if left > 0:
@@ -234,10 +234,3 @@ def _finish(site: Datasite, place: ClientProject) -> list[Event]:
 
 def _same_size(one: Path, other: Path) -> bool:
     return is_file(other) and one.stat().st_size == other.stat().st_size
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []

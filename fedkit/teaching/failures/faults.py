@@ -7,7 +7,6 @@ to the same bits, or accepted without notice.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
+from fedkit.datasite.tree import entries
 from fedkit.rounds.hostile import CHANGES
 from fedkit.teaching.failures.doomed_process import run_child
 
@@ -228,10 +228,9 @@ class Faults:
 
 def _under_way(site: Datasite) -> ClientProject | None:
     """The one project that is running here and has a mailbox, if any."""
-    with contextlib.suppress(OSError):
-        for path in sorted(site.client().running.iterdir()):
-            if is_file(path / "fl_config.json") and (path / "agg_weights").is_dir():
-                return ClientProject(path)
+    for path in entries(site.client().running):
+        if is_file(path / "fl_config.json") and (path / "agg_weights").is_dir():
+            return ClientProject(path)
     return None
 
 
