@@ -9,7 +9,6 @@ What a person approved is pinned: the SHA-256 of config and model, under `privat
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
+from fedkit.datasite.projects import appearing
 from fedkit.datasite.tree import folder_names
 from fedkit.privacy.dp.policy import accept, refusal
 
@@ -168,20 +168,11 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
     accept(site, config)
     remove(site.client().declined(reviewed.project), root=site.data_dir)  # a no can become a yes
     pin(site, reviewed.project, reviewed.hashes)
-    unfinished = site.own / "approving" / site.email / reviewed.project
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    aside = site.own / "approving" / site.email / reviewed.project
+    with appearing(place.path, aside, "check the disk, then approve again") as unfinished:
         write_bytes(unfinished / config.model_arch, reviewed.source_bytes)
         write_bytes(unfinished / "fl_config.json", reviewed.config_bytes)
         open_mailbox(site, ClientProject(unfinished), config)
-        place.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.rename(place.path)
-    except OSError as error:
-        raise FedkitError(
-            f"can't be created ({error.strerror})",
-            file=place.path,
-            remedy="check the disk, then approve again",
-        ) from error
     return Approved(site.email, reviewed.project, reviewed.hashes[config.model_arch])
 
 

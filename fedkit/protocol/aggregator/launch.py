@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file, write_permissions
+from fedkit.datasite.projects import appearing
 from fedkit.learning.models import check_state, load_model, state_of
 from fedkit.learning.strategies.registry import make_strategy
 from fedkit.privacy.dp.mechanism import participant_mechanism
@@ -178,9 +178,9 @@ def _launch(
     site: Datasite, config: FLConfig, contents: dict[str, bytes], hashes: dict[str, str]
 ) -> list[Event]:
     place = site.aggregator().project(config.project_name)
-    unfinished = AggregatorProject(site.own / "launching" / site.email / config.project_name)
-    try:
-        shutil.rmtree(unfinished.path, ignore_errors=True)
+    aside = site.own / "launching" / site.email / config.project_name
+    with appearing(place.path, aside, "check the disk; launch/ is unchanged") as folder:
+        unfinished = AggregatorProject(folder)
         for file, content in contents.items():
             write_bytes(unfinished.path / file, content)
         _complete(config, unfinished.config, contents["fl_config.json"])
@@ -189,14 +189,6 @@ def _launch(
             write_permissions(unfinished.inbox(email), site.email, write=[email])
         write_json(unfinished.path / LAUNCHED, hashes)
         write_json(_clearing(site), {"project": config.project_name, "files": hashes})
-        place.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.path.rename(place.path)
-    except OSError as error:
-        raise FedkitError(
-            f"can't be created ({error.strerror})",
-            file=place.path,
-            remedy="check the disk; launch/ is unchanged",
-        ) from error
     _clear(site)
     events: list[Event] = [
         ProjectLaunched(site.email, config.project_name, config.participants, config.rounds)

@@ -15,11 +15,12 @@ from typing import Any
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import AGGREGATOR as ROLE
 from fedkit.base.events import Event, GlobalModelSent, ProjectDone, Waiting
-from fedkit.base.files import is_file, read_bytes, refuse_links, remove, write_bytes, write_json
+from fedkit.base.files import is_file, read_bytes, refuse_links, write_bytes, write_json
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
-from fedkit.datasite.permissions import READY_FILES, has_permission_file
+from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.projects import move_to_done
 from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
 from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator.aggregate import aggregate, evaluate_round, only_recorded, waits_for
@@ -198,18 +199,7 @@ def _owed_step(
 
 
 def _finish(site: Datasite, place: AggregatorProject, config: FLConfig) -> list[Event]:
-    done = site.aggregator().project(config.project_name, "done")
-    if done.path.exists():
-        raise FedkitError(
-            "is there already, so this project can't be moved to done/",
-            file=done.path,
-            remedy="move it away",
-        )
-    for email in config.participants:  # the project is over: nobody writes here any more
-        for name in READY_FILES:
-            remove(place.inbox(email) / name, root=site.data_dir)
-    done.path.parent.mkdir(parents=True, exist_ok=True)
-    place.path.rename(done.path)
+    move_to_done(site, site.aggregator(), place.path.name, map(place.inbox, config.participants))
     return [ProjectDone(site.email, config.project_name, ROLE)]
 
 

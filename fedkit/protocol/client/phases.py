@@ -23,12 +23,13 @@ from fedkit.base.events import (
     ProjectDone,
     Waiting,
 )
-from fedkit.base.files import is_file, read_json, refuse_links, remove, sha256_bytes
+from fedkit.base.files import is_file, read_json, refuse_links, sha256_bytes
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import DATA_FILE, read_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
-from fedkit.datasite.permissions import READY_FILES, has_permission_file
+from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.projects import move_to_done
 from fedkit.datasite.round_plan import apply_plan
 from fedkit.datasite.tree import entries, folder_names
 from fedkit.privacy.dp.policy import accept, refusal
@@ -212,21 +213,8 @@ def _still_lingers(site: Datasite, config: FLConfig, place: ClientProject) -> fl
 
 
 def _finish(site: Datasite, place: ClientProject) -> list[Event]:
-    done = site.client().project(place.path.name, "done")
-    if done.path.exists():
-        raise FedkitError(
-            "is there already, so this project can't be moved to done/",
-            file=done.path,
-            remedy="move it away",
-        )
-    for folder in (
-        place.agg_weights,
-        place.state.parent,
-    ):  # the project is over: nobody else reads or writes here
-        for name in READY_FILES:
-            remove(folder / name, root=site.data_dir)
-    done.path.parent.mkdir(parents=True, exist_ok=True)
-    place.path.rename(done.path)
+    opened = (place.agg_weights, place.state.parent)
+    move_to_done(site, site.client(), place.path.name, opened)
     forget(site, place.path.name)
     unpin(site, place.path.name)  # last: until then a killed client still knows what was approved
     return [ProjectDone(site.email, place.path.name, ROLE)]
