@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import settings
 
 # Before anything imports torch: one thread a worker, so that two workers share two cores fairly.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+# The same examples in every run, and as long as they take: machines are busy, and no test asserts times.
+settings.register_profile("fedkit", deadline=None, derandomize=True)
+settings.load_profile("fedkit")
 
 # The settings that the tutorial's .env holds: the shell that runs the tests may have them too.
 SETTINGS = ("EMAIL", "DATA_DIR", "CONFIG_PATH", "PORT", "SYFTBOX_CLIENT_CONFIG_PATH")

@@ -19,7 +19,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
+
 PACKAGE = ROOT / "fedkit"
 
 # --------------------------------------------------------------------------------------- floors
@@ -444,7 +445,7 @@ def third_party(folder: Path) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 names.add(node.module.split(".")[0])
-    ours = {path.stem for path in folder.rglob("*.py")} | {"fedkit", "benchmarks", "tests"}
+    ours = {path.stem for path in folder.rglob("*.py")} | {"fedkit", "benchmarks", "tests", "tools"}
     names -= set(sys.stdlib_module_names) | ours
     return {IMPORT_NAMES.get(name, name).lower().replace("_", "-") for name in names}
 

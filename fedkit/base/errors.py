@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["Busy", "FedkitError", "Unreadable"]
+__all__ = ["Busy", "FedkitError", "Stopped", "Unreadable"]
 
 
 class FedkitError(Exception):
@@ -54,6 +54,10 @@ class Unreadable(FedkitError):
 
 class Busy(FedkitError):
     """Another process is at work there right now; what was asked for can be done when it has finished."""
+
+
+class Stopped(Exception):
+    """Somebody asked the training to stop; the round is trained anew, to the same bits, when it goes on."""
 
 
 def _rebuild(

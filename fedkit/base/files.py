@@ -17,13 +17,13 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.tensors import MAX_STATE_BYTES, load_state, load_tensors, state_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "MAX_DATASET_BYTES",
@@ -169,6 +169,8 @@ def read_state(
 
 def write_dataset(path: Path, images: Tensor, labels: Tensor) -> None:
     """Save (images float32 [N,1,28,28] in 0..1, labels int64 [N]) as the real apps read it."""
+    import torch
+
     buffer = io.BytesIO()
     torch.save((images.contiguous().clone(), labels.contiguous().clone()), buffer)
     write_bytes(path, buffer.getvalue())
@@ -179,6 +181,8 @@ def read_dataset(path: Path, *, root: Path | None = None) -> tuple[Tensor, Tenso
 
     Raises FileNotFoundError, or Unreadable if the file holds anything else.
     """
+    from torch import Tensor
+
     data = read_bytes(path, root=root, max_bytes=MAX_DATASET_BYTES)
     value = load_tensors(data, path, MAX_DATASET_BYTES)
     pair = isinstance(value, tuple | list) and len(value) == 2

@@ -7,7 +7,10 @@ from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 
-__all__ = ["check_email", "check_file_name", "check_name"]
+__all__ = ["DATA_FILE", "check_email", "check_file_name", "check_name"]
+
+DATA_FILE = re.compile(r"mnist_label_[0-9]\.pt")
+"""Matches (with fullmatch) the names that the real client takes for data; digits inside are free."""
 
 
 MAX_NAME = 64

@@ -11,8 +11,10 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["derive", "generator", "global_random"]
 
@@ -31,6 +33,8 @@ def derive(seed: int, *keys: str | int) -> int:
 
 def generator(seed: int, *keys: str | int) -> torch.Generator:
     """A CPU `torch.Generator` of its own for (seed, *keys)."""
+    import torch
+
     return torch.Generator().manual_seed(derive(seed, *keys))
 
 
@@ -40,6 +44,8 @@ def global_random(seed: int = 0) -> Iterator[None]:
 
     Initial weights and drop-out draw from that generator, whatever we would like. One block at a time, in all threads.
     """
+    import torch
+
     with _GLOBAL_RANDOM, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,7 +1,7 @@
 """Bytes and tensors: what `torch.save` wrote becomes tensors again, and nothing in it ever runs.
 
 A pickle can run anything while it loads. torch's `weights_only=True` builds tensors, numbers and containers alone; what
-a compressed file unpacks to is counted first.
+a compressed file unpacks to is counted first. torch is imported by what needs it: whoever only looks starts without it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import Unreadable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["MAX_STATE_BYTES", "load_state", "load_tensors", "state_bytes"]
 
@@ -25,6 +25,8 @@ MAX_STATE_BYTES = 2**30
 
 def state_bytes(state: Mapping[str, Tensor]) -> bytes:
     """A state dict in the form that `torch.save` gives it; equal tensors give equal bytes."""
+    import torch
+
     buffer = io.BytesIO()
     torch.save({name: value.detach().clone() for name, value in state.items()}, buffer)
     return buffer.getvalue()
@@ -32,6 +34,8 @@ def state_bytes(state: Mapping[str, Tensor]) -> bytes:
 
 def load_state(data: bytes, path: Path, *, max_bytes: int = MAX_STATE_BYTES) -> dict[str, Tensor]:
     """A state dict (name -> tensor) from bytes that were read from `path`. Raises Unreadable as `load_tensors` does."""
+    from torch import Tensor
+
     value = load_tensors(data, path, max_bytes)
     if not isinstance(value, Mapping) or not all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items()
@@ -49,6 +53,8 @@ def load_tensors(data: bytes, path: Path, max_bytes: int) -> Any:
 
     Raises Unreadable, naming `path`, if it is anything else, holds code, or unpacks to more than `max_bytes` bytes.
     """
+    import torch
+
     try:
         if zipfile.is_zipfile(io.BytesIO(data)):
             unpacked = sum(item.file_size for item in zipfile.ZipFile(io.BytesIO(data)).infolist())

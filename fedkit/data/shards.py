@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import torch
@@ -10,14 +9,12 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_dataset, write_dataset
+from fedkit.base.names import DATA_FILE
 
-__all__ = ["DATA_FILE", "Shard", "as_float", "check_dataset", "read_shard", "write_shard"]
+__all__ = ["Shard", "as_float", "check_dataset", "read_shard", "write_shard"]
 
 Shard = tuple[Tensor, Tensor]
 """(images float32 [N,1,28,28] in 0..1, labels int64 [N])"""
-
-DATA_FILE = re.compile(r"mnist_label_[0-9]\.pt")
-"""Matches (with fullmatch) the names that the real client takes for data; digits inside are free."""
 
 
 def as_float(images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ round that was cut off is the same round afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,43 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 
-__all__ = ["RoundPlan", "apply_plan", "change_settings", "current_settings", "read_plan"]
+__all__ = [
+    "RoundPlan",
+    "change_settings",
+    "current_settings",
+    "read_plan",
+    "received_plan",
+    "write_plan",
+]
+
+_FIXED = ("round", "learning_rate", "epoch", "participants")
 
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """One round: step size of local SGD, local epochs, and the e-mails of those who train."""
+    """One round, all that its training takes: step size of local SGD, local epochs, the e-mails of those who train; and,
+    the same in all rounds, samples a batch, the seed that every shuffle derives from, and how updates are weighted."""
 
     round: int
     learning_rate: float
     epoch: int
     participants: tuple[str, ...]
+    batch_size: int = 64
+    seed: int = 0
+    weighting: str = "samples"
+
+    @classmethod
+    def of(cls, settings: FLConfig, n: int, participants: Sequence[str]) -> RoundPlan:
+        """The plan of round n with the settings that hold then."""
+        return cls(
+            n,
+            settings.learning_rate,
+            settings.epoch,
+            tuple(participants),
+            settings.batch_size,
+            settings.seed,
+            settings.weighting,
+        )
 
     def on_the_wire(self, config: FLConfig) -> dict[str, Any]:
         """What differs from the approved config; empty in an ordinary round."""
@@ -69,25 +96,32 @@ def current_settings(place: AggregatorProject, config: FLConfig) -> FLConfig:
     return config.replace(**wish) if isinstance(wish, dict) and wish else config
 
 
-def read_plan(place: AggregatorProject, n: int) -> RoundPlan | None:
-    """The plan of round n, None where the round has not begun."""
+def write_plan(place: AggregatorProject, plan: RoundPlan) -> None:
+    """Fix a round: what may differ between rounds, in a file of its own."""
+    write_json(place.plan(plan.round), {name: getattr(plan, name) for name in _FIXED})
+
+
+def read_plan(place: AggregatorProject, n: int, config: FLConfig | None = None) -> RoundPlan | None:
+    """The plan of round n, None where the round has not begun. config : the project's, where it is read already."""
     values = read_json(place.plan(n))
     if not isinstance(values, dict):
         return None
     try:
-        plan = RoundPlan(**values)
-        return replace(plan, participants=tuple(plan.participants))
-    except TypeError as error:
+        fixed = {name: values[name] for name in _FIXED}
+        config = config or FLConfig.load(place.config)
+        return replace(RoundPlan.of(config, n, fixed.pop("participants")), **fixed)
+    except (TypeError, KeyError) as error:
         raise FedkitError(
             f"is no plan of a round ({error})", file=place.plan(n), remedy="remove it"
         ) from error
 
 
-def apply_plan(config: FLConfig, values: Any, path: Path) -> FLConfig:
-    """At the participant: the approved config with this round's settings.
+def received_plan(config: FLConfig, n: int, values: Any, path: Path) -> RoundPlan:
+    """At the participant: round n by the approved config, with what the aggregator asks for (`values` of `path`).
 
     Raises FedkitError if a setting changes that the approved config does not list as adjustable.
     """
+    values = values if isinstance(values, dict) else {}
     changes = {k: values[k] for k in ("learning_rate", "epoch") if k in values}
     for name, value in changes.items():
         if value != getattr(config, name) and name not in config.adjustable:
@@ -98,7 +132,9 @@ def apply_plan(config: FLConfig, values: Any, path: Path) -> FLConfig:
                 why="The approved config does not list it as adjustable; this client does not train with it",
                 remedy=f'ask the aggregator to launch with "adjustable": ["{name}"]',
             )
+    chosen = values.get("participants")
+    chosen = chosen if isinstance(chosen, list | tuple) else config.participants
     try:
-        return config.replace(**changes)
+        return RoundPlan.of(config.replace(**changes) if changes else config, n, chosen)
     except FedkitError as error:
         raise FedkitError(error.what, file=path, field=error.field, remedy=error.remedy) from error

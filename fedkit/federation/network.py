@@ -17,9 +17,10 @@ from torch import Tensor
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, Progress, Waiting
 from fedkit.base.files import read_json, remove, write_bytes, write_dataset, write_json, write_state
+from fedkit.base.names import DATA_FILE
 from fedkit.config.client_config import ClientConfig
 from fedkit.config.fl_config import FLConfig
-from fedkit.data.shards import DATA_FILE, Shard, write_shard
+from fedkit.data.shards import Shard, write_shard
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import launched_projects
 from fedkit.federation.ledger import LedgerEntry

@@ -13,8 +13,8 @@ from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.projects import back_to_running
 from fedkit.federation.network import Network
 from fedkit.protocol.approval import open_mailbox, pin, pinned, review
-from fedkit.protocol.client.local_round import set_state
 from fedkit.protocol.client.secure_round import forget
+from fedkit.protocol.project import AtParticipant
 from fedkit.protocol.signed_messages import remove_round
 
 __all__ = ["rewind"]
@@ -79,4 +79,4 @@ def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None
     forget(site, name)  # secrets serve one update: the next one gets new ones
     open_mailbox(site, place, config)
     progress = f"Training Completed for Round {to_round}" if to_round else None
-    set_state(site, place, model_train_progress=progress)
+    AtParticipant(site, config).set_state(model_train_progress=progress)

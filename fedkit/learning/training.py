@@ -15,14 +15,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedkit.base.errors import Stopped
 from fedkit.base.seeds import global_random
 from fedkit.learning.models import StateDict, state_of
 
-__all__ = ["Stopped", "draws", "evaluate", "local_steps", "sgd_epoch", "train", "trained_names"]
+__all__ = [
+    "Trainer",
+    "draws",
+    "evaluate",
+    "local_steps",
+    "sgd_epoch",
+    "train",
+    "trained_names",
+]
 
 
 # The only place that sets it. Models this small lose time to a second thread's barriers; participants run side by side.
 torch.set_num_threads(1)
+
+
+Trainer = Callable[..., tuple[StateDict, list[float]]]
+"""Called as `train` is."""
 
 
 def sgd_epoch(
@@ -113,10 +126,6 @@ def _pulled(model: nn.Module, mu: float, shift: Mapping[str, Tensor]) -> Iterato
     finally:
         for handle in handles:
             handle.remove()
-
-
-class Stopped(Exception):
-    """Somebody asked the training to stop; the round is trained anew, to the same bits, when it goes on."""
 
 
 @contextmanager

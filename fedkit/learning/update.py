@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Update"]
 
@@ -18,8 +14,9 @@ __all__ = ["Update"]
 class Update:
     """What a participant sends in a round: its weights (a state dict), and what it says about them.
 
-    num_samples : samples behind it, None where unknown. loss : mean loss of its last local epoch, in nats, or None.
-    steps : local steps of SGD behind it, None where unknown. extra : what its strategy sends beside the weights.
+    state : empty where masks hide it. num_samples : samples behind it, None where unknown. loss : mean loss of its last
+    local epoch, in nats, or None. steps : local steps of SGD behind it, None where unknown. extra : what its strategy sends
+    beside the weights. seconds : of local training, None where unknown. sha256 : of its file, "" where it has none.
     """
 
     participant: str
@@ -29,3 +26,5 @@ class Update:
     loss: float | None = None
     steps: int | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    seconds: float | None = None
+    sha256: str = ""

@@ -1,25 +1,36 @@
 """How both state machines move: look at the files, name the next step, do it, look again.
 
-`next_step(project)` only looks. It answers with a step to be done, or with an event that says for whom the project
-waits, or with None where there is nothing to do. `status` asks the same question and does nothing; that is why it can
-never disagree with `advance`.
+A machine is a list of phases in order. Each phase looks at the files and answers with a step to be done, with an event that
+says for whom the project waits, or with None: not mine. The next step is what the first phase answers. `status` asks the
+same phases and does nothing; that is why it can never disagree with `advance`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
-from fedkit.base.errors import FedkitError
+from fedkit.base.errors import FedkitError, Stopped
 from fedkit.base.events import Event, Notice, Problem, Waiting
-from fedkit.learning.training import Stopped
 
-__all__ = ["Next", "Step", "drive", "look"]
+__all__ = ["Next", "Phase", "Step", "drive", "first_answer", "look"]
 
 
 Step = Callable[[], list[Event]]
+"""Does what was named and returns what happened; a Waiting among it says that it can't be done yet."""
+
 Next = Step | Waiting | Problem | None
 
+Here = TypeVar("Here")
+Phase = Callable[[Here], Next]
+"""Looks at a project and answers, or returns None: not mine."""
+
 _MANY = 1_000_000  # steps in one call: only a mistake of ours would need more
+
+
+def first_answer(phases: Sequence[Phase[Here]], here: Here) -> Next:
+    """What the first phase says that has something to say."""
+    return next((answer for phase in phases if (answer := phase(here)) is not None), None)
 
 
 def look(email: str, project: str, role: str, next_step: Callable[[str], Next]) -> Next:
@@ -46,14 +57,15 @@ def drive(
                 events.append(step)
                 break
             try:
-                events += step()
+                happened = step()
             except Stopped:
                 return [*events, Notice(email, project, "stopped in the middle of a round")]
             except FedkitError as error:
-                events.append(Problem(email, project, role, error))
-                break
+                happened = [Problem(email, project, role, error)]
             except Exception as error:
-                events.append(Problem(email, project, role, _unexpected(error)))
+                happened = [Problem(email, project, role, _unexpected(error))]
+            events += happened
+            if any(isinstance(event, Problem | Waiting) for event in happened):
                 break
     return events
 

@@ -14,20 +14,26 @@ import torch
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.files import is_file, read_bytes, read_state, write_bytes, write_state
+from fedkit.base.files import is_file
 from fedkit.base.tensors import load_state
-from fedkit.config.fl_config import FLConfig
-from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.learning.models import StateDict, check_state
-from fedkit.learning.strategies.base import LocalRun, pack, unpack
-from fedkit.learning.strategies.registry import make_strategy
+from fedkit.learning.strategies.base import pack, unpack
+from fedkit.protocol.project import AtAggregator, AtParticipant
 from fedkit.protocol.server_state import state_after
 
-__all__ = ["Received", "keep_beside", "read_extra", "receive", "send_beside", "share_beside"]
+__all__ = [
+    "Received",
+    "keep_beside",
+    "most_bytes",
+    "read_extra",
+    "receive",
+    "send_beside",
+    "share_beside",
+]
 
 
-_MARGIN = 2**20
+MARGIN = 2**20
+"""What a file of tensors may have beside their numbers, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -38,36 +44,25 @@ class Received:
     memory: StateDict
 
 
-def send_beside(
-    site: Datasite,
-    place: AggregatorProject,
-    config: FLConfig,
-    mailbox: ClientProject,
-    n: int,
-    counted: int,
-) -> None:
+def send_beside(at: AtAggregator, email: str, n: int, counted: int) -> None:
     """Aggregator: what round n needs, into the participant's mailbox; to be called before the model that it belongs to.
 
     counted : the last round in which this participant's update counted, 0 for none.
     """
-    strategy = make_strategy(config)
-    if not strategy.two_sided:
+    if not at.strategy.two_sided:
         return
-    sent = strategy.broadcast(state_after(place, strategy, n - 1))
+    sent = at.strategy.broadcast(state_after(at.place, at.strategy, n - 1))
     values = pack({"sent": sent, "round": {"counted": torch.tensor(counted)}})
-    write_state(mailbox.extra_for(n), values, root=site.data_dir)
+    at.write_state(at.mailbox(email).extra_for(n), values)
 
 
-def receive(
-    site: Datasite, place: ClientProject, config: FLConfig, start: Mapping[str, Tensor], n: int
-) -> Received | None:
+def receive(at: AtParticipant, start: Mapping[str, Tensor], n: int) -> Received | None:
     """Participant: what came for round n, None while it is not there yet. Raises FedkitError if it does not fit."""
-    strategy, path = make_strategy(config), place.extra_for(n)
-    nothing = strategy.beside(start)
+    path, nothing = at.place.extra_for(n), at.strategy.beside(start)
     if not nothing:
         return Received({}, {})
     try:
-        values = read_state(path, root=site.data_dir)
+        values = at.read_state(path)
     except (FileNotFoundError, Unreadable):
         return None
     form = pack({"sent": nothing, "round": {"counted": torch.tensor(0)}})
@@ -83,54 +78,42 @@ def receive(
     if counted == 0:
         return Received(parts["sent"], nothing)
     try:
-        memory = read_state(place.memory(counted), root=site.data_dir)
+        memory = at.read_state(at.place.memory(counted))
     except FileNotFoundError:
         raise FedkitError(
             "is not there, but the aggregator has counted what goes with it",
-            file=place.memory(counted),
+            file=at.place.memory(counted),
             remedy="restore it, or leave the project",
         ) from None
     return Received(parts["sent"], memory)
 
 
 def keep_beside(
-    site: Datasite, place: ClientProject, config: FLConfig, n: int, run: LocalRun
+    at: AtParticipant, n: int, extra: Mapping[str, Tensor], memory: Mapping[str, Tensor]
 ) -> None:
     """Participant, after training and before the update is there: what it remembers, and what it will send."""
-    strategy = make_strategy(config)
-    if strategy.two_sided:
-        extra, memory = strategy.report(run)
-        write_state(place.memory(n), memory, root=site.data_dir)
-        write_state(place.extra(n), extra, root=site.data_dir)
+    if at.strategy.two_sided:
+        at.write_state(at.place.memory(n), memory)
+        at.write_state(at.place.extra(n), extra)
 
 
-def share_beside(
-    site: Datasite, place: ClientProject, box: AggregatorProject, email: str, n: int
-) -> None:
+def share_beside(at: AtParticipant, n: int) -> None:
     """Participant, before the update itself is shared: a copy into the aggregator's folder for this participant."""
-    if is_file(place.extra(n)):
-        data = read_bytes(place.extra(n), root=site.data_dir)
-        write_bytes(box.extra(email, n), data, root=site.data_dir)
+    if is_file(at.place.extra(n)):
+        at.copy(at.place.extra(n), at.box.extra(at.site.email, n))
 
 
-def read_extra(
-    site: Datasite,
-    place: AggregatorProject,
-    config: FLConfig,
-    reference: Mapping[str, Tensor],
-    email: str,
-    n: int,
-) -> StateDict:
+def read_extra(at: AtAggregator, reference: Mapping[str, Tensor], email: str, n: int) -> StateDict:
     """Aggregator: what came beside an update; nothing in it is trusted.
 
     Raises Unreadable; where it may still be on its way, the text begins with "comes without" or "can't be read as tensors".
     """
-    form, path = make_strategy(config).beside(reference), place.extra(email, n)
+    form, path = at.strategy.beside(reference), at.place.extra(email, n)
     if not form:
         return {}
-    limit = 2 * sum(t.numel() * t.element_size() for t in form.values()) + _MARGIN
+    limit = most_bytes(form)
     try:
-        data = read_bytes(path, root=site.data_dir, max_bytes=limit)
+        data = at.read(path, max_bytes=limit)
     except FileNotFoundError:
         raise Unreadable(
             f"comes without {path.name}", file=path, remedy="ask for a client with this strategy"
@@ -140,3 +123,8 @@ def read_extra(
     if wrong:
         raise Unreadable(f"has a bad {path.name}: {wrong}", file=path, remedy="send it anew")
     return extra
+
+
+def most_bytes(form: Mapping[str, Tensor]) -> int:
+    """How large a file with tensors of this form may be."""
+    return 2 * sum(t.numel() * t.element_size() for t in form.values()) + MARGIN

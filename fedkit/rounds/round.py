@@ -1,20 +1,50 @@
-"""One round: who trains, what each sends, what comes of it."""
+"""One round of federated learning, without files: who takes part, what each of them sends, and what comes of it.
+
+(McMahan et al. 2017, "Communication-efficient learning of deep networks from decentralized data", algorithm 1.)
+
+    plan = plan_round(config, able, n)                            # who takes part in round n, and with which settings
+    sent = strategy.broadcast(state)                              # what goes to them beside the global model
+    for who in plan.participants:
+        update, memory[who] = local_update(strategy, plan, who, model, state.model, shards[who], sent, memory[who])
+        updates.append(update)
+    state, record = server_step(strategy, plan, state, updates)   # the next global model, and what is remembered
+
+`simulation.simulate` is a loop around these lines. Between datasites they are the same lines with a file between each two
+of them: `protocol/client/local_round.py` calls `local_update`, `protocol/aggregator/` the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import Tensor, nn
 
 from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig
+from fedkit.data.shards import Shard
+from fedkit.datasite.round_plan import RoundPlan
+from fedkit.learning.models import StateDict, distance
+from fedkit.learning.strategies.arithmetic import mixing_weights
+from fedkit.learning.strategies.base import LocalRun, ServerState, Strategy
+from fedkit.learning.training import local_steps, trained_names
+from fedkit.learning.update import Update
 from fedkit.privacy.dp.noisy_mean import chosen_in_private
+from fedkit.rounds.history import Contribution, RoundRecord
 
-__all__ = ["draw"]
+__all__ = ["draw", "finish", "local_update", "plan_round", "server_step"]
+
+
+def plan_round(config: FLConfig, able: Sequence[str], n: int) -> RoundPlan:
+    """Fix round n. able : who can take part, in the config's order."""
+    return RoundPlan.of(config, n, draw(config, able, n))
 
 
 def draw(config: FLConfig, able: Sequence[str], n: int) -> list[str]:
-    """Who trains in round n: all that can, or a random `participants_per_round` of them, in the given order."""
+    """Who trains in round n: all that can, or a random `participants_per_round` of them, in the given order.
+
+    (McMahan et al. 2017: a random set S_t of max(C K, 1) clients.)
+    """
     private = chosen_in_private(config, able, n)
     if private is not None:
         return private
@@ -23,3 +53,109 @@ def draw(config: FLConfig, able: Sequence[str], n: int) -> list[str]:
         return list(able)
     order = torch.randperm(len(able), generator=generator(config.seed, "sample", n)).tolist()
     return [able[position] for position in sorted(order[:count])]
+
+
+def local_update(
+    strategy: Strategy,
+    plan: RoundPlan,
+    who: str,
+    model: nn.Module,
+    start: Mapping[str, Tensor],
+    shard: Shard,
+    sent: Mapping[str, Tensor],
+    memory: Mapping[str, Tensor],
+    *,
+    on_epoch: Callable[[int, float], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> tuple[Update, StateDict]:
+    """One participant's round: local SGD from the global model `start` on its own shard.
+
+    Returns its update, and what the strategy's part at this participant remembers once that update has counted.
+    model : where the training happens, on whichever device. sent : what came beside the global model. memory : what this
+    participant remembers. on_epoch, stop : as for `fedkit.learning.training.train`, which raises Stopped.
+    """
+    terms = strategy.terms(sent, memory)
+    place = next((p.device for p in model.parameters()), torch.device("cpu"))
+    trained, losses = strategy.trainer(who, plan.round)(
+        model,
+        {name: value.to(place) for name, value in start.items()},
+        (shard[0].to(place), shard[1].to(place)),
+        epochs=plan.epoch,
+        learning_rate=plan.learning_rate,
+        batch_size=plan.batch_size,
+        generator=generator(plan.seed, who, plan.round),
+        on_epoch=on_epoch,
+        stop=stop,
+        mu=terms.mu,
+        shift=terms.shift,
+    )
+    names = trained_names(model)
+    return finish(
+        strategy, plan, who, start, trained, len(shard[1]), losses[-1], names, sent, memory
+    )
+
+
+def finish(
+    strategy: Strategy,
+    plan: RoundPlan,
+    who: str,
+    start: Mapping[str, Tensor],
+    trained: Mapping[str, Tensor],
+    num_samples: int,
+    loss: float,
+    names: Sequence[str],
+    sent: Mapping[str, Tensor],
+    memory: Mapping[str, Tensor],
+) -> tuple[Update, StateDict]:
+    """The end of `local_update`, however the weights were trained. names : of the trained parameters."""
+    state = {name: value.cpu() for name, value in trained.items()}
+    steps = local_steps(num_samples, plan.epoch, plan.batch_size)
+    extra: StateDict = {}
+    after: StateDict = {}
+    if strategy.two_sided:
+        first, last = ({k: s[k] for k in names} for s in (start, state))
+        extra, after = strategy.report(
+            LocalRun(first, last, steps, plan.learning_rate, sent, memory)
+        )
+    told = None if strategy.quiet else loss
+    return Update(who, plan.round, state, num_samples, told, steps, extra), after
+
+
+def server_step(
+    strategy: Strategy,
+    plan: RoundPlan,
+    state: ServerState,
+    updates: Sequence[Update],
+    *,
+    mean: Update | None = None,
+    refused: Mapping[str, str] | None = None,
+    absent: Sequence[str] = (),
+) -> tuple[ServerState, RoundRecord]:
+    """The aggregator's step: the next state, and the round's record (not evaluated yet).
+
+    updates : those that arrived and are sound, in the plan's order. mean : where masks hide them, all that the aggregator
+    sees. refused : whose update was not sound, and why. absent : who has sent none.
+    """
+    after, diagnostics = strategy.apply(state, updates if mean is None else [mean])
+    shares = mixing_weights(updates, plan.weighting) if updates else []
+    contributions = tuple(
+        Contribution(
+            participant=update.participant,
+            weight=share if update.state else None,
+            num_samples=update.num_samples,
+            loss=update.loss,
+            norm=distance(update.state, state.model) if update.state else None,
+            sha256=update.sha256,
+            seconds=update.seconds,
+        )
+        for update, share in zip(updates, shares, strict=True)
+    )
+    return after, RoundRecord(
+        plan.round,
+        contributions,
+        dict(refused or {}),
+        tuple(absent),
+        diagnostics,
+        plan.learning_rate,
+        plan.epoch,
+    )

@@ -1,13 +1,9 @@
 """The same rounds in memory: hundreds or thousands of participants, no files, the same seeds.
 
-`simulate` trains, averages and evaluates exactly as the datasites do; with `exact=True` its global models are theirs to the
-last bit. Otherwise participants whose model allows it are trained stacked (see `fedkit.learning.stacked`), which is faster
-and sums
-in another order. Only the participants of a round are in memory at once, and what a strategy remembers of each (SCAFFOLD).
-
-The data of a simulation, in whatever form it is handed over.
-
-Local training in a simulation: the participants of a round, one by one or stacked, and the strategy's part at each.
+`simulate` is a loop around `round.py`, so it trains, averages and evaluates exactly as the datasites do; with `exact=True`
+its global models are theirs to the last bit. Otherwise participants whose model allows it are trained stacked (see
+`learning/stacked.py`), which is faster and sums in another order. Only the participants of a round are in memory at once,
+and what a strategy remembers of each (SCAFFOLD).
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from fedkit.base.errors import FedkitError
@@ -30,27 +26,24 @@ from fedkit.base.seeds import generator
 from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
     check_state,
-    distance,
     load_model,
     seed_weights,
     state_of,
 )
 from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
-from fedkit.learning.strategies.arithmetic import mixing_weights
-from fedkit.learning.strategies.base import ServerState
-from fedkit.learning.strategies.registry import make_strategy
-from fedkit.learning.training import evaluate, trained_names
+from fedkit.learning.strategies.base import ServerState, Strategy
+from fedkit.learning.training import evaluate, train, trained_names
 from fedkit.learning.update import Update
-from fedkit.privacy.dp.noisy_mean import protected
-from fedkit.privacy.dp.training import keeps_quiet, trainer
 from fedkit.privacy.secagg.fixedpoint import fixed_point_mean
-from fedkit.rounds.checkpoints import Memories, resume, save_checkpoint
-from fedkit.rounds.history import Contribution, History, RoundRecord
-from fedkit.rounds.round import draw
+from fedkit.rounds.checkpoints import Checkpoint
+from fedkit.rounds.history import History, RoundRecord
+from fedkit.rounds.round import finish, local_update, plan_round, server_step
+from fedkit.rounds.strategy import strategy_of
 
 __all__ = [
     "OnTheWay",
@@ -108,23 +101,24 @@ def simulate(
         raise FedkitError(
             f"does not fit the model: {misfit}", field="weights", remedy="save them from this model"
         )
+    strategy = strategy_of(config)
+    server, records, memories = strategy.init(state), list[RoundRecord](), dict[str, StateDict]()
+    saved = None if checkpoint is None else Checkpoint(checkpoint, config)
+    if saved is not None:
+        server, records, memories = saved.resume() or (server, records, memories)
     place = torch.device(device)
-    server, records = protected(make_strategy(config), config).init(state), list[RoundRecord]()
-    memories = Memories(config, trained_names(built))
-    if checkpoint is not None:
-        server, records = resume(checkpoint, config, server, memories)
     images, labels = (part.to(place) for part in test)
     judge = built.to(place)
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    together = None if exact or keeps_quiet(config) else _stacked(built)
     by_email = shards_by_email(config, shards)
-    world = World(config, by_email, model, together, place, pool, memories)
+    together = None if exact else _stacked(built)
+    world = World(config, strategy, by_email, model, together, trained_names(built), place, pool)
     rounds = range(len(records) + 1, config.rounds + 1)
     bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
     with bar:
         try:
             for n in rounds:
-                server, record = _round(world, server, n, exact, on_the_way)
+                server, record = _round(world, server, memories, n, exact, on_the_way)
                 on_device = {name: value.to(place) for name, value in server.model.items()}
                 accuracy, loss = evaluate(judge, on_device, images, labels, pool)
                 records.append(replace(record, accuracy=accuracy, loss=loss))
@@ -132,8 +126,8 @@ def simulate(
                     on_round(records[-1], dict(server.model))
                 bar.set_postfix(accuracy=f"{accuracy:.3f}")
                 bar.update()
-                if checkpoint is not None and (n % every == 0 or n == config.rounds):
-                    save_checkpoint(checkpoint, config, server, records, memories)
+                if saved is not None and (n % every == 0 or n == config.rounds):
+                    saved.save(server, records, memories)
                 if until is not None and until(_history(config, records)):
                     break
         except KeyboardInterrupt:
@@ -144,43 +138,38 @@ def simulate(
 
 
 def _round(
-    world: World, server: ServerState, n: int, exact: bool, on_the_way: OnTheWay | None
+    world: World,
+    server: ServerState,
+    memories: dict[str, StateDict],
+    n: int,
+    exact: bool,
+    on_the_way: OnTheWay | None,
 ) -> tuple[ServerState, RoundRecord]:
-    config, state = world.config, dict(server.model)
-    chosen = draw(config, config.participants, n)
-    world.memories.begin(server)
-    updates = list(train_round(world, state, chosen, n))
+    """One round; `memories` then has what was remembered by those whose update arrived."""
+    config, strategy, state = world.config, world.strategy, dict(server.model)
+    plan = plan_round(config, config.participants, n)
+    sent = strategy.broadcast(server) if strategy.two_sided else {}
+    nothing = strategy.beside(state)
+    before = {who: memories.get(who, nothing) for who in plan.participants}
+    updates, fresh = list[Update](), dict[str, StateDict]()
+    for update, remembered in train_round(world, plan, state, sent, before):
+        updates.append(update)
+        fresh[update.participant] = remembered
     if on_the_way is not None:
         updates = list(on_the_way(state, updates))
         if not updates:
             raise FedkitError(
                 f"lets no update of round {n} arrive", field="on_the_way", remedy="let one through"
             )
-    world.memories.end(updates)
-    shown = updates
+    if strategy.two_sided:
+        arrived = [u.participant for u in updates if u.participant in fresh]
+        memories.update((who, fresh[who]) for who in arrived)
+    if exact:
+        updates = [replace(u, sha256=sha256_bytes(state_bytes(u.state))) for u in updates]
+    mean = None
     if config.secure_aggregation is not None:  # the sum of fixed-point numbers, as under its masks
-        shown = [fixed_point_mean(updates, config.weighting, len(chosen))]
-    after, diagnostics = protected(make_strategy(config), config).apply(server, shown)
-    shares = mixing_weights(updates, config.weighting) if updates else []
-    contributions = tuple(
-        Contribution(
-            participant=update.participant,
-            weight=share,
-            num_samples=update.num_samples,
-            loss=update.loss,
-            norm=distance(update.state, state),
-            sha256=sha256_bytes(state_bytes(update.state)) if exact else "",
-        )
-        for update, share in zip(updates, shares, strict=True)
-    )
-    record = RoundRecord(
-        n,
-        contributions,
-        diagnostics=diagnostics,
-        learning_rate=config.learning_rate,
-        local_epochs=config.epoch,
-    )
-    return after, record
+        mean = fixed_point_mean(updates, config.weighting, len(plan.participants))
+    return server_step(strategy, plan, server, updates, mean=mean)
 
 
 def _stacked(model: nn.Module) -> StackedModel | None:
@@ -222,25 +211,43 @@ _STACK_NUMBERS = 1_000_000
 
 @dataclass(frozen=True)
 class World:
-    """What stays the same in all rounds. stacked : None where participants are trained one by one."""
+    """What stays the same in all rounds. stacked : None where participants are trained one by one. names : of the
+    parameters that are trained."""
 
     config: FLConfig
+    strategy: Strategy
     shard: Callable[[str], Shard]
     source: str
     stacked: StackedModel | None
+    names: Sequence[str]
     device: torch.device
     pool: Executor
-    memories: Memories
 
 
-def train_round(world: World, state: StateDict, chosen: Sequence[str], n: int) -> Iterator[Update]:
-    """The updates of a round, in the order of `chosen`."""
-    stacked = world.stacked
-    if stacked is None:
-        yield from world.pool.map(lambda email: _train_one(world, state, email, n), chosen)
+def train_round(
+    world: World,
+    plan: RoundPlan,
+    state: StateDict,
+    sent: Mapping[str, Tensor],
+    memory: Mapping[str, Mapping[str, Tensor]],
+) -> Iterator[tuple[Update, StateDict]]:
+    """(update, what is remembered then) of each participant of a round, in the plan's order."""
+
+    def one(who: str) -> tuple[Update, StateDict]:
+        model = load_model(world.source, world.config.model_class_name).to(world.device)
+        return local_update(
+            world.strategy, plan, who, model, state, world.shard(who), sent, memory[who]
+        )
+
+    stacked, chosen = world.stacked, plan.participants
+    # a batched product knows plain SGD only
+    if stacked is None or any(world.strategy.trainer(e, plan.round) is not train for e in chosen):
+        yield from world.pool.map(one, chosen)
         return
     groups = _groups(chosen, sum(value.numel() for value in state.values()))
-    for group in world.pool.map(lambda some: _train_group(world, stacked, state, some, n), groups):
+    for group in world.pool.map(
+        lambda some: _train_group(world, stacked, plan, state, some, sent, memory), groups
+    ):
         yield from group
 
 
@@ -252,45 +259,33 @@ def _groups(chosen: Sequence[str], numbers: int) -> list[Sequence[str]]:
     return [chosen[a:b] for a, b in pairwise(cuts)]
 
 
-def _train_one(world: World, state: StateDict, email: str, n: int) -> Update:
-    config, (images, labels) = world.config, world.shard(email)
-    model = load_model(world.source, config.model_class_name).to(world.device)
-    terms = world.memories.terms(email)
-    trained, losses = trainer(config, email, n)(
-        model,
-        {name: value.to(world.device) for name, value in state.items()},
-        (images.to(world.device), labels.to(world.device)),
-        epochs=config.epoch,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        generator=generator(config.seed, email, n),
-        mu=terms.mu,
-        shift=terms.shift,
-    )
-    loss = None if keeps_quiet(config) else losses[-1]
-    update = Update(email, n, {k: v.cpu() for k, v in trained.items()}, len(labels), loss)
-    return world.memories.finished(update, state, config.epoch)
-
-
 def _train_group(
-    world: World, stacked: StackedModel, state: StateDict, emails: Sequence[str], n: int
-) -> list[Update]:
-    config = world.config
+    world: World,
+    stacked: StackedModel,
+    plan: RoundPlan,
+    state: StateDict,
+    emails: Sequence[str],
+    sent: Mapping[str, Tensor],
+    memory: Mapping[str, Mapping[str, Tensor]],
+) -> list[tuple[Update, StateDict]]:
+    """`local_update` for several participants at once."""
     shards = [world.shard(email) for email in emails]
-    terms = [world.memories.terms(email) for email in emails]
+    terms = [world.strategy.terms(sent, memory[email]) for email in emails]
     trained = train_stacked(
         stacked,
         {name: value.to(world.device) for name, value in state.items()},
         [(images.to(world.device), labels.to(world.device)) for images, labels in shards],
-        epochs=config.epoch,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        generators=[generator(config.seed, email, n) for email in emails],
+        epochs=plan.epoch,
+        learning_rate=plan.learning_rate,
+        batch_size=plan.batch_size,
+        generators=[generator(plan.seed, email, plan.round) for email in emails],
         mu=terms[0].mu,
         shifts=[own.shift for own in terms],
     )
-    updates = [
-        Update(email, n, {k: v.cpu() for k, v in weights.items()}, len(shard[1]), losses[-1])
+    return [
+        finish(
+            *(world.strategy, plan, email, state, weights, len(shard[1]), losses[-1]),
+            *(world.names, sent, memory[email]),
+        )
         for email, shard, (weights, losses) in zip(emails, shards, trained, strict=True)
     ]
-    return [world.memories.finished(update, state, config.epoch) for update in updates]

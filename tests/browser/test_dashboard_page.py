@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import looks
 import pytest
-from helpers import ALICE, BOB, CAROL, EVE, PROJECT, held_out, network, shard, small
 
 from fedkit.cli.serve import Server
 from fedkit.datasite.datasite import Datasite
@@ -19,9 +17,11 @@ from fedkit.federation.network import Network
 from fedkit.learning.models import SAMPLE_MODEL
 from fedkit.protocol.approval import approve_all
 from fedkit.teaching.failures.faults import Fault, Faults
+from tests.support import ROOT, looks
+from tests.support.helpers import ALICE, BOB, CAROL, EVE, PROJECT, held_out, network, shard, small
 
 pytestmark = pytest.mark.browser
-SHOTS = Path(__file__).parents[2] / "runs" / "screenshots"
+SHOTS = ROOT / "runs" / "screenshots"
 WIDE, PHONE = {"width": 1280, "height": 1000}, {"width": 400, "height": 850}
 READ = """async (files) => {
     const it = await import("/dashboard-state.js");

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lab
-import looks
 import nbformat
 import pytest
 
+from tests.support import ROOT, lab, looks
+
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("lab")]
-ROOT = Path(__file__).parents[2]
 LESSON = ROOT / "notebooks" / "05_round_control.ipynb"
 SHOTS = ROOT / "runs" / "screenshots"
 SIZE = {"width": 1280, "height": 1000}

@@ -3,21 +3,39 @@
 A strategy is a small frozen dataclass; its fields are its parameters, and `fl_config.json` names both:
 `"strategy": {"name": "fedadam", "server_lr": 0.01}`. Most strategies only aggregate. One that also changes local training
 says so with `terms`; one that sends something beside the weights, or that remembers something at each participant, with
-`beside`, `broadcast` and `report`. In memory and file by file, nothing else is asked of it.
+`beside`, `broadcast` and `report`. In memory and file by file, nothing else is asked of it. A toy, whole:
+
+    @dataclass(frozen=True)
+    class Overshoot(Strategy):  # goes `by` times as far as the mean of the participants
+        by: float = 1.5
+
+        def apply(self, state, updates):
+            delta = mean_delta(state.model, updates, "samples")
+            further = {name: self.by * value for name, value in delta.items()}
+            return ServerState(move(state.model, further)), {"delta_norm": norm_of(delta)}
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
 from fedkit.learning.models import StateDict
+from fedkit.learning.training import Trainer, train
 from fedkit.learning.update import Update
 
-__all__ = ["Diagnostics", "LocalRun", "LocalTerms", "ServerState", "Strategy", "pack", "unpack"]
+__all__ = [
+    "Around",
+    "Diagnostics",
+    "LocalRun",
+    "LocalTerms",
+    "ServerState",
+    "Strategy",
+    "pack",
+    "unpack",
+]
 
 
 Diagnostics = dict[str, float]
@@ -66,8 +84,15 @@ class LocalRun:
 class Strategy:
     """An aggregation rule, and its part at the participants. No method changes its arguments."""
 
-    two_sided: ClassVar[bool] = False
-    """Does anything travel beside the weights? Else `beside`, `broadcast` and `report` are never asked."""
+    @property
+    def two_sided(self) -> bool:
+        """Does anything travel beside the weights? Else `beside`, `broadcast` and `report` are never asked."""
+        return False
+
+    @property
+    def quiet(self) -> bool:
+        """Must an update come without its loss and its time? They depend on the data, and no noise covers them."""
+        return False
 
     def init(self, model: Mapping[str, Tensor]) -> ServerState:
         """The state before the first round; as it stands here, nothing is remembered."""
@@ -94,6 +119,57 @@ class Strategy:
     def report(self, run: LocalRun) -> tuple[StateDict, StateDict]:
         """(what the participant sends beside its update, what it remembers from now on)."""
         return {}, {}
+
+    def trainer(self, who: str, n: int) -> Trainer:
+        """How `who` trains in round n: `train`, or what is called as it is."""
+        return train
+
+
+@dataclass(frozen=True)
+class Around(Strategy):
+    """A strategy around another one; whatever it does not say itself is the inner one's."""
+
+    inner: Strategy
+
+    @property
+    def two_sided(self) -> bool:
+        """The inner one's."""
+        return self.inner.two_sided
+
+    @property
+    def quiet(self) -> bool:
+        """The inner one's."""
+        return self.inner.quiet
+
+    def init(self, model: Mapping[str, Tensor]) -> ServerState:
+        """The inner one's."""
+        return self.inner.init(model)
+
+    def apply(
+        self, state: ServerState, updates: Sequence[Update]
+    ) -> tuple[ServerState, Diagnostics]:
+        """The inner one's."""
+        return self.inner.apply(state, updates)
+
+    def beside(self, model: Mapping[str, Tensor]) -> StateDict:
+        """The inner one's."""
+        return self.inner.beside(model)
+
+    def broadcast(self, state: ServerState) -> StateDict:
+        """The inner one's."""
+        return self.inner.broadcast(state)
+
+    def terms(self, received: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> LocalTerms:
+        """The inner one's."""
+        return self.inner.terms(received, memory)
+
+    def report(self, run: LocalRun) -> tuple[StateDict, StateDict]:
+        """The inner one's."""
+        return self.inner.report(run)
+
+    def trainer(self, who: str, n: int) -> Trainer:
+        """The inner one's."""
+        return self.inner.trainer(who, n)
 
 
 _BETWEEN = "/"

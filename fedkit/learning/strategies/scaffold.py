@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,10 +40,14 @@ class Scaffold(Strategy):
     these. It is twice the bytes, and no defence.
     """
 
-    two_sided: ClassVar[bool] = True
     server_lr: float = 1.0
     weighting: str = "samples"
     population: int | None = None
+
+    @property
+    def two_sided(self) -> bool:
+        """Control variates travel both ways."""
+        return True
 
     def init(self, model: Mapping[str, Tensor]) -> ServerState:
         """No gradients are known. memory : the sum of n_i c_i, and every n_i."""

@@ -14,8 +14,9 @@ from typing import Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, read_bytes, sha256_bytes, write_bytes, write_json
+from fedkit.base.names import DATA_FILE
 from fedkit.base.strict_json import parse_json_object
-from fedkit.data.shards import DATA_FILE, Shard
+from fedkit.data.shards import Shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 

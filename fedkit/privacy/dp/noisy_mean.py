@@ -14,32 +14,23 @@ from torch import Tensor
 
 from fedkit.config.fl_config import FLConfig
 from fedkit.learning.strategies.arithmetic import deltas, move, stack, unstack
-from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.learning.strategies.base import Around, Diagnostics, ServerState
 from fedkit.learning.update import Update
 from fedkit.privacy.dp.clip import next_clip, noisy_mean, split_noise
 from fedkit.privacy.dp.mechanism import count_noise, participant_mechanism, promised
 from fedkit.privacy.dp.noise import noise_source
 
-__all__ = ["NoisyMean", "chosen_in_private", "protected"]
+__all__ = ["NoisyMean", "chosen_in_private"]
 
 
 _OWN = "dp"
 """The part of the memory that is not the inner rule's: the number of rounds so far, and the clipping norm."""
 
 
-def protected(strategy: Strategy, config: FLConfig) -> Strategy:
-    """The strategy itself, or one that feeds it the noisy mean, where the config asks the aggregator for that."""
-    dp = config.dp
-    if dp is None or dp.unit != "participant" or dp.noise_at != "aggregator":
-        return strategy
-    return NoisyMean(strategy, config)
-
-
 @dataclass(frozen=True)
-class NoisyMean(Strategy):
+class NoisyMean(Around):
     """A strategy around another one. inner : what moves the global model. config : says how much noise, and seeds it."""
 
-    inner: Strategy
     config: FLConfig
 
     def init(self, model: Mapping[str, Tensor]) -> ServerState:

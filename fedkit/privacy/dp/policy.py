@@ -22,6 +22,7 @@ from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig, first_problem
 from fedkit.data.shards import Shard, read_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.dp.budget import Spent, data_files, spent, write_spending, write_unbounded
 from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
@@ -106,9 +107,9 @@ def accept(site: Datasite, config: FLConfig) -> None:
 
 
 def spend(
-    site: Datasite, config: FLConfig, n: int, shard: Shard, start: Mapping[str, Tensor]
+    site: Datasite, config: FLConfig, plan: RoundPlan, shard: Shard, start: Mapping[str, Tensor]
 ) -> None:
-    """Write down what round n spends, before it is trained. start : the global model.
+    """Write down what a round spends, before it is trained. start : the global model.
 
     The same round from the same model counts once: its bits are the same. With secure noise, every attempt counts.
     Raises FedkitError if the policy says no by now, or the disk does: then nothing may train.
@@ -119,12 +120,13 @@ def spend(
         write_unbounded(site, project, shard)
         return
     whole = _mechanism(config, len(shard[1]))
+    asked = config.replace(learning_rate=plan.learning_rate, epoch=plan.epoch)
     write_spending(
         site,
         project,
         shard,
-        round_number=n,
-        attempt=sha256_bytes(state_bytes(start) + config.to_json().encode())[:12],
+        round_number=plan.round,
+        attempt=sha256_bytes(state_bytes(start) + asked.to_json().encode())[:12],
         unit=dp.unit,
         delta=dp.delta,
         mechanism=replace(whole, steps=whole.steps // config.rounds),

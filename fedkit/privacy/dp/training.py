@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,40 +19,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedkit.base.errors import FedkitError
+from fedkit.base.errors import FedkitError, Stopped
 from fedkit.base.seeds import global_random
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.learning.models import StateDict, state_of
-from fedkit.learning.training import Stopped, draws, train
+from fedkit.learning.strategies.base import Around
+from fedkit.learning.training import Trainer, draws, train
 from fedkit.privacy.dp.clip import share_of_noise
 from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism, steps_per_epoch
 from fedkit.privacy.dp.noise import Noise, SeededNoise, noise_source
 
-__all__ = ["dp_sgd", "keeps_quiet", "trainer"]
+__all__ = ["PrivateTraining", "dp_sgd"]
 
 
-Trainer = Callable[..., tuple[StateDict, list[float]]]
-"""Called as `fedkit.learning.training.train` is."""
+@dataclass(frozen=True)
+class PrivateTraining(Around):
+    """A strategy whose participants add the noise: to single images' gradients, or each its share to its update."""
 
+    config: FLConfig
 
-def trainer(config: FLConfig, email: str, n: int) -> Trainer:
-    """How this participant trains in round n: `train`, or what the config's `dp` makes of it, called in the same way."""
-    dp = config.dp
-    if dp is None or (dp.unit == "participant" and dp.noise_at == "aggregator"):
-        return train
-    noise = noise_source(dp.secure_noise, config.seed, email, n, "dp noise")
-    if dp.unit == "participant":
-        return partial(_with_share, config=config, noise=noise)
-    sample = noise_source(dp.secure_noise, config.seed, email, n, "dp sample")
-    return partial(_example_level, config=config, noise=noise, sample=sample)
+    @property
+    def quiet(self) -> bool:
+        """No noise covers loss and time."""
+        return True
 
-
-def keeps_quiet(config: FLConfig) -> bool:
-    """Must an update come without its loss and its time? They depend on the images, and no noise covers them."""
-    return config.dp is not None and (
-        config.dp.unit == "example" or config.dp.noise_at == "participants"
-    )
+    def trainer(self, who: str, n: int) -> Trainer:
+        """What the config's `dp` makes of `train`, called in the same way."""
+        config, dp = self.config, self.config.dp
+        assert dp is not None
+        noise = noise_source(dp.secure_noise, config.seed, who, n, "dp noise")
+        if dp.unit == "participant":
+            return partial(_with_share, config=config, noise=noise)
+        sample = noise_source(dp.secure_noise, config.seed, who, n, "dp sample")
+        return partial(_example_level, config=config, noise=noise, sample=sample)
 
 
 def _with_share(

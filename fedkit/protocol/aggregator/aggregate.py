@@ -1,65 +1,35 @@
-"""One round at the aggregator: which updates are there and sound, when the round may end, and what is averaged.
+"""The end of a round at the aggregator: for whom it waits, what is averaged, and how good the global model is then.
 
-A round's record is written before its global model. Killed in between, the aggregator averages the same updates again.
+The step itself is `rounds/round.py`'s `server_step`. A round's record is written before its global model: killed in
+between, the aggregator averages the same updates again.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import math
 from dataclasses import asdict, replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
-from fedkit.base.files import read_dataset, read_state, write_json, write_state
-from fedkit.config.fl_config import FLConfig
-from fedkit.data.shards import check_dataset
-from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import AggregatorProject
+from fedkit.base.files import read_dataset, read_state, write_json
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.learning.models import distance, load_model
-from fedkit.learning.strategies.arithmetic import mixing_weights
-from fedkit.learning.training import evaluate
-from fedkit.protocol.aggregator.inbox import HALF_WRITTEN_S, Collected, collect, stated_seconds
-from fedkit.protocol.server_state import next_model
-from fedkit.rounds.history import Contribution, RoundRecord
+from fedkit.protocol.aggregator.inbox import Collected
+from fedkit.protocol.project import AtAggregator
+from fedkit.protocol.waiting import HALF_WRITTEN_S, quorum_of, round_may_end, started, time_left
+from fedkit.rounds.history import RoundRecord
 
-__all__ = [
-    "PATIENCE_S",
-    "Collected",
-    "aggregate",
-    "collect",
-    "evaluate_round",
-    "only_recorded",
-    "started",
-    "waits_for",
-]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["end_round", "evaluate_round", "only_recorded", "waits_for"]
 
 
-ROLE = "aggregator"
-PATIENCE_S = 60.0
-"""How long a round with a quorum waits for the others where the config sets no time-out."""
-
-
-def waits_for(
-    site: Datasite,
-    place: AggregatorProject,
-    config: FLConfig,
-    plan: RoundPlan,
-    found: Collected,
-    patient: bool,
-) -> Waiting | None:
+def waits_for(at: AtAggregator, plan: RoundPlan, found: Collected, patient: bool) -> Waiting | None:
     """None if the round may end now, else for whom it waits. Without patience, a reached quorum is enough."""
-    name, n = config.project_name, plan.round
-    quorum = min(config.quorum, len(plan.participants))
-    if not found.missing and len(found.updates) >= quorum:
-        return None
-    enough = bool(found.updates) and len(found.updates) >= quorum
-    timeout = config.round_timeout_s or (PATIENCE_S if config.min_participants else None)
-    left = None if timeout is None else started(site, place, config, n) + timeout - time.time()
-    if enough and (not patient or (left is not None and left <= 0)):
+    config, n = at.config, plan.round
+    quorum, left = quorum_of(config, plan), time_left(config, lambda: started(at, n))
+    if round_may_end(len(found.updates), found.missing, quorum, left, patient):
         return None
     whom = [*found.missing, *found.refused]
     theirs = "its update" if len(whom) == 1 else "their updates"
@@ -72,95 +42,63 @@ def waits_for(
     else:
         remedies.append(f"{len(found.updates)} of at least {quorum} updates are there")
     seconds = left if left is not None and left > 0 else None
-    if any(place.update(email, n).exists() for email in found.missing):
+    if any(at.place.update(email, n).exists() for email in found.missing):
         seconds = min(seconds or HALF_WRITTEN_S, HALF_WRITTEN_S)
-    return Waiting(site.email, name, ROLE, ", ".join(whom), what, "; ".join(remedies), seconds)
-
-
-def started(site: Datasite, place: AggregatorProject, config: FLConfig, n: int) -> float:
-    """When the participants could start with round n: the latest moment at which its global model was sent."""
-    times = [place.global_model(n - 1).stat().st_mtime]
-    for email in config.participants:
-        sent = site.client(email).project(config.project_name).global_model(n - 1)
-        if sent.is_file():
-            times.append(sent.stat().st_mtime)
-    return max(times)
-
-
-def aggregate(
-    site: Datasite, place: AggregatorProject, config: FLConfig, found: Collected, plan: RoundPlan
-) -> list[Event]:
-    """Average what was collected; the record first, then the global model."""
-    n = plan.round
-    before = read_state(place.global_model(n - 1))
-    shares = mixing_weights(found.updates, config.weighting) if found.updates else []
-    contributions = tuple(
-        Contribution(
-            participant=update.participant,
-            weight=share,
-            num_samples=update.num_samples,
-            loss=update.loss,
-            norm=distance(update.state, before),
-            seconds=stated_seconds(site, place, update.participant, n),
-            sha256=found.hashes[update.participant],
-        )
-        for update, share in zip(found.updates, shares, strict=True)
-    )
-    model, diagnostics = next_model(place, config, found.updates, n)
-    record = RoundRecord(
-        n,
-        contributions,
-        dict(found.refused),
-        found.missing,
-        diagnostics,
-        plan.learning_rate,
-        plan.epoch,
-    )
-    write_json(place.record(n), asdict(record))
-    write_state(place.global_model(n), model)
-    name = config.project_name
-    refused = [
-        UpdateRefused(site.email, name, email, n, why) for email, why in found.refused.items()
-    ]
-    return [
-        *refused,
-        RoundAggregated(site.email, name, n, tuple(u.participant for u in found.updates)),
-    ]
+    return at.wait(", ".join(whom), what, "; ".join(remedies), seconds)
 
 
 def only_recorded(found: Collected, record: RoundRecord) -> Collected | None:
     """The updates that a record written before a crash names, or None if one of them is not the same any more."""
     named = {part.participant: part.sha256 for part in record.contributions}
-    if any(found.hashes.get(email) != digest for email, digest in named.items()):
+    hashes = {update.participant: update.sha256 for update in found.updates}
+    if any(hashes.get(email) != digest for email, digest in named.items()):
         return None
     updates = tuple(u for u in found.updates if u.participant in named)
-    return replace(found, updates=updates, refused=dict(record.refused), missing=record.absent)
+    return Collected(updates, dict(record.refused), record.absent)
 
 
-def evaluate_round(
-    site: Datasite, place: AggregatorProject, config: FLConfig, record: RoundRecord, source: bytes
-) -> list[Event]:
-    """Accuracy and loss of the round's global model on the aggregator's private test set, into the record."""
-    images, labels = read_test_set(site, config)
-    model = load_model(source, config.model_class_name, file=place.path / config.model_arch)
-    state: Mapping[str, Tensor] = read_state(place.global_model(record.round))
-    accuracy, loss = evaluate(model, state, images, labels)
-    if loss != loss or loss in (float("inf"), float("-inf")):
-        raise FedkitError(
-            f"gives a loss of {loss} after round {record.round}",
-            file=place.global_model(record.round),
-            why="The global model has diverged",
-            remedy="launch again with a smaller learning_rate",
-        )
-    write_json(place.record(record.round), asdict(replace(record, accuracy=accuracy, loss=loss)))
+def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event]:
+    """Average what was collected, and write down what is carried on."""
+    from fedkit.protocol.server_state import state_after, write_round
+    from fedkit.rounds.round import server_step
+
+    n, site = plan.round, at.site
+    state = state_after(at.place, at.strategy, n - 1)
+    after, record = server_step(
+        at.strategy, plan, state, found.updates, refused=found.refused, absent=found.missing
+    )
+    write_round(at.place, after, record)
     return [
-        RoundEvaluated(site.email, config.project_name, record.round, config.rounds, accuracy, loss)
+        *(UpdateRefused(site.email, at.name, who, n, why) for who, why in found.refused.items()),
+        RoundAggregated(site.email, at.name, n, tuple(u.participant for u in found.updates)),
     ]
 
 
-def read_test_set(site: Datasite, config: FLConfig) -> tuple[Tensor, Tensor]:
+def evaluate_round(at: AtAggregator, record: RoundRecord) -> list[Event]:
+    """Accuracy and loss of the round's global model on the aggregator's private test set, into the record."""
+    from fedkit.learning.models import load_model
+    from fedkit.learning.training import evaluate
+
+    place, config, n = at.place, at.config, record.round
+    images, labels = _test_set(at)
+    model = load_model(at.source, config.model_class_name, file=place.path / config.model_arch)
+    accuracy, loss = evaluate(model, read_state(place.global_model(n)), images, labels)
+    if not math.isfinite(loss):
+        raise FedkitError(
+            f"gives a loss of {loss} after round {n}",
+            file=place.global_model(n),
+            why="The global model has diverged",
+            remedy="launch again with a smaller learning_rate",
+        )
+    write_json(place.record(n), asdict(replace(record, accuracy=accuracy, loss=loss)))
+    return [RoundEvaluated(at.site.email, at.name, n, config.rounds, accuracy, loss)]
+
+
+def _test_set(at: AtAggregator) -> tuple[Tensor, Tensor]:
     """The aggregator's test set: images float32 [N,1,28,28], labels int64 [N]. Raises FedkitError."""
-    path = site.private_aggregator / config.test_dataset
+    from fedkit.data.shards import check_dataset
+
+    path = at.site.private_aggregator / at.config.test_dataset
     images, labels = read_dataset(path)
     check_dataset(images, labels, path)
     return images, labels

@@ -1,18 +1,19 @@
-"""Before the first round: a request to every participant, and the gate that waits until they (or a quorum) are ready.
+"""Before the first round: launch, invite, wait until they are ready.
 
-The launch: three files that a person put into `launch/` become a project under `running/`, whole or not at all.
+Three files that a person put into `launch/` become a project under `running/`, whole or not at all; every participant gets
+a request; and a gate waits until all of them, or a quorum, are ready.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.events import AGGREGATOR, Event, Notice, ProjectLaunched, RequestSent, Waiting
-from fedkit.base.events import AGGREGATOR as ROLE
 from fedkit.base.files import (
     is_file,
     read_bytes,
@@ -30,84 +31,22 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file, write_permissions
 from fedkit.datasite.projects import appearing
-from fedkit.learning.models import check_state, load_model, state_of
-from fedkit.learning.strategies.registry import make_strategy
-from fedkit.privacy.dp.mechanism import participant_mechanism
 from fedkit.protocol.approval import why_declined
+from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.steps import Next
+from fedkit.protocol.waiting import needed_ready
 
-__all__ = ["LAUNCHED", "gate", "launch_step", "read_launched", "request_step"]
-
-
-def request_step(site: Datasite, config: FLConfig, ready: list[str]) -> Next:
-    """Send a request where the participant's copy is missing or another one; config last."""
-    for email in config.participants:
-        box = site.client(email)
-        if email in ready or not has_permission_file(box.request):
-            continue
-        if why_declined(site, config.project_name, email) is not None:
-            continue
-        target = box.project(config.project_name, "request")
-        if (box.running / config.project_name).is_dir() or (
-            box.done / config.project_name
-        ).is_dir():
-            continue
-        for file in (config.model_arch, "fl_config.json"):
-            content = read_launched(site, config.project_name, file)
-            try:
-                same = read_bytes(target.path / file, root=site.data_dir) == content
-            except FileNotFoundError:
-                same = False
-            if not same:
-                return partial(_ask, site, config, email)
-    return None
-
-
-def _ask(site: Datasite, config: FLConfig, email: str) -> list[Event]:
-    target = site.client(email).project(config.project_name, "request")
-    for file in (config.model_arch, "fl_config.json"):
-        content = read_launched(site, config.project_name, file)
-        write_bytes(target.path / file, content, root=site.data_dir)
-    return [RequestSent(site.email, config.project_name, email)]
-
-
-def gate(site: Datasite, config: FLConfig, ready: list[str]) -> Waiting | None:
-    """Before the first round: everybody (or the quorum) ready, and a test set."""
-    wait = partial(Waiting, site.email, config.project_name, ROLE)
-    needed = config.quorum if config.approval == "quorum" else len(config.participants)
-    if len(ready) < needed:
-        reasons = {e: why_declined(site, config.project_name, e) for e in config.participants}
-        declined = [f"{email}: {reason}" for email, reason in reasons.items() if reason]
-        if declined:
-            return wait(
-                site.email,
-                "go on without those who declined",
-                f"{'; '.join(declined)}; launch again without them, or ask them to approve after all",
-            )
-        closed = [e for e in config.participants if not has_permission_file(site.client(e).request)]
-        if closed:
-            return wait(
-                ", ".join(closed),
-                "start its client",
-                "its mailbox is not there yet: `fedkit client` makes it",
-            )
-        late = [e for e in config.participants if e not in ready]
-        return wait(", ".join(late), "approve the request and start its client")
-    if not is_file(site.private_aggregator / config.test_dataset):
-        return wait(
-            site.email,
-            f"put {config.test_dataset} into private/fl_aggregator",
-            "for example `fedkit data samples`",
-        )
-    return None
+__all__ = ["LAUNCHED", "gate", "invite", "launch_step"]
 
 
 LAUNCHED = "launch.json"
 """In `running/P`: the hashes of what was launched, and so the sign that fedkit's aggregator leads this project."""
 
+_LARGEST = {"model_arch": 2**20, "model_weight": MAX_STATE_BYTES}
+
 
 def launch_step(site: Datasite, name: str = "launch") -> Next:
-    """What is to be done with `launch/`; looks only. None if no config lies there."""
+    """What is to be done with `launch/`; looks only, and runs nothing. None if no config lies there."""
     if is_file(_clearing(site)):  # killed between the rename and the clearing
         return partial(_clear, site)
     folder = site.aggregator().launch
@@ -145,16 +84,17 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
                 field="project_name",
                 remedy="choose another name; the old project is untouched",
             )
-    _check_model(config, contents, folder)
     return partial(_launch, site, config, contents, hashes)
 
 
-_LARGEST = {"model_arch": 2**20, "model_weight": MAX_STATE_BYTES}
-
-
 def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
+    """Build what was launched, once, and look whether it goes together. Raises FedkitError."""
+    from fedkit.learning.models import check_state, load_model, state_of
+    from fedkit.privacy.dp.mechanism import participant_mechanism
+    from fedkit.rounds.strategy import strategy_of
+
     try:
-        make_strategy(config)
+        strategy_of(config)
         if config.dp is not None and config.dp.unit == "participant":
             participant_mechanism(config)
     except FedkitError as error:
@@ -177,6 +117,7 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
 def _launch(
     site: Datasite, config: FLConfig, contents: dict[str, bytes], hashes: dict[str, str]
 ) -> list[Event]:
+    _check_model(config, contents, site.aggregator().launch)
     place = site.aggregator().project(config.project_name)
     aside = site.own / "launching" / site.email / config.project_name
     with appearing(place.path, aside, "check the disk; launch/ is unchanged") as folder:
@@ -208,15 +149,65 @@ def _complete(config: FLConfig, path: Path, data: bytes) -> None:
         write_bytes(path, json.dumps(complete, indent=4).encode())  # a stranger's NaN stays too
 
 
-def read_launched(site: Datasite, project: str, file: str) -> bytes:
-    """A file that was launched, as it lies in `running/`. Raises FedkitError."""
-    path = site.aggregator().project(project).path / file
+def invite(at: AtAggregator, ready: Sequence[str]) -> Next:
+    """Send a request where the participant's copy is missing or another one; config last."""
+    files = (at.config.model_arch, "fl_config.json")
+    for email in at.config.participants:
+        box = at.site.client(email)
+        if email in ready or not has_permission_file(box.request):
+            continue
+        if why_declined(at.site, at.name, email) is not None:
+            continue
+        if (box.running / at.name).is_dir() or (box.done / at.name).is_dir():
+            continue
+        target = box.project(at.name, "request").path
+        if not all(_is_copy(at, file, target / file) for file in files):
+            return partial(_ask, at, email, {target / file: at.launched(file) for file in files})
+    return None
+
+
+def _is_copy(at: AtAggregator, file: str, copy: Path) -> bool:
+    content = at.launched(file)
     try:
-        return read_bytes(path, root=site.data_dir)
+        return at.read(copy) == content
     except FileNotFoundError:
-        raise FedkitError(
-            "is not there", file=path, remedy="restore it from your own copy"
-        ) from None
+        return False
+
+
+def _ask(at: AtAggregator, email: str, contents: dict[Path, bytes]) -> list[Event]:
+    for path, content in contents.items():
+        at.write(path, content)
+    return [RequestSent(at.site.email, at.name, email)]
+
+
+def gate(at: AtAggregator, ready: Sequence[str]) -> Waiting | None:
+    """Before the first round: everybody (or the quorum) ready, and a test set."""
+    site, config = at.site, at.config
+    if len(ready) < needed_ready(config):
+        reasons = {e: why_declined(site, at.name, e) for e in config.participants}
+        declined = [f"{email}: {reason}" for email, reason in reasons.items() if reason]
+        if declined:
+            return at.wait(
+                site.email,
+                "go on without those who declined",
+                f"{'; '.join(declined)}; launch again without them, or ask them to approve after all",
+            )
+        closed = [e for e in config.participants if not has_permission_file(site.client(e).request)]
+        if closed:
+            return at.wait(
+                ", ".join(closed),
+                "start its client",
+                "its mailbox is not there yet: `fedkit client` makes it",
+            )
+        late = [e for e in config.participants if e not in ready]
+        return at.wait(", ".join(late), "approve the request and start its client")
+    if not is_file(site.private_aggregator / config.test_dataset):
+        return at.wait(
+            site.email,
+            f"put {config.test_dataset} into private/fl_aggregator",
+            "for example `fedkit data samples`",
+        )
+    return None
 
 
 def _places(site: Datasite, project: str) -> list[Path]:

@@ -11,24 +11,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedkit.base.files import read_json, write_json
-from fedkit.config.fl_config import FLConfig
-from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import AggregatorProject
+from fedkit.base.events import Event
+from fedkit.base.files import read_json
 from fedkit.datasite.permissions import has_permission_file
+from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.signed_messages import has_update
 from fedkit.rounds.history import RoundRecord
 
-__all__ = ["outdated", "publish"]
+__all__ = ["outdated", "write_results"]
 
 
 _LONGEST = 200  # of what a participant writes, so much is shown to the world
 
 
-def outdated(
-    site: Datasite, place: AggregatorProject, config: FLConfig, records: Sequence[RoundRecord]
-) -> dict[Path, Any]:
+def outdated(at: AtAggregator, records: Sequence[RoundRecord]) -> dict[Path, Any]:
     """The public files whose content is not what it should be, with what it should be; looks only."""
+    site, place, config = at.site, at.place, at.config
     folder = site.public_results(config.project_name)
     evaluated = [record for record in records if record.accuracy is not None]
     metrics: list[dict[str, Any]] = [{"accuracy": 0, "round": 0}]
@@ -39,7 +37,7 @@ def outdated(
         "model_bytes": _size(place.global_model(len(evaluated))),
         "history": [_round(record) for record in evaluated],
     }
-    rows = [_row(site, place, config, email) for email in config.participants]
+    rows = [_row(at, email) for email in config.participants]
     before = read_json(folder / "participants.json")
     if isinstance(before, list) and len(before) == len(rows):
         rows = [_never_back(old, new) for old, new in zip(before, rows, strict=True)]
@@ -49,10 +47,11 @@ def outdated(
     }
 
 
-def publish(site: Datasite, files: dict[Path, Any]) -> None:
+def write_results(at: AtAggregator, files: dict[Path, Any]) -> list[Event]:
     """Write what `outdated` found."""
     for path, value in files.items():
-        write_json(path, value, root=site.data_dir)
+        at.write_json(path, value)
+    return []
 
 
 def _round(record: RoundRecord) -> dict[str, Any]:
@@ -81,18 +80,16 @@ def _size(model: Path) -> int | None:
         return None
 
 
-def _row(site: Datasite, place: AggregatorProject, config: FLConfig, email: str) -> dict[str, Any]:
-    box = site.client(email)
-    project = box.project(config.project_name)
-    state = read_json(project.state, root=site.data_dir)
-    state = state if isinstance(state, dict) else {}
-    rounds = [n for n in range(config.rounds, 0, -1) if has_update(place, email, n)]
+def _row(at: AtAggregator, email: str) -> dict[str, Any]:
+    project, rounds = at.mailbox(email), at.config.rounds
+    state = at.read_object(project.state)
+    newest = next((n for n in range(rounds, 0, -1) if has_update(at.place, email, n)), 0)
     return {
         "Email": email,
-        "Fl Client Installed": has_permission_file(box.request),
+        "Fl Client Installed": has_permission_file(at.site.client(email).request),
         "Project Approved": has_permission_file(project.agg_weights),
         "Added Private Data": bool(state.get("dataset_added")),
-        "Round (current/total)": f"{max(rounds, default=0)}/{config.rounds}",
+        "Round (current/total)": f"{newest}/{rounds}",
         "Training Progress": str(state.get("model_train_progress") or "N/A")[:_LONGEST],
     }
 

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.files import read_bytes, sha256_bytes
+from fedkit.base.files import sha256_bytes
 from fedkit.base.keys import KEY_BYTES
-from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import AggregatorProject
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys
 from fedkit.privacy.secagg.shamir import SHARE_BYTES
+from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.signed_messages import (
     Message,
     message_path,
@@ -62,19 +61,18 @@ class Inbox:
     identities : the signing keys of those in the roster, as they were when it was decided; before, what is published.
     """
 
-    site: Datasite
-    place: AggregatorProject
+    at: AtAggregator
     group: Group
     n: int
     identities: Mapping[str, bytes] = field(default_factory=dict)
 
     def identity(self, who: str) -> bytes | None:
         """The key that this participant's messages are checked with, None where it is not there (yet)."""
-        return self.identities.get(who) or published_key(self.site, who)
+        return self.identities.get(who) or published_key(self.at.site, who)
 
     def kept(self, who: str) -> Path:
         """Where the aggregator keeps a masked update that counts: what becomes of the inbox no longer matters."""
-        return self.place.record(self.n).parent / f"secagg_{self.n}_masked_{who}.msg"
+        return self.at.place.record(self.n).parent / f"secagg_{self.n}_masked_{who}.msg"
 
     def keys(self, asked: Sequence[str]) -> Seen:
         """Step 1."""
@@ -150,10 +148,10 @@ class Inbox:
     ) -> Seen:
         seen, missing = Seen(), []
         for who in expected:
-            path = self.kept(who) if kept else message_path(self.place, who, self.n, step)
+            path = self.kept(who) if kept else message_path(self.at.place, who, self.n, step)
             key = self.identity(who)
             try:
-                data = read_bytes(path, root=self.site.data_dir, max_bytes=body_bytes + _MARGIN)
+                data = self.at.read(path, body_bytes + _MARGIN)
             except FileNotFoundError:
                 missing.append(who)
                 continue

@@ -3,15 +3,12 @@
 What was decided once stays: a list is written beside the round's records before it is sent, so that an aggregator that was
 killed goes on with the same one. A participant that does not come back is left out where `min_participants` allows it. From
 the moment that its masked update is in, it counts, and any t of the others can take its masks away.
-
-One round of secure aggregation at the aggregator: what was decided, who gets to see it, and for whom a step waits.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,43 +19,34 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, RoundAggregated, SecureStep, UpdateRefused, Waiting
 from fedkit.base.files import (
     is_file,
-    read_bytes,
     read_json,
     read_state,
     remove,
     sha256_bytes,
     write_bytes,
     write_json,
-    write_state,
 )
-from fedkit.config.fl_config import FLConfig
-from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.update import Update
 from fedkit.privacy.secagg.bonawitz import Group, unmask
 from fedkit.privacy.secagg.fixedpoint import decode
-from fedkit.protocol.aggregator.aggregate import PATIENCE_S, started
 from fedkit.protocol.aggregator.secure_inbox import Inbox, Seen
-from fedkit.protocol.server_state import next_model
+from fedkit.protocol.project import AtAggregator
+from fedkit.protocol.server_state import state_after, write_round
 from fedkit.protocol.signed_messages import group_of, list_path, roster_digest
 from fedkit.protocol.steps import Next
-from fedkit.rounds.history import Contribution, RoundRecord
+from fedkit.protocol.waiting import TOLD, started, step_may_end, step_needs, time_left
+from fedkit.rounds.round import server_step
 
 __all__ = ["AggregatorRound", "secure_round"]
 
 
-def secure_round(
-    site: Datasite, place: AggregatorProject, config: FLConfig, plan: RoundPlan, patient: bool
-) -> Next:
+def secure_round(at: AtAggregator, plan: RoundPlan, patient: bool) -> Next:
     """What the aggregator would do next in a round that has begun; looks only."""
-    digest, n = sha256_bytes(read_bytes(place.config, root=site.data_dir)), plan.round
-    group = group_of(config, digest, n, plan.participants)
-    this, inbox = (
-        AggregatorRound(site, place, config, plan, group, patient),
-        Inbox(site, place, group, n),
-    )
+    place, n = at.place, plan.round
+    group = group_of(at.config, sha256_bytes(at.read(place.config)), n, plan.participants)
+    this, inbox = AggregatorRound(at, plan, group, patient), Inbox(at, group, n)
 
     roster = this.decided("roster")
     if roster is None:
@@ -153,7 +141,7 @@ def _finish(
     this: AggregatorRound, known: Any, masked: Seen, answers: Seen, refused: dict[str, str]
 ) -> list[Event]:
     """Unmask the sum, take the strategy's step with its mean; the record first, then the global model."""
-    place, config, n = this.place, this.config, this.plan.round
+    at, n = this.at, this.plan.round
     dealers = this.decided("dealt") or {}
     survivors = this.decided("survivors") or {}
     total = unmask(
@@ -163,32 +151,27 @@ def _finish(
         {w: np.frombuffer(masked.messages[w].body, dtype="<u8") for w in survivors},
         {who: message.values() for who, message in answers.messages.items()},
     )
-    mean, weight = decode(total, read_state(place.global_model(n - 1)))
-    model, diagnostics = next_model(place, config, [Update("sum", n, mean, weight)], n)
+    state = state_after(at.place, at.strategy, n - 1)
+    mean, weight = decode(total, state.model)
     order = [who for who in this.plan.participants if who in survivors]
-    record = RoundRecord(
-        n,
-        tuple(Contribution(who, None, None, None, None, survivors[who]) for who in order),
-        refused,
-        tuple(w for w in this.plan.participants if w not in survivors and w not in refused),
-        {
-            **diagnostics,
-            "sum_of_weights": float(weight),
-            "unmasked_for": float(len(dealers) - len(order)),
-        },
-        this.plan.learning_rate,
-        this.plan.epoch,
+    after, record = server_step(
+        at.strategy,
+        this.plan,
+        state,
+        [Update(who, n, {}, sha256=survivors[who]) for who in order],
+        mean=Update("sum", n, mean, weight),
+        refused=refused,
+        absent=[w for w in this.plan.participants if w not in survivors and w not in refused],
     )
-    write_json(place.record(n), asdict(record))
-    write_state(place.global_model(n), model)
+    said = {"sum_of_weights": float(weight), "unmasked_for": float(len(dealers) - len(order))}
+    write_round(at.place, after, replace(record, diagnostics={**record.diagnostics, **said}))
     for who in survivors:
-        remove(Inbox(this.site, place, this.group, n).kept(who))
-    email, name = this.site.email, config.project_name
+        remove(Inbox(at, this.group, n).kept(who))
+    email, name = at.site.email, at.name
     events: list[Event] = [UpdateRefused(email, name, who, n, why) for who, why in refused.items()]
     return [*events, RoundAggregated(email, name, n, tuple(order))]
 
 
-_ROLE = "aggregator"
 _SAID = {
     "keys": "publish {} keys",
     "shares": "deal {} shares",
@@ -207,18 +190,16 @@ _BEFORE = {"shares": "roster", "masked": "dealt", "agreed": "survivors", "reveal
 
 @dataclass(frozen=True)
 class AggregatorRound:
-    """One round at the aggregator."""
+    """One masked round at the aggregator: what was decided, who gets to see it, and for whom a step waits."""
 
-    site: Datasite
-    place: AggregatorProject
-    config: FLConfig
+    at: AtAggregator
     plan: RoundPlan
     group: Group
     patient: bool
 
     def list_of(self, name: str) -> Path:
         """Where a decision is kept."""
-        return self.place.path / "rounds" / f"secagg_{self.plan.round}_{name}.json"
+        return self.at.place.path / "rounds" / f"secagg_{self.plan.round}_{name}.json"
 
     def decided(self, name: str) -> dict[str, Any] | None:
         """What was decided, None if nothing was yet."""
@@ -229,13 +210,13 @@ class AggregatorRound:
         """From now on it is so: who is in, and what all of them get to see."""
         write_json(self.list_of(name), dict(values))
         text = _DECIDED[name].format(len(values))
-        return [SecureStep(self.site.email, self.config.project_name, self.plan.round, text)]
+        return [SecureStep(self.at.site.email, self.at.name, self.plan.round, text)]
 
     def send(self, name: str, values: Mapping[str, Mapping[str, Any]]) -> Next:
         """Put a list into the mailbox of everybody who is to get it and hasn't."""
         missing = {}
         for email, value in values.items():
-            mailbox = self.site.client(email).project(self.config.project_name)
+            mailbox = self.at.mailbox(email)
             path = list_path(mailbox, self.plan.round, name)
             if has_permission_file(mailbox.agg_weights) and not is_file(path):
                 missing[path] = value
@@ -243,39 +224,30 @@ class AggregatorRound:
 
     def _write(self, lists: Mapping[Path, Mapping[str, Any]]) -> list[Event]:
         for path, value in lists.items():
-            write_json(path, dict(value), root=self.site.data_dir)
+            self.at.write_json(path, dict(value))
         return []
 
     def wait(self, step: str, seen: Seen) -> Waiting | None:
         """None if this step may end now, else for whom it waits."""
-        config, t, there = self.config, self.group.threshold, len(seen.messages)
+        config, t, there = self.at.config, self.group.threshold, len(seen.messages)
         late = [*seen.missing, *seen.refused]
-        if there >= t and (not late or step in ("agreed", "revealed")):
+        left = time_left(config, lambda: self._since(step))
+        if step_may_end(config, step, t, there, len(late), left, self.patient):
             return None
-        needed = max(t, min(config.quorum, there + len(late)))
-        timeout = config.round_timeout_s or (PATIENCE_S if config.min_participants else None)
-        left = None if timeout is None else self._since(step) + timeout - time.time()
-        over = not self.patient or (left is not None and left <= 0)
-        if there >= needed and over and config.min_participants is not None:
-            return None
-        if step in ("agreed", "revealed"):
-            needed = t
+        needed = t if step in TOLD else step_needs(config, t, there, len(late))
         remedies = [f"{email}: {reason}" for email, reason in seen.refused.items()]
         remedies += [
             f"{email}: its client has sent an update without a mask, and does not know secure aggregation"
             for email in seen.missing
-            if is_file(self.place.update(email, self.plan.round))
+            if is_file(self.at.place.update(email, self.plan.round))
         ]
         remedies.append(f"{there} of at least {needed} are there")
         if there < needed and step != "keys":
             remedies.append("until then, every update stays hidden")
         what = _SAID[step].format("its" if len(late) == 1 else "their")
         seconds = left if left is not None and left > 0 and there >= needed else None
-        return Waiting(
-            self.site.email,
-            config.project_name,
-            _ROLE,
-            ", ".join(late) or self.site.email,
+        return self.at.wait(
+            ", ".join(late) or self.at.site.email,
             f"{what} (round {self.plan.round}, secure aggregation)",
             "; ".join(remedies),
             seconds,
@@ -284,5 +256,5 @@ class AggregatorRound:
     def _since(self, step: str) -> float:
         """When the participants could begin with this step."""
         if step == "keys":
-            return started(self.site, self.place, self.config, self.plan.round)
+            return started(self.at, self.plan.round)
         return self.list_of(_BEFORE[step]).stat().st_mtime

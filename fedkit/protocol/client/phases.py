@@ -1,4 +1,4 @@
-"""The participant's state machine: wait for approval, open the mailbox, train a round, share the update, until done.
+"""The participant's state machine: approve, open, find data, receive, train, share, finish.
 
 Its whole memory is its folder `running/P`; every step can be cut off anywhere and is then done again. Notebook 03 builds
 the step that matters, local training, by hand.
@@ -7,14 +7,15 @@ the step that matters, local training, by hand.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import PARTICIPANT as ROLE
 from fedkit.base.events import (
+    PARTICIPANT,
     Approved,
     DataFound,
     Event,
@@ -24,15 +25,13 @@ from fedkit.base.events import (
     Waiting,
 )
 from fedkit.base.files import is_file, read_json, refuse_links, sha256_bytes
+from fedkit.base.names import DATA_FILE
 from fedkit.config.fl_config import FLConfig
-from fedkit.data.shards import DATA_FILE, read_shard
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import move_to_done
-from fedkit.datasite.round_plan import apply_plan
+from fedkit.datasite.round_plan import received_plan
 from fedkit.datasite.tree import entries, folder_names
-from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol.approval import (
     decline,
     open_mailbox,
@@ -40,15 +39,18 @@ from fedkit.protocol.approval import (
     pin,
     pin_path,
     pinned,
+    policy_accepts,
+    policy_refuses,
     read_part,
     review,
     unpin,
 )
-from fedkit.protocol.client.local_round import set_state, share, train_step
-from fedkit.protocol.client.secure_round import forget, secure_step
-from fedkit.protocol.steps import Next, drive
+from fedkit.protocol.client.local_round import share, train_round
+from fedkit.protocol.project import AtParticipant
+from fedkit.protocol.steps import Next, Phase, drive, first_answer
+from fedkit.protocol.waiting import lingers
 
-__all__ = ["advance", "next_step", "projects"]
+__all__ = ["PHASES", "advance", "next_step", "projects"]
 
 
 _GLOBAL = re.compile(r"agg_model_round_(\d+)\.pt")
@@ -59,7 +61,7 @@ def advance(
 ) -> list[Event]:
     """Do whatever this datasite's client can do now; returns what happened and what each project waits for."""
     return drive(
-        site.email, ROLE, projects(site), lambda name: next_step(site, name, on_epoch, stop)
+        site.email, PARTICIPANT, projects(site), lambda name: next_step(site, name, on_epoch, stop)
     )
 
 
@@ -75,74 +77,182 @@ def next_step(
     stop: Callable[[], bool] | None = None,
 ) -> Next:
     """What the client would do next in this project; looks only."""
-    place = site.client().project(project)
-    wait = partial(Waiting, site.email, project, ROLE)
-    refuse_links(place.path, site.data_dir)
-    if not place.path.is_dir():
-        asked = review(site, project)
-        if is_file(pin_path(site, project)):  # of an approval that was cut off, or taken back
-            return partial(_unpin, site, project)
-        reason = refusal(site, asked.config)
-        if reason is not None:
-            return lambda: [decline(site, project, reason)]
-        return wait(
-            site.email,
-            f"approve the request of {asked.aggregator}",
-            f"look at it and run `fedkit approve {project}`, or copy the folder from request/ to running/",
-        )
-    hashes = pinned(site, project)
-    if hashes is None:
-        return _pin_what_was_copied(site, project)
-    config, source = _what_was_approved(site, place, hashes)
-    if not has_permission_file(place.agg_weights):
-        return partial(_open, site, place, config)
-    if not any(DATA_FILE.fullmatch(p.name) for p in entries(site.private_client)):
-        return wait(
-            site.email,
-            "put training data into private/fl_client",
-            "for example `fedkit data samples`",
-        )
-    state = read_json(place.state)
+    refuse_links(site.client().project(project).path, site.data_dir)
+    return first_answer(PHASES, Here(site, project, on_epoch, stop))
+
+
+@dataclass(frozen=True)
+class Here:
+    """A project as it lies here now; each fact is looked up when a phase first asks for it."""
+
+    site: Datasite
+    name: str
+    on_epoch: Progress | None
+    stop: Callable[[], bool] | None
+
+    @cached_property
+    def at(self) -> AtParticipant:
+        """The project as it was approved. Raises FedkitError if these are no longer the bytes that a person approved."""
+        place, hashes = self.site.client().project(self.name), pinned(self.site, self.name) or {}
+        contents = {name: read_part(self.site, place.path / name) for name in hashes}
+        for name, data in contents.items():
+            if sha256_bytes(data) != hashes[name]:
+                raise FedkitError(
+                    "has changed since it was approved; this client does not run it",
+                    file=place.path / name,
+                    why=f"Approved was SHA-256 {hashes[name][:12]}…, there lies {sha256_bytes(data)[:12]}…",
+                    remedy=f"restore the approved file, or remove running/{self.name} and approve anew",
+                )
+        config = FLConfig.parse(contents["fl_config.json"], file=place.config)
+        return AtParticipant(self.site, config, contents[config.model_arch], hashes)
+
+    @cached_property
+    def models(self) -> set[int]:
+        """The rounds whose global model is there."""
+        names = (p.name for p in entries(self.at.place.agg_weights))
+        return {int(m[1]) for name in names if (m := _GLOBAL.fullmatch(name))}
+
+    @property
+    def all_there(self) -> bool:
+        """Has every global model arrived?"""
+        return self.models.issuperset(range(self.at.config.rounds + 1))
+
+    @property
+    def n(self) -> int:
+        """The round to be trained, or the one that was trained last; 0 where no global model is there."""
+        return max((m for m in self.models if m < self.at.config.rounds), default=-1) + 1
+
+    @cached_property
+    def wanted(self) -> Any:
+        """What the aggregator asks for in this round where it differs from the config."""
+        return self.at.read_json(self.at.place.round_settings(self.n))
+
+
+def approve(here: Here) -> Next:
+    """Nothing runs before a person has said yes to exactly these bytes."""
+    site, project = here.site, here.name
+    if site.client().project(project).path.is_dir():
+        return None if pinned(site, project) is not None else _pin_what_was_copied(site, project)
+    asked = review(site, project)
+    if is_file(pin_path(site, project)):  # of an approval that was cut off, or taken back
+        return partial(_unpin, site, project)
+    reason = policy_refuses(site, asked.config)
+    if reason is not None:
+        return lambda: [decline(site, project, reason)]
+    return Waiting(
+        site.email,
+        project,
+        PARTICIPANT,
+        site.email,
+        f"approve the request of {asked.aggregator}",
+        f"look at it and run `fedkit approve {project}`, or copy the folder from request/ to running/",
+    )
+
+
+def open_(here: Here) -> Next:
+    """The mailbox opens: from now on the aggregator may write global models into it."""
+    at = here.at
+    if has_permission_file(at.place.agg_weights):
+        return None
+
+    def do() -> list[Event]:
+        open_mailbox(at.site, at.place, at.config)
+        return [MailboxOpened(at.site.email, at.name)]
+
+    return do
+
+
+def find_data(here: Here) -> Next:
+    """Training data is there, and the aggregator may know that it is."""
+    at = here.at
+    if not any(DATA_FILE.fullmatch(p.name) for p in entries(at.site.private_client)):
+        what = "put training data into private/fl_client"
+        return at.wait(at.site.email, what, "for example `fedkit data samples`")
+    state = read_json(at.place.state)
     if (
-        not isinstance(state, dict)
-        or not state.get("dataset_added")
-        or not (state.get("num_samples") or config.secure_aggregation)
+        isinstance(state, dict)
+        and state.get("dataset_added")
+        and (state.get("num_samples") or at.config.secure_aggregation)
     ):
-        return partial(_announce_data, site, place, config)
-    there = {int(m[1]) for p in entries(place.agg_weights) if (m := _GLOBAL.fullmatch(p.name))}
-    if there.issuperset(range(config.rounds + 1)):
-        left = _still_lingers(site, config, place)
-        if left > 0:
-            return wait(
-                config.aggregator, "finish too", f"this takes {left:.0f} s at most", seconds=left
-            )
-        return partial(_finish, site, place)
-    newest = max((n for n in there if n < config.rounds), default=-1)
-    if newest < 0:
-        return wait(config.aggregator, "send the global model")
-    wanted = read_json(place.round_settings(newest + 1), root=site.data_dir)
-    chosen: Sequence[str] = config.participants
-    if isinstance(wanted, dict):
-        chosen = wanted.get("participants", config.participants)
-        if isinstance(chosen, list | tuple) and site.email not in chosen:
-            return wait(config.aggregator, f"end round {newest + 1}, which others train")
-        config = apply_plan(config, wanted, place.round_settings(newest + 1))
-    if not is_file(place.trained(newest + 1)):
-        return train_step(site, place, config, source, newest + 1, on_epoch, stop)
-    if config.secure_aggregation is not None:
-        digest = hashes["fl_config.json"]
-        return secure_step(site, place, config, newest + 1, chosen, digest)
-    box = site.aggregator(config.aggregator).project(project)
-    if not box.inbox(site.email).is_dir():
-        return wait(config.aggregator, "open its folder for this participant's updates")
-    if not _same_size(place.trained(newest + 1), box.update(site.email, newest + 1)):
-        return partial(share, site, place, config, newest + 1)
-    return wait(config.aggregator, f"aggregate round {newest + 1}")
+        return None
+
+    def do() -> list[Event]:
+        from fedkit.data.shards import read_shard
+
+        _, labels = read_shard(at.site.private_client)
+        told = {} if at.config.secure_aggregation else {"num_samples": len(labels)}
+        at.set_state(dataset_added=True, **told)
+        return [DataFound(at.site.email, at.name, len(labels))]
+
+    return do
+
+
+def receive(here: Here) -> Next:
+    """The global model of a round is there, and this participant takes part in it."""
+    at = here.at
+    if here.all_there:
+        return None
+    if here.n == 0:
+        return at.wait(at.config.aggregator, "send the global model")
+    chosen = here.wanted.get("participants") if isinstance(here.wanted, dict) else None
+    if isinstance(chosen, list) and at.site.email not in chosen:
+        return at.wait(at.config.aggregator, f"end round {here.n}, which others train")
+    return None
+
+
+def train(here: Here) -> Next:
+    """Local training, once a round."""
+    at, n = here.at, here.n
+    if here.all_there:
+        return None
+    plan = received_plan(at.config, n, here.wanted, at.place.round_settings(n))
+    if is_file(at.place.trained(n)):
+        return None
+    return partial(train_round, at, plan, here.on_epoch, here.stop)
+
+
+def share_update(here: Here) -> Next:
+    """The update reaches the aggregator, plain or under masks; whatever is missing there is shared again."""
+    at, n = here.at, here.n
+    if here.all_there:
+        return None
+    if at.config.secure_aggregation is not None:
+        from fedkit.protocol.client.secure_round import secure_step
+
+        plan = received_plan(at.config, n, here.wanted, at.place.round_settings(n))
+        return secure_step(at, n, plan.participants)
+    if not at.box.inbox(at.site.email).is_dir():
+        return at.wait(at.config.aggregator, "open its folder for this participant's updates")
+    if not _same_size(at.place.trained(n), at.box.update(at.site.email, n)):
+        return partial(share, at, n)
+    return at.wait(at.config.aggregator, f"aggregate round {n}")
+
+
+def finish(here: Here) -> Next:
+    """Every global model is there: the folder moves to done/, when no aggregator needs it any more."""
+    at = here.at
+    left = _still_lingers(at)
+    if left > 0:
+        what = f"this takes {left:.0f} s at most"
+        return at.wait(at.config.aggregator, "finish too", what, seconds=left)
+    return partial(_finish, at)
+
+
+PHASES: tuple[Phase[Here], ...] = (
+    approve,
+    open_,
+    find_data,
+    receive,
+    train,
+    share_update,
+    finish,
+)
+"""In this order; the first one that answers says what is next."""
 
 
 def _pin_what_was_copied(site: Datasite, project: str) -> Next:
     copied = review(site, project, "running")
-    accept(site, copied.config)
+    policy_accepts(site, copied.config)
     asked = site.client().project(project, "request")
     if asked.path.is_dir():
         for name, digest in copied.hashes.items():
@@ -172,52 +282,25 @@ def _unpin(site: Datasite, project: str) -> list[Event]:
     return []
 
 
-def _what_was_approved(
-    site: Datasite, place: ClientProject, hashes: dict[str, str]
-) -> tuple[FLConfig, bytes]:
-    """Config and model source, if they are still the bytes that a person approved."""
-    contents = {name: read_part(site, place.path / name) for name in hashes}
-    for name, data in contents.items():
-        if sha256_bytes(data) != hashes[name]:
-            raise FedkitError(
-                "has changed since it was approved; this client does not run it",
-                file=place.path / name,
-                why=f"Approved was SHA-256 {hashes[name][:12]}…, there lies {sha256_bytes(data)[:12]}…",
-                remedy=f"restore the approved file, or remove running/{place.path.name} and approve anew",
-            )
-    config = FLConfig.parse(contents["fl_config.json"], file=place.config)
-    return config, contents[config.model_arch]
-
-
-def _open(site: Datasite, place: ClientProject, config: FLConfig) -> list[Event]:
-    open_mailbox(site, place, config)
-    return [MailboxOpened(site.email, config.project_name)]
-
-
-def _announce_data(site: Datasite, place: ClientProject, config: FLConfig) -> list[Event]:
-    _, labels = read_shard(site.private_client)
-    told = {} if config.secure_aggregation else {"num_samples": len(labels)}
-    set_state(site, place, dataset_added=True, **told)
-    return [DataFound(site.email, place.path.name, len(labels))]
-
-
-def _still_lingers(site: Datasite, config: FLConfig, place: ClientProject) -> float:
+def _still_lingers(at: AtParticipant) -> float:
     """Seconds for which the folder must still stay: a real aggregator that finds it gone never finishes."""
-    if is_file(site.public_results(config.project_name, config.aggregator) / "history.json"):
+    results = at.site.public_results(at.name, at.config.aggregator)
+    if is_file(results / "history.json"):
         return 0.0  # only fedkit's aggregator writes this file, and it does not need the folder
-    box, last = site.aggregator(config.aggregator).project(config.project_name), config.rounds
-    if is_file(place.trained(last)) and not is_file(box.update(site.email, last)):
+    last = at.config.rounds
+    if is_file(at.place.trained(last)) and not is_file(at.box.update(at.site.email, last)):
         return 0.0  # the aggregator has moved what was shared to its own done/
-    arrived = place.global_model(config.rounds).stat().st_mtime
-    return arrived + config.linger_s - time.time()
+    return lingers(at.config, at.place.global_model(last))
 
 
-def _finish(site: Datasite, place: ClientProject) -> list[Event]:
-    opened = (place.agg_weights, place.state.parent)
-    move_to_done(site, site.client(), place.path.name, opened)
-    forget(site, place.path.name)
-    unpin(site, place.path.name)  # last: until then a killed client still knows what was approved
-    return [ProjectDone(site.email, place.path.name, ROLE)]
+def _finish(at: AtParticipant) -> list[Event]:
+    from fedkit.protocol.client.secure_round import forget
+
+    opened = (at.place.agg_weights, at.place.state.parent)
+    move_to_done(at.site, at.site.client(), at.name, opened)
+    forget(at.site, at.name)
+    unpin(at.site, at.name)  # last: until then a killed client still knows what was approved
+    return [ProjectDone(at.site.email, at.name, PARTICIPANT)]
 
 
 def _same_size(one: Path, other: Path) -> bool:

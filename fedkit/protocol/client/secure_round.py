@@ -3,8 +3,6 @@
 A message that was made is never made again: a second one with other lists, or another vector under the same masks, would
 give away what the first one hides. So a participant that was killed sends what it has, and what the aggregator changes
 afterwards has no effect. Secrets lie under `private/` and go when their round is over.
-
-One round of secure aggregation at a participant: its secrets, its own messages, and what it believes the aggregator.
 """
 
 from __future__ import annotations
@@ -18,12 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import PARTICIPANT as ROLE
 from fedkit.base.events import Event, SecureStep, UpdateShared, Waiting
-from fedkit.base.files import is_file, read_bytes, read_json, read_state, write_bytes
-from fedkit.config.fl_config import FLConfig
+from fedkit.base.files import is_file, read_bytes, read_json, write_bytes
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import ClientProject
 from fedkit.privacy.secagg.bonawitz import (
     Group,
     PublicKeys,
@@ -35,6 +30,7 @@ from fedkit.privacy.secagg.bonawitz import (
 )
 from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.protocol.client.local_round import trained_samples
+from fedkit.protocol.project import AtParticipant
 from fedkit.protocol.signed_messages import (
     STEPS,
     Message,
@@ -61,26 +57,17 @@ _SAID = {
 }
 
 
-def secure_step(
-    site: Datasite,
-    place: ClientProject,
-    config: FLConfig,
-    n: int,
-    asked: Sequence[str],
-    config_sha256: str,
-) -> Next:
+def secure_step(at: AtParticipant, n: int, asked: Sequence[str]) -> Next:
     """What this participant would do next in round n, whose update is trained; looks only."""
-    this = ParticipantRound(
-        site, place, config, group_of(config, config_sha256, n, tuple(asked)), n
-    )
-    box = site.aggregator(config.aggregator).project(config.project_name)
-    vault = vault_of(site, config.project_name)
+    group = group_of(at.config, at.hashes["fl_config.json"], n, tuple(asked))
+    this, box = ParticipantRound(at, group, n), at.box
+    vault = vault_of(at.site, at.name)
     if vault.is_dir() and any(p.name != str(n) for p in vault.iterdir()):
         return partial(_forget_others, vault, n)
-    if not box.inbox(site.email).is_dir():
+    if not box.inbox(at.site.email).is_dir():
         return this.wait("open its folder for this participant's messages")
     for step in STEPS:
-        own, there = this.vault / f"{step}.msg", message_path(box, site.email, n, step)
+        own, there = this.vault / f"{step}.msg", message_path(box, at.site.email, n, step)
         if not is_file(own):
             return _MAKE[step](this)
         if not is_file(there) or there.stat().st_size != own.stat().st_size:
@@ -101,8 +88,8 @@ def _forget_others(vault: Path, n: int) -> list[Event]:
 
 
 def _share(this: ParticipantRound, step: str, own: Path, there: Path) -> list[Event]:
-    write_bytes(there, read_bytes(own), root=this.site.data_dir)
-    who, project = this.site.email, this.config.project_name
+    this.at.write(there, read_bytes(own))
+    who, project = this.me, this.at.name
     events: list[Event] = [SecureStep(who, project, this.n, _SAID[step])]
     return events + ([UpdateShared(who, project, this.n)] if step == "masked" else [])
 
@@ -119,16 +106,16 @@ def _make_shares(this: ParticipantRound) -> Next:
     given = this.from_aggregator("roster")
     if given is None:
         return this.wait(f"send the roster of round {this.n}")
-    if this.site.email not in given:
+    if this.me not in given:
         return this.wait(f"end round {this.n}, which has begun without this participant")
     others = [e for e in given if e in this.group.numbers]
-    unknown = [e for e in others if published_key(this.site, e) is None]
+    unknown = [e for e in others if published_key(this.at.site, e) is None]
     if unknown:
         return this.wait("publish the key that its messages are signed with", unknown[0])
 
     def do() -> list[Event]:
         roster = this.checked_roster(given)
-        dealt = deal(this.group, this.site.email, this.secrets(), roster)
+        dealt = deal(this.group, this.me, this.secrets(), roster)
         keys = {who: this.identity_of(who) or b"" for who in roster}
         this.accept("identities", {who: key.hex() for who, key in keys.items()})
         this.accept("roster", given)
@@ -144,13 +131,15 @@ def _make_masked(this: ParticipantRound) -> Next:
         return this.wait(f"pass on the shares of round {this.n}")
 
     def do() -> list[Event]:
-        me, roster = this.site.email, this.checked_roster(this.accepted("roster"))
+        me, roster = this.me, this.checked_roster(this.accepted("roster"))
         sealed = this.sealed(given, roster)
         dealers = sorted([*sealed, me])
         # what does not open now could not be revealed later
         open_shares(this.group, me, this.secrets(), roster, sealed)
-        state = read_state(this.place.trained(this.n), root=this.site.data_dir)
-        weight = trained_samples(this.place, this.n) if this.config.weighting == "samples" else 1
+        state = this.at.read_state(this.at.place.trained(this.n))
+        weight = (
+            trained_samples(this.at.place, this.n) if this.at.config.weighting == "samples" else 1
+        )
         vector = encode(state, weight, len(this.group.numbers))
         hidden = mask(this.group, me, this.secrets(), roster, dealers, vector)
         this.accept("dealt", given)
@@ -166,7 +155,7 @@ def _make_agreed(this: ParticipantRound) -> Next:
         return this.wait(f"say whose updates of round {this.n} have arrived")
     about, names = this.said("masked"), given.get("survivors")
     survivors = sorted(str(name) for name in names) if isinstance(names, list) else []
-    if this.site.email not in survivors:
+    if this.me not in survivors:
         return this.wait(f"end round {this.n}, in which this update is not")
 
     def do() -> list[Event]:
@@ -189,11 +178,9 @@ def _make_revealed(this: ParticipantRound) -> Next:
         about = this.said("agreed")
         for who, message in this.messages("agreement", given, "agreed").items():
             if who not in about["survivors"] or message.about != about:
-                raise this.unlike(
-                    "agreement", f"{who} was shown another list than {this.site.email}"
-                )
+                raise this.unlike("agreement", f"{who} was shown another list than {this.me}")
         this.group.enough(given, "agreement")
-        me, roster = this.site.email, this.checked_roster(this.accepted("roster"))
+        me, roster = this.me, this.checked_roster(this.accepted("roster"))
         sealed = this.sealed(this.accepted("dealt"), roster)
         shares = open_shares(this.group, me, this.secrets(), roster, sealed)
         told = reveal(this.group, shares, about["survivors"])
@@ -214,18 +201,21 @@ _MAKE: dict[str, Callable[[ParticipantRound], Next]] = {
 
 @dataclass(frozen=True)
 class ParticipantRound:
-    """One round at one participant: where things are, and what was accepted so far."""
+    """One round at one participant: its secrets, its own messages, and what it believes the aggregator."""
 
-    site: Datasite
-    place: ClientProject
-    config: FLConfig
+    at: AtParticipant
     group: Group
     n: int
 
     @property
+    def me(self) -> str:
+        """This participant."""
+        return self.at.site.email
+
+    @property
     def vault(self) -> Path:
         """Secrets and own messages of this round."""
-        return vault_of(self.site, self.config.project_name) / str(self.n)
+        return vault_of(self.at.site, self.at.name) / str(self.n)
 
     def secrets(self) -> Secrets:
         """This round's secrets, drawn where there are none yet."""
@@ -249,18 +239,17 @@ class ParticipantRound:
 
     def from_aggregator(self, name: str) -> dict[str, Any] | None:
         """A list of the aggregator's, None where it is not there (yet)."""
-        values = read_json(list_path(self.place, self.n, name), root=self.site.data_dir)
+        values = self.at.read_json(list_path(self.at.place, self.n, name))
         return values if isinstance(values, dict) else None
 
     def wait(self, what: str, whom: str = "") -> Waiting:
         """An event that says for what."""
-        whom = whom or self.config.aggregator
-        return Waiting(self.site.email, self.config.project_name, ROLE, whom, what)
+        return self.at.wait(whom or self.at.config.aggregator, what)
 
     def keep(self, step: str, about: Mapping[str, Any], body: bytes) -> list[Event]:
         """Sign a message and keep it; from now on it is the one of this step."""
-        message = Message(self.site.email, about, body)
-        data = write_message(identity(self.site), self.group, self.n, step, message)
+        message = Message(self.me, about, body)
+        data = write_message(identity(self.at.site), self.group, self.n, step, message)
         write_bytes(self.vault / f"{step}.msg", data, mode=0o600)
         return []
 
@@ -291,16 +280,14 @@ class ParticipantRound:
         pinned = read_json(self.vault / "identities.json")
         if isinstance(pinned, dict) and who in pinned:
             return bytes.fromhex(pinned[who])
-        return published_key(self.site, who)
+        return published_key(self.at.site, who)
 
     def sealed(
         self, given: Mapping[str, Any], roster: Mapping[str, PublicKeys]
     ) -> dict[str, bytes]:
         """The sealed shares that others dealt to me."""
         try:
-            sealed = {
-                who: bytes.fromhex(text) for who, text in given.items() if who != self.site.email
-            }
+            sealed = {who: bytes.fromhex(text) for who, text in given.items() if who != self.me}
         except (ValueError, TypeError) as error:
             raise self.unlike("dealt", "can't be read") from error
         if not sealed.keys() <= roster.keys():
@@ -315,7 +302,7 @@ class ParticipantRound:
         """An error for a list of the aggregator's that can't be believed."""
         return FedkitError(
             f"is refused: {what}",
-            file=list_path(self.place, self.n, name),
+            file=list_path(self.at.place, self.n, name),
             why="This participant sends nothing more in this round, so its update stays hidden",
             remedy="ask the aggregator; it may have been altered on its way",
         )

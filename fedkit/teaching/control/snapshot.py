@@ -13,7 +13,6 @@ from fedkit.base.events import AGGREGATOR as AGGREGATOR
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import find_project
 from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
@@ -21,6 +20,7 @@ from fedkit.federation.network import Network
 from fedkit.protocol import advance as node
 from fedkit.protocol.aggregator.inbox import Collected, collect
 from fedkit.protocol.approval import why_declined
+from fedkit.protocol.project import AtAggregator
 from fedkit.rounds.history import History
 from fedkit.teaching.failures.fates import Fate, fates
 from fedkit.teaching.failures.faults import Fault, Faults
@@ -175,7 +175,7 @@ def look(
         place, history = find_project(home), network.history()
         config = FLConfig.load(place.config)
         plan = read_plan(place, len(history) + 1)
-        inbox = _inbox(home, place, config, plan, busy) if plan else None
+        inbox = _inbox(AtAggregator(home, config), plan, busy) if plan else None
         asked = plan.participants if plan else ()
         found["fates"] = fates(history, config.participants, faults.log, inbox, asked)
         found["settings"] = current_settings(place, config)
@@ -184,10 +184,8 @@ def look(
     return found if busy else found | {"status": standstill(network, history, stops, paused)}
 
 
-def _inbox(
-    home: Datasite, place: AggregatorProject, config: FLConfig, plan: RoundPlan, busy: bool
-) -> Collected:
+def _inbox(at: AtAggregator, plan: RoundPlan, busy: bool) -> Collected:
     """What lies there for the round under way; while it moves, that is not known yet."""
     if busy:
-        return Collected((), {}, {}, plan.participants)
-    return collect(home, place, config, plan, patient=False)
+        return Collected((), {}, plan.participants)
+    return collect(at, plan, patient=False)

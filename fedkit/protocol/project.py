@@ -1,0 +1,144 @@
+"""One project at one datasite, in one role: where it lies, what was agreed on, and the way to its files.
+
+Everything that a project reads or writes goes through its handle, so that no link leads out of the data dir unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fedkit.base import files
+from fedkit.base.errors import FedkitError
+from fedkit.base.events import AGGREGATOR, PARTICIPANT, Waiting
+from fedkit.base.tensors import MAX_STATE_BYTES
+from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.paths import AggregatorProject, ClientProject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedkit.learning.strategies.base import Strategy
+
+__all__ = ["AtAggregator", "AtParticipant", "Project"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project at a datasite. config : what was approved, or launched."""
+
+    role: ClassVar[str]
+
+    site: Datasite
+    config: FLConfig
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.config.project_name
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """The config's strategy, protected as the config promises. Raises FedkitError."""
+        from fedkit.rounds.strategy import strategy_of  # brings torch: who waits needs none
+
+        return strategy_of(self.config)
+
+    def wait(self, whom: str, what: str, remedy: str = "", seconds: float | None = None) -> Waiting:
+        """An event that says for whom this project waits, and for what."""
+        return Waiting(self.site.email, self.name, self.role, whom, what, remedy, seconds)
+
+    def read(self, path: Path, max_bytes: int = MAX_STATE_BYTES) -> bytes:
+        """`files.read_bytes`."""
+        return files.read_bytes(path, root=self.site.data_dir, max_bytes=max_bytes)
+
+    def read_json(self, path: Path) -> Any:
+        """`files.read_json`: None where there is nothing readable (yet)."""
+        return files.read_json(path, root=self.site.data_dir)
+
+    def read_object(self, path: Path) -> dict[str, Any]:
+        """The object in a JSON file, empty where there is none."""
+        values = self.read_json(path)
+        return values if isinstance(values, dict) else {}
+
+    def read_state(self, path: Path) -> dict[str, Tensor]:
+        """`files.read_state`."""
+        return files.read_state(path, root=self.site.data_dir)
+
+    def write(self, path: Path, data: bytes) -> None:
+        """`files.write_bytes`."""
+        files.write_bytes(path, data, root=self.site.data_dir)
+
+    def write_json(self, path: Path, value: object) -> None:
+        """`files.write_json`."""
+        files.write_json(path, value, root=self.site.data_dir)
+
+    def write_state(self, path: Path, state: Mapping[str, Tensor]) -> None:
+        """`files.write_state`."""
+        files.write_state(path, state, root=self.site.data_dir)
+
+    def copy(self, source: Path, target: Path) -> None:
+        """The bytes of one file into another one."""
+        self.write(target, self.read(source))
+
+    def remove(self, path: Path) -> None:
+        """`files.remove`."""
+        files.remove(path, root=self.site.data_dir)
+
+
+@dataclass(frozen=True)
+class AtParticipant(Project):
+    """A project at one of its participants. source : of the approved model. hashes : SHA-256 of what was approved."""
+
+    role: ClassVar[str] = PARTICIPANT
+
+    source: bytes = b""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> ClientProject:
+        """Its folder here."""
+        return self.site.client().project(self.name)
+
+    @property
+    def box(self) -> AggregatorProject:
+        """The aggregator's folder of it, as far as it is seen here."""
+        return self.site.aggregator(self.config.aggregator).project(self.name)
+
+    def set_state(self, **changes: Any) -> None:
+        """Change some keys of `state.json`; the others stay."""
+        self.write_json(self.place.state, self.read_object(self.place.state) | changes)
+
+
+@dataclass(frozen=True)
+class AtAggregator(Project):
+    """A project at its aggregator."""
+
+    role: ClassVar[str] = AGGREGATOR
+
+    @property
+    def place(self) -> AggregatorProject:
+        """Its folder here."""
+        return self.site.aggregator().project(self.name)
+
+    def mailbox(self, email: str) -> ClientProject:
+        """A participant's folder of it, as far as it is seen here."""
+        return self.site.client(email).project(self.name)
+
+    @cached_property
+    def source(self) -> bytes:
+        """The model's source as it was launched. Raises FedkitError."""
+        return self.launched(self.config.model_arch)
+
+    def launched(self, file: str) -> bytes:
+        """A file that was launched, as it lies in `running/`. Raises FedkitError."""
+        path = self.place.path / file
+        try:
+            return self.read(path)
+        except FileNotFoundError:
+            remedy = "restore it from your own copy"
+            raise FedkitError("is not there", file=path, remedy=remedy) from None

@@ -1,0 +1,1 @@
+"""The tests stand as the package stands: `tests/learning/test_models.py` is about `fedkit/learning/models.py`."""

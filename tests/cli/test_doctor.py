@@ -1,0 +1,47 @@
+"""`fedkit doctor`: a line a check, and a remedy for what is missing."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from fedkit.cli import doctor
+from tests.support.cli import fedkit
+
+
+def test_doctor_says_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "_requirements", lambda: ["torch>=2.6", "pyyaml>=6.0.1", "ipython"])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        output = fedkit("doctor", "--port", port)
+    assert f"note    port {port} is taken" in output
+    assert "ok      the digits: 10,000 and 2,000" in output
+    assert "ok      torch trains with 1 thread(s)" in output
+    assert "fedkit can run here." in output
+    assert all(line.startswith(("ok  ", "note  ")) for line in output.splitlines()[:-1])
+
+
+def test_doctor_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_requirements", lambda: ["torch>=99.1", "not-there-at-all>=1"])
+    monkeypatch.setenv("FEDKIT_DATA", str(tmp_path))
+    output = fedkit("doctor", code=1)
+    missing = [line for line in output.splitlines() if line.startswith("MISSING")]
+    assert len(missing) == 3
+    assert all(" -> " in line for line in missing)
+    assert "is older than 99.1" in missing[0]
+    assert "not-there-at-all is not installed" in missing[1]
+    assert "mnist_12k.npz" in missing[2]
+
+
+def test_doctor_knows_every_requirement_by_the_name_to_import() -> None:
+    """The names are found without importing, which would take long here."""
+    from importlib.util import find_spec
+
+    for line in doctor._requirements():
+        name = line.split(">")[0].strip().lower()
+        assert find_spec(doctor.IMPORT_NAMES.get(name, name.replace("-", "_"))), line

@@ -1,0 +1,178 @@
+"""A datasite's own settings: `.env`, `config.json`, and where they are looked for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedkit.base.errors import FedkitError
+from fedkit.config.client_config import CONFIG_PATH_VARIABLE, ClientConfig, read_env
+from fedkit.datasite.datasite import Datasite
+from tests.support.helpers import ALICE
+
+
+def write(path: Path, values: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+def complaint(path: Path) -> FedkitError:
+    with pytest.raises(FedkitError) as caught:
+        ClientConfig.load(path)
+    assert caught.value.file == path
+    assert caught.value.remedy
+    return caught.value
+
+
+# ------------------------------------------------------------------------------------- config.json
+def test_the_four_keys_that_every_syftbox_client_loads(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "config.json"
+    config = ClientConfig(tmp_path / "data", ALICE, client_url="http://localhost:8085")
+    config.save(path)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert set(written) == {"data_dir", "email", "server_url", "client_url"}
+    assert all(isinstance(value, str) for value in written.values())
+    assert ClientConfig.load(path) == config
+    assert ClientConfig.load(path).port == 8085
+
+
+def test_what_a_real_client_added_stays(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.json", {"email": "old@example.org", "access_token": "secret"})
+    ClientConfig(tmp_path, ALICE).save(path)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["access_token"] == "secret"
+    assert written["email"] == ALICE
+    before = path.stat().st_mtime_ns
+    ClientConfig(tmp_path, ALICE).save(path)
+    assert path.stat().st_mtime_ns == before  # nothing to say, nothing written
+
+
+def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write(tmp_path / ".syftbox" / "config.json", {"data_dir": "~/x", "email": ALICE})
+    assert ClientConfig.load().data_dir == tmp_path / "x"
+    named = write(tmp_path / "named.json", {"data_dir": "y", "email": ALICE})
+    monkeypatch.setenv(CONFIG_PATH_VARIABLE, str(named))
+    assert ClientConfig.load().data_dir == Path("y")
+    with pytest.raises(FedkitError, match="fedkit client"):
+        ClientConfig.load(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8080", "http://localhost:8080/", 8080])
+def test_the_port(tmp_path: Path, url: Any) -> None:
+    values = {"data_dir": "x", "email": ALICE, "client_url": url}
+    assert ClientConfig.load(write(tmp_path / "config.json", values)).port == 8080
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"data_dir": None}, "data_dir"),
+        ({"data_dir": ""}, "data_dir"),
+        ({"data_dir": 3}, "data_dir"),
+        ({"email": None}, "email"),
+        ({"email": "alice"}, "email"),
+        ({"email": "a: b; c"}, "email"),
+        ({"email": "../a@example.org"}, "email"),
+        ({"email": "nul.a@example.org"}, "email"),
+        ({"client_url": "http://localhost"}, "client_url"),
+        ({"client_url": "http://localhost:port"}, "client_url"),
+        ({"client_url": ["x"]}, "client_url"),
+    ],
+)
+def test_wrong_values_name_file_field_and_remedy(
+    tmp_path: Path, changes: dict[str, Any], field: str
+) -> None:
+    values = {"data_dir": "x", "email": ALICE, "client_url": "http://localhost:8080"} | changes
+    assert complaint(write(tmp_path / "config.json", values)).field == field
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff", b'{"email": 1, "email": 2}'])
+def test_what_is_no_json_object(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    complaint(tmp_path / "config.json")
+
+
+JSON = st.dictionaries(
+    st.sampled_from(["data_dir", "email", "server_url", "client_url", "x"]),
+    st.none() | st.integers() | st.text(max_size=9) | st.lists(st.text(max_size=3), max_size=2),
+)
+
+
+@given(JSON)
+def test_any_object_is_a_config_or_an_error_for_people(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
+) -> None:
+    path = write(tmp_path_factory.getbasetemp() / "any.json", {"email": ALICE} | values)
+    try:
+        site = Datasite.load(path)
+    except FedkitError as error:
+        said = str(error)
+    else:
+        said = f"{site.data_dir} -> "
+    assert " -> " in said
+
+
+def test_a_data_dir_that_can_be_none(tmp_path: Path) -> None:
+    for name in ("a\0b", "~nobody-of-this-name/x"):
+        with pytest.raises(FedkitError) as caught:
+            Datasite.create(name, ALICE)
+        assert caught.value.remedy
+
+
+# -------------------------------------------------------------------------------------------- .env
+def env(folder: Path, content: str | bytes) -> Path:
+    path = folder / ".env"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_the_tutorials_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    path = env(
+        tmp_path,
+        "# mine\nEMAIL=alice@example.org\nexport DATA_DIR=~/data\n"
+        "CONFIG_PATH='a b/config.json'\nPORT = 8085\nOTHER=1\n",
+    )
+    assert read_env(path) == {
+        "EMAIL": ALICE,
+        "DATA_DIR": str(tmp_path / "data"),
+        "CONFIG_PATH": str(Path("a b/config.json")),
+        "PORT": "8085",
+    }
+
+
+@pytest.mark.parametrize(
+    "content", ["\ufeffEMAIL=alice@example.org\r\n", "EMAIL=alice@example.org", "EMAIL: x\n"]
+)
+def test_what_editors_make_of_it(tmp_path: Path, content: str) -> None:
+    """A byte order mark, Windows' line ends, no end of line; a line that is no assignment is left out."""
+    assert set(read_env(env(tmp_path, content)).values()) <= {ALICE}
+
+
+@pytest.mark.parametrize("line", ["EMAIL", "EMAIL=", "PORT=''"])
+def test_a_key_without_a_value_is_named(tmp_path: Path, line: str) -> None:
+    path = env(tmp_path, f"{line}\n")
+    with pytest.raises(FedkitError) as caught:
+        read_env(path)
+    assert (caught.value.file, caught.value.field) == (path, line.split("=")[0])
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("content", [None, b"EMAIL=\xff\xfe\n", "E\0MAIL=x", "DATA_DIR=~nobody9/x"])
+def test_an_env_that_cannot_be_read(tmp_path: Path, content: str | bytes | None) -> None:
+    path = tmp_path / ".env" if content is None else env(tmp_path, content)
+    try:
+        found = read_env(path)
+    except FedkitError as error:
+        assert error.file == path  # noqa: PT017 (either is right)
+        assert error.remedy  # noqa: PT017
+    else:
+        assert content == "E\0MAIL=x"
+        assert found == {}

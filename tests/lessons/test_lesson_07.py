@@ -1,0 +1,225 @@
+"""Lesson 07: its checks know right from wrong, and what its prose says is so, for more than one seed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import fedkit as fk
+from fedkit.learning.strategies.robust import Median
+from fedkit.learning.update import Update
+from fedkit.teaching.check.lesson_07 import coordinate_median, proximal_term
+from tests.support import ROOT
+from tools.course.lesson import read_lesson
+from tools.course.stub import solved
+
+SOURCE = ROOT / "notebooks" / "src" / "07_strategies.py"
+SETS_UP = re.compile(
+    r"^(import|from|mnist,|base =|rules =|def (deal|enter|attacked|through_files|proximal|coordinate))",
+    re.M,
+)
+"""Cells that only say what is what; the others run the experiments."""
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The lesson's own functions and settings."""
+    names: dict[str, Any] = {}
+    folder = tmp_path_factory.mktemp("lesson")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEDKIT_WORKSPACE", str(folder))
+        for cell in read_lesson(SOURCE).of_kind("code"):
+            if "parameters" in cell.tags or SETS_UP.search(cell.source):
+                file = folder / f"{cell.number}.py"
+                file.write_text(solved(cell.source), "utf-8")
+                exec(compile(file.read_text("utf-8"), str(file), "exec"), names)
+    return names
+
+
+Ends = dict[int, dict[str, fk.History]]
+
+
+@pytest.fixture(scope="module")
+def contest(lesson: dict[str, Any]) -> Ends:
+    """The histories of five strategies, for one seed of the lesson and one that it does not have."""
+    entries: dict[str, dict[str, Any]] = {
+        "fedavg": {},
+        "fedprox": {"mu": 0.1},
+        "fedavgm": {"momentum": 0.7},
+        "fedadam": {"server_lr": 0.03},
+        "scaffold": {},
+    }
+    return {
+        seed: {name: lesson["enter"](name, seed, **more) for name, more in entries.items()}
+        for seed in (1, 3)
+    }
+
+
+def test_a_tuned_baseline_wins_back_much_of_the_lead(lesson: dict[str, Any], contest: Ends) -> None:
+    low = lesson["enter"]("fedavg", 3, rate=0.1).accuracies[-1]
+    rival = lesson["enter"]("fedavgm", 3, rate=0.1, momentum=0.7).accuracies[-1]
+    tuned = contest[3]["fedavg"].accuracies[-1]
+    assert rival - low > 0.02
+    assert tuned - low > 0.4 * (rival - low)
+    assert lesson["enter"]("fedavg", 3, rate=1.0).accuracies[-1] < 0.4
+
+
+def test_fedprox_is_behind_with_every_seed(lesson: dict[str, Any], contest: Ends) -> None:
+    for ends in contest.values():
+        assert ends["fedprox"].accuracies[-1] < ends["fedavg"].accuracies[-1] - 0.005
+        held, free = ends["fedprox"].rounds[0].contributions, ends["fedavg"].rounds[0].contributions
+        assert sum(p.norm for p in held) < 0.98 * sum(p.norm for p in free), "they drift less"
+    weak = lesson["enter"]("fedprox", 1, mu=0.01).accuracies[-1]
+    strong = lesson["enter"]("fedprox", 1, mu=1.0).accuracies[-1]
+    assert abs(weak - contest[1]["fedavg"].accuracies[-1]) < 0.02, "hardly any difference"
+    assert strong < contest[1]["fedprox"].accuracies[-1] - 0.03, "quiz 4"
+
+
+def test_a_memory_is_ahead_with_every_seed(contest: Ends) -> None:
+    for ends in contest.values():
+        assert ends["fedavgm"].accuracies[-1] > ends["fedavg"].accuracies[-1] + 0.008
+        assert ends["fedadam"].accuracies[-1] > ends["fedavg"].accuracies[-1] + 0.008
+
+
+def test_scaffold_is_ahead_by_rounds_and_behind_by_bytes(contest: Ends) -> None:
+    for ends in contest.values():
+        assert ends["scaffold"].accuracies[0] == pytest.approx(
+            ends["fedavg"].accuracies[0], abs=0.005
+        ), "starts as low"
+        assert ends["scaffold"].accuracies[-1] > ends["fedavg"].accuracies[-1] + 0.002
+        assert ends["scaffold"].accuracies[3] < ends["fedavg"].accuracies[7] - 0.005, (
+            "four rounds against eight"
+        )
+        assert ends["fedavgm"].accuracies[7] > ends["scaffold"].accuracies[3] + 0.02
+
+
+def test_scaffold_sends_twice_the_bytes(lesson: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(lesson, "root", tmp_path)
+        patch.setitem(lesson, "base", lesson["base"].replace(epoch=1))
+        ledgers = [lesson["through_files"](name).ledger() for name in ("fedavg", "scaffold")]
+    plain, twice = (sum(e.size for e in led if "_round_2." in e.path) for led in ledgers)
+    assert twice == pytest.approx(2 * plain, rel=0.01)
+    assert plain == pytest.approx(6 * 409_000, rel=0.01)  # three up, three down
+
+
+def test_where_datasites_are_alike_there_is_little_to_win(lesson: dict[str, Any]) -> None:
+    entries = {"fedavg": {}, "fedprox": {"mu": 0.1}, "fedavgm": {"momentum": 0.7}, "scaffold": {}}
+    ends = [lesson["enter"](n, 1, alpha=100.0, **m).accuracies[-1] for n, m in entries.items()]
+    assert max(ends) - min(ends) < 0.025
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_who_survives(lesson: dict[str, Any], seed: int) -> None:
+    shards = lesson["deal"](seed, alpha=100.0, count=500)
+
+    def end(rule: str, attack: str, hostile: int) -> float:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(lesson, "seed", seed)
+            return lesson["attacked"](rule, attack, hostile, shards).accuracies[-1]
+
+    honest, loud = end("mean", "sign flip", 0), "flip and scale"
+    assert end("mean", loud, 2) < 0.35
+    flipped, lied = end("mean", "sign flip", 4), end("mean", "label flip", 4)
+    assert flipped < honest - 0.1
+    assert lied > flipped + 0.03, "label flips do least"
+    for rule in ("median", "trimmed mean", "Multi-Krum"):
+        assert end(rule, loud, 3) > honest - 0.1, "made for three, stands three"
+    assert end("median", loud, 4) > 0.5
+    assert end("trimmed mean", loud, 4) < 0.35
+    assert end("Multi-Krum", loud, 4) < 0.55
+
+
+def test_what_robustness_costs(lesson: dict[str, Any]) -> None:
+    rules = {**lesson["rules"], "geometric": {"name": "geometric_median"}}
+    ends = {r: lesson["enter"](seed=1, alpha=0.2, **s).accuracies[-1] for r, s in rules.items()}
+    for rule in ("median", "trimmed mean", "Multi-Krum"):
+        assert ends[rule] < ends["mean"] - 0.03
+    assert ends["mean"] - ends["geometric"] < 0.6 * (ends["mean"] - ends["median"]), "quiz 5"
+
+
+def test_only_the_loud_attack_shows_in_the_norms(lesson: dict[str, Any]) -> None:
+    shards = lesson["deal"](0, alpha=100.0, count=500)
+    norms = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(lesson, "base", lesson["base"].replace(rounds=1))
+        for attack in ("sign flip", "flip and scale", "label flip"):
+            record = lesson["attacked"]("mean", attack, 1, shards).rounds[0]
+            norms[attack] = [part.norm for part in record.contributions]
+    for attack in ("sign flip", "label flip"):
+        *honest, hostile = norms[attack]
+        assert 0.7 * min(honest) < hostile < 1.4 * max(honest)
+    *honest, hostile = norms["flip and scale"]
+    assert hostile > 3 * max(honest)
+
+
+# ------------------------------------------------------------------------------------- the checks
+def squares(weights: Any, anchor: Any) -> Any:
+    return sum((w - anchor[name]).square().sum() for name, w in weights.items())
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "says"),
+    [
+        (lambda w, a, mu: mu / 2 * squares(w, a), "right", "pull"),
+        (lambda w, a, mu: mu / 2 * squares(w, a).sqrt(), "try again", "not 5"),
+        (lambda w, a, mu: mu * squares(w, a), "try again", "twice too much"),
+        (lambda w, a, mu: squares(w, a), "try again", "missing"),
+        (lambda w, a, mu: mu / 2 * (w["w"] - a["w"]).square().sum(), "try again", "left out"),
+        (
+            lambda w, a, mu: mu / 2 * sum((v - a[n]).sum() for n, v in w.items()) ** 2,
+            "try again",
+            "cancel",
+        ),
+        (lambda w, a, mu: (mu / 2 * squares(w, a)).detach(), "try again", "no gradient"),
+        (lambda w, a, mu: (mu / 2 * squares(w, a)).item(), "try again", "as a tensor"),
+        (lambda w, a, mu: mu / 3 * squares(w, a), "try again", "which is 5"),
+        (lambda w, a, mu: ..., "not yet", "squared"),
+    ],
+)
+def test_proximal_term_knows_the_usual_mistakes(answer: Any, state: str, says: str) -> None:
+    result = proximal_term(answer)
+    assert result.state == state, result.message
+    assert says in result.message
+
+
+def by_the_package(rows: torch.Tensor) -> torch.Tensor:
+    updates = [Update(f"p{k}", 1, {"w": row}, 1) for k, row in enumerate(rows)]
+    return Median().combine(rows, updates)[0]
+
+
+def in_place(rows: torch.Tensor) -> torch.Tensor:
+    rows.copy_(rows.sort(0).values)
+    return (rows[(len(rows) - 1) // 2] + rows[len(rows) // 2]) / 2
+
+
+def whole_rows(rows: torch.Tensor) -> torch.Tensor:
+    return rows[rows.norm(dim=1).argsort()[len(rows) // 2]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "says"),
+    [
+        (by_the_package, "right", "carry it away"),
+        (lambda rows: torch.quantile(rows, 0.5, dim=0), "right", "carry it away"),
+        (lambda rows: rows.median(dim=0).values, "try again", "one of the two middle"),
+        (lambda rows: rows.mean(0), "try again", "the mean"),
+        (lambda rows: rows.median(), "try again", "each column"),
+        (whole_rows, "try again", "sorted by itself"),
+        (in_place, "try again", "have changed"),
+        (lambda rows: ..., "not yet", "Sort every column"),
+    ],
+)
+def test_coordinate_median_knows_the_usual_mistakes(answer: Any, state: str, says: str) -> None:
+    result = coordinate_median(answer)
+    assert result.state == state, result.message
+    assert says in result.message
+
+
+def test_the_lessons_own_answers_are_right(lesson: dict[str, Any]) -> None:
+    assert proximal_term(lesson["proximal_term"]).state == "right"
+    assert coordinate_median(lesson["coordinate_median"]).state == "right"

@@ -1,0 +1,129 @@
+"""Lesson 08: its checks know right from wrong, both editions run, its pictures say what they should.
+
+The numbers of its text are asserted over seeds in test_inversion and test_membership.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import fedkit as fk
+from fedkit import privacy
+from fedkit.teaching import plots
+from fedkit.teaching.check.lesson_08 import count_labels, invert_linear
+from tests.lessons.test_lessons_03_04 import run
+
+LESSON = "08_what_an_update_reveals.py"
+TINY = {"many_epochs": 2, "shadows": 2, "starts": 100}
+
+
+# ---------------------------------------------------------------------------------------- as a whole
+def test_both_editions_run_and_say_the_same(tmp_path: Path) -> None:
+    """Solutions are right; with every exercise open, the same lines are printed."""
+    whole = run(LESSON, tmp_path, **TINY)
+    assert whole.checks == {"invert_linear": "right", "count_labels": "right"}
+    assert whole.text.count("is in the ledger: True") == 3
+    assert "seed gives: True" in whole.text
+    assert "seed gives: False" in whole.text
+    assert all(value >= 60 for value in whole.names["decibels"]["exactly"])
+    learner = run(LESSON, tmp_path, "learner", **TINY)
+    assert learner.checks == {"invert_linear": "not yet", "count_labels": "not yet"}
+    assert learner.text == whole.text
+
+
+# ------------------------------------------------------------------------------------------- checks
+def top(weight: Tensor, bias: Tensor) -> int:
+    return int(bias.abs().argmax())
+
+
+def is_open(weight: Tensor, bias: Tensor) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "says"),
+    [
+        (privacy.invert_linear, "right", "protects the image"),
+        (lambda w, b: (w * b[:, None]).sum(0) / b.square().sum(), "right", "protects"),
+        (lambda w, b: w[0] / b[0], "right", "protects"),
+        (lambda w, b: w / b[:, None], "try again", "which?"),
+        (lambda w, b: w[1] / b[1], "try again", "divided by 0"),
+        (lambda w, b: w[top(w, b)] / b.abs().max(), "try again", "wrong sign"),
+        (lambda w, b: w[top(w, b)], "try again", "as it was sent"),
+        (lambda w, b: w.sum(0), "try again", "something else"),
+        (lambda w, b: w[top(w, b)] / -0.5, "try again", "change of one step"),
+        (lambda w, b: 3, "try again", "tensor"),
+        (is_open, "not yet", "far from 0"),
+    ],
+)
+def test_invert_linear_knows_the_usual_mistakes(answer: Any, state: str, says: str) -> None:
+    result = invert_linear(answer)
+    assert result.state == state, result.message
+    assert says in result.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "says"),
+    [
+        (privacy.count_labels, "right", "one part in b"),
+        (lambda g, p, n: n * (p - g), "right", "one part in b"),
+        (lambda g, p, n: p - g, "try again", "shares"),
+        (lambda g, p, n: n * (g - p), "try again", "below 0"),
+        (lambda g, p, n: n * (p + g), "try again", "4 have label 0"),
+        (lambda g, p, n: 4, "try again", "one count"),
+        (lambda g, p, n: ..., "not yet", "Solve"),
+    ],
+)
+def test_count_labels_knows_the_usual_mistakes(answer: Any, state: str, says: str) -> None:
+    result = count_labels(answer)
+    assert result.state == state, result.message
+    assert says in result.message
+
+
+# ----------------------------------------------------------------------------------------- pictures
+def test_rebuilt_digits_shows_every_picture_in_its_place() -> None:
+    images = torch.zeros(3, 1, 28, 28)
+    images[1] = 1.5  # more than ink
+    figure = plots.rebuilt_digits({"true": images, "found": images[:2]}, {"found": [20.4, 131.0]})
+    (drawn,) = figure.axes[0].images
+    sheet = torch.as_tensor(drawn.get_array())
+    assert sheet.max() == 1
+    inked = [
+        (y, x)
+        for y in range(2)
+        for x in range(3)
+        if sheet[y * 32 : y * 32 + 28, x * 32 : x * 32 + 28].min() == 1
+    ]
+    assert inked == [(0, 1), (1, 1)]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["20 dB", "131 dB"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["true", "found"]
+    with pytest.raises(fk.FedkitError, match="has 3 pictures, the first row 2"):
+        plots.rebuilt_digits({"true": images[:2], "found": images})
+
+
+def test_share_table_says_its_shares() -> None:
+    figure = plots.share_table([[1.0, 0.5], [0.0, 0.25]], ["a", "b"], ["one", "two"])
+    said = [text.get_text() for text in figure.axes[0].texts]
+    assert said == ["100%", "50%", "0%", "25%"]
+    with pytest.raises(fk.FedkitError, match="rows for 1 names"):
+        plots.share_table([[1.0], [0.0]], ["a"], ["one"])
+
+
+def test_roc_curves_have_log_axes_and_their_areas() -> None:
+    curve = privacy.roc(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([2.0, 0.0]))
+    figure = plots.roc_curves({"some test": curve})
+    ax = figure.axes[0]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert [line.get_label() for line in ax.lines] == ["guessing: 0.50", "some test: 0.75"]
+    assert list(ax.lines[1].get_ydata())[-1] == 1
+    assert figure.get_suptitle().startswith("some test tells members best")
+
+
+def test_residual_dots_draws_every_image() -> None:
+    figure = plots.residual_dots({"members": torch.zeros(5), "others": torch.ones(9)})
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [5, 9]
+    assert set(figure.axes[0].lines[0].get_xdata()) == {float(torch.tensor(1e-7))}

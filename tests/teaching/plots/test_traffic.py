@@ -1,0 +1,53 @@
+"""What crossed, as a table and as bars: a leak would be seen."""
+
+from collections.abc import Callable
+
+import pytest
+from matplotlib.figure import Figure
+
+from fedkit.base.errors import FedkitError
+from fedkit.teaching import plots
+from tests.support.pictures import AGG, ALICE, LEDGER, cells, entry, heights, title, words
+
+
+def test_what_the_aggregator_received() -> None:
+    fig = plots.what_crossed(LEDGER, aggregator=AGG)
+    rows = {
+        label.get_text(): row
+        for label, row in zip(fig.axes[0].get_yticklabels(), cells(fig, 2), strict=True)
+    }
+    assert rows == {
+        "model updates": ["2 files, 800 kB", "1 file, 400 kB"],
+        "progress and counts": ["1 file, 100 B", "1 file, 90 B"],
+        "permission files": ["none", "1 file, 60 B"],
+        "training images": ["none", "none"],
+    }
+    assert [label.get_text() for label in fig.axes[0].get_xticklabels()] == [
+        "from alice",
+        "from bob",
+    ]
+    assert title(fig) == "The aggregator received 3 model updates and no training image"
+
+
+@pytest.mark.parametrize("leak", [f"{ALICE}/private/x.pt", f"{ALICE}/public/mnist_label_3.pt"])
+def test_a_leak_would_be_seen(leak: str) -> None:
+    fig = plots.what_crossed([*LEDGER, entry(ALICE, AGG, leak, 9)], aggregator=AGG)
+    assert "1 file of training images" in title(fig)
+    assert "1 file, 9 B" in words(fig)
+
+
+def test_bytes_each_way() -> None:
+    fig = plots.bytes_by_participant(LEDGER, aggregator=AGG)
+    assert heights(fig) == pytest.approx([0.8001, 0.40015, 1.2, 0.5])
+    assert title(fig) == "The participants sent 1.2 MB and received 1.7 MB"
+    sent, received = fig.axes[0].containers
+    assert sent[0].get_hatch() != received[0].get_hatch()
+    everything = plots.bytes_by_participant(LEDGER)
+    assert sum(heights(everything)) == pytest.approx(2 * sum(e.size for e in LEDGER) / 1e6)
+
+
+@pytest.mark.parametrize("draw", [plots.what_crossed, plots.bytes_by_participant])
+def test_an_empty_ledger_is_an_error(draw: Callable[..., Figure]) -> None:
+    with pytest.raises(FedkitError) as caught:
+        draw([], aggregator=AGG)
+    assert caught.value.field == "ledger"
