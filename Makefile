@@ -16,12 +16,13 @@ SETUP = $(PYTHON) tools/setup.py --venv "$(VENV)"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab course bench setup setup-dev browser clean distclean python
+.PHONY: help run test lab course lessons bench setup setup-dev browser clean distclean python
 
 help:
 	@echo "make run      the tutorial: notebooks $(TUTORIAL), executed copies and a summary in runs/"
 	@echo "make lab      JupyterLab on the course"
 	@echo "make course   every notebook of both editions, in batch"
+	@echo "make lessons  both editions of every lesson, built from notebooks/src"
 	@echo "make test     all checks and tests"
 	@echo "make bench    the ratios of benchmarks/"
 	@echo "make clean    removes runs/ and caches; make distclean also removes $(VENV)"
@@ -36,11 +37,14 @@ course: setup
 	@"$(BIN)/fedkit" course run; learner=$$?; \
 	"$(BIN)/fedkit" course run --edition solutions --out runs/solved && exit $$learner
 
+lessons: setup-dev
+	@"$(BIN)/python" -m tools.course build
+
 test: setup-dev browser
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
-	"$(BIN)/fedkit" course check
+	"$(BIN)/python" -m tools.course check
 	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: setup

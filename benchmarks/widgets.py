@@ -27,7 +27,7 @@ import json, statistics, tempfile, time
 from dataclasses import replace
 import fedkit as fk
 from benchmarks.common import AGGREGATOR, seconds, tutorial_config, tutorial_network
-from fedkit.widgets import RoundControl
+from fedkit.teaching.widgets import RoundControl
 
 PEOPLE = [f"p{number}@example.org" for number in range(10)]
 

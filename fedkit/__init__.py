@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fedkit.config.fl_config import FLConfig
     from fedkit.data.feature_shift import heterogeneity, label_counts, shift_features
     from fedkit.data.label_skew import (
+        deal_dirichlet,
         split_dirichlet,
         split_groups,
         split_labels_each,
@@ -80,7 +81,9 @@ _NAMES = {
     "config.client_config": "ClientConfig read_env",
     "config.fl_config": "FLConfig",
     "data.feature_shift": "heterogeneity label_counts shift_features",
-    "data.label_skew": "split_dirichlet split_groups split_labels_each split_shards split_sizes",
+    "data.label_skew": (
+        "deal_dirichlet split_dirichlet split_groups split_labels_each split_shards split_sizes"
+    ),
     "data.mnist": "MNIST load_mnist",
     "data.partition": "by_digits iid take",
     "data.shards": "Shard as_float read_shard write_shard",
@@ -114,7 +117,13 @@ _NAMES = {
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
 
-_PACKAGES = ("check", "plots", "privacy", "widgets")
+_PACKAGES = {
+    "check": "teaching.check",
+    "plots": "teaching.plots",
+    "privacy": "privacy",
+    "widgets": "teaching.widgets",
+}
+"""Name -> the package that it stands for."""
 
 __all__ = [
     "MNIST",
@@ -148,6 +157,7 @@ __all__ = [
     "change_settings",
     "check",
     "check_state",
+    "deal_dirichlet",
     "decline",
     "derive",
     "evaluate",
@@ -209,7 +219,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
-        return import_module(f"fedkit.{name}")
+        return import_module(f"fedkit.{_PACKAGES[name]}")
     if name not in _HOME:
         raise AttributeError(f"module 'fedkit' has no attribute {name!r}")
     value = getattr(import_module(f"fedkit.{_HOME[name]}"), name)

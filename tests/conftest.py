@@ -51,6 +51,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def two_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks that the tiny lessons of `tests/support/lessons.py` call."""
+    from fedkit.teaching.check.base import REGISTRY, Check
+
+    for name in ("_one", "_two"):
+        monkeypatch.setitem(REGISTRY, name, Check(name, name, "hint", lambda answer: "yes", True))
+
+
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """The Chromium that browser tests drive; skips, and says what is missing, where there is none.

@@ -1,6 +1,6 @@
-"""How the sample that comes with the clone was made: `python -m fedkit.data --rebuild IDX_DIR`.
+"""How the sample that comes with the clone was made, and makes it again: `python -m tools.rebuild_mnist IDX_DIR`.
 
-`python -m fedkit.data --rebuild IDX_DIR` makes the sample anew from MNIST's raw files.
+The rule of selection stands in `data/README.md` in words and in `build_sample` in code.
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 def main(
     folder: Annotated[
         Path,
-        typer.Option(
-            "--rebuild", metavar="IDX_DIR", help="folder of MNIST's four raw files, plain or .gz"
-        ),
+        typer.Argument(metavar="IDX_DIR", help="folder of MNIST's four raw files, plain or .gz"),
     ],
 ) -> None:
     """Make data/mnist_12k.npz from MNIST's raw IDX files, byte for byte."""

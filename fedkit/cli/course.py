@@ -1,9 +1,8 @@
-"""`fedkit course`: run the notebooks in batch, build them from their sources, check the sources, list the course."""
+"""`fedkit course`: run the notebooks in batch, list the course."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +10,23 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperCommand
 
 from fedkit.base.errors import FedkitError
-from fedkit.experiments.notebooks import course_dir
+from fedkit.experiments.lessons import (
+    EDITIONS,
+    About,
+    about,
+    course_dir,
+    edition_dir,
+    lesson_paths,
+)
 
-__all__ = ["app"]
+__all__ = ["app", "lessons_table"]
 
 
-app = typer.Typer(no_args_is_help=True, help="The course's notebooks: run, build, check, list.")
+app = typer.Typer(no_args_is_help=True, help="The course's notebooks: run, list.")
 console = Console()
 
 Wanted = Annotated[
@@ -65,7 +72,6 @@ def run(
     """Execute notebooks with papermill; copies, summary.json and summary.csv go to --out."""
     from tqdm import tqdm  # the plain bar: tqdm.auto would leave dead widgets in notebooks
 
-    from fedkit.experiments.notebooks import EDITIONS, edition_dir, lesson_paths
     from fedkit.experiments.notebooks import run as run_notebooks
     from fedkit.experiments.summary import accuracy_by_round, failure, table, write_summary
 
@@ -74,7 +80,7 @@ def run(
     values = dict(pair.split("=", 1) for pair in parameter or [])
     with _errors():
         folder = edition_dir(course_dir(notebooks), edition)
-        paths = lesson_paths(folder, wanted or [], ".ipynb")
+        paths = lesson_paths(folder, wanted or [])
         with tqdm(total=len(paths), unit="notebook", disable=None) as bar:
             results = run_notebooks(
                 paths,
@@ -100,55 +106,24 @@ def run(
             raise typer.Exit(1)
 
 
-@app.command()
-def build(notebooks: Notebooks = None) -> None:
-    """Build both editions of every notebook from src/."""
-    from tools.course.build import build as build_notebooks
-
-    with _errors():
-        folder = course_dir(notebooks)
-        changed = build_notebooks(folder / "src", folder)
-        for path in changed:
-            console.print(f"built {path}", highlight=False, soft_wrap=True)
-        console.print(f"{len(changed)} notebooks changed")
-
-
-@app.command()
-def check(wanted: Wanted = None, notebooks: Notebooks = None) -> None:
-    """Hold the sources against the rules of a lesson, and the notebooks against their sources."""
-    from fedkit.experiments.notebooks import lesson_paths
-    from tools.course.build import drift
-    from tools.course.lint import lint
-
-    with _errors():
-        folder = course_dir(notebooks)
-        paths = lesson_paths(folder / "src", wanted or [])
-        problems = [problem for path in paths for problem in lint(path)]
-        stems = {path.stem for path in paths}
-        problems += [p for p in drift(folder / "src", folder) if not wanted or p.path.stem in stems]
-        for problem in problems:
-            console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
-        console.print(f"{len(paths)} lessons, {len(problems)} problems")
-        if problems:
-            raise typer.Exit(1)
-
-
 @app.command("list")
 def list_lessons(notebooks: Notebooks = None) -> None:
     """The course: number, title, a learner's minutes, what the learner will be able to do."""
-    from fedkit.experiments.notebooks import lesson_paths
-    from tools.course.lesson import read_lesson
-
     with _errors():
-        shown = Table("NN", "title", "minutes", "the learner will be able to")
-        total = 0
-        for path in lesson_paths(course_dir(notebooks) / "src"):
-            lesson = read_lesson(path)
-            total += lesson.card.minutes
-            does = lesson.promise.removeprefix("You will be able to ").rstrip(".")
-            shown.add_row(lesson.name[:2], lesson.title, str(lesson.card.minutes), does)
-        shown.caption = f"{total} minutes in all"
-        console.print(shown)
+        paths = lesson_paths(course_dir(notebooks))
+        console.print(lessons_table({path.stem: about(path) for path in paths}))
+
+
+def lessons_table(lessons: Mapping[str, About]) -> Table:
+    """A row a lesson, by its file's name."""
+    shown = Table("NN", "title", "minutes", "the learner will be able to")
+    for name, lesson in lessons.items():
+        does = lesson.promise.removeprefix("You will be able to ").rstrip(".")
+        # Text, not markup: a title may hold square brackets
+        cells = [name[:2], lesson.title or name, str(lesson.minutes or ""), does]
+        shown.add_row(*[Text(cell) for cell in cells])
+    shown.caption = f"{sum(lesson.minutes for lesson in lessons.values())} minutes in all"
+    return shown
 
 
 @contextmanager
@@ -158,7 +133,3 @@ def _errors() -> Iterator[None]:
     except FedkitError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedkit.base.files import is_file
+
 __all__ = ["AggregatorBox", "AggregatorProject", "Box", "ClientBox", "ClientProject"]
 
 
@@ -74,6 +76,10 @@ class ClientProject(_Project):
         """What the strategy's part at this participant remembers after a round; nobody else reads it."""
         return self.path / "memory" / f"memory_{round_number}.pt"
 
+    def secure_list(self, round_number: int, name: str) -> Path:
+        """In secure aggregation: what the aggregator tells of a round, such as its roster."""
+        return self.agg_weights / f"secagg_{round_number}_{name}.json"
+
     def trained(self, round_number: int) -> Path:
         """The participant's own copy of its update."""
         return self.path / "round_weights" / f"trained_model_round_{round_number}.pt"
@@ -114,6 +120,15 @@ class AggregatorProject(_Project):
     def update_info(self, email: str, round_number: int) -> Path:
         """What a fedkit client says about its update: samples, loss, seconds. The real apps ignore it."""
         return self.inbox(email) / f"trained_model_round_{round_number}.json"
+
+    def message(self, email: str, round_number: int, step: str) -> Path:
+        """In secure aggregation: a participant's message in a step of a round."""
+        return self.inbox(email) / f"secagg_{round_number}_{step}.msg"
+
+    def has_update(self, email: str, round_number: int) -> bool:
+        """Has a participant sent its update of a round, plain or masked?"""
+        masked = self.message(email, round_number, "masked")
+        return is_file(self.update(email, round_number)) or is_file(masked)
 
     def extra(self, email: str, round_number: int) -> Path:
         """What the strategy sends beside an update, if anything. The real apps ignore it."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +21,14 @@ from typing import Any, Literal
 
 from fedkit.base.errors import FedkitError
 from fedkit.experiments.kernel import kernel_environment, kernel_manager, kill
+from fedkit.experiments.lessons import about
 from fedkit.experiments.parameters import fit
 
 __all__ = [
-    "EDITIONS",
     "Job",
     "OnCell",
     "RunResult",
     "Task",
-    "course_dir",
-    "edition_dir",
-    "lesson_paths",
     "recorded",
     "run",
     "run_jobs",
@@ -184,8 +180,8 @@ class Task:
         """The whole life of one notebook; every ending is a result."""
         started = time.monotonic()
         copy = self.out_dir / self.path.name
-        about = _about(self.path)
-        budget: float | None = about.get("budget_s")
+        said = about(self.path)
+        budget = said.budget_s
         limit = self.limit_s or max(SHORTEST_LIMIT_S, LIMIT_IN_BUDGETS * (budget or 0))
         status: Status = "done"
         error = None
@@ -205,8 +201,7 @@ class Task:
         output = copy if copy.is_file() else None
         checks = check_states(output) if output else {}
         rejected = [f"{name}: {state}" for name, state in checks.items() if state != "right"]
-        edition = about.get("edition", "learner")
-        if status == "done" and edition == "solutions" and rejected:
+        if status == "done" and said.edition == "solutions" and rejected:
             status, error = (
                 "failed",
                 f"a solution is not right for its check: {', '.join(rejected)}",
@@ -215,7 +210,7 @@ class Task:
         stopped = status in ("failed", "timed out")
         return RunResult(
             name=self.path.stem,
-            edition=edition,
+            edition=said.edition,
             status=status,
             seconds=seconds,
             budget_s=budget,
@@ -258,14 +253,6 @@ class Task:
             on_cell_execute=starts,
             iopub_timeout=30,  # a busy machine delivers late
         )
-
-
-def _about(path: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))["metadata"]["fedkit"]
-        return about if isinstance(about, dict) else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def _said(error: Exception, log: Path) -> str:
@@ -315,56 +302,3 @@ def _bundles(path: Path, mime: str) -> list[dict[str, Any]]:
             why=f"{type(error).__name__}: {error}",
             remedy="give an executed copy, as `fedkit course run` writes them under runs/",
         ) from error
-
-
-FILE_NAME = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
-
-
-def course_dir(given: Path | None = None) -> Path:
-    """The folder of the course: as given, `notebooks` here, or `notebooks` beside the package. Raises FedkitError."""
-    here, beside = Path("notebooks"), Path(__file__).resolve().parents[2] / "notebooks"
-    folder = given or (here if (here / "src").is_dir() else beside)
-    if not (folder / "src").is_dir():
-        raise FedkitError(
-            "has no src/ with the sources of the course",
-            file=folder,
-            remedy="run it in a clone of the repository, or give --notebooks",
-        )
-    return folder
-
-
-def lesson_paths(src_dir: Path, wanted: Sequence[str] = (), suffix: str = ".py") -> list[Path]:
-    """The lessons in `src_dir`, in order; `wanted` selects by number ("4", "04") or name ("04_aggregate").
-
-    Raises FedkitError if the folder holds no lesson, or a wanted one is not there.
-    """
-    pattern = re.compile(FILE_NAME.pattern.removesuffix(r"\.py") + re.escape(suffix))
-    paths = sorted(path for path in src_dir.glob(f"*{suffix}") if pattern.fullmatch(path.name))
-    if not paths:
-        raise FedkitError(
-            "holds no lesson",
-            file=src_dir,
-            remedy=f"give a folder with files named NN_name{suffix}"
-            + ("" if suffix == ".py" else ", or build them: fedkit course build"),
-        )
-    chosen: set[Path] = set()
-    for word in wanted:
-        found = [
-            p for p in paths if word == p.stem or (word.isdigit() and int(word) == int(p.stem[:2]))
-        ]
-        if not found:
-            raise FedkitError(
-                f"there is no lesson {word}",
-                file=src_dir,
-                remedy="choose from " + ", ".join(path.stem for path in paths),
-            )
-        chosen.update(found)
-    return [path for path in paths if path in chosen or not wanted]
-
-
-EDITIONS = ("learner", "solutions")
-
-
-def edition_dir(out_dir: Path, edition: str) -> Path:
-    """The folder of an edition: the learner's is `out_dir` itself."""
-    return out_dir if edition == "learner" else out_dir / edition

@@ -34,7 +34,7 @@ def parameters_of(path: Path) -> dict[str, str]:
             "is no notebook that can be read",
             file=path,
             why=str(error),
-            remedy="build it: fedkit course build",
+            remedy="build it: python -m tools.course build",
         ) from error
     if len(tagged) != 1:
         raise FedkitError(

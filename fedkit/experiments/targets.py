@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes
-from fedkit.experiments.notebooks import EDITIONS, course_dir, edition_dir, lesson_paths
+from fedkit.experiments.lessons import EDITIONS, course_dir, edition_dir, lesson_paths
 from fedkit.experiments.parameters import fit, parameters_of
 from fedkit.experiments.trial import Trial, check_trial, model_source
 
@@ -108,7 +108,7 @@ def find_target(asked: object, *, edition: str = "learner", folder: Path | None 
         raise FedkitError(
             f"{edition!r} is none", field="edition", remedy=f"one of {', '.join(EDITIONS)}"
         )
-    lessons = lesson_paths(edition_dir(course_dir(), edition), (), ".ipynb")
+    lessons = lesson_paths(edition_dir(course_dir(), edition))
     for path in lessons:
         if text == path.stem or (text.isdigit() and int(text) == int(path.stem[:2])):
             return NotebookTarget(path)

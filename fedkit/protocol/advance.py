@@ -19,7 +19,7 @@ from fedkit.base.events import Event, Problem, Progress, Waiting
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator import phases as aggregator
-from fedkit.protocol.aggregator.launch import launch_step
+from fedkit.protocol.aggregator.launch import launch_status
 from fedkit.protocol.client import phases as client
 from fedkit.protocol.steps import Next, look
 
@@ -112,7 +112,7 @@ def status(site: Datasite) -> list[ProjectStatus]:
         _status(
             "launch",
             AGGREGATOR,
-            look(site.email, "launch", AGGREGATOR, lambda n: launch_step(site, n)),
+            look(site.email, "launch", AGGREGATOR, lambda n: launch_status(site, n)),
         )
     ]
     for name in aggregator.projects(site):

@@ -129,11 +129,6 @@ class AtAggregator(Project):
         """A participant's folder of it, as far as it is seen here."""
         return self.site.client(email).project(self.name)
 
-    @cached_property
-    def source(self) -> bytes:
-        """The model's source as it was launched. Raises FedkitError."""
-        return self.launched(self.config.model_arch)
-
     def launched(self, file: str) -> bytes:
         """A file that was launched, as it lies in `running/`. Raises FedkitError."""
         path = self.place.path / file

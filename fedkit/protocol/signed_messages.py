@@ -23,17 +23,13 @@ from fedkit.base.files import is_file, read_bytes, read_json, remove, write_byte
 from fedkit.base.keys import KEY_BYTES, is_signed, new_secret, sign, signing_key
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys
 
 __all__ = [
     "STEPS",
     "Message",
     "group_of",
-    "has_update",
     "identity",
-    "list_path",
-    "message_path",
     "open_message",
     "published_key",
     "remove_round",
@@ -80,21 +76,6 @@ def group_of(config: FLConfig, config_sha256: str, n: int, asked: tuple[str, ...
         config.secure_aggregation.threshold,
         {email: numbers[email] for email in asked if email in numbers},
     )
-
-
-def message_path(place: AggregatorProject, email: str, n: int, step: str) -> Path:
-    """Where a participant's message of a step lies at the aggregator."""
-    return place.inbox(email) / f"secagg_{n}_{step}.msg"
-
-
-def has_update(place: AggregatorProject, email: str, n: int) -> bool:
-    """Has a participant sent its update of a round, plain or masked?"""
-    return is_file(place.update(email, n)) or is_file(message_path(place, email, n, "masked"))
-
-
-def list_path(place: ClientProject, n: int, name: str) -> Path:
-    """Where the aggregator's answer lies at a participant."""
-    return place.agg_weights / f"secagg_{n}_{name}.json"
 
 
 def remove_round(folder: Path, n: int) -> None:

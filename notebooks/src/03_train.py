@@ -160,7 +160,7 @@ print(f"before the step {loss.item():.2f} nats, after it {after.item():.2f} nats
 # You may wonder about `materialize_grads=True`. A weight that the loss does not depend on then has a gradient of 0 and causes no error.
 
 
-# %% tags=["exercise", "defines:fedkit.learning.training.sgd_epoch"]
+# %% tags=["exercise", "defines:fk.sgd_epoch"]
 def sgd_epoch(model, images, labels, learning_rate, batch_size, generator):
     """One pass over the shard in shuffled batches; changes the model, returns the mean loss."""
     parameters = [p for p in model.parameters() if p.requires_grad]

@@ -164,7 +164,7 @@ for share in (0.5, 0.8):
 # of images is unknown (SyftBox's own client does not tell it). `counts` is a list of numbers, with 0 for unknown.
 
 
-# %% tags=["exercise", "defines:fedkit.learning.strategies.arithmetic.mixing_weights"]
+# %% tags=["exercise", "defines:fk.mixing_weights"]
 def mixing_weights(updates, weighting="samples"):
     """Each update's share of the average; the shares add up to 1."""
     counts = [update.num_samples or 0 for update in updates]
@@ -186,7 +186,7 @@ fk.check.mixing_weights(mixing_weights)
 # updates)` walks through both lists side by side.
 
 
-# %% tags=["exercise", "defines:fedkit.learning.strategies.fedavg.fedavg"]
+# %% tags=["exercise", "defines:fk.fedavg"]
 def fedavg(updates, weighting="samples"):
     """The mean of the participants' weights, by samples or equally."""
     shares = fk.mixing_weights(updates, weighting)

@@ -55,7 +55,7 @@ for value in (100.0, 1.0, 0.1):
 # to cut `mine` into ten pieces: where the running sums of the shares end, times the number of images. Nine cuts make ten pieces.
 
 
-# %% tags=["exercise", "defines:fedkit.data.label_skew.deal_dirichlet"]
+# %% tags=["exercise", "defines:fk.deal_dirichlet"]
 def deal_dirichlet(labels, participants, alpha, rng):
     """For each participant the indices of its images; each digit is dealt out in shares of its own."""
     parts = [[] for _ in range(participants)]
@@ -189,7 +189,7 @@ fk.show(
 # the length of the weighted sum of the rows, divided by the same sum of their lengths.
 
 
-# %% tags=["exercise", "defines:fedkit.learning.geometry.agreement"]
+# %% tags=["exercise", "defines:fk.agreement"]
 def agreement(model, updates):
     """The share of the way that is left after averaging, 0 to 1."""
     rows, shares = changes(model, updates), torch.tensor(fk.mixing_weights(updates)).double()

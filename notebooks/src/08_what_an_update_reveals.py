@@ -115,7 +115,7 @@ for digit in range(10):
 # **Exercise.** Solve the equation for the count of each label. `whole_counts` then rounds to whole numbers that add up to `samples`.
 
 
-# %% tags=["exercise", "defines:fedkit.privacy.attacks.labels.count_labels"]
+# %% tags=["exercise", "defines:fk.privacy.count_labels"]
 def count_labels(bias_gradient, prediction, samples):
     """How many samples of each label a batch has."""
     counts = samples * (prediction - bias_gradient)  # solution
@@ -160,7 +160,7 @@ print("true:     ", truth.tolist())
 # **Exercise.** Write the attack. It takes two lines.
 
 
-# %% tags=["exercise", "defines:fedkit.privacy.attacks.first_layer.invert_linear"]
+# %% tags=["exercise", "defines:fk.privacy.invert_linear"]
 def invert_linear(weight, bias):
     """The one input behind a first layer's gradient, or its change."""
     # solution begin

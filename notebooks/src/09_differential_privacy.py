@@ -103,7 +103,7 @@ NoiseDial(rebuilt, interactive=interactive)
 # **Exercise.** Cut each row of `changes` to the norm `clip`: multiply it by min(1, clip / norm).
 
 
-# %% tags=["exercise", "defines:fedkit.privacy.dp.clip.clip_rows"]
+# %% tags=["exercise", "defines:fk.privacy.clip_rows"]
 def clip_rows(changes, clip):
     """Each row of [K, D], cut to norm `clip`."""
     norms = changes.norm(dim=1, keepdim=True)
@@ -117,7 +117,7 @@ fk.check.clip_rows(clip_rows)
 # draws the noise. Divide by the *expected* number of participants, a constant: a head count would itself tell who is there.
 
 
-# %% tags=["exercise", "defines:fedkit.privacy.dp.clip.noisy_mean"]
+# %% tags=["exercise", "defines:fk.privacy.noisy_mean"]
 def noisy_mean(changes, clip, noise_multiplier, expected, noise):
     """The mean of clipped rows, with noise for one row more or less."""
     total = clip_rows(changes, clip).sum(dim=0)

@@ -117,7 +117,7 @@ print("Alice and Bob have the same key:", at_alice == at_bob)
 # From 32 bytes to a hundred thousand numbers: a **stream cipher** (ChaCha20) stretches a key into noise that nobody can tell from real noise without the key.
 
 
-# %% tags=["defines:fedkit.privacy.secagg.masks.mask_stream"]
+# %% tags=["defines:fk.privacy.mask_stream"]
 def mask_stream(key, count):
     """`count` numbers, each of 0 to 2^64 - 1 equally likely, from a key of 32 bytes."""
     cipher = Cipher(ChaCha20(key, bytes(16)), mode=None)  # counter and nonce start at 0
@@ -131,7 +131,7 @@ def mask_stream(key, count):
 # **Exercise.** Write the two branches: add to `total`, or subtract from it, what `fk.privacy.mask_stream(key, count)` gives.
 
 
-# %% tags=["exercise", "defines:fedkit.privacy.secagg.masks.pairwise_masks"]
+# %% tags=["exercise", "defines:fk.privacy.pairwise_masks"]
 def pairwise_masks(me, keys, count):
     """The sum of the masks that `me` shares with each other one; keys: the other's number -> key."""
     total = np.zeros(count, dtype=np.uint64)
@@ -216,7 +216,7 @@ fk.show(figure, "The upper row is noise, the lower row has strokes")
 # **Exercise.** Take the masks of the one who dropped out out of the total. What would make the sum of *all* masks zero again?
 
 
-# %% tags=["exercise", "defines:fedkit.privacy.secagg.masks.remove_masks"]
+# %% tags=["exercise", "defines:fk.privacy.remove_masks"]
 def remove_masks(total, dropped, keys):
     """The sum without the masks that the others share with number `dropped`; keys: their number -> key."""
     return total + fk.privacy.pairwise_masks(dropped, keys, len(total))  # solution

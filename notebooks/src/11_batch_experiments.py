@@ -152,7 +152,7 @@ fk.show(
 # target (in round 1, that is 1.0), and what becomes of `best` otherwise.
 
 
-# %% tags=["exercise", "defines:fedkit.rounds.rounds_to_target.rounds_to_reach"]
+# %% tags=["exercise", "defines:fk.rounds_to_reach"]
 def rounds_to_reach(accuracies, target):
     """Rounds until a run's accuracy crosses the target, None where it never does."""
     best = 0.0
@@ -211,7 +211,7 @@ fk.show(
 # rate at which some run has not arrived.
 
 
-# %% tags=["exercise", "defines:fedkit.rounds.rounds_to_target.tuned"]
+# %% tags=["exercise", "defines:fk.tuned"]
 def tuned(frame, row="row", over="learning_rate", measure="rounds_to_target"):
     """For each row of a table the setting with the smallest mean measure."""
     best = {}

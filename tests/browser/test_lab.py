@@ -56,7 +56,7 @@ class FLModel(nn.Module):
 CELLS = [
     f"""
 import fedkit as fk
-from fedkit.widgets import ApprovalDesk, DatasiteTree, FailureLab, LedgerView, RoundControl
+from fedkit.teaching.widgets import ApprovalDesk, DatasiteTree, FailureLab, LedgerView, RoundControl
 
 digits = fk.load_mnist()
 names = {[ALICE, BOB, CAROL, DAN]!r}

@@ -6,7 +6,7 @@ import pytest
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
-from fedkit.datasite.round_plan import apply_plan, read_plan
+from fedkit.datasite.round_plan import read_plan, received_plan
 from fedkit.rounds.round import draw
 from tests.support.helpers import LINEAR
 
@@ -88,7 +88,7 @@ def test_a_client_trains_with_nothing_that_it_did_not_approve(tmp_path: Path) ->
     said = [fk.render(event) for event in history.waiting if event.email == PEOPLE[0]]
     assert any("50.0" in line and "0.1 was approved" in line for line in said)
     with pytest.raises(FedkitError, match=r"0.1 was approved"):
-        apply_plan(config(), {"learning_rate": 0.2}, Path("round_2.json"))
+        received_plan(config(), 2, {"learning_rate": 0.2}, Path("round_2.json"))
 
 
 def test_a_sample_is_drawn_anew_each_round_and_the_same_again() -> None:

@@ -107,7 +107,7 @@ def leaving(who: dict[str, str], back: Callable[[], bool] = lambda: False) -> An
             approved.add(site.email)
             return go()  # the mailbox opens; training waits for the global model
         place = site.aggregator(AGGREGATOR).project(PROJECT)
-        if step == "" or secagg_wire.message_path(place, site.email, 1, step).is_file():
+        if step == "" or place.message(site.email, 1, step).is_file():
             return []
         known = secagg_client.STEPS
         secagg_client.STEPS = known[: known.index(step) + 1]  # it dies right after this step
@@ -338,7 +338,7 @@ def test_whoever_takes_everything_back_after_its_masked_update_still_counts(tmp_
     """Carol removes her masked update and publishes another signing key; nobody else is held up by that."""
     net = start(tmp_path / "net", min_participants=2)
     hers = net[CAROL].aggregator(AGGREGATOR).project(PROJECT)
-    message = secagg_wire.message_path(hers, CAROL, 1, "masked")
+    message = hers.message(CAROL, 1, "masked")
     stays, gone = leaving({CAROL: "masked"}), []
 
     def act(site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
@@ -430,7 +430,7 @@ def tampering(who: str, n: int, step: str, change: Callable[[Path], None]) -> An
     def act(site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
         events = go()
         place = site.aggregator(AGGREGATOR).project(PROJECT)
-        path = secagg_wire.message_path(place, who, n, step)
+        path = place.message(who, n, step)
         if site.email == who and path.is_file() and not done:
             done.append(True)
             change(path)
@@ -635,7 +635,7 @@ def test_a_message_is_never_made_twice(tmp_path: Path) -> None:
     net.run(approve=approve_all, actor=act)
     path = inbox(net, ALICE, "running") / "secagg_1_masked.msg"
     first = path.read_bytes()
-    dealt = secagg_wire.list_path(net[ALICE].client().project(PROJECT), 1, "dealt")
+    dealt = net[ALICE].client().project(PROJECT).secure_list(1, "dealt")
     values = read_json(dealt)
     values.pop(BOB)
     write_json(dealt, values)

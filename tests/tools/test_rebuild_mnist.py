@@ -65,7 +65,7 @@ def test_committed_sample_packs_to_itself() -> None:
 
 
 def test_the_tool_says_what_is_missing(tmp_path: Path) -> None:
-    asked = [sys.executable, "-m", "tools.rebuild_mnist", "--rebuild", str(tmp_path)]
+    asked = [sys.executable, "-m", "tools.rebuild_mnist", str(tmp_path)]
     run = subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=False)
     assert run.returncode == 1
     assert run.stderr.startswith("error: ")

@@ -16,14 +16,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.experiments.notebooks import EDITIONS, edition_dir, lesson_paths
+from fedkit.experiments.lessons import EDITIONS, edition_dir, lesson_paths
 from tools.course.lesson import Cell, Lesson, Problem, read_lesson
 from tools.course.stub import solved, strange_lines, stub
 
 __all__ = ["build", "drift", "render"]
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-REBUILD = "change the source under src/, then run: fedkit course build"
+REBUILD = "change the source under src/, then run: python -m tools.course build"
 
 
 def build(src_dir: Path, out_dir: Path) -> list[Path]:
@@ -84,7 +84,7 @@ def render(lesson: Lesson, edition: str, course: Sequence[Lesson]) -> bytes:
         make = new_code_cell if cell.kind == "code" else new_markdown_cell
         metadata = {"tags": list(cell.tags)} if cell.tags else {}
         cells.append(make(source, id=f"{lesson.number:02d}-{digest}", metadata=metadata))
-    about = {"budget_s": lesson.card.budget_s, "edition": edition, "minutes": lesson.card.minutes}
+    about = lesson.about(edition).model_dump()
     notebook = new_notebook(
         cells=cells,
         metadata={"fedkit": about, "kernelspec": KERNEL, "language_info": {"name": "python"}},
@@ -94,7 +94,7 @@ def render(lesson: Lesson, edition: str, course: Sequence[Lesson]) -> bytes:
 
 
 def _everything(src_dir: Path, out_dir: Path) -> dict[Path, bytes]:
-    course = [read_lesson(path) for path in lesson_paths(src_dir)]
+    course = [read_lesson(path) for path in lesson_paths(src_dir, (), ".py")]
     return {
         edition_dir(out_dir, edition) / f"{lesson.name}.ipynb": render(lesson, edition, course)
         for lesson in course

@@ -6,11 +6,13 @@ Docstrings, comments and annotations may differ, and `fk.name` counts as `name`;
 from __future__ import annotations
 
 import ast
-import importlib
+import functools
 import inspect
 import textwrap
 from difflib import ndiff
 from typing import Any
+
+import fedkit as fk
 
 __all__ = ["difference"]
 
@@ -19,11 +21,11 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def difference(source: str, target: str) -> str | None:
-    """How the definition in a cell differs from the package's `target` ("fk.fedavg"); None: not at all."""
+    """How the definition in a cell differs from the public `target` ("fk.fedavg"); None: not at all."""
     name = target.rpartition(".")[2]
     try:
         theirs = _definition(textwrap.dedent(inspect.getsource(_resolve(target))), name)
-    except (ImportError, AttributeError, OSError, TypeError) as error:
+    except (AttributeError, OSError, TypeError) as error:
         return f"{target} can't be found in the package ({error})"
     ours = _definition(source, name)
     if ours is None:
@@ -41,16 +43,10 @@ def difference(source: str, target: str) -> str | None:
 
 
 def _resolve(target: str) -> Any:
-    parts = target.split(".")
-    for end in range(len(parts) - 1, 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(parts[:end]))
-        except ModuleNotFoundError:
-            continue
-        for part in parts[end:]:
-            found = getattr(found, part)
-        return found
-    raise ImportError(f"no module {parts[0]}")
+    head, _, path = target.partition(".")
+    if head != "fk" or not path:
+        raise AttributeError("name what a learner may import: fk.fedavg, fk.privacy.clip_rows")
+    return functools.reduce(getattr, path.split("."), fk)
 
 
 def _definition(source: str, name: str) -> Definition | None:

@@ -7,6 +7,7 @@ neighbours are never written by hand.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,9 +15,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedkit.base.errors import FedkitError
-from fedkit.experiments.notebooks import FILE_NAME
+from fedkit.experiments.lessons import NAME, About, lesson_paths
 
-__all__ = ["Card", "Cell", "Lesson", "Problem", "read_lesson"]
+__all__ = ["Card", "Cell", "Lesson", "Problem", "read_lesson", "source_paths"]
 
 PROMISE = re.compile(r"^You will be able to .*?(?=\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 # left to itself, jupytext takes the comment `# cat sees it` for a command of IPython's
@@ -77,6 +78,16 @@ class Lesson:
         match = PROMISE.search(self.cells[0].source) if self.cells else None
         return " ".join(match[0].split()) if match else ""
 
+    def about(self, edition: str) -> About:
+        """What a built notebook carries along, for those who run it and list it without its source."""
+        return About(
+            edition=edition,
+            title=self.title,
+            promise=self.promise,
+            minutes=self.card.minutes,
+            budget_s=self.card.budget_s,
+        )
+
     def of_kind(self, kind: str) -> list[Cell]:
         """The cells of one kind, in order."""
         return [cell for cell in self.cells if cell.kind == kind]
@@ -97,14 +108,30 @@ class Problem:
         return f"{self.path}{line}:{number} {self.what} -> {self.remedy}"
 
 
+def source_paths(folder: Path, wanted: Sequence[str] = ()) -> list[Path]:
+    """The sources of the course in `folder`, chosen as by `lesson_paths`. Raises FedkitError if it has none."""
+    if not (folder / "src").is_dir():
+        raise FedkitError(
+            "has no src/ with the sources of the course",
+            file=folder,
+            remedy="run it in a clone of the repository, or give --notebooks",
+        )
+    return lesson_paths(folder / "src", wanted, ".py")
+
+
 def read_lesson(path: Path) -> Lesson:
     """Read a lesson's source.
 
     Raises FedkitError if the name or the header is not as it must be; the message names the field.
     """
-    import jupytext  # slow, and needed by authors only
+    try:
+        import jupytext  # slow, and needed by authors only
+    except ModuleNotFoundError:
+        raise FedkitError(
+            "jupytext is not installed", remedy='run `make lessons`, or `pip install -e ".[dev]"`'
+        ) from None
 
-    if not FILE_NAME.fullmatch(path.name):
+    if not NAME.fullmatch(path.stem):
         raise FedkitError("is no name of a lesson", file=path, remedy="name it NN_name.py")
     text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
     try:

@@ -55,7 +55,7 @@ def stubs(lesson: Lesson) -> Found:
     for cell in lesson.of_kind("code"):
         for name in re.findall(r"\bfk\.check\.(\w+)", cell.source):
             if name not in fedkit.teaching.check.names():
-                file = f"fedkit/check/nb{lesson.number:02d}.py"
+                file = f"fedkit/teaching/check/lesson_{lesson.number:02d}.py"
                 yield cell, f"there is no check named {name}", f"write it in {file}"
         if "exercise" not in cell.tags:
             if has_markers(cell.source):

@@ -74,14 +74,14 @@ def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event
     ]
 
 
-def evaluate_round(at: AtAggregator, record: RoundRecord) -> list[Event]:
+def evaluate_round(at: AtAggregator, record: RoundRecord, source: bytes) -> list[Event]:
     """Accuracy and loss of the round's global model on the aggregator's private test set, into the record."""
     from fedkit.learning.models import load_model
     from fedkit.learning.training import evaluate
 
     place, config, n = at.place, at.config, record.round
     images, labels = _test_set(at)
-    model = load_model(at.source, config.model_class_name, file=place.path / config.model_arch)
+    model = load_model(source, config.model_class_name, file=place.path / config.model_arch)
     accuracy, loss = evaluate(model, read_state(place.global_model(n)), images, labels)
     if not math.isfinite(loss):
         raise FedkitError(

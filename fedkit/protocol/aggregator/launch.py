@@ -36,7 +36,7 @@ from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.steps import Next
 from fedkit.protocol.waiting import needed_ready
 
-__all__ = ["LAUNCHED", "gate", "invite", "launch_step"]
+__all__ = ["LAUNCHED", "gate", "invite", "launch_status", "launch_step"]
 
 
 LAUNCHED = "launch.json"
@@ -87,6 +87,18 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
     return partial(_launch, site, config, contents, hashes)
 
 
+def launch_status(site: Datasite, name: str = "launch") -> Next:
+    """`launch_step`, and where exactly these files were tried before and refused, the reason; nothing is tried again."""
+    step = launch_step(site, name)
+    tried = read_json(_refusal(site))
+    if not isinstance(step, partial) or step.func is not _launch or not isinstance(tried, dict):
+        return step
+    if tried.get("files") == step.args[-1]:
+        told = dict(tried["error"])
+        raise FedkitError(told.pop("what"), **told)
+    return step
+
+
 def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
     """Build what was launched, once, and look whether it goes together. Raises FedkitError."""
     from fedkit.learning.models import check_state, load_model, state_of
@@ -117,7 +129,13 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
 def _launch(
     site: Datasite, config: FLConfig, contents: dict[str, bytes], hashes: dict[str, str]
 ) -> list[Event]:
-    _check_model(config, contents, site.aggregator().launch)
+    try:
+        _check_model(config, contents, site.aggregator().launch)
+    except FedkitError as error:
+        told = {key: str(value) for key, value in vars(error).items() if value is not None}
+        write_json(_refusal(site), {"files": hashes, "error": told})
+        raise
+    remove(_refusal(site))
     place = site.aggregator().project(config.project_name)
     aside = site.own / "launching" / site.email / config.project_name
     with appearing(place.path, aside, "check the disk; launch/ is unchanged") as folder:
@@ -218,6 +236,11 @@ def _places(site: Datasite, project: str) -> list[Path]:
 def _clearing(site: Datasite) -> Path:
     """Which files are to be removed from `launch/`, from before a project appears until they are."""
     return site.own / "launching" / site.email / "clearing.json"
+
+
+def _refusal(site: Datasite) -> Path:
+    """Why the last launch was refused, and of which files."""
+    return site.own / "launching" / site.email / "refused.json"
 
 
 def _clear(site: Datasite) -> list[Event]:

@@ -153,7 +153,8 @@ def evaluate(now: Stand) -> Next:
     """How good the newest global model is."""
     if not now.newest or now.records[now.newest - 1].accuracy is not None:
         return None
-    return partial(evaluate_round, now.at, now.records[now.newest - 1])
+    source = now.at.launched(now.at.config.model_arch)
+    return partial(evaluate_round, now.at, now.records[now.newest - 1], source)
 
 
 def plan(now: Stand) -> Next:

@@ -15,7 +15,6 @@ from fedkit.base.events import Event
 from fedkit.base.files import read_json
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.protocol.project import AtAggregator
-from fedkit.protocol.signed_messages import has_update
 from fedkit.rounds.history import RoundRecord
 
 __all__ = ["outdated", "write_results"]
@@ -83,7 +82,7 @@ def _size(model: Path) -> int | None:
 def _row(at: AtAggregator, email: str) -> dict[str, Any]:
     project, rounds = at.mailbox(email), at.config.rounds
     state = at.read_object(project.state)
-    newest = next((n for n in range(rounds, 0, -1) if has_update(at.place, email, n)), 0)
+    newest = next((n for n in range(rounds, 0, -1) if at.place.has_update(email, n)), 0)
     return {
         "Email": email,
         "Fl Client Installed": has_permission_file(at.site.client(email).request),

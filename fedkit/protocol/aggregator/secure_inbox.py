@@ -18,7 +18,6 @@ from fedkit.privacy.secagg.shamir import SHARE_BYTES
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.signed_messages import (
     Message,
-    message_path,
     open_message,
     published_key,
     roster_digest,
@@ -148,7 +147,7 @@ class Inbox:
     ) -> Seen:
         seen, missing = Seen(), []
         for who in expected:
-            path = self.kept(who) if kept else message_path(self.at.place, who, self.n, step)
+            path = self.kept(who) if kept else self.at.place.message(who, self.n, step)
             key = self.identity(who)
             try:
                 data = self.at.read(path, body_bytes + _MARGIN)

@@ -34,7 +34,7 @@ from fedkit.privacy.secagg.fixedpoint import decode
 from fedkit.protocol.aggregator.secure_inbox import Inbox, Seen
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.server_state import state_after, write_round
-from fedkit.protocol.signed_messages import group_of, list_path, roster_digest
+from fedkit.protocol.signed_messages import group_of, roster_digest
 from fedkit.protocol.steps import Next
 from fedkit.protocol.waiting import TOLD, started, step_may_end, step_needs, time_left
 from fedkit.rounds.round import server_step
@@ -217,7 +217,7 @@ class AggregatorRound:
         missing = {}
         for email, value in values.items():
             mailbox = self.at.mailbox(email)
-            path = list_path(mailbox, self.plan.round, name)
+            path = mailbox.secure_list(self.plan.round, name)
             if has_permission_file(mailbox.agg_weights) and not is_file(path):
                 missing[path] = value
         return partial(self._write, missing) if missing else None

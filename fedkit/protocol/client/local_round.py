@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fedkit.base.errors import FedkitError, Unreadable
+from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Progress, Trained, UpdateShared
 from fedkit.base.files import is_file, read_json
 from fedkit.datasite.paths import ClientProject
@@ -30,7 +30,7 @@ def train_round(
     on_epoch: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[Event]:
-    """Train a round. A global model, or what goes with it, that can't be read yet is waited for."""
+    """Train a round. What its strategy needs beside the global model is waited for."""
     from fedkit.data.shards import read_shard
     from fedkit.learning.models import check_state, load_model, state_of
     from fedkit.privacy.dp.policy import spend
@@ -39,10 +39,7 @@ def train_round(
 
     place, config, n = at.place, at.config, plan.round
     path = place.global_model(n - 1)
-    try:
-        start = at.read_state(path)
-    except (Unreadable, FileNotFoundError) as error:
-        return [at.wait(config.aggregator, f"send a readable global model ({error})")]
+    start = at.read_state(path)
     beside = receive(at, start, n)
     if beside is None:
         what = f"send {place.extra_for(n).name}, which its strategy needs beside the global model"

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from fedkit.base.errors import FedkitError
+from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.events import (
     PARTICIPANT,
     Approved,
@@ -26,6 +26,7 @@ from fedkit.base.events import (
 )
 from fedkit.base.files import is_file, read_json, refuse_links, sha256_bytes
 from fedkit.base.names import DATA_FILE
+from fedkit.base.tensors import load_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import has_permission_file
@@ -208,6 +209,11 @@ def train(here: Here) -> Next:
     plan = received_plan(at.config, n, here.wanted, at.place.round_settings(n))
     if is_file(at.place.trained(n)):
         return None
+    start = at.place.global_model(n - 1)
+    try:
+        load_state(at.read(start), start)
+    except (Unreadable, FileNotFoundError) as error:
+        return at.wait(at.config.aggregator, f"send a readable global model ({error})")
     return partial(train_round, at, plan, here.on_epoch, here.stop)
 
 

@@ -36,8 +36,6 @@ from fedkit.protocol.signed_messages import (
     Message,
     group_of,
     identity,
-    list_path,
-    message_path,
     open_message,
     published_key,
     roster_digest,
@@ -67,7 +65,7 @@ def secure_step(at: AtParticipant, n: int, asked: Sequence[str]) -> Next:
     if not box.inbox(at.site.email).is_dir():
         return this.wait("open its folder for this participant's messages")
     for step in STEPS:
-        own, there = this.vault / f"{step}.msg", message_path(box, at.site.email, n, step)
+        own, there = this.vault / f"{step}.msg", box.message(at.site.email, n, step)
         if not is_file(own):
             return _MAKE[step](this)
         if not is_file(there) or there.stat().st_size != own.stat().st_size:
@@ -239,7 +237,7 @@ class ParticipantRound:
 
     def from_aggregator(self, name: str) -> dict[str, Any] | None:
         """A list of the aggregator's, None where it is not there (yet)."""
-        values = self.at.read_json(list_path(self.at.place, self.n, name))
+        values = self.at.read_json(self.at.place.secure_list(self.n, name))
         return values if isinstance(values, dict) else None
 
     def wait(self, what: str, whom: str = "") -> Waiting:
@@ -302,7 +300,7 @@ class ParticipantRound:
         """An error for a list of the aggregator's that can't be believed."""
         return FedkitError(
             f"is refused: {what}",
-            file=list_path(self.at.place, self.n, name),
+            file=self.at.place.secure_list(self.n, name),
             why="This participant sends nothing more in this round, so its update stays hidden",
             remedy="ask the aggregator; it may have been altered on its way",
         )

@@ -1,7 +1,7 @@
 """Checks for the exercises of the course: `fk.check.<exercise>(your_answer)`.
 
 A check never breaks a notebook. It says "not yet" with a hint while the exercise is open, "try again" with what is
-wrong, or "right" with the reason why. `base` is the framework; `nb01`, `nb02`, ... hold one notebook's checks each.
+wrong, or "right" with the reason why. `base` is the framework; each `lesson_NN` holds the checks of one notebook.
 """
 
 from __future__ import annotations
@@ -39,5 +39,5 @@ def __dir__() -> list[str]:
 def _load() -> None:
     # at first use: the checks of a notebook may need much more than `import fedkit` should cost
     for module in pkgutil.iter_modules(__path__):
-        if module.name.startswith("nb"):
+        if module.name.startswith("lesson_"):
             importlib.import_module(f"{__name__}.{module.name}")

@@ -14,6 +14,7 @@ from fedkit.datasite.round_plan import change_settings
 from fedkit.federation.network import Network
 from fedkit.protocol.aggregator.publish import outdated
 from fedkit.protocol.approval import approve_all
+from fedkit.protocol.project import AtAggregator
 from fedkit.rounds.history import read_records
 from fedkit.teaching.failures.faults import Fault, Faults
 from tests.support.helpers import ALICE, BOB, CAROL, EVE, PROJECT, launched
@@ -34,7 +35,8 @@ def news(net: Network) -> set[str]:
     site = net[net.aggregator]
     place = site.aggregator().project(PROJECT)
     config = FLConfig.load(place.config)
-    return {path.name for path in outdated(site, place, config, read_records(place, config.rounds))}
+    records = read_records(place, config.rounds)
+    return {path.name for path in outdated(AtAggregator(site, config), records)}
 
 
 @pytest.fixture(scope="module")

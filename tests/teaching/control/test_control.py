@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,9 @@ from tests.support.helpers import (
     network,
     small,
 )
+from tests.support.panels import ADJUSTABLE, SLOW
 
-ADJUSTABLE = ["learning_rate", "epoch", "participants_per_round"]
-# A batch takes 5 ms and more: there is time to pause in the middle of a round.
-SLOW = LINEAR.replace("import torch\n", "import time\n\nimport torch\n").replace(
-    "return self.fc", "time.sleep(0.005)\n        return self.fc"
-)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    """After every test, the threads are those that were there before."""
-    before = set(threading.enumerate())
-    yield
-    assert [t for t in threading.enumerate() if t not in before] == []
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
 
 def controlled(root: Path, model: str = LINEAR, **changes: Any) -> Control:

@@ -340,7 +340,7 @@ def test_fates_of_a_history() -> None:
         ),
         4,
     )
-    now = Collected((), {}, {BOB: "is cut off"}, (CAROL,))
+    now = Collected((), {BOB: "is cut off"}, (CAROL,))
     found = fates(history, PEOPLE, [(CAROL, 2, "absent")], now, [BOB, CAROL])
     assert [(f.participant, f.round) for f in found] == [
         (e, n) for n in (1, 2, 3, 4) for e in PEOPLE

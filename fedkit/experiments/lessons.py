@@ -1,0 +1,93 @@
+"""The course as a folder of built notebooks: where it lies, which lessons it has, what each says of itself.
+
+A notebook carries its author's promises (minutes, seconds, what one will be able to do) in its own metadata, under
+`fedkit`, so that running and listing the course need nothing but the notebooks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedkit.base.errors import FedkitError
+
+__all__ = ["EDITIONS", "NAME", "About", "about", "course_dir", "edition_dir", "lesson_paths"]
+
+
+EDITIONS = ("learner", "solutions")
+NAME = re.compile(r"\d\d_[a-z0-9_]+")
+"""What a lesson's file is called, without its suffix."""
+
+
+class About(BaseModel):
+    """What a notebook says of itself; the build puts it there. A notebook from elsewhere says nothing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    edition: str = "learner"
+    title: str = ""
+    promise: str = ""  # "You will be able to ... ."
+    minutes: int = 0  # a learner's time
+    budget_s: float | None = None  # seconds that running all cells may take
+
+
+def about(path: Path) -> About:
+    """What the notebook says of itself, or nothing where it can't be read; it is its runner who says why."""
+    try:
+        return About.model_validate(json.loads(path.read_bytes())["metadata"]["fedkit"])
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return About()
+
+
+def course_dir(given: Path | None = None) -> Path:
+    """The folder of the course: as given, `notebooks` here, or `notebooks` beside the package. Raises FedkitError."""
+    here, beside = Path("notebooks"), Path(__file__).resolve().parents[2] / "notebooks"
+    folder = given or (here if _lessons(here, ".ipynb") else beside)
+    if not folder.is_dir():
+        raise FedkitError(
+            "is no folder with the notebooks of the course",
+            file=folder,
+            remedy="run it in a clone of the repository, or give --notebooks",
+        )
+    return folder
+
+
+def edition_dir(out_dir: Path, edition: str) -> Path:
+    """The folder of an edition: the learner's is `out_dir` itself."""
+    return out_dir if edition == "learner" else out_dir / edition
+
+
+def lesson_paths(folder: Path, wanted: Sequence[str] = (), suffix: str = ".ipynb") -> list[Path]:
+    """The lessons in `folder`, in order; `wanted` selects by number ("4", "04") or name ("04_aggregate").
+
+    Raises FedkitError if the folder holds no lesson, or a wanted one is not there.
+    """
+    paths = _lessons(folder, suffix)
+    if not paths:
+        raise FedkitError(
+            "holds no lesson",
+            file=folder,
+            remedy=f"give a folder with files named NN_name{suffix}"
+            + (", or build them: python -m tools.course build" if suffix == ".ipynb" else ""),
+        )
+    chosen: set[Path] = set()
+    for word in wanted:
+        found = [
+            p for p in paths if word == p.stem or (word.isdigit() and int(word) == int(p.stem[:2]))
+        ]
+        if not found:
+            raise FedkitError(
+                f"there is no lesson {word}",
+                file=folder,
+                remedy="choose from " + ", ".join(path.stem for path in paths),
+            )
+        chosen.update(found)
+    return [path for path in paths if path in chosen or not wanted]
+
+
+def _lessons(folder: Path, suffix: str) -> list[Path]:
+    return sorted(path for path in folder.glob(f"*{suffix}") if NAME.fullmatch(path.stem))

@@ -1,0 +1,131 @@
+"""The desk of a participant: it shows what would run, and approves or declines exactly that."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from fedkit.base.errors import FedkitError
+from fedkit.protocol.approval import approve, pending_requests, pinned, why_declined
+from fedkit.teaching.control.control import Control
+from fedkit.teaching.widgets.approval_desk import ApprovalDesk
+from fedkit.teaching.widgets.round_control import RoundControl
+from tests.support.helpers import AGGREGATOR, ALICE, BOB, LINEAR, PROJECT, launched, small
+from tests.support.panels import SLOW, words
+
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+
+
+def test_the_desk_shows_what_would_run_and_approves_exactly_that(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    control = Control.of(net)
+    desk = ApprovalDesk(net[ALICE])
+    shown = net[ALICE].client().project(PROJECT, "request").path / "model.py"
+    digest = desk._asked.hashes["model.py"] if desk._asked else ""
+    assert digest in words(desk.source.value)
+    assert "class FLModel (nn.Module):" in words(desk.source.value)
+    assert "not a guarantee" in words(desk.hints.value)
+    assert "learning rate 0.1" in words(desk.config.value)
+    shown.write_text("import os\n")  # after it was painted, before the click
+    desk.yes.click()
+    assert (pinned(net[ALICE], PROJECT) or {})["model.py"] == digest
+    running = net[ALICE].client().project(PROJECT).path / "model.py"
+    assert running.read_text() == LINEAR
+    assert "✓ Approved" in words(desk.answer.value)
+    assert "No request waits" in words(desk.hints.value)
+    assert desk.yes.disabled
+    assert desk.no.disabled
+    assert control.now.rows[0].approved  # the other panels know
+
+
+def test_a_request_that_changes_is_shown_anew(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    Control.of(net)
+    desk = ApprovalDesk(net[ALICE])
+    (net[ALICE].client().project(PROJECT, "request").path / "model.py").write_text(
+        "import socket\n"
+    )
+    desk.repaint()
+    assert "access to the network" in words(desk.hints.value)
+    assert "▸1 import socket" in words(desk.source.value)
+
+
+def test_declining_needs_a_reason_which_reaches_the_aggregator(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    panel = RoundControl(net)
+    desk = ApprovalDesk(net[BOB])
+    desk.no.click()
+    assert "is empty" in words(desk.answer.value)
+    assert pending_requests(net[BOB]) == [PROJECT]
+    desk.reason.value = "<b>my</b> images are private"
+    desk.no.click()
+    assert why_declined(net[AGGREGATOR], PROJECT, BOB) == "<b>my</b> images are private"
+    assert "<b>my" not in desk.answer.value
+    assert "<b>my</b> images" in words(desk.answer.value)
+    assert "declined: <b>my</b> images are private" in words(panel.table.value)
+    assert desk.reason.value == ""
+
+
+def test_a_request_that_can_not_be_read_can_only_be_declined(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    Control.of(net)
+    (net[BOB].client().project(PROJECT, "request").path / "fl_config.json").write_text("{")
+    desk = ApprovalDesk(net[BOB])
+    assert desk.yes.disabled
+    assert not desk.no.disabled
+    assert "can't be approved" in words(desk.hints.value)
+    assert "can't be approved" in words(ApprovalDesk(net[BOB], interactive=False).html())
+    with pytest.raises(FedkitError):
+        desk.approve()
+    desk.decline("I can't read it")
+    assert pending_requests(net[BOB]) == []
+
+
+def test_several_requests(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    Control.of(net)
+    net.launch(small(project_name="ANOTHER"), LINEAR + "import os\n")
+    desk = ApprovalDesk(net[ALICE])
+    desk.again.click()
+    assert desk.choice.options == ("ANOTHER", PROJECT)
+    desk.choice.value = "ANOTHER"
+    assert "imports os" in words(desk.hints.value)
+    desk.choice.value = PROJECT
+    assert "nothing stands out" in words(desk.hints.value)
+    desk.reason.value = "no"
+    desk.no.click()
+    assert pending_requests(net[ALICE]) == ["ANOTHER"]
+    assert desk.choice.value == "ANOTHER"
+    with pytest.raises(FedkitError):
+        desk.approve("MISSING")
+
+
+def test_a_desk_that_was_there_before_the_control(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    desk = ApprovalDesk(net[ALICE])
+    assert "No request waits" in words(desk.hints.value)
+    control = Control.of(net)
+    desk.again.click()
+    assert not desk.yes.disabled
+    approve(net[ALICE], PROJECT)
+    control.refresh()
+    assert desk.yes.disabled
+
+
+def test_a_decision_while_it_trains(tmp_path: Path) -> None:
+    """The desk does not sync beside a running worker; the worker carries the answer."""
+    net = launched(tmp_path, SLOW, epoch=40, batch_size=1, approval="quorum", min_participants=1)
+    approve(net[ALICE], PROJECT) if pending_requests(net[ALICE]) else None
+    panel = RoundControl(net)
+    approve(net[ALICE], PROJECT)
+    desk, trains = ApprovalDesk(net[BOB]), threading.Event()
+    end = panel.control.subscribe(lambda now: trains.set() if now.epoch else None)
+    panel.buttons["Run all"].click()
+    assert trains.wait(60)
+    desk.yes.click()
+    assert panel.wait().error == ""
+    end()
+    assert [row.approved for row in panel.control.now.rows] == [True, True]
+    assert len(list(panel.control.now.history)[-1].contributions) == 2

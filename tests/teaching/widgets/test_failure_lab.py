@@ -1,0 +1,70 @@
+"""The lab of failures, driven through its traits: faults set and repaired for the round that a person chose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fedkit.base.errors import FedkitError
+from fedkit.protocol.approval import approve_all
+from fedkit.teaching.failures.faults import KINDS, Fault
+from fedkit.teaching.widgets.failure_lab import FailureLab
+from fedkit.teaching.widgets.round_control import RoundControl
+from tests.support.helpers import ALICE, BOB, CAROL, launched
+from tests.support.panels import words
+
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+
+
+def test_the_lab_sets_and_repairs(tmp_path: Path) -> None:
+    net = launched(tmp_path, participants=[ALICE, BOB, CAROL], rounds=3)
+    panel, lab = RoundControl(net, approve_all), FailureLab(net)
+    assert lab.kind.options == tuple(KINDS)
+    assert "Nothing is set to fail" in words(lab.held.value)
+    panel.buttons["Run round"].click()
+    panel.wait()
+    assert lab.start.value == 2
+    lab.who.value, lab.kind.value = BOB, "NaN"
+    assert KINDS["NaN"] in words(lab.what.value)
+    lab.do.click()
+    assert panel.control.faults.current() == {BOB: Fault("NaN", 2)}
+    assert "bob NaN, from round 2 on" in words(lab.held.value)
+    panel.buttons["Run all"].click()
+    panel.wait()
+    assert "holds NaN" in words(panel.status.value)
+    assert "✗ refused" in words(lab.table.value)
+    assert "round 2 (under way)" in words(lab.table.value)
+    assert "holds NaN" in words(lab.why.value)
+    lab.undo.click()
+    assert panel.control.faults.current() == {}
+    panel.buttons["Run all"].click()
+    assert panel.wait().history.done
+    assert words(lab.table.value).count("✓ averaged") == 9
+
+
+def test_the_lab_asks_for_what_the_fault_needs(tmp_path: Path) -> None:
+    lab = FailureLab(launched(tmp_path))
+    shown = {}
+    for kind in KINDS:
+        lab.kind.value = kind
+        shown[kind] = [f.layout.display != "none" for f in (lab.seconds, lab.factor)]
+    assert shown.pop("slow") == [True, False]
+    assert shown.pop("scaled") == [False, True]
+    assert all(value == [False, False] for value in shown.values())
+    lab.kind.value, lab.factor.value = "scaled", 3
+    lab.do.click()
+    assert lab.control.faults.current()[ALICE] == Fault("scaled", 1, factor=3)
+    lab.undo_all.click()
+    assert lab.control.faults.current() == {}
+
+
+def test_the_lab_keeps_the_round_that_a_person_chose(tmp_path: Path) -> None:
+    lab = FailureLab(launched(tmp_path))
+    lab.start.value = 2
+    lab.control.refresh()
+    assert lab.start.value == 2
+    with pytest.raises(FedkitError):
+        lab.set("nobody@example.org", "NaN")
+    with pytest.raises(FedkitError):
+        lab.set(ALICE, "gremlin")
