@@ -15,7 +15,8 @@ from fedkit.privacy import epsilon_of, evidence, noise_for
 from fedkit.privacy.dp import clip as dp_clip
 from fedkit.privacy.dp.account import Mechanism
 from fedkit.teaching.check.lesson_09 import MOST_NOISE, clip_rows, noise_under_a_floor, noisy_mean
-from fedkit.teaching.plots.privacy import digit_row, privacy_tradeoff
+from fedkit.teaching.plots.pixels import digit_row
+from fedkit.teaching.plots.privacy import privacy_tradeoff
 from fedkit.teaching.widgets.noise_dial import NoiseDial
 from tests.support.run_lesson import SOURCES, Run, run_into
 from tools.course.lesson import read_lesson
