@@ -112,13 +112,8 @@ def make_plan(spec: Mapping[str, Any], *, file: Path | None = None) -> Plan:
     try:
         return _plan(spec, file.parent if file else None)
     except FedkitError as error:
-        raise FedkitError(
-            error.what,
-            file=file or error.file,
-            field=error.field,
-            why=error.why,
-            remedy=error.remedy,
-        ) from error
+        error.file = file or error.file
+        raise
 
 
 def _plan(spec: Mapping[str, Any], folder: Path | None) -> Plan:
