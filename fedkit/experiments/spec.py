@@ -9,9 +9,8 @@
       - {batch_size: 10}
     seeds: 3                 # 0, 1, 2; or a list of them
 
-Everything is checked before anything runs.
-
-The name of a run: a hash of all that decides its result. What has a result under its name is not run again.
+Everything is checked before anything runs. A run's name is a hash of all that decides its result (`run_id`): what has a
+result under its name is not run again.
 """
 
 from __future__ import annotations
