@@ -19,15 +19,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
 from fedkit.learning.models import StateDict, load_model, state_of
-from fedkit.learning.strategies.registry import make_strategy
 from fedkit.learning.update import Update
 from fedkit.privacy.dp.clip import clip_rows, next_clip, noisy_mean, share_of_noise, split_noise
 from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
-from fedkit.privacy.dp.noisy_mean import protected
 from fedkit.privacy.dp.training import dp_sgd
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.round import draw
 from fedkit.rounds.simulation import simulate
+from fedkit.rounds.strategy import strategy_of
 from tests.support.helpers import (
     AGGREGATOR,
     ALICE,
@@ -315,7 +314,7 @@ def test_a_round_is_the_mean_of_clipped_changes_and_the_noise_of_its_seed() -> N
     model = state()
     far, near = ({k: v + move for k, v in model.items()} for move in (0.25, -0.01))
     updates = [Update(e, 1, sent, 5) for e, sent in ((ALICE, far), (BOB, near))]
-    rule = protected(make_strategy(config), config)
+    rule = strategy_of(config)
     after, said = rule.apply(rule.init(model), updates)
     count = sum(v.numel() for v in model.values())
     cut = min(1.0, 10.0 / (0.25 * math.sqrt(count)))
@@ -328,7 +327,7 @@ def test_a_round_is_the_mean_of_clipped_changes_and_the_noise_of_its_seed() -> N
 
 def test_nobody_at_all_is_a_round_too() -> None:
     config = small(weighting="equal", dp=PARTICIPANT, participants_per_round=1)
-    rule = protected(make_strategy(config), config)
+    rule = strategy_of(config)
     first = rule.init(state())
     after, said = rule.apply(first, [])
     moved = torch.cat([(after.model[k] - first.model[k]).flatten() for k in after.model])
