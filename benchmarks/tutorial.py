@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import fedkit as fk
 from benchmarks.common import (
     PARTICIPANTS,
+    in_a_process_of_its_own,
     peak_memory_mb,
     row,
     seconds,
