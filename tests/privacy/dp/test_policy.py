@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ import torch
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Declined, Problem, Waiting
 from fedkit.base.files import remove, write_json
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.federation.network import Network
+from fedkit.privacy.dp import policy as dp_policy
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.dp.budget import spent
 from fedkit.privacy.dp.policy import read_policy, spend, why_refused
 from fedkit.protocol.advance import advance
 from fedkit.protocol.approval import approve, approve_all, pending_requests, why_declined
-from fedkit.protocol.client import local_round
+from fedkit.protocol.project import AtParticipant
+from fedkit.rounds import round as rounds_round
 from tests.support.helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched, shard, small
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 2.0, "delta": 1e-3, "clip": 0.5}
@@ -46,6 +51,10 @@ def datasite(folder: Path) -> Datasite:
     site = Datasite.create(folder, ALICE)
     site.private_client.mkdir(parents=True, exist_ok=True)
     return site
+
+
+def first(config: FLConfig) -> RoundPlan:
+    return RoundPlan.of(config, 1, config.participants)
 
 
 # -------------------------------------------------------------------------------------- refusals
@@ -112,13 +121,13 @@ def test_a_policy_that_comes_later_stops_the_training(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_can_not_be_read_lets_nothing_train(tmp_path: Path) -> None:
-    site = datasite(tmp_path)
+    site, config = datasite(tmp_path), small(dp=EXAMPLE)
     for text in ("{", '{"unit": "example"}', '{"unit": "example", "epsilon": 1, "delta": 2}'):
         (site.private_client / "policy.json").write_text(text)
         with pytest.raises(FedkitError):
             read_policy(site)
         with pytest.raises(FedkitError):
-            spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), {})
+            spend(site, config, first(config), shard([0, 1]), {})
     assert spent(site) == []
 
 
@@ -145,12 +154,12 @@ class Killed(BaseException):
     """As sudden as SIGKILL: nothing of fedkit's catches it."""
 
 
-def killed_at(where: str, net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def killed_at(owner: object, name: str, net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(*_: Any, **__: Any) -> Any:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(local_round, where, die)
+        patch.setattr(owner, name, die)
         with pytest.raises(Killed):
             advance(net[ALICE])
 
@@ -165,11 +174,11 @@ def test_killed_between_spending_and_training_counts_once_and_never_less(
     advance(net[AGGREGATOR])
     net.sync()  # the global model is there, and nobody has trained
     round_one = epsilon_of(Mechanism(1.0, 2.0, 1), 1e-3)
-    killed_at("spend", net, monkeypatch)
+    killed_at(dp_policy, "spend", net, monkeypatch)
     assert spent(net[ALICE]) == []
-    killed_at("trainer", net, monkeypatch)
+    killed_at(rounds_round, "local_update", net, monkeypatch)
     assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(round_one)]
-    killed_at("write_state", net, monkeypatch)
+    killed_at(AtParticipant, "write_state", net, monkeypatch)
     assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(round_one)]
     assert net.run(approve=approve_all).done
     assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(WHOLE)]
@@ -179,19 +188,19 @@ def test_with_secure_noise_every_attempt_counts(tmp_path: Path) -> None:
     site = datasite(tmp_path)
     config = small(dp=EXAMPLE | {"secure_noise": True})
     for attempts in (1, 2, 3):
-        spend(site, config, 1, shard([0, 1]), {})
+        spend(site, config, first(config), shard([0, 1]), {})
         wanted = epsilon_of(Mechanism(1.0, 2.0, attempts), 1e-3)
         assert [s.epsilon for s in spent(site)] == [pytest.approx(wanted)]
     demand(site, epsilon=wanted + 0.01)
     with pytest.raises(FedkitError, match="would spend"):
-        spend(site, config, 1, shard([0, 1]), {})
+        spend(site, config, first(config), shard([0, 1]), {})
 
 
 def test_the_same_round_counts_again_where_its_start_or_its_config_differs(tmp_path: Path) -> None:
     site, config = datasite(tmp_path), small(dp=EXAMPLE)
     a, b = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
     for start, change, steps in ((a, 0.1, 1), (a, 0.1, 1), (b, 0.1, 2), (b, 0.2, 3)):
-        spend(site, config.replace(learning_rate=change), 1, shard([0, 1]), start)
+        spend(site, config, replace(first(config), learning_rate=change), shard([0, 1]), start)
         wanted = epsilon_of(Mechanism(1.0, 2.0, steps), 1e-3)
         assert [s.epsilon for s in spent(site)] == [pytest.approx(wanted)]
 
@@ -218,8 +227,8 @@ def test_approved_projects_reserve_their_budget(tmp_path: Path) -> None:
 
 
 def test_a_damaged_ledger_is_no_empty_one(tmp_path: Path) -> None:
-    site = datasite(tmp_path)
-    spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), {})
+    site, config = datasite(tmp_path), small(dp=EXAMPLE)
+    spend(site, config, first(config), shard([0, 1]), {})
     (entry,) = (site.private_client / "spent" / ALICE).glob("*.json")
     entry.write_text("{")
     with pytest.raises(FedkitError):
