@@ -29,6 +29,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
+from fedkit.privacy.dp.policy import accept, refusal
 
 __all__ = [
     "Policy",
@@ -43,8 +44,6 @@ __all__ = [
     "pin",
     "pin_path",
     "pinned",
-    "policy_accepts",
-    "policy_refuses",
     "read_part",
     "review",
     "unpin",
@@ -165,7 +164,7 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
                 file=folder,
                 remedy="let it run, or move that folder away first",
             )
-    policy_accepts(site, config)
+    accept(site, config)
     remove(site.client().declined(reviewed.project), root=site.data_dir)  # a no can become a yes
     pin(site, reviewed.project, reviewed.hashes)
     unfinished = site.own / "approving" / site.email / reviewed.project
@@ -182,7 +181,7 @@ def answer(site: Datasite, policy: Policy) -> list[Event]:
     for name in pending_requests(site):
         try:
             asked = review(site, name)
-            reason = policy_refuses(site, asked.config)
+            reason = refusal(site, asked.config)
             if reason is not None:
                 events.append(decline(site, name, reason))
             elif policy(asked):
@@ -239,25 +238,6 @@ def _folders(path: Path) -> list[Path]:
     except OSError:
         return []
     return [p for p in entries if p.is_dir() and not p.name.startswith(".")]
-
-
-def policy_refuses(site: Datasite, config: FLConfig) -> str | None:
-    """Why the owner's privacy policy says no to a project, None where it does not, or where there is none."""
-    if not (site.private_client / "policy.json").exists():
-        return None
-    from fedkit.privacy.dp.policy import (
-        refusal,  # brings an accountant, which most datasites never ask
-    )
-
-    return refusal(site, config)
-
-
-def policy_accepts(site: Datasite, config: FLConfig) -> None:
-    """Raises FedkitError if the owner's privacy policy refuses a project."""
-    if (site.private_client / "policy.json").exists():
-        from fedkit.privacy.dp.policy import accept
-
-        accept(site, config)
 
 
 def pin_path(site: Datasite, project: str) -> Path:
