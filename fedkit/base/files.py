@@ -14,9 +14,8 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_DATASET_BYTES",
     "append_line",
-    "built_aside",
     "is_file",
     "load_state",
     "read_bytes",
@@ -208,22 +206,6 @@ def remove(path: Path, *, root: Path | None = None) -> None:
         raise FedkitError(
             f"can't be removed ({_reason(error)})", file=path, remedy=_disk_remedy(error)
         ) from error
-
-
-@contextlib.contextmanager
-def built_aside(unfinished: Path, target: Path, remedy: str) -> Iterator[None]:
-    """The folder `target` appears whole or not at all: the block fills `unfinished`, which is then renamed.
-
-    unfinished : on the same disk; what an earlier attempt left there is removed first. Raises FedkitError.
-    """
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        yield
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.rename(target)
-    except OSError as error:
-        what = f"can't be created ({error.strerror})"
-        raise FedkitError(what, file=target, remedy=remedy) from error
 
 
 def _is_link(path: Path | str) -> bool:

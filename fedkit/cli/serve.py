@@ -32,6 +32,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, read_bytes
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import READY_FILES
+from fedkit.datasite.tree import folder_names
 
 __all__ = ["PAGES", "Server", "application", "page", "projects", "public_file", "servable"]
 
@@ -267,18 +268,10 @@ def projects(site: Datasite) -> dict[str, Any]:
     Only names and times are looked at. Links are not followed; folders that are not served or hold none of the files are
     left out.
     """
-    found = [_project(folder) for folder in _folders(site.public / "fl")]
+    parent = site.public / "fl"
+    names = [] if parent.is_symlink() else filter(servable, folder_names(parent))
+    found = [_project(parent / name) for name in names if not (parent / name).is_symlink()]
     return {"email": site.email, "projects": [project for project in found if project["files"]]}
-
-
-def _folders(parent: Path) -> list[Path]:
-    if parent.is_symlink():
-        return []
-    try:
-        entries = [p for p in parent.iterdir() if p.is_dir() and not p.is_symlink()]
-    except OSError:
-        return []
-    return sorted(p for p in entries if servable(p.name))
 
 
 def _project(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ that happened while it ran is looked at once more, and then taken for its own.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +17,7 @@ from pathlib import Path
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Event, Notice, Problem, Progress, Waiting
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.tree import stamp, travels, walk
 from fedkit.protocol import advance as node
 
 __all__ = ["Snapshot", "advance_in_turn", "snapshot", "watch"]
@@ -38,24 +39,13 @@ _GOODBYE_S = 0.5
 
 
 def snapshot(folders: Iterable[Path]) -> Snapshot:
-    """What lies below the folders, without hidden files and `*.tmp`; links are not followed, nothing is opened."""
+    """What lies below the folders, without what never travels; links are not followed, nothing is opened."""
     found: Snapshot = {}
-    todo = [str(folder) for folder in folders]
-    while todo:
-        try:
-            with os.scandir(todo.pop()) as entries:
-                for entry in entries:
-                    if not _concerns_us(entry.name):
-                        continue
-                    info = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        found[entry.path] = (info.st_mode, 0, 0, 0)
-                        todo.append(entry.path)
-                    else:
-                        version = (info.st_size, info.st_mtime_ns, info.st_ino)
-                        found[entry.path] = (info.st_mode, *version)
-        except OSError:  # moved away while we look: the bell rings again
-            continue
+    for _, entry in (pair for folder in folders for pair in walk(folder)):
+        with contextlib.suppress(OSError):  # moved away while we look: the bell rings again
+            info = entry.stat(follow_symlinks=False)
+            version = (0, 0, 0) if entry.is_dir(follow_symlinks=False) else stamp(info)
+            found[entry.path] = (info.st_mode, *version)
     return found
 
 
@@ -154,7 +144,7 @@ class _Worker(threading.Thread):
         """Is a changed path one that advance() may look at?"""
         for folder in self.folders:
             if Path(path).is_relative_to(folder):
-                return all(map(_concerns_us, Path(path).relative_to(folder).parts))
+                return all(map(travels, Path(path).relative_to(folder).parts))
         return True
 
     def run(self) -> None:
@@ -225,10 +215,6 @@ class _Worker(threading.Thread):
 
 
 _Gist = tuple[str, ...]
-
-
-def _concerns_us(name: str) -> bool:
-    return not name.startswith(".") and not name.endswith(".tmp")
 
 
 def _gist(event: Waiting | Problem) -> _Gist:

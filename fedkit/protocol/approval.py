@@ -15,7 +15,6 @@ from pathlib import Path
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined, Event, Problem
 from fedkit.base.files import (
-    built_aside,
     is_file,
     read_bytes,
     read_json,
@@ -29,6 +28,8 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
+from fedkit.datasite.projects import appearing
+from fedkit.datasite.tree import folder_names
 from fedkit.privacy.dp.policy import accept, refusal
 
 __all__ = [
@@ -98,7 +99,7 @@ def approve_none(review: Review) -> bool:
 def pending_requests(site: Datasite) -> list[str]:
     """Names of the requests that nobody has answered yet, in alphabetical order."""
     box = site.client()
-    names = sorted(p.name for p in _folders(box.request))
+    names = folder_names(box.request)
     names = [n for n in names if not (box.running / n).exists() and not (box.done / n).exists()]
     return [n for n in names if why_declined(site, n) is None]
 
@@ -167,8 +168,8 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
     accept(site, config)
     remove(site.client().declined(reviewed.project), root=site.data_dir)  # a no can become a yes
     pin(site, reviewed.project, reviewed.hashes)
-    unfinished = site.own / "approving" / site.email / reviewed.project
-    with built_aside(unfinished, place.path, "check the disk, then approve again"):
+    aside = site.own / "approving" / site.email / reviewed.project
+    with appearing(place.path, aside, "check the disk, then approve again") as unfinished:
         write_bytes(unfinished / config.model_arch, reviewed.source_bytes)
         write_bytes(unfinished / "fl_config.json", reviewed.config_bytes)
         open_mailbox(site, ClientProject(unfinished), config)
@@ -230,14 +231,6 @@ def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None
         place.agg_weights.mkdir(exist_ok=True)
         early.replace(place.global_model(0))
     write_permissions(place.agg_weights, site.email, write=[config.aggregator], root=root)
-
-
-def _folders(path: Path) -> list[Path]:
-    try:
-        entries = list(path.iterdir())
-    except OSError:
-        return []
-    return [p for p in entries if p.is_dir() and not p.name.startswith(".")]
 
 
 def pin_path(site: Datasite, project: str) -> Path:

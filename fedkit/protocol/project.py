@@ -5,7 +5,7 @@ Everything that a project reads or writes goes through its handle, so that no li
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from fedkit.base.tensors import MAX_STATE_BYTES
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
-from fedkit.datasite.permissions import READY_FILES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,23 +84,6 @@ class Project:
     def copy(self, source: Path, target: Path) -> None:
         """The bytes of one file into another one."""
         self.write(target, self.read(source))
-
-    def move_to_done(self, running: Path, done: Path, mailboxes: Iterable[Path]) -> None:
-        """The project is over: nobody else reads or writes in its mailboxes any more, and its folder moves to `done/`.
-
-        Raises FedkitError if something of its name is there already.
-        """
-        if done.exists():
-            raise FedkitError(
-                "is there already, so this project can't be moved to done/",
-                file=done,
-                remedy="move it away",
-            )
-        for folder in mailboxes:
-            for name in READY_FILES:
-                files.remove(folder / name, root=self.site.data_dir)
-        done.parent.mkdir(parents=True, exist_ok=True)
-        running.rename(done)
 
 
 @dataclass(frozen=True)

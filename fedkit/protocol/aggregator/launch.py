@@ -15,7 +15,6 @@ from pathlib import Path
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.events import AGGREGATOR, Event, Notice, ProjectLaunched, RequestSent, Waiting
 from fedkit.base.files import (
-    built_aside,
     is_file,
     read_bytes,
     read_json,
@@ -31,6 +30,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file, write_permissions
+from fedkit.datasite.projects import appearing
 from fedkit.protocol.approval import why_declined
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.steps import Next
@@ -135,8 +135,9 @@ def _launch(
         raise
     remove(_refusal(site))
     place = site.aggregator().project(config.project_name)
-    unfinished = AggregatorProject(site.own / "launching" / site.email / config.project_name)
-    with built_aside(unfinished.path, place.path, "check the disk; launch/ is unchanged"):
+    aside = site.own / "launching" / site.email / config.project_name
+    with appearing(place.path, aside, "check the disk; launch/ is unchanged") as folder:
+        unfinished = AggregatorProject(folder)
         for file, content in contents.items():
             write_bytes(unfinished.path / file, content)
         _complete(config, unfinished.config, contents["fl_config.json"])

@@ -30,7 +30,9 @@ from fedkit.base.tensors import load_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.projects import move_to_done
 from fedkit.datasite.round_plan import received_plan
+from fedkit.datasite.tree import entries, folder_names
 from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol.approval import (
     decline,
@@ -65,8 +67,7 @@ def advance(
 
 def projects(site: Datasite) -> list[str]:
     """Projects that are requested or under way here, in alphabetical order."""
-    folders = (p for p in _entries(site.client().running) if p.is_dir() and p.name[0] != ".")
-    return sorted({*(p.name for p in folders), *pending_requests(site)})
+    return sorted({*folder_names(site.client().running), *pending_requests(site)})
 
 
 def next_step(
@@ -108,7 +109,7 @@ class Here:
     @cached_property
     def models(self) -> set[int]:
         """The rounds whose global model is there."""
-        names = (p.name for p in _entries(self.at.place.agg_weights))
+        names = (p.name for p in entries(self.at.place.agg_weights))
         return {int(m[1]) for name in names if (m := _GLOBAL.fullmatch(name))}
 
     @property
@@ -164,7 +165,7 @@ def open_(here: Here) -> Next:
 def find_data(here: Here) -> Next:
     """Training data is there, and the aggregator may know that it is."""
     at = here.at
-    if not any(DATA_FILE.fullmatch(p.name) for p in _entries(at.site.private_client)):
+    if not any(DATA_FILE.fullmatch(p.name) for p in entries(at.site.private_client)):
         what = "put training data into private/fl_client"
         return at.wait(at.site.email, what, "for example `fedkit data samples`")
     state = read_json(at.place.state)
@@ -300,8 +301,8 @@ def _still_lingers(at: AtParticipant) -> float:
 def _finish(at: AtParticipant) -> list[Event]:
     from fedkit.protocol.client.secure_round import forget
 
-    done = at.site.client().project(at.name, "done").path
-    at.move_to_done(at.place.path, done, [at.place.agg_weights, at.place.state.parent])
+    opened = (at.place.agg_weights, at.place.state.parent)
+    move_to_done(at.site, at.site.client(), at.name, opened)
     forget(at.site, at.name)
     unpin(at.site, at.name)  # last: until then a killed client still knows what was approved
     return [ProjectDone(at.site.email, at.name, PARTICIPANT)]
@@ -309,10 +310,3 @@ def _finish(at: AtParticipant) -> list[Event]:
 
 def _same_size(one: Path, other: Path) -> bool:
     return is_file(other) and one.stat().st_size == other.stat().st_size
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []

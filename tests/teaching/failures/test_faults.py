@@ -11,7 +11,7 @@ import torch
 
 import fedkit.teaching.failures.faults
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import FileRefused, Notice
+from fedkit.base.events import Event, FileRefused, Notice
 from fedkit.base.files import read_state
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
@@ -309,7 +309,20 @@ def test_setting_and_clearing() -> None:
     assert list(faults.current()) == [BOB]
     faults.clear()
     assert faults.current() == {}
-    assert not faults.expecting()
+
+
+def test_slow_is_late_until_its_time_has_come_or_it_is_cleared(tmp_path: Path) -> None:
+    control = controlled(tmp_path)
+    control.run_round()
+    control.wait(60)
+    faults, bob = control.faults, control.network[BOB]
+    moved: list[Event] = [Notice(BOB, PROJECT, "moved")]
+    for seconds, late in [(3600.0, True), (0.0, False), (3600.0, True)]:
+        faults.set(BOB, Fault("slow", 1, seconds=seconds))
+        assert faults.act(bob, lambda: moved) == (None if late else moved)
+    faults.clear()
+    assert faults.act(bob, lambda: moved) == moved
+    assert control.faults.log == [(BOB, 1, "slow")]
 
 
 # ------------------------------------------------------------------------------------------ fates
