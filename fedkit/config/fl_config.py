@@ -19,20 +19,12 @@ from fedkit.base.names import check_email, check_file_name, check_name
 from fedkit.base.strict_json import not_too_deep, number_of, parse_json_object
 from fedkit.config.dp import DPSettings
 from fedkit.config.secure_aggregation import SecureAggregation
+from fedkit.config.tutorial import tutorial_keys
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
 
 
-TUTORIAL_KEYS = (
-    "project_name",
-    "aggregator",
-    "participants",
-    "rounds",
-    "model_arch",
-    "model_weight",
-    "epoch",
-    "learning_rate",
-)
+TUTORIAL_KEYS = tuple(tutorial_keys())
 """The eight keys of the tutorial's `fl_config.json`; all of them must be there."""
 
 _REMEDIES = {

@@ -68,6 +68,16 @@ def test_help_and_lists_need_no_torch(arguments: list[str]) -> None:
     assert done.stdout.strip()
 
 
+def test_what_is_promised_and_demanded_is_read_without_what_computes_it() -> None:
+    names = "privacy config.dp privacy.guarantees privacy.report_page"
+    names += " privacy.dp.policy privacy.dp.budget privacy.dp.mechanism privacy.dp.account"
+    imports = "; ".join(f"import fedkit.{name}" for name in names.split())
+    heavy = "{'torch', 'opacus', 'dp_accounting', 'scipy', 'numpy'}"
+    code = f"import sys; {imports}; print({heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_status_in_every_role_needs_no_torch(asked: Network) -> None:
     for site in asked.sites.values():
         done = fedkit("status", "--config_path", config_of(site))

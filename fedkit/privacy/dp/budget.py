@@ -1,7 +1,7 @@
 """What a datasite's images have already spent: written down before the training that spends it, one small file a round.
 
-Whoever dies in between has counted too much, never too little (a power cut is another matter: see `files`). Data
-sets that share an image share what was spent; budgets of projects are added up. Notebook 09.
+Whoever dies in between has counted too much, never too little (a power cut is another matter: see `fedkit.base.files`).
+Data sets that share an image share what was spent; budgets of projects are added up. Notebook 09.
 """
 
 from __future__ import annotations
