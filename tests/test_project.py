@@ -485,7 +485,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 
 def fedkit_commands() -> set[str]:
     """The subcommands that `fedkit --help` lists."""
-    # Imported here: the command line brings torch, which no other test of this file needs.
+    # Imported here: no other test of this file needs the command line.
     import typer
 
     from fedkit.cli import main as cli

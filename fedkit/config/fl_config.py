@@ -17,8 +17,8 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email, check_file_name, check_name
 from fedkit.base.strict_json import not_too_deep, parse_json_object
-from fedkit.config.dp import DPSettings, misfit
-from fedkit.config.secure_aggregation import SecureAggregation, fits_the_rest
+from fedkit.config.dp import DPSettings
+from fedkit.config.secure_aggregation import SecureAggregation
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
 
@@ -145,10 +145,9 @@ class FLConfig(BaseModel):
                 )
         if self.approval == "quorum" and self.min_participants is None:
             raise ValueError('approval: is "quorum" without a quorum; set min_participants too')
-        if self.secure_aggregation is not None:
-            fits_the_rest(self, self.secure_aggregation)
-        if self.dp is not None and (wrong := misfit(self.dp, self)):
-            raise ValueError(wrong)
+        for promise in (self.secure_aggregation, self.dp):
+            if promise is not None and (wrong := promise.misfit(self)):
+                raise ValueError(wrong)
         return self
 
     @property

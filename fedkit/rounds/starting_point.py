@@ -1,6 +1,7 @@
-"""What `fedkit run` runs: config, model, seed weights, and the digits dealt out to the participants.
+"""What a run starts from: config, model, seed weights, and the digits dealt out to the participants.
 
-What the tutorial's walk-through copies around: sample digits, a test set, a model, its weights and a config.
+`fedkit run` reads it as an `Experiment`; `fedkit data samples` writes the same as files, which the tutorial's
+walk-through copies around: sample digits, a test set, a model, its weights and a config.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ from fedkit.base.seeds import generator
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig
+from fedkit.config.tutorial import (
+    AGGREGATOR,
+    PARTICIPANTS,
+    tutorial_keys,
+    tutorial_participants,
+)
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_by_digits, split_iid, take
 from fedkit.data.shards import Shard, as_float, write_shard
@@ -46,8 +53,6 @@ __all__ = ["Experiment", "deal", "even_groups", "read_experiment", "unknown_keys
 
 
 PER_DIGIT = 800  # as in the tutorial
-NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
-AGGREGATOR = "aggregator@example.org"
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ def read_experiment(
     model and its weights from the config's seed. Raises FedkitError, and writes nothing.
     """
     if path is None:
-        values, where = _tutorial(participants or 2), Path("fl_config.json")
+        emails = tutorial_participants(participants or len(PARTICIPANTS))
+        values, where = tutorial_keys(emails), Path("fl_config.json")
     else:
         try:
             values, where = parse_json_object(read_bytes(path, max_bytes=2**20), path), path
@@ -147,20 +153,6 @@ def deal(experiment: Experiment) -> tuple[list[Shard], tuple[Tensor, Tensor]]:
     return take(images, labels, parts), (as_float(mnist.test_images), mnist.test_labels)
 
 
-def _tutorial(participants: int) -> dict[str, Any]:
-    names = [*NAMES, *(f"participant{n}" for n in range(len(NAMES) + 1, participants + 1))]
-    return {
-        "project_name": "MNIST_FL",
-        "aggregator": AGGREGATOR,
-        "participants": [f"{name}@example.org" for name in names[:participants]],
-        "rounds": 3,
-        "model_arch": "model.py",
-        "model_weight": "global_model_weight.pt",
-        "epoch": 10,
-        "learning_rate": 0.1,
-    }
-
-
 def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
     """Source and seed weights, checked against each other before anything is written."""
     source, file = SAMPLE_MODEL, Path(config.model_arch)
@@ -182,9 +174,6 @@ def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
     return source, weights
 
 
-PARTICIPANTS = ("alice@example.org", "bob@example.org")
-
-
 def write_samples(
     out: Path,
     *,
@@ -202,16 +191,7 @@ def write_samples(
     set, or an e-mail is none.
     """
     out = Path(out)
-    config = {
-        "project_name": "MNIST_FL",
-        "aggregator": aggregator,
-        "participants": list(participants),
-        "rounds": 3,
-        "model_arch": "model.py",
-        "model_weight": "global_model_weight.pt",
-        "epoch": 10,
-        "learning_rate": 0.1,
-    }
+    config = tutorial_keys(participants, aggregator)
     checked = FLConfig.from_dict(config, file=out / "fl_config.json")
     contents = {
         checked.model_arch: SAMPLE_MODEL.encode(),

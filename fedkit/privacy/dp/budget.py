@@ -10,15 +10,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, read_bytes, sha256_bytes, write_bytes, write_json
 from fedkit.base.names import DATA_FILE
 from fedkit.base.strict_json import parse_json_object
-from fedkit.data.shards import Shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
+
+if TYPE_CHECKING:
+    from fedkit.data.shards import Shard
 
 __all__ = ["Spent", "data_files", "spent", "write_spending", "write_unbounded"]
 

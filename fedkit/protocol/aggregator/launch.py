@@ -101,7 +101,7 @@ def launch_status(site: Datasite, name: str = "launch") -> Next:
 
 def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
     """Build what was launched, once, and look whether it goes together. Raises FedkitError."""
-    from fedkit.learning.models import check_state, load_model, state_of
+    from fedkit.learning.models import fitting_model
     from fedkit.privacy.dp.mechanism import participant_mechanism
     from fedkit.rounds.strategy import strategy_of
 
@@ -114,16 +114,14 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
             error.what, file=folder / "fl_config.json", field=error.field, remedy=error.remedy
         ) from error
     source, weights = contents[config.model_arch], contents[config.model_weight]
-    model = load_model(source, config.model_class_name, file=folder / config.model_arch)
-    state = load_state(weights, folder / config.model_weight)
-    wrong = check_state(state_of(model), state)
-    if wrong:
-        raise FedkitError(
-            f"does not fit {config.model_arch}: {wrong}",
-            file=folder / config.model_weight,
-            field="model_weight",
-            remedy="save it with torch.save(FLModel().state_dict(), path)",
-        )
+    fitting_model(
+        *(source, load_state(weights, folder / config.model_weight), config.model_class_name),
+        file=folder / config.model_arch,
+        what=config.model_arch,
+        weights=folder / config.model_weight,
+        field="model_weight",
+        remedy="save it with torch.save(FLModel().state_dict(), path)",
+    )
 
 
 def _launch(

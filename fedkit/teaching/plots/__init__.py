@@ -24,13 +24,13 @@ from fedkit.teaching.plots.participants import (
 )
 from fedkit.teaching.plots.pixels import (
     digit_grid,
+    digit_row,
     masked_rows,
     rebuilt_digits,
-    share_table,
     weight_images,
     weight_rows,
 )
-from fedkit.teaching.plots.privacy import digit_row, privacy_tradeoff, residual_dots, roc_curves
+from fedkit.teaching.plots.privacy import privacy_tradeoff, residual_dots, roc_curves, share_table
 from fedkit.teaching.plots.small_multiples import small_multiples
 from fedkit.teaching.plots.timeline import round_timeline
 from fedkit.teaching.plots.traffic import bytes_by_participant, what_crossed

@@ -68,7 +68,7 @@ def course_map(here: int | None = 0, *, title: str | None = None) -> Figure:
             _box(ax, left, top, lesson, colour, lesson == here)
             if lesson < last:
                 _arrow(ax, left + (COLUMN - GAP) / 2, top + BOX, top + ROW)
-    style.bare(ax)
+    ax.set_axis_off()
     return fig
 
 
@@ -86,13 +86,11 @@ def _box(ax: Axes, left: float, top: float, lesson: int, colour: str, here: bool
 
     ink = style.readable_on(colour) if here else style.INK
     face = colour if here else style.PAPER
-    ax.add_patch(
-        Rectangle((left, top), COLUMN - GAP, BOX, facecolor=face, edgecolor=colour, linewidth=2)
-    )
+    corner = (left, top)
+    ax.add_patch(Rectangle(corner, COLUMN - GAP, BOX, facecolor=face, edgecolor=colour, lw=2))
     _write(ax, left + 0.08, top + BOX / 2, f"{lesson:02d}", ink, bold=True)
-    _write(
-        ax, left + 0.34, top + BOX / 2, textwrap.fill(LESSONS[lesson], 13), ink, size=style.SMALL
-    )
+    name = textwrap.fill(LESSONS[lesson], 13)
+    _write(ax, left + 0.34, top + BOX / 2, name, ink, size=style.SMALL)
 
 
 def _write(

@@ -1,6 +1,7 @@
-"""A datasite as a learner should see it: a tree of files, with what has changed since an earlier look.
+"""A datasite as a learner should see it: its files as a tree with what has changed, and who may do what with which path.
 
-Who may read which path, asked of the same permission files that the sync enforces.
+Rights are asked of the same permission files that the sync enforces. Notebooks 01 to 04 look at trees, 01 at rights; the
+panel `DatasiteTree` says changes in the same signs and words.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from fedkit.teaching.plots import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["folder_tree", "permission_matrix"]
+__all__ = ["SIGNS", "changed", "folder_tree", "permission_matrix", "shortened", "sign_of"]
 
 
-WORDS = {"+": "new", "~": "rewritten", "-": "gone"}
-CHANGED = (style.GREEN, style.BLUE, style.VERMILLION)
-COLOURS = dict(zip(("+", "~", "-", ""), (*CHANGED, style.INK), strict=True))
+SIGNS = {"+": "new", "~": "rewritten", "-": "gone"}
+COLOURS = {"+": style.GREEN, "~": style.BLUE, "-": style.VERMILLION, "": style.INK}
 LINE = 0.19  # inches
 LETTERS = 84  # of guide and name, between the sign and the size
+MAY, MAY_NOT = style.BLUE, "#f6d9c6"
+RIGHTS_LETTERS = 42  # of a path in one line
 
 
 class _Line(NamedTuple):
@@ -55,24 +57,37 @@ def folder_tree(
     """
     path, hidden = Path(path), set(hide)
     now = scan(path)
-    signs = {
-        name: _sign(name, before, now)
-        for name in sorted({*now, *(before or {})})
-        if not hidden & set(name.split("/"))
-    }
+    names = [n for n in sorted({*now, *(before or {})}) if not hidden & set(n.split("/"))]
+    signs = {name: sign_of(name, before, now) for name in names}
     lines = [_Line(f"{root or path.name}/")]
     lines += _branch(_nested(path, signs, hidden), "", "", signs, now, before is not None)
     if len(lines) > rows:
         lines = [*lines[: rows - 1], _Line(f"… and {len(lines) - rows + 1} lines more")]
-    return _drawn(lines, title or _title(signs, before is not None))
+    default = f"What lies in the folder: {style.count(len(signs), 'file')}"
+    if before is not None:
+        said = changed([list(signs.values()).count(sign) for sign in SIGNS])
+        default = f"What has changed: {said}" if said else "Nothing has changed"
+    return _drawn(lines, title or default)
 
 
-def _sign(name: str, before: Tree | None, now: Tree) -> str:
+def sign_of(name: str, before: Tree | None, now: Tree) -> str:
+    """What has happened to a file: one of `SIGNS`, "" where nothing has, or nothing is known of before."""
     if before is None or before.get(name) == now.get(name):
         return ""
     if name not in before:
         return "+"
     return "~" if name in now else "-"
+
+
+def changed(counts: Sequence[int]) -> str:
+    """How many files are new, rewritten, gone, in words with their signs; "" where nothing has changed."""
+    pairs = zip(counts, SIGNS.items(), strict=True)
+    return ", ".join(f"{n} {word} ({sign})" for n, (sign, word) in pairs if n)
+
+
+def shortened(name: str, room: int) -> str:
+    """A name in at most so many letters, the middle left out."""
+    return name if len(name) <= room else f"{name[: room // 2]}…{name[-room // 2 + 1 :]}"
 
 
 def _nested(path: Path, signs: Mapping[str, str], hidden: set[str]) -> _Folder:
@@ -120,9 +135,7 @@ def _drawn(lines: list[_Line], title: str) -> Figure:
     fig, ax = style.figure(title, height=0.5 + LINE * len(lines))
     ax.set(xlim=(0, 1), ylim=(len(lines), 0))
     for y, line in enumerate(lines):
-        name, room = line.name, LETTERS - len(line.guide)
-        if len(name) > room:
-            name = f"{name[: room // 2]}…{name[-room // 2 + 1 :]}"
+        name = shortened(line.name, LETTERS - len(line.guide))
         # the name stands behind the guide's width in spaces: one letter is as wide as another
         for x, word, colour, side in (
             (0.0, line.sign, COLOURS[line.sign], "left"),
@@ -139,22 +152,10 @@ def _drawn(lines: list[_Line], title: str) -> Figure:
                 family=style.MONO,
                 fontsize=style.SMALL,
                 color=colour,
-                fontweight="bold" if colour in CHANGED else "normal",
+                fontweight="bold" if colour in (COLOURS[sign] for sign in SIGNS) else "normal",
             )
-    style.bare(ax)
+    ax.set_axis_off()
     return fig
-
-
-def _title(signs: Mapping[str, str], compared: bool) -> str:
-    if not compared:
-        return f"What lies in the folder: {style.count(len(signs), 'file')}"
-    counts = {sign: list(signs.values()).count(sign) for sign in WORDS}
-    said = [f"{n} {WORDS[sign]} ({sign})" for sign, n in counts.items() if n]
-    return f"What has changed: {', '.join(said)}" if said else "Nothing has changed"
-
-
-MAY, MAY_NOT = style.BLUE, "#f6d9c6"
-RIGHTS_LETTERS = 42  # of a path in one line
 
 
 def permission_matrix(
@@ -185,18 +186,11 @@ def permission_matrix(
         for x, may in enumerate(row):
             owner = str(paths[y]).split("/")[0] == emails[x]
             text = ("✓ own" if owner else "✓") if may else "–"
-            ink = style.PAPER if may else style.INK
-            ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=style.TEXT)
-    for edge in range(1, len(paths)):
-        ax.axhline(edge - 0.5, color=style.PAPER, linewidth=2)
-    for edge in range(1, len(emails)):
-        ax.axvline(edge - 0.5, color=style.PAPER, linewidth=2)
+            style.write(ax, x, y, text, ink=style.PAPER if may else style.INK)
+    style.rule_cells(ax, len(paths), len(emails), style.PAPER, 2)
     names = style.short(emails)
-    ax.xaxis.tick_top()
-    style.dress(ax, "", "", grid="")
-    ax.set_xticks(range(len(emails)), [names[email] for email in emails])
+    style.name_cells(ax, [names[email] for email in emails], rows, above=True)
     ax.set_yticks(range(len(rows)), rows, family=style.MONO, fontsize=style.SMALL)
-    style.no_frame(ax)
     return fig
 
 

@@ -30,20 +30,14 @@ def drift_arrows(rounds: Mapping[str, Round], *, title: str | None = None) -> Fi
     and says on its axes what share of the updates' squared length lies along them; both axes have one scale.
     Raises FedkitError if there is no round, or one without updates.
     """
-    style.need(rounds, "rounds")
-    left: dict[str, float] = {}
-    for name, (model, updates) in rounds.items():
-        style.need(updates, f"rounds[{name!r}]")
-        left[name] = agreement(model, updates)
+    style.need_each({name: updates for name, (_, updates) in rounds.items()}, "rounds")
+    left = {name: agreement(model, updates) for name, (model, updates) in rounds.items()}
     said = ", ".join(f"{name} {share:.0%}" for name, share in left.items())
-    fig, first = style.figure(title or f"Of the way, averaging leaves: {said}", height=4.0)
-    first.remove()
-    for number, (name, (model, updates)) in enumerate(rounds.items(), 1):
-        ax = fig.add_subplot(1, len(rounds), number, facecolor=style.PAPER)
+    shown = title or f"Of the way, averaging leaves: {said}"
+    fig, axes = style.panels(shown, len(rounds), height=4.0)
+    for ax, (name, (model, updates)) in zip(axes, rounds.items(), strict=True):
         _panel(ax, model, updates)
-        ax.set_title(
-            f"{style.plain(name)}: {left[name]:.0%} left", fontsize=style.TEXT, color=style.INK
-        )
+        style.head(ax, f"{style.plain(name)}: {left[name]:.0%} left")
     return fig
 
 

@@ -1,12 +1,11 @@
-"""Participants side by side: a number each, or the digits that each one holds.
+"""Participants side by side: a number each, the labels that they hold, and what their models know, digit by digit.
 
-What a model knows and what it takes for what, digit by digit.
-
-How datasites differ: who holds which labels, how many, and how a model does at home and abroad.
+Notebook 03 draws who holds what and what one participant can't know, 06 how much datasites differ, and what that costs.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
 
 # Ten digits need two colours more than Okabe and Ito have; every piece carries its digit besides.
 DIGIT_COLOURS = (*(style.COLOURS[i] for i in (0, 4, 2, 1, 5, 3, 7, 6)), "#999999", "#DDDDDD")
+DIGITS = [str(digit) for digit in range(10)]
+KNOWN = 0.5  # a digit counts as known where at least half of its images are read right
 
 
 def participant_bars(
@@ -53,8 +55,10 @@ def participant_bars(
     shown = {name: f"{v:.1%}" if percent else f"{v:,.3g}" for name, v in values.items()}
     fig, ax = style.figure(title or f"Highest: {names[top]}, with {shown[top]}")
     marked = [name in highlight for name in values]
+    # a name fits below its bar: broken at spaces where many stand side by side
+    room = max(8, 72 // len(values))
     bars = ax.bar(
-        [_wrapped(names[name], len(values)) for name in values],
+        [textwrap.fill(name, room, break_long_words=False) for name in names.values()],
         list(values.values()),
         width=0.62,
         color=[style.ORANGE if mark else style.BLUE for mark in marked],
@@ -76,69 +80,25 @@ def label_bars(labels: Mapping[str, Tensor], *, title: str | None = None) -> Fig
 
     labels : participant -> int64 [N], 0..9. Raises FedkitError if nobody or somebody has no labels.
     """
-    style.need(labels, "labels")
-    for name, values in labels.items():
-        style.need(values, f"labels[{name!r}]")
-    counts = {n: [int((v == digit).sum()) for digit in range(10)] for n, v in labels.items()}
-    longest = max(sum(row) for row in counts.values())
+    style.need_each(labels, "labels")
+    counts = _counts(labels)
+    longest = max(map(sum, counts))
     fig, ax = style.figure(title or _label_title(counts), height=max(2.2, 1.3 + 0.42 * len(labels)))
-    names = style.short(labels)
-    for y, row in enumerate(counts.values()):
+    for y, row in enumerate(counts):
         left = 0
-        for digit, number in enumerate(row):
-            if not number:
-                continue
-            colour = DIGIT_COLOURS[digit]
-            ax.barh(y, number, 0.72, left, color=colour, edgecolor=style.PAPER, label=str(digit))
+        for digit, number, colour in zip(DIGITS, row, DIGIT_COLOURS, strict=False):
+            if number:
+                ax.barh(y, number, 0.72, left, color=colour, edgecolor=style.PAPER, label=digit)
             if number > 0.018 * longest:
                 ink = style.readable_on(colour)
-                where = (left + number / 2, y)
-                ax.text(
-                    *where, str(digit), ha="center", va="center", color=ink, fontsize=style.TEXT
-                )
+                style.write(ax, left + number / 2, y, digit, ink=ink)
             left += number
-        ax.annotate(
-            f"{left:,}",
-            (left, y),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=style.TEXT,
-            color=style.INK,
-        )
-    ax.set_yticks(range(len(labels)), [names[name] for name in labels])
+        style.beside(ax, (left, y), f"{left:,}", (5, 0), ha="left", va="center")
+    ax.set_yticks(range(len(labels)), list(style.short(labels).values()))
     ax.invert_yaxis()
     ax.set_xlim(0, 1.1 * longest)
     style.dress(ax, "images; the number in a piece is its digit", "", grid="x")
     return fig
-
-
-def _wrapped(name: str, names: int) -> str:
-    """A name that fits below its bar: broken at spaces where many stand side by side."""
-    from textwrap import fill
-
-    return fill(name, max(8, 72 // names), break_long_words=False)
-
-
-def _label_title(counts: Mapping[str, Sequence[int]]) -> str:
-    kinds = [sum(number > 0 for number in row) for row in counts.values()]
-    fewest, most = min(kinds), max(kinds)
-    if fewest == 10:
-        return "Every participant holds all ten digits"
-    how_many = (
-        f"{fewest}" if fewest == most else f"{fewest} {'or' if most == fewest + 1 else 'to'} {most}"
-    )
-    if len(counts) == 1:
-        return f"This participant holds {how_many} of ten digits"
-    apart = "No digit is shared: each" if _disjoint(counts) else "Each"
-    return f"{apart} participant holds {how_many} of ten digits"
-
-
-def _disjoint(counts: Mapping[str, Sequence[int]]) -> bool:
-    return all(sum(row[digit] > 0 for row in counts.values()) <= 1 for digit in range(10))
-
-
-KNOWN = 0.5  # a digit counts as known where at least half of its images are read right
 
 
 def per_digit_accuracy(
@@ -162,11 +122,8 @@ def per_digit_accuracy(
     fig, ax = style.figure(title or default, height=1.5 + 0.42 * len(accuracies))
     table = [[float(value) for value in row] for row in accuracies.values()]
     style.cells(ax, table, [[f"{100 * v:.0f}" for v in row] for row in table], highest=1.0)
-    ax.set_xticks(range(10), [str(digit) for digit in range(10)])
-    ax.set_yticks(range(len(table)), [names[name] for name in accuracies])
     cell = f"the accuracy in %; known from {100 * KNOWN:.0f} on"
-    style.dress(ax, f"digit; in each cell {cell}", "", grid="")
-    style.no_frame(ax)
+    style.name_cells(ax, DIGITS, list(names.values()), f"digit; in each cell {cell}")
     return fig
 
 
@@ -189,13 +146,8 @@ def confusion(predictions: Tensor, labels: Tensor, *, title: str | None = None) 
     if int(wrong.max()):
         default += f"; most often a {true} is taken for a {taken} ({int(wrong.max())} times)"
     fig, ax = style.figure(title or default, height=4.6)
-    rows = counts.tolist()
-    texts = [[f"{n:,}" if n else "·" for n in row] for row in rows]
-    style.cells(ax, rows, texts, highest=max(map(max, rows)))
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_ticks(range(10), [str(digit) for digit in range(10)])
-    style.dress(ax, "predicted digit", "true digit", grid="")
-    style.no_frame(ax)
+    _count_cells(ax, counts.tolist())
+    style.name_cells(ax, DIGITS, DIGITS, "predicted digit", "true digit")
     return fig
 
 
@@ -205,16 +157,13 @@ def label_heatmap(labels: Mapping[str, Tensor], *, title: str | None = None) -> 
     labels : participant -> int64 [N], 0..9. Raises FedkitError if nobody has labels.
     """
     style.need(labels, "labels")
-    rows = [values.bincount(minlength=10).tolist() for values in labels.values()]
+    rows = _counts(labels)
     empty = sum(not number for row in rows for number in row)
     default = f"{empty} of {10 * len(rows)} pairs of participant and digit have no image"
     fig, ax = style.figure(title or default, height=1.4 + 0.34 * len(rows))
-    texts = [[f"{n:,}" if n else "·" for n in row] for row in rows]
-    style.cells(ax, rows, texts, highest=max(map(max, rows)))
-    ax.set_xticks(range(10), [str(digit) for digit in range(10)])
-    ax.set_yticks(range(len(rows)), list(style.short(labels).values()))
-    style.dress(ax, "digit; in each cell the number of images", "", grid="")
-    style.no_frame(ax)
+    _count_cells(ax, rows)
+    names = list(style.short(labels).values())
+    style.name_cells(ax, DIGITS, names, "digit; in each cell the number of images")
     return fig
 
 
@@ -254,23 +203,42 @@ def home_and_abroad(
     fig, ax = style.figure(title or default, height=1.9 + 0.3 * len(rows))
     here = range(len(rows))
     ax.hlines(here, [min(r) for r in rows], [max(r) for r in rows], color=style.PALE, linewidth=3)
-    looks = (("own, at home", 0), ("own, abroad", 1), ("global, at home", 2))
-    for label, column in looks:
-        ax.plot(
-            [row[column] for row in rows],
-            here,
-            linestyle="none",
-            marker=style.MARKERS[column],
-            markersize=8,
-            color=style.COLOURS[column],
-            label=label,
-        )
+    columns = zip(*rows, strict=True)
+    for values, label in zip(
+        columns, ("own, at home", "own, abroad", "global, at home"), strict=True
+    ):
+        ax.plot(values, here, linestyle="none", markersize=8, label=label)
     if average is not None:
         ax.axvline(average, color=style.GREY, linestyle=":", label=f"global, abroad: {average:.0%}")
     ax.set_yticks(here, list(style.short(places).values()))
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(0, 1.03)
-    ax.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0%", "20%", "40%", "60%", "80%", "100%"])
+    ax.set_xticks(*style.FIFTHS)
     style.dress(ax, "accuracy", "", grid="x")
     style.legend(ax)
     return fig
+
+
+def _counts(labels: Mapping[str, Tensor]) -> list[list[int]]:
+    """How many images of each digit, row by row."""
+    return [values.bincount(minlength=10).tolist() for values in labels.values()]
+
+
+def _label_title(counts: Sequence[Sequence[int]]) -> str:
+    kinds = [sum(number > 0 for number in row) for row in counts]
+    fewest, most = min(kinds), max(kinds)
+    if fewest == 10:
+        return "Every participant holds all ten digits"
+    how_many = (
+        f"{fewest}" if fewest == most else f"{fewest} {'or' if most == fewest + 1 else 'to'} {most}"
+    )
+    if len(counts) == 1:
+        return f"This participant holds {how_many} of ten digits"
+    shared = any(sum(number > 0 for number in column) > 1 for column in zip(*counts, strict=True))
+    apart = "Each" if shared else "No digit is shared: each"
+    return f"{apart} participant holds {how_many} of ten digits"
+
+
+def _count_cells(ax: Axes, rows: Sequence[Sequence[int]]) -> None:
+    texts = [[f"{n:,}" if n else "·" for n in row] for row in rows]
+    style.cells(ax, rows, texts, highest=max(map(max, rows)))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas.core.groupby import SeriesGroupBy
 
 __all__ = ["small_multiples"]
 
@@ -60,64 +61,39 @@ def small_multiples(
     names = _values(shown, lines, len(style.COLOURS), "lines")
     seeds = shown["seed"].nunique() if "seed" in shown else 1
     columns = 2 if len(parts) == 4 else min(_COLUMNS, len(parts))
-    rows = -(-len(parts) // columns)
-    fig, first = style.figure(title or _title(y, x, seeds, band), height=0.7 + _PANEL * rows)
-    first.remove()
-    axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
-    for position, (ax, part) in enumerate(zip(axes, parts, strict=False)):
+    height = 0.7 + _PANEL * -(-len(parts) // columns)
+    shown_title = title or _title(y, x, seeds, band)
+    fig, axes = style.panels(shown_title, len(parts), height=height, columns=columns, alike="xy")
+    for position, (ax, part) in enumerate(zip(axes, parts, strict=True)):
         here = shown if panels is None else shown[shown[panels] == part]
-        for number, name in enumerate(names):
+        for name in names:
             mine = here if lines is None else here[here[lines] == name]
-            _line(ax, mine, x, y, band, number, _called(lines, name) if lines else y)
+            _line(ax, mine.groupby(x)[y], band, _called(lines, name) if lines else y)
         if target is not None:
             ax.axhline(target, color=style.GREY, linestyle="--", linewidth=1)
         bottom = position + columns >= len(parts)
         style.dress(ax, _plain(x) if bottom else "", _plain(y) if position % columns == 0 else "")
         ax.tick_params(labelbottom=bottom)
         if panels is not None:
-            ax.set_title(_called(panels, part), fontsize=style.TEXT, color=style.INK)
+            style.head(ax, _called(panels, part))
         if log_x:
             _log_axis(ax, sorted(shown[x].unique().tolist()))
-    for ax in list(fig.axes)[len(parts) :]:
-        ax.remove()
     if len(names) > 1:
-        handles, labels = fig.axes[0].get_legend_handles_labels()
-        fig.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=min(4, len(names)),
-            fontsize=style.TEXT,
-            frameon=False,
-            labelcolor=style.INK,
-        )
+        style.legend_of_panels(fig, min(4, len(names)))
     return fig
 
 
-def _line(
-    ax: Axes, rows: pd.DataFrame, x: str, y: str, band: Band, number: int, label: str
-) -> None:
-    groups = rows.groupby(x)[y]
+def _line(ax: Axes, groups: SeriesGroupBy[Any, Any], band: Band, label: str) -> None:
     middle = groups.mean()
-    colour, points = style.COLOURS[number], middle.index.to_numpy()
-    few = len(points) <= _MANY
-    ax.plot(
-        points,
-        middle.to_numpy(),
-        color=colour,
-        marker=style.MARKERS[number],
-        markersize=5,
-        markevery=1 if few else max(1, len(points) // 6),
-        linewidth=1.8,
-        label=label,
-    )
-    if band == "sd":
-        spread = groups.std(ddof=1).fillna(0.0)
-        low, high = middle - spread, middle + spread
-    else:
-        low, high = groups.min(), groups.max()
+    points = middle.index.to_numpy()
+    every = 1 if len(points) <= _MANY else max(1, len(points) // 6)
+    (line,) = ax.plot(points, middle, markersize=5, markevery=every, linewidth=1.8, label=label)
+    spread = groups.std(ddof=1).fillna(0.0)
+    low, high = {"sd": (middle - spread, middle + spread), "range": (groups.min(), groups.max())}[
+        band
+    ]
     if bool(np.any(groups.count() > 1)):
-        ax.fill_between(points, low.to_numpy(), high.to_numpy(), color=colour, alpha=0.2, lw=0)
+        ax.fill_between(points, low, high, color=line.get_color(), alpha=0.2, lw=0)
 
 
 def _log_axis(ax: Axes, points: list[float]) -> None:
@@ -145,9 +121,7 @@ def _called(column: str, value: object) -> str:
     """A text says what it is; a number needs its column's name."""
     if isinstance(value, str):
         return style.plain(value)
-    return (
-        f"{_plain(column)} {value:g}" if isinstance(value, float) else f"{_plain(column)} {value}"
-    )
+    return f"{_plain(column)} {f'{value:g}' if isinstance(value, float) else value}"
 
 
 def _plain(column: str) -> str:

@@ -1,14 +1,14 @@
 """How every picture looks: one size, one palette, and helpers that say names, shares and bytes the same way.
 
 Everything is set on the artists and nothing in matplotlib's global settings, so a learner's own plots stay as they are.
-Colours: Okabe and Ito 2008, "Color Universal Design"; with each comes a marker and a hatch, for those who see no colours.
+Colours: Okabe and Ito 2008, "Color Universal Design"; a line's marker goes with its colour, for those who see no colours.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence, Sized
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import TYPE_CHECKING, Literal
 
 from fedkit.base.errors import FedkitError
 
@@ -16,7 +16,31 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "HATCHES", "MARKERS", "WIDTH"]
+__all__ = [
+    "COLOURS",
+    "MARKERS",
+    "WIDTH",
+    "beside",
+    "cells",
+    "count",
+    "dress",
+    "figure",
+    "head",
+    "legend",
+    "legend_of_panels",
+    "name_cells",
+    "need",
+    "need_each",
+    "no_frame",
+    "panels",
+    "percent_axis",
+    "plain",
+    "readable_on",
+    "rule_cells",
+    "short",
+    "size_text",
+    "write",
+]
 
 
 WIDTH = 7.0  # inches; 700 pixels on the page
@@ -25,20 +49,43 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#000000", "#F0E442"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo", "--")
 TEXT, SMALL, TITLE = 10.0, 9.0, 12.0  # points
 MONO = "DejaVu Sans Mono"  # comes with matplotlib, so trees look the same everywhere
 TITLE_LETTERS = 66  # what fits into a line of the title
+FIFTHS = ([0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0%", "20%", "40%", "60%", "80%", "100%"])
+
+Side = Literal["left", "center", "right"]
+Height = Literal["top", "center", "baseline"]
 
 
-def figure(title: str, height: float = 3.6, width: float = WIDTH) -> tuple[Figure, Axes]:
-    """An empty white figure (inches) with one Axes, its message as the title."""
+# ------------------------------------------------------------------------------- figures and axes
+def figure(title: str, height: float = 3.6) -> tuple[Figure, Axes]:
+    """An empty white figure (height in inches) with one Axes, its message as the title."""
+    fig, (ax,) = panels(title, 1, height=height)
+    return fig, ax
+
+
+def panels(
+    title: str, count: int, *, height: float, columns: int | None = None, alike: str = ""
+) -> tuple[Figure, list[Axes]]:
+    """A figure with so many Axes side by side, or in rows of `columns`; each gives its lines colours and markers in turn.
+
+    alike : the axes that they share ("y", "xy"); only panels at the edge then have numbers.
+    """
     from matplotlib.figure import Figure  # slow to import, and not every user draws
 
-    fig = Figure(figsize=(width, height), facecolor=PAPER, layout="constrained")
+    fig = Figure(figsize=(WIDTH, height), facecolor=PAPER, layout="constrained")
     lines = [textwrap.fill(plain(line), TITLE_LETTERS) for line in title.splitlines()]
     fig.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=TITLE, fontweight="bold", color=INK)
-    return fig, fig.add_subplot(facecolor=PAPER)
+    columns = columns or count
+    axes = fig.subplots(
+        -(-count // columns), columns, sharex="x" in alike, sharey="y" in alike, squeeze=False
+    )
+    for ax in axes.flat:
+        ax.set_prop_cycle(color=COLOURS, marker=MARKERS)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    return fig, list(axes.flat[:count])
 
 
 def dress(ax: Axes, xlabel: str = "", ylabel: str = "", grid: str = "y") -> None:
@@ -55,29 +102,93 @@ def dress(ax: Axes, xlabel: str = "", ylabel: str = "", grid: str = "y") -> None
     ax.set_axisbelow(True)
 
 
-def bare(ax: Axes) -> None:
-    """No axes at all: for pictures that are sheets, trees or tables."""
-    ax.set_axis_off()
+def head(ax: Axes, text: str) -> None:
+    """The title of one panel among several."""
+    ax.set_title(text, fontsize=TEXT, color=INK)
 
 
-def legend(ax: Axes) -> None:
-    """Who is who, to the right of the plot, where no line can hide it."""
-    ax.legend(
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.02),
-        fontsize=TEXT,
-        frameon=False,
-        labelcolor=INK,
-        handlelength=2.4,
-    )
+def no_frame(ax: Axes) -> None:
+    """Labels stay, spines and tick marks go."""
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
 
 
 def percent_axis(ax: Axes) -> None:
     """The y axis from 0 to 100 %, for shares in 0..1, with room for a label above the highest."""
     ax.set_ylim(0, 1.08)
-    ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0%", "20%", "40%", "60%", "80%", "100%"])
+    ax.set_yticks(*FIFTHS)
 
 
+def legend(ax: Axes, below: int = 0) -> None:
+    """Who is who, to the right of the plot, where no line can hide it; or below, in so many columns."""
+    ax.legend(
+        loc="upper center" if below else "upper left",
+        bbox_to_anchor=(0.5, -0.22) if below else (1.0, 1.02),
+        ncols=below or 1,
+        fontsize=TEXT,
+        frameon=False,
+        labelcolor=INK,
+        handlelength=None if below else 2.4,
+    )
+
+
+def legend_of_panels(fig: Figure, columns: int) -> None:
+    """Who is who in all panels, below them."""
+    handles, labels = fig.axes[0].get_legend_handles_labels()
+    fig.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=TEXT,
+        frameon=False,
+        labelcolor=INK,
+    )
+
+
+# ------------------------------------------------------------------------------------------ texts
+def write(
+    ax: Axes,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    ha: Side = "center",
+    va: Height = "center",
+    size: float = TEXT,
+    ink: str = INK,
+) -> None:
+    """A text at a point of the data; matplotlib's own formulas are on: `plain` takes a name literally."""
+    ax.text(x, y, text, ha=ha, va=va, fontsize=size, color=ink)
+
+
+def beside(
+    ax: Axes,
+    point: tuple[float, float],
+    text: str,
+    offset: tuple[float, float],
+    *,
+    ha: Side = "center",
+    va: Height = "baseline",
+    size: float = TEXT,
+    weight: str = "normal",
+) -> None:
+    """A text so many points (1/72 inch) to the right of a point of the data, and above it."""
+    ax.annotate(
+        text,
+        point,
+        xytext=offset,
+        textcoords="offset points",
+        ha=ha,
+        va=va,
+        fontsize=size,
+        fontweight=weight,
+        color=INK,
+    )
+
+
+# ----------------------------------------------------------------------------------------- tables
 def cells(
     ax: Axes, values: Sequence[Sequence[float]], texts: Sequence[Sequence[str]], highest: float
 ) -> None:
@@ -88,21 +199,36 @@ def cells(
     ax.imshow(values, cmap=blues, vmin=0, vmax=highest or 1, aspect="auto")
     for y, row in enumerate(texts):
         for x, text in enumerate(row):
-            ink = readable_on(blues(values[y][x] / (highest or 1)))
-            ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=TEXT)
-    for edge in range(1, len(texts)):
-        ax.axhline(edge - 0.5, color=PALE, linewidth=1)
-    for edge in range(1, len(texts[0])):
-        ax.axvline(edge - 0.5, color=PALE, linewidth=1)
+            write(ax, x, y, text, ink=readable_on(blues(values[y][x] / (highest or 1))))
+    rule_cells(ax, len(texts), len(texts[0]), PALE, 1)
 
 
-def no_frame(ax: Axes) -> None:
-    """Labels stay, spines and tick marks go."""
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+def rule_cells(ax: Axes, rows: int, columns: int, colour: str, width: float) -> None:
+    """Lines between the cells."""
+    for edge in range(1, rows):
+        ax.axhline(edge - 0.5, color=colour, linewidth=width)
+    for edge in range(1, columns):
+        ax.axvline(edge - 0.5, color=colour, linewidth=width)
 
 
+def name_cells(
+    ax: Axes,
+    columns: Sequence[str],
+    rows: Sequence[str],
+    xlabel: str = "",
+    ylabel: str = "",
+    above: bool = False,
+) -> None:
+    """The names of a table's columns and rows, and nothing else around it. above : the columns' names stand on top."""
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    if above:
+        ax.xaxis.tick_top()
+    dress(ax, xlabel, ylabel, grid="")
+    no_frame(ax)
+
+
+# ------------------------------------------------------------------------------------------ words
 def plain(text: str) -> str:
     """A text that matplotlib takes literally: a `$` in a name opens no formula."""
     return text.replace("$", r"\$")
@@ -147,3 +273,10 @@ def need(data: Sized, field: str) -> None:
     """Raises FedkitError if there is nothing to draw."""
     if len(data) == 0:
         raise FedkitError("has nothing to draw", field=field, remedy="give it at least one entry")
+
+
+def need_each(data: Mapping[str, Sized], field: str) -> None:
+    """The same, also of every entry."""
+    need(data, field)
+    for name, values in data.items():
+        need(values, f"{field}[{name!r}]")

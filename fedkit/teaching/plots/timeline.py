@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from fedkit.rounds.history import History
@@ -58,18 +59,17 @@ def round_timeline(
     wide = rounds <= MOST_WORDS
     texts = {who: [_text(fate, rounds, wide) for fate in row] for who, row in table.items()}
     lines = [max(text.count("\n") + 1 for text in row) for row in texts.values()]
-    tops = [sum(0.24 + 0.16 * n for n in lines[:y]) for y in range(len(lines) + 1)]
+    tops = list(accumulate((0.24 + 0.16 * n for n in lines), initial=0.0))
     marks = _marks(history)
     height = 0.95 + tops[-1] + (0.18 if any(marks) else 0) + (0 if wide else 0.35)
     fig, ax = style.figure(title or _title(table), height=height)
     ax.set(xlim=(0.5, rounds + 0.5), ylim=(tops[-1], 0))
-    for y, who in enumerate(table):
-        for x, fate in enumerate(table[who], start=1):
-            _cell(ax, (x, tops[y], tops[y + 1]), fate, texts[who][x - 1], wide)
-    names = style.short(table)
-    middles = [(tops[y] + tops[y + 1]) / 2 for y in range(len(table))]
+    for who, (top, bottom) in zip(table, pairwise(tops), strict=True):
+        for x, (fate, text) in enumerate(zip(table[who], texts[who], strict=True), start=1):
+            _cell(ax, (x, top, bottom), fate, text, wide)
+    middles = [(top + bottom) / 2 for top, bottom in pairwise(tops)]
     style.dress(ax, "", "", grid="")
-    ax.set_yticks(middles, [names[who] for who in table])
+    ax.set_yticks(middles, list(style.short(table).values()))
     _columns(ax, history, marks)
     style.no_frame(ax)
     if not wide:
@@ -79,12 +79,8 @@ def round_timeline(
 
 def _everybody(history: History) -> list[str]:
     """Whom the records name, in alphabetical order."""
-    named = {
-        email
-        for r in history
-        for email in (*(part.participant for part in r.contributions), *r.refused, *r.absent)
-    }
-    return sorted(named)
+    counted = {part.participant for record in history for part in record.contributions}
+    return sorted(counted.union(*((*record.refused, *record.absent) for record in history)))
 
 
 def _text(fate: Fate, rounds: int, wide: bool) -> str:
@@ -92,16 +88,18 @@ def _text(fate: Fate, rounds: int, wide: bool) -> str:
         return fate.sign
     # of a fate's reason its first clause has room; a refusal says no more than it has to
     why = fate.why if fate.word == "refused" else re.split(r"[,;:] ", fate.why)[0]
-    if fate.word == "late":
-        words = f"{fate.sign} averaged, though late"
-    elif fate.word == "unnoticed":
-        words = f"{fate.sign} averaged, though {why}"
+    words = f"{fate.word}: {why}"
+    if fate.word in ("late", "unnoticed"):
+        words = f"averaged, though {why if fate.word == 'unnoticed' else 'late'}"
     elif fate.word == "not asked" or not why or why.startswith(SAYS_NO_MORE):
-        words = f"{fate.sign} {fate.word}"
-    else:
-        words = f"{fate.sign} {fate.word}: {why}"
-    width = max(LETTERS // rounds, 12)
-    lines = textwrap.wrap(words, width, break_on_hyphens=False, max_lines=LINES, placeholder=" …")
+        words = fate.word
+    lines = textwrap.wrap(
+        f"{fate.sign} {words}",
+        max(LETTERS // rounds, 12),
+        break_on_hyphens=False,
+        max_lines=LINES,
+        placeholder=" …",
+    )
     return "\n".join(lines)
 
 
@@ -112,10 +110,8 @@ def _cell(ax: Axes, place: tuple[float, float, float], fate: Fate, text: str, wi
     colour = COLOURS[fate.word]
     box = Rectangle((x - 0.5, top), 1, bottom - top, facecolor=colour, edgecolor=style.PAPER, lw=2)
     ax.add_patch(box)
-    size = style.SMALL if wide else style.TEXT
-    ink = style.readable_on(colour)
-    where = (x, (top + bottom) / 2)
-    ax.text(*where, style.plain(text), ha="center", va="center", fontsize=size, color=ink)
+    size, ink = style.SMALL if wide else style.TEXT, style.readable_on(colour)
+    style.write(ax, x, (top + bottom) / 2, style.plain(text), size=size, ink=ink)
 
 
 def _columns(ax: Axes, history: History, marks: Sequence[str]) -> None:
@@ -123,11 +119,9 @@ def _columns(ax: Axes, history: History, marks: Sequence[str]) -> None:
     wide = len(history) <= MOST_WORDS
     step = 1 if len(history) <= MANY else 5
     numbers = [n for n in range(1, len(history) + 1) if n == 1 or n % step == 0]
-    found = {n: history.rounds[n - 1].accuracy for n in numbers}
-    values = {
-        n: "" if v is None else f"{v:.1%}" if wide else f"{100 * v:.0f}" for n, v in found.items()
-    }
-    ax.set_xticks(numbers, list(values.values()))
+    found = [history.rounds[n - 1].accuracy for n in numbers]
+    said = ["" if v is None else f"{v:.1%}" if wide else f"{100 * v:.0f}" for v in found]
+    ax.set_xticks(numbers, said)
     unit = "" if wide else " (%)"
     ax.set_xlabel(f"accuracy after the round{unit}", fontsize=style.TEXT, color=style.INK)
     heads = {n: f"round {n}" if wide else str(n) for n in numbers}
@@ -142,22 +136,21 @@ def _columns(ax: Axes, history: History, marks: Sequence[str]) -> None:
 
 def _marks(history: History) -> list[str]:
     """For each round, the settings that changed with it."""
-    marks, before = [""], history.rounds[0]
-    for record in history.rounds[1:]:
+    marks = [""]
+    for before, record in pairwise(history.rounds):
         said = []
-        if record.learning_rate != before.learning_rate and record.learning_rate is not None:
+        if record.learning_rate not in (before.learning_rate, None):
             said.append(f"learning rate {record.learning_rate:g}")
-        if record.local_epochs != before.local_epochs and record.local_epochs is not None:
+        if record.local_epochs is not None and record.local_epochs != before.local_epochs:
             said.append(style.count(record.local_epochs, "epoch"))
         marks.append(", ".join(said))
-        before = record
     return marks
 
 
 def _key(fig: Figure, table: Mapping[str, Sequence[Fate]], changed: bool) -> None:
     """The signs that occur, with their words."""
     seen = {fate.word for row in table.values() for fate in row}
-    said = [f"{SIGNS[kind]} {kind}" for kind in SIGNS if kind in seen]
+    said = [f"{sign} {word}" for word, sign in SIGNS.items() if word in seen]
     said += [f"{CHANGED} settings changed"] if changed else []
     fig.supxlabel("     ".join(said), fontsize=style.SMALL, color=style.INK)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["bytes_by_participant", "what_crossed"]
+
+
+Cell = tuple[str, str]  # kind of file, sender
 
 
 def what_crossed(
@@ -25,29 +29,24 @@ def what_crossed(
     entries = [entry for entry in ledger if entry.receiver == aggregator]
     style.need(entries, "ledger")
     senders = sorted({entry.sender for entry in entries})
-    files: dict[tuple[str, str], int] = {}
-    sizes: dict[tuple[str, str], int] = {}
+    files, sizes, totals = Counter[Cell](), Counter[Cell](), Counter[str]()
     for entry in entries:
         cell = (kind_of(entry.path), entry.sender)
-        files[cell] = files.get(cell, 0) + 1
-        sizes[cell] = sizes.get(cell, 0) + entry.size
-    kinds = [k for k in KINDS if k in ALWAYS or any(kind == k for kind, _ in files)]
-    totals = {k: sum(n for (kind, _), n in files.items() if kind == k) for k in ALWAYS}
+        files[cell] += 1
+        sizes[cell] += entry.size
+        totals[cell[0]] += 1
+    kinds = [kind for kind in KINDS if kind in ALWAYS or totals[kind]]
     images = style.count(totals[IMAGES], "file") + " of training images"
     default = f"The aggregator received {style.count(totals[UPDATES], 'model update')} and "
     default += images if totals[IMAGES] else "no training image"
     fig, ax = style.figure(title or default, height=1.2 + 0.5 * len(kinds))
-    values = [[float(sizes.get((kind, who), 0)) for who in senders] for kind in kinds]
-    texts = [[_cell(files.get((k, w), 0), sizes.get((k, w), 0)) for w in senders] for k in kinds]
+    table = [[(kind, who) for who in senders] for kind in kinds]
+    texts = [[_said(files[cell], sizes[cell]) for cell in row] for row in table]
     # the square root keeps a few hundred bytes visible beside megabytes
-    shades = [[value**0.5 for value in row] for row in values]
+    shades = [[sizes[cell] ** 0.5 for cell in row] for row in table]
     style.cells(ax, shades, texts, highest=1.6 * max(map(max, shades)))
-    names = style.short(senders)
-    ax.set_xticks(range(len(senders)), [f"from {names[who]}" for who in senders])
-    ax.set_yticks(range(len(kinds)), kinds)
-    ax.xaxis.tick_top()
-    style.dress(ax, "", "", grid="")
-    style.no_frame(ax)
+    names = [f"from {name}" for name in style.short(senders).values()]
+    style.name_cells(ax, names, kinds, above=True)
     return fig
 
 
@@ -67,13 +66,13 @@ def bytes_by_participant(
     total = f"{style.size_text(sum(sent))} and received {style.size_text(sum(received))}"
     who = "The participants" if aggregator else "All together"
     fig, ax = style.figure(title or f"{who} sent {total}")
-    names = style.short(people)
-    for side, label, sizes, colour, hatch in (
-        (-1, "sent", sent, style.BLUE, ""),
-        (1, "received", received, style.ORANGE, "///"),
-    ):
+    looks = {
+        "sent": (sent, -0.21, style.BLUE, ""),
+        "received": (received, 0.21, style.ORANGE, "///"),
+    }
+    for label, (sizes, shift, colour, hatch) in looks.items():
         bars = ax.bar(
-            [position + 0.21 * side for position in range(len(people))],
+            [position + shift for position in range(len(people))],
             [size / 1e6 for size in sizes],
             width=0.4,
             color=colour,
@@ -82,16 +81,14 @@ def bytes_by_participant(
             linewidth=0,
             label=label,
         )
-        texts = (
-            [style.size_text(size) for size in sizes] if len(people) <= 6 else [""] * len(people)
-        )
+        texts = [style.size_text(size) if len(people) <= 6 else "" for size in sizes]
         ax.bar_label(bars, texts, padding=3, fontsize=style.SMALL, color=style.INK)
-    ax.set_xticks(range(len(people)), [names[who] for who in people])
+    ax.set_xticks(range(len(people)), list(style.short(people).values()))
     style.dress(ax, "", "MB")
     ax.set_ylim(0, 1.12 * max(*sent, *received) / 1e6)
     style.legend(ax)
     return fig
 
 
-def _cell(files: int, size: int) -> str:
+def _said(files: int, size: int) -> str:
     return f"{style.count(files, 'file')}, {style.size_text(size)}" if files else "none"

@@ -8,7 +8,7 @@ import ipywidgets
 from torch import Tensor
 
 from fedkit.teaching.notebook import figure_html
-from fedkit.teaching.plots.privacy import digit_row
+from fedkit.teaching.plots.pixels import digit_row
 from fedkit.teaching.widgets.panel import Panel, esc
 
 __all__ = ["NoiseDial"]
