@@ -38,24 +38,23 @@ ADDRESS = "127.0.0.1"
 HOSTS = ("localhost", ADDRESS)
 MAX_FILE_BYTES = 2**28
 
+_SHOWN = {
+    "text/css": ".css",
+    "text/csv": ".csv",
+    "text/html": ".htm .html",
+    "text/javascript": ".js",
+    "text/plain": ".jsonl .md .py .txt .yaml",
+    "application/json": ".json",
+    "application/pdf": ".pdf",
+    "image/jpeg": ".jpeg .jpg",
+    "image/png": ".png",
+    "image/svg+xml": ".svg",
+    "image/x-icon": ".ico",
+}
 TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".csv": "text/csv; charset=utf-8",
-    ".htm": "text/html; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".ico": "image/x-icon",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".jsonl": "text/plain; charset=utf-8",
-    ".md": "text/plain; charset=utf-8",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".py": "text/plain; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
-    ".yaml": "text/plain; charset=utf-8",
+    end: f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+    for kind, ends in _SHOWN.items()
+    for end in ends.split()
 }
 """Everything else is a download. Python's own table depends on the machine."""
 
