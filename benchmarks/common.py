@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +23,27 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has held so far, in MB.
+
+    Linux: `VmHWM`, which begins anew with each program. `ru_maxrss` is handed on to a child: it would tell of its parent.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
+        if line is not None:
+            return int(line[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def in_a_process_of_its_own(module: str, call: str) -> str:
+    """The last line that a fresh process prints, which prints what `call` of the module gives."""
+    code = f"import {module} as part; print(part.{call})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()[-1]
 
 
 def tutorial_shards() -> list[fk.Shard]:

@@ -7,9 +7,7 @@ them a round, batches of 10, one local epoch, evaluation on the test set every r
 from __future__ import annotations
 
 import os
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import fedkit as fk
-from benchmarks.common import row, seconds
+from benchmarks.common import in_a_process_of_its_own, peak_memory_mb, row, seconds
 from fedkit.experiments.trial import model_source
 from fedkit.learning.update import Update
 from fedkit.rounds.round import draw
@@ -121,10 +119,11 @@ def products_alone(config: fk.FLConfig) -> Callable[[], object]:
     return work
 
 
-def memory_mb() -> float:
-    """Peak resident memory so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 if sys.platform != "darwin" else 1024**2)
+def steady_round(participants: int) -> str:
+    """Seconds of a round with 100 of so many participants, and the peak memory in MB; for a process of its own."""
+    config, make, test = world(participants, 100, 2)
+    took = seconds(lambda: fk.simulate(config, make, test, model=TWO_NN)) / config.rounds
+    return f"{took} {peak_memory_mb()}"
 
 
 def files_against_memory() -> tuple[float, float]:
@@ -179,15 +178,10 @@ def main() -> None:
         over("products", "engine", ".0%", ""),
         "of the limit",
     )
-    few, make, test = world(100, 100, 2)
-    base = seconds(lambda: fk.simulate(few, make, test, model=TWO_NN)) / few.rounds
-    before = memory_mb()
-    many, make, test = world(10_000, 100, 2)
-    took = seconds(lambda: fk.simulate(many, make, test, model=TWO_NN)) / many.rounds
-    row("(e) a round with 100 of 10,000 / 100 of 100 participants", f"{took / base:.2f}x")
-    row(
-        "(e) peak memory with 100 of 10,000, with 100 of 100",
-        f"{memory_mb():.0f}, {before:.0f} MB",
-    )
+    alone = [f"steady_round({count})" for count in (100, 10_000)]
+    said = [in_a_process_of_its_own("benchmarks.engine", call).split() for call in alone]
+    few, many = ([float(part) for part in parts] for parts in said)
+    row("(e) a round with 100 of 10,000 / 100 of 100 participants", f"{many[0] / few[0]:.2f}x")
+    row("(e) peak memory with 100 of 10,000, with 100 of 100", f"{many[1]:.0f}, {few[1]:.0f} MB")
     files, memory = files_against_memory()
     row("(f) file by file / in memory, 10 participants", f"{files / memory:.2f}x")

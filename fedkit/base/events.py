@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import is_hidden
 
 __all__ = [
     "AGGREGATOR",
@@ -234,7 +235,7 @@ def render(event: Event) -> str:
         text += f" -> {event.remedy}"
     head = f"[{event.email}] {event.project}: " if event.project else f"[{event.email}] "
     # names of folders and the like come from strangers: no line end, no terminal's escape sequence
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in head + text)
+    return "".join("\N{REPLACEMENT CHARACTER}" if is_hidden(c) else c for c in head + text)
 
 
 PARTICIPANT = "participant"

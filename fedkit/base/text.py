@@ -1,17 +1,28 @@
-"""A stranger's text, made visible: no sign in it moves the cursor, colours, hides or reorders what stands beside it."""
+"""A stranger's text, made visible: no sign in it moves the cursor, colours, hides or reorders what stands beside it.
+
+And a person's slip of the keyboard, guessed: did you mean ...?
+"""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 
-__all__ = ["visible"]
+__all__ = ["is_hidden", "nearest", "visible"]
 
 
-def visible(text: str) -> str:
-    """Text for a terminal: what would move the cursor, colour, hide or reorder other text is shown as an escape."""
+def visible(text: str, show: Callable[[str], str] = lambda sign: ascii(sign)[1:-1]) -> str:
+    """Text in which every hidden sign is spelled out, by default as an escape; line ends and tabs stay."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c if c in "\n\t" or not _hides(c) else ascii(c)[1:-1] for c in text)
+    return "".join(show(c) if c not in "\n\t" and is_hidden(c) else c for c in text)
 
 
-def _hides(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+def is_hidden(sign: str) -> bool:
+    """Is it a control sign, one that turns the direction of writing, a separator of lines, or one without a look?"""
+    return unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that looks most like `name`, None where none does."""
+    return next(iter(get_close_matches(name, list(known), 1)), None)

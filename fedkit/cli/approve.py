@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +24,7 @@ from fedkit.cli.output import (
 )
 from fedkit.config.fl_config import TUTORIAL_KEYS
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.tree import folder_names
 from fedkit.protocol.approval import Review, approve, pending_requests, review
 
 __all__ = ["approve_command"]
@@ -95,13 +95,13 @@ def _must_be_open(site: Datasite, project: str) -> None:
     """Raises FedkitError, with the names that are pending, unless `project` is a request that can be approved."""
     box = site.client()
     for state, folder in (("under way", box.running), ("done", box.done)):
-        if project in _names(folder):
+        if project in folder_names(folder):
             raise FedkitError(
                 f"{project!r} was approved before and is {state}",
                 file=folder,
                 remedy="nothing is left to approve: see `fedkit status`",
             )
-    if project not in _names(box.request):
+    if project not in folder_names(box.request):
         names = ", ".join(pending_requests(site))
         nothing = "none waits for an answer; run `fedkit client` on both sides, then look again"
         raise FedkitError(
@@ -109,7 +109,3 @@ def _must_be_open(site: Datasite, project: str) -> None:
             file=box.request,
             remedy=f"waiting for an answer: {names}" if names else nothing,
         )
-
-
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.glob("*") if path.is_dir()}

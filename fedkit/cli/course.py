@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from fedkit.base.errors import FedkitError
+from fedkit.cli.output import FAILED, Commands, console
 from fedkit.experiments.lessons import (
     EDITIONS,
     About,
@@ -26,8 +24,7 @@ from fedkit.experiments.lessons import (
 __all__ = ["app", "lessons_table"]
 
 
-app = typer.Typer(no_args_is_help=True, help="The course's notebooks: run, list.")
-console = Console()
+app = typer.Typer(cls=Commands, no_args_is_help=True, help="The course's notebooks: run, list.")
 
 Wanted = Annotated[
     list[str] | None, typer.Argument(metavar="[NN]...", help="Lessons by number or name.")
@@ -43,14 +40,11 @@ class _PapermillStyle(TyperCommand):
         rest = iter(args)
         for word in rest:
             joined.append(word)
-            if word in ("-p", "--parameter"):
-                name = next(rest, None)
-                value = next(rest, None) if name is not None and "=" not in name else ""
-                joined += (
-                    []
-                    if name is None or value is None
-                    else [name if "=" in name else f"{name}={value}"]
-                )
+            if word in ("-p", "--parameter") and (name := next(rest, None)) is not None:
+                if "=" in name:
+                    joined.append(name)
+                elif (value := next(rest, None)) is not None:
+                    joined.append(f"{name}={value}")
         return super().parse_args(ctx, joined)
 
 
@@ -78,40 +72,37 @@ def run(
     if edition not in EDITIONS:
         raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
     values = dict(pair.split("=", 1) for pair in parameter or [])
-    with _errors():
-        folder = edition_dir(course_dir(notebooks), edition)
-        paths = lesson_paths(folder, wanted or [])
-        with tqdm(total=len(paths), unit="notebook", disable=None) as bar:
-            results = run_notebooks(
-                paths,
-                out / edition,
-                parameters=values,
-                jobs=jobs,
-                limit_s=limit,
-                on_cell=lambda name, cell, cells: bar.set_postfix_str(
-                    f"{name[:2]}: cell {cell}/{cells}"
-                ),
-                on_done=lambda result: bar.update(),
-            )
-        write_summary(results, out)
-        console.print(table(results))
-        rounds = accuracy_by_round(results)
-        if rounds is not None:
-            console.print(rounds)
-        for result in results:
-            if result.status != "done":
-                console.print(failure(result))
-        console.print(f"Executed copies: {out / edition}", highlight=False)
-        if any(result.status != "done" for result in results):
-            raise typer.Exit(1)
+    paths = lesson_paths(edition_dir(course_dir(notebooks), edition), wanted or [])
+    with tqdm(total=len(paths), unit="notebook", disable=None) as bar:
+        results = run_notebooks(
+            paths,
+            out / edition,
+            parameters=values,
+            jobs=jobs,
+            limit_s=limit,
+            on_cell=lambda name, cell, cells: bar.set_postfix_str(
+                f"{name[:2]}: cell {cell}/{cells}"
+            ),
+            on_done=lambda result: bar.update(),
+        )
+    write_summary(results, out)
+    console.print(table(results))
+    rounds = accuracy_by_round(results)
+    if rounds is not None:
+        console.print(rounds)
+    failed = [result for result in results if result.status != "done"]
+    for result in failed:
+        console.print(failure(result))
+    console.print(f"Executed copies: {out / edition}")
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 @app.command("list")
 def list_lessons(notebooks: Notebooks = None) -> None:
     """The course: number, title, a learner's minutes, what the learner will be able to do."""
-    with _errors():
-        paths = lesson_paths(course_dir(notebooks))
-        console.print(lessons_table({path.stem: about(path) for path in paths}))
+    paths = lesson_paths(course_dir(notebooks))
+    console.print(lessons_table({path.stem: about(path) for path in paths}))
 
 
 def lessons_table(lessons: Mapping[str, About]) -> Table:
@@ -124,12 +115,3 @@ def lessons_table(lessons: Mapping[str, About]) -> Table:
         shown.add_row(*[Text(cell) for cell in cells])
     shown.caption = f"{sum(lesson.minutes for lesson in lessons.values())} minutes in all"
     return shown
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except FedkitError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from None

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedkit.data.mnist import install_full
-from fedkit.rounds.starting_point import AGGREGATOR, PARTICIPANTS, write_samples
+from fedkit.config.tutorial import AGGREGATOR, PARTICIPANTS
 
 __all__ = ["app"]
 
@@ -33,6 +32,8 @@ def samples(
     force: Annotated[bool, typer.Option("--force", help="write over files that differ")] = False,
 ) -> None:
     """Write sample digits, a test set, model.py, its first weights and fl_config.json."""
+    from fedkit.rounds.starting_point import write_samples
+
     participants = participant or PARTICIPANTS
     written = write_samples(out, aggregator=aggregator, participants=participants, force=force)
     for path in written:
@@ -53,5 +54,7 @@ def full(
     ] = None,
 ) -> None:
     """Put the full MNIST (60,000 + 10,000 images) where load_mnist(full=True) finds it."""
+    from fedkit.data.mnist import install_full
+
     folder = install_full(source)[0].parent
     typer.echo(f"{folder}: the full MNIST is there, 60,000 training and 10,000 test images")

@@ -1,22 +1,27 @@
-"""What this machine has and lacks for fedkit: one finding a check, each with its remedy. `fedkit doctor` prints them."""
+"""`fedkit doctor`: what this machine has and lacks for fedkit, one finding a check, each with its remedy."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
-import re
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from fedkit.base.errors import FedkitError
+from fedkit.cli.output import DONE, FAILED, say
 
-__all__ = ["Finding", "check_requirement", "examine"]
+__all__ = ["Finding", "check_requirement", "doctor", "examine"]
 
 
 OLDEST_PYTHON = (3, 11)
@@ -25,6 +30,20 @@ IMPORT_NAMES = {"ipython": "IPython", "python-dotenv": "dotenv", "pyyaml": "yaml
 """Where the name to import is not the package's own with `_` for `-`."""
 
 INSTALL = "run `make setup` in the clone, or `pip install -e .` there"
+
+
+def doctor(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Is this one free?")] = 8080,
+) -> None:
+    """Look for what fedkit needs on this machine: a line a check, with the remedy."""
+    findings = examine(port)
+    for finding in findings:
+        sign = "ok     " if finding.ok else "MISSING" if finding.essential else "note   "
+        style = None if finding.ok else "red" if finding.essential else "yellow"
+        say(f"{sign} {finding.what}{' -> ' + finding.remedy if finding.remedy else ''}", style)
+    missing = [finding for finding in findings if not finding.ok and finding.essential]
+    say(f"{len(missing)} of {len(findings)} are missing." if missing else "fedkit can run here.")
+    raise typer.Exit(FAILED if missing else DONE)
 
 
 @dataclass(frozen=True)
@@ -42,30 +61,31 @@ def examine(port: int) -> list[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     enough = sys.version_info >= OLDEST_PYTHON
     wanted = ".".join(map(str, OLDEST_PYTHON))
-    findings = [
-        Finding(f"Python {version}", enough, "" if enough else f"install {wanted} or newer")
-    ]
-    findings += [check_requirement(line) for line in _requirements()]
-    return [*findings, _threads(), _data(), _folder(), _kernel(), _browser(), _port(port)]
+    python = Finding(f"Python {version}", enough, "" if enough else f"install {wanted} or newer")
+    loaded = _apart([*_requirements(), *_QUESTIONS])
+    return [python, *loaded, _folder(), _kernel(), _browser(), _port(port)]
 
 
 def check_requirement(line: str) -> Finding:
     """Is a package there as `name>=version` wants it, and can it be imported?"""
-    match = re.fullmatch(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?", line.strip())
-    if match is None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        wanted = Requirement(line)
+    except InvalidRequirement:
         return Finding(f"{line} (not understood)", False, INSTALL, essential=False)
-    name, least = match[1], match[2] or "0"
+    name = wanted.name
     try:
         there = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Finding(f"{name} is not installed", False, INSTALL)
-    if _numbers(there) < _numbers(least):
+    if not wanted.specifier.contains(there, prereleases=True):
+        least = str(wanted.specifier).removeprefix(">=")
         return Finding(f"{name} {there} is older than {least}", False, INSTALL)
     try:
         importlib.import_module(IMPORT_NAMES.get(name.lower(), name.lower().replace("-", "_")))
     except Exception as error:  # a package with a broken library raises anything
-        first = (str(error).splitlines() or [""])[0]
-        what = f"{name} {there} can't be imported ({type(error).__name__}: {first})"
+        what = f"{name} {there} can't be imported ({_short(error)})"
         return Finding(what, False, f"pip install --force-reinstall {name}")
     return Finding(f"{name} {there}", True)
 
@@ -80,9 +100,35 @@ def _requirements() -> list[str]:
     return [line.partition(";")[0] for line in lines if "extra ==" not in line]
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    plain = re.match(r"\d+(\.\d+)*", version)
-    return tuple(map(int, plain[0].split("."))) if plain else ()
+def _apart(asked: list[str]) -> list[Finding]:
+    """What needs torch and the other packages, looked at in a Python of its own: a broken library may end its Python."""
+    found: list[Finding] = []
+    while len(found) < len(asked):
+        command = [sys.executable, "-m", "fedkit.cli.doctor", *asked[len(found) :]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found += [Finding(**json.loads(line)) for line in done.stdout.splitlines()]
+        if len(found) < len(asked):
+            what = f"{asked[len(found)]} ends Python (exit code {done.returncode})"
+            found.append(Finding(what, False, INSTALL))
+    return found
+
+
+def _answer(asked: list[str]) -> None:
+    """The other Python's side: a line of JSON for each question."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a package prints is no answer
+    for line in asked:
+        try:
+            finding = _QUESTIONS[line]() if line in _QUESTIONS else check_requirement(line)
+        except Exception as error:
+            what = f"{line}: nothing can be said ({_short(error)})"
+            finding = Finding(what, False, "put right what is missing above, and look again")
+        answers.write(json.dumps(asdict(finding)) + "\n")
+        answers.flush()
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _threads() -> Finding:
@@ -103,6 +149,9 @@ def _data() -> Finding:
     except FedkitError as error:
         return Finding(f"the digits: {error.file} {error.what}", False, error.remedy or "")
     return Finding(f"the digits: {len(mnist.train_images):,} and {len(mnist.test_images):,}", True)
+
+
+_QUESTIONS = {"torch's threads": _threads, "the digits": _data}
 
 
 def _folder() -> Finding:
@@ -153,3 +202,7 @@ def _port(port: int) -> Finding:
             remedy = "choose another one with --port"
             return Finding(f"port {port} is taken ({error.strerror})", False, remedy, False)
     return Finding(f"port {port} is free", True)
+
+
+if __name__ == "__main__":
+    _answer(sys.argv[1:])

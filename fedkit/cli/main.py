@@ -5,31 +5,71 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand
 
-from fedkit.base.errors import FedkitError
-from fedkit.cli.doctor import examine
-from fedkit.cli.output import FAILED, INTERRUPTED, say
+from fedkit.cli.output import Commands
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
 
 
-class _Fedkit(TyperGroup):
-    """Ends every command's errors in one way: a line that says what, where and what to do."""
+COMMANDS = {
+    "client": (
+        "client:client",
+        "Make a datasite if there is none, then move its projects: watch its folders and serve public/ until Ctrl-C.",
+    ),
+    "approve": (
+        "approve:approve_command",
+        "Show a request's config and code with their hashes, ask, and approve exactly what was shown.",
+    ),
+    "status": (
+        "client:status",
+        "Show where each project of the datasite stands, and who must do what next.",
+    ),
+    "run": (
+        "run:run",
+        "Run an experiment between datasites on this machine; the same command goes on after an interruption.",
+    ),
+    "sweep": (
+        "sweep:sweep",
+        "Run every combination of parameters and seeds; the same command goes on after an interruption.",
+    ),
+    "doctor": (
+        "doctor:doctor",
+        "Look for what fedkit needs on this machine: a line a check, with the remedy.",
+    ),
+    "data": ("data:app", "Sample files for the tutorial, and the full MNIST."),
+    "course": ("course:app", "The course's notebooks: run, list."),
+}
+"""Name -> where its function lies, and what `fedkit --help` says of it without loading that (a test compares)."""
 
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except FedkitError as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(FAILED) from None
-        except KeyboardInterrupt:
-            typer.echo("Stopped. Run the same command again: it goes on where it was.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+
+class _Fedkit(Commands):
+    """Loads a command when it is called: the help waits for nothing, and `doctor` starts where torch is broken."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, text) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=text))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in COMMANDS:
+            self.add_command(_loaded(args[0]))
+        return super().resolve_command(ctx, args)
+
+
+def _loaded(name: str) -> Any:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(import_module(f"fedkit.cli.{module}"), attribute)
+    alone = typer.Typer()
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+    else:
+        alone.command(name)(found)
+    return typer.main.get_group(alone).commands[name]
 
 
 app = typer.Typer(
@@ -54,43 +94,6 @@ def fedkit(
     ] = False,
 ) -> None:
     """Federated learning between datasites that are folders."""
-
-
-def doctor(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Is this one free?")] = 8080,
-) -> None:
-    """Look for what fedkit needs on this machine: a line a check, with the remedy."""
-    findings = examine(port)
-    for finding in findings:
-        sign = "ok     " if finding.ok else "MISSING" if finding.essential else "note   "
-        style = None if finding.ok else "red" if finding.essential else "yellow"
-        say(f"{sign} {finding.what}{' -> ' + finding.remedy if finding.remedy else ''}", style)
-    missing = [finding for finding in findings if not finding.ok and finding.essential]
-    say(f"{len(missing)} of {len(findings)} are missing." if missing else "fedkit can run here.")
-    raise typer.Exit(FAILED if missing else 0)
-
-
-def _mount() -> None:
-    """The commands that need torch; `doctor` must start where it is missing."""
-    from fedkit.cli import course as cli_course
-    from fedkit.cli import data as cli_data
-    from fedkit.cli.approve import approve_command
-    from fedkit.cli.client import client, status
-    from fedkit.cli.run import run
-    from fedkit.cli.sweep import sweep
-
-    app.command("client")(client)
-    app.command("approve")(approve_command)
-    app.command("status")(status)
-    app.command("run")(run)
-    app.command("sweep")(sweep)
-    app.add_typer(cli_data.app, name="data")
-    app.add_typer(cli_course.app, name="course")
-
-
-if sys.argv[1:2] != ["doctor"]:
-    _mount()
-app.command("doctor")(doctor)
 
 
 def main() -> None:

@@ -19,12 +19,15 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
+from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, ProjectDone, RoundEvaluated, Waiting, render
 from fedkit.base.text import visible
 
 __all__ = [
     "AppDataOption",
+    "Commands",
     "ConfigPath",
     "Reporter",
     "console",
@@ -47,6 +50,21 @@ _STYLES: dict[type[Event], str] = {
     ProjectDone: "green",
     RoundEvaluated: "green",
 }
+
+
+class Commands(TyperGroup):
+    """Ends every command's errors in one way: a line that says what, where and what to do."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for; every way in which one fails ends here."""
+        try:
+            return super().invoke(ctx)
+        except FedkitError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(FAILED) from None
+        except KeyboardInterrupt:
+            typer.echo("Stopped. Run the same command again: it goes on where it was.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
 
 
 class AppDataName(StrEnum):

@@ -16,24 +16,36 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     model_serializer,
     model_validator,
 )
 
-__all__ = ["AdaptiveClip", "DPSettings", "misfit"]
+from fedkit.base.strict_json import number_of
+from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
+
+__all__ = ["AdaptiveClip", "DPSettings"]
 
 
-def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {value!r}; write one without quotes")
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
+LARGEST_EPSILON = 100.0
+"""Beyond it, e^epsilon has 44 digits: a promise in name only."""
+
+_ROBUST = {"median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "norm_clip"}
+"""Strategies that work on updates alone, so that noise inside the updates covers all of it. For noise on the mean alone,
+only those will do that see nothing but the mean (`SUM_IS_ENOUGH`)."""
+_USELESS = {
+    "noise_multiplier": "is no noise, and without noise epsilon is infinite",
+    "clip": "bounds nothing: without a bound on what one image or participant can change, no noise is large enough "
+    "and epsilon is undefined",
+}
+"""What is wrong with a number here that is not finite or not above 0."""
 
 
-def _epsilon(value: Any) -> Any:
-    number = _number(value)
+_UNQUOTED = "write one without quotes"
+
+
+def _epsilon(value: Any) -> float:
+    number = number_of(value, _UNQUOTED)
     if not 0 < number <= LARGEST_EPSILON:
         raise ValueError(
             f"of {number:g} promises {'too little to mean anything' if number > 0 else 'nothing'}: "
@@ -42,17 +54,16 @@ def _epsilon(value: Any) -> Any:
     return number
 
 
-def _noise(value: Any) -> Any:
-    number = _number(value)
+def _positive(value: Any, about: ValidationInfo) -> float:
+    number = number_of(value, _UNQUOTED)
     if not 0 < number < math.inf:
-        raise ValueError(
-            f"of {number:g} is no noise, and without noise epsilon is infinite; write a number above 0, such as 1.0"
-        )
+        why = _USELESS[str(about.field_name)]
+        raise ValueError(f"of {number:g} {why}; write a number above 0, such as 1.0")
     return number
 
 
-def _delta(value: Any) -> Any:
-    number = _number(value)
+def _delta(value: Any) -> float:
+    number = number_of(value, _UNQUOTED)
     if not 0 < number < 1:
         reason = "with Gaussian noise" if number == 0 else "by its definition"
         raise ValueError(
@@ -60,25 +71,6 @@ def _delta(value: Any) -> Any:
             "1 / (number of images or participants), such as 1e-5"
         )
     return number
-
-
-def _clip(value: Any) -> Any:
-    number = _number(value)
-    if not 0 < number < math.inf:
-        raise ValueError(
-            f"of {number:g} bounds nothing: without a bound on what one image or participant can change, no noise is "
-            "large enough and epsilon is undefined; write a number above 0, such as 1.0"
-        )
-    return number
-
-
-LARGEST_EPSILON = 100.0
-"""Beyond it, e^epsilon has 44 digits: a promise in name only."""
-
-_MEANS = {"fedavg", "fedprox", "fedavgm", "fedadagrad", "fedadam", "fedyogi"}
-"""Strategies that use the participants' mean and nothing else, so that noise on the mean covers all of it."""
-_ROBUST = {"median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "norm_clip"}
-"""Strategies that work on updates alone, so that noise inside the updates covers all of it."""
 
 
 class AdaptiveClip(BaseModel):
@@ -116,9 +108,9 @@ class DPSettings(BaseModel):
 
     unit: Literal["example", "participant"]
     epsilon: Annotated[float, BeforeValidator(_epsilon)] | None = None
-    noise_multiplier: Annotated[float, BeforeValidator(_noise)] | None = None
+    noise_multiplier: Annotated[float, BeforeValidator(_positive)] | None = None
     delta: Annotated[float, BeforeValidator(_delta)]
-    clip: Annotated[float, BeforeValidator(_clip)]
+    clip: Annotated[float, BeforeValidator(_positive)]
     noise_at: Literal["aggregator", "participants"] = "aggregator"
     adaptive_clip: AdaptiveClip | None = None
     secure_noise: Annotated[bool, Field(strict=True)] = False
@@ -152,42 +144,41 @@ class DPSettings(BaseModel):
             )
         return self
 
-
-def misfit(dp: DPSettings, config: Any) -> str | None:
-    """Why the rest of a config (an `FLConfig`) does not go with its `dp`, as "field: what; remedy", or None."""
-    strategy = str((config.strategy or {}).get("name", "fedavg"))
-    moving = {"example": "epoch", "participant": "participants_per_round"}[dp.unit]
-    if moving in config.adjustable:
-        return (
-            f"adjustable: lists {moving}, and epsilon depends on it; "
-            "take it out: what participants approve is one fixed budget"
-        )
-    fitting = _MEANS if dp.unit == "participant" else _MEANS | _ROBUST
-    if strategy not in fitting:
-        return (
-            f"strategy: {strategy} sends or uses more than what the noise of unit {dp.unit!r} covers, so epsilon is "
-            f"undefined; take one of {', '.join(sorted(fitting))}"
-        )
-    if dp.unit == "example":
+    def misfit(self, config: Any) -> str | None:
+        """Why the rest of its config, an `FLConfig`, does not go with it, as "field: what; remedy", or None."""
+        strategy = str((config.strategy or {}).get("name", "fedavg"))
+        moving = {"example": "epoch", "participant": "participants_per_round"}[self.unit]
+        if moving in config.adjustable:
+            return (
+                f"adjustable: lists {moving}, and epsilon depends on it; "
+                "take it out: what participants approve is one fixed budget"
+            )
+        fitting = {*SUM_IS_ENOUGH, *(_ROBUST if self.unit == "example" else ())}
+        if strategy not in fitting:
+            return (
+                f"strategy: {strategy} sends or uses more than what the noise of unit {self.unit!r} covers, so epsilon is "
+                f"undefined; take one of {', '.join(sorted(fitting))}"
+            )
+        if self.unit == "example":
+            return None
+        if config.weighting != "equal":
+            return (
+                'weighting: is "samples": the larger a participant says it is, the more it changes the mean, and clipping '
+                'no longer bounds that; write "weighting": "equal"'
+            )
+        if self.delta >= 1 / (participants := len(config.participants)):
+            return (
+                f"dp.delta: of {self.delta:g} is not below 1 / {participants} participants: giving away one of them whole, "
+                "picked at random, would pass; write a far smaller number, such as 1e-5"
+            )
+        if self.noise_at == "aggregator" and config.secure_aggregation is not None:
+            return (
+                "dp.noise_at: is the aggregator, who clips every update, and secure_aggregation shows it none; "
+                'set noise_at to "participants"'
+            )
+        if self.noise_at == "participants" and config.participants_per_round is not None:
+            return (
+                "participants_per_round: leaves open how many shares of noise a round has; "
+                'leave it out, or set noise_at to "aggregator"'
+            )
         return None
-    if config.weighting != "equal":
-        return (
-            'weighting: is "samples": the larger a participant says it is, the more it changes the mean, and clipping '
-            'no longer bounds that; write "weighting": "equal"'
-        )
-    if dp.delta >= 1 / (participants := len(config.participants)):
-        return (
-            f"dp.delta: of {dp.delta:g} is not below 1 / {participants} participants: giving away one of them whole, "
-            "picked at random, would pass; write a far smaller number, such as 1e-5"
-        )
-    if dp.noise_at == "aggregator" and getattr(config, "secure_aggregation", None) is not None:
-        return (
-            "dp.noise_at: is the aggregator, who clips every update, and secure_aggregation shows it none; "
-            'set noise_at to "participants"'
-        )
-    if dp.noise_at == "participants" and config.participants_per_round is not None:
-        return (
-            "participants_per_round: leaves open how many shares of noise a round has; "
-            'leave it out, or set noise_at to "aggregator"'
-        )
-    return None

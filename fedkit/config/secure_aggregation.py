@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["SUM_IS_ENOUGH", "SecureAggregation", "fits_the_rest"]
+__all__ = ["SUM_IS_ENOUGH", "SecureAggregation"]
 
 
 SUM_IS_ENOUGH = ("fedavg", "fedprox", "fedavgm", "fedadagrad", "fedadam", "fedyogi")
@@ -25,39 +25,37 @@ class SecureAggregation(BaseModel):
 
     threshold: Annotated[int, Field(strict=True, ge=2, le=1_000)]
 
-
-def fits_the_rest(config: Any, wanted: SecureAggregation) -> None:
-    """Does it fit the other keys of its config, an `FLConfig`? Raises ValueError ("field: what; remedy")."""
-    participants = config.participants_per_round or len(config.participants)
-    least, t = participants // 2 + 1, wanted.threshold
-    if participants < 2:
-        raise ValueError(
-            "secure_aggregation: hides updates in their sum, and a sum of one is that update; "
-            "ask at least two participants in a round"
-        )
-    numbers = f"write a number from {least} to {participants}"
-    if t > participants:
-        raise ValueError(
-            f"secure_aggregation.threshold: asks for {t} of {participants} participants in a round; {numbers}"
-        )
-    if t < least:
-        raise ValueError(
-            f"secure_aggregation.threshold: is {t} of {participants} participants in a round, and an aggregator that lies "
-            f"could ask one half for the one mask of somebody and the other half for the other; {numbers}"
-        )
-    if config.min_participants is not None and config.min_participants < t:
-        raise ValueError(
-            f"min_participants: lets a round end with {config.min_participants}, but {t} (the threshold) must "
-            f"answer to unmask the sum; write at least {t}"
-        )
-    if "participants_per_round" in config.adjustable:
-        raise ValueError(
-            "adjustable: lets participants_per_round change, but the threshold was approved for one number; "
-            "leave participants_per_round out of it"
-        )
-    name = (config.strategy or {}).get("name", "fedavg")
-    if name not in SUM_IS_ENOUGH:
-        raise ValueError(
-            f"strategy.name: {str(name)!r:.40} looks at single updates, and secure_aggregation shows only their sum; "
-            f"choose {', '.join(SUM_IS_ENOUGH[:-1])} or {SUM_IS_ENOUGH[-1]}, or leave secure_aggregation out"
-        )
+    def misfit(self, config: Any) -> str | None:
+        """Why the rest of its config, an `FLConfig`, does not go with it, as "field: what; remedy", or None."""
+        participants = config.participants_per_round or len(config.participants)
+        least, t = participants // 2 + 1, self.threshold
+        if participants < 2:
+            return (
+                "secure_aggregation: hides updates in their sum, and a sum of one is that update; "
+                "ask at least two participants in a round"
+            )
+        numbers = f"write a number from {least} to {participants}"
+        if t > participants:
+            return f"secure_aggregation.threshold: asks for {t} of {participants} participants in a round; {numbers}"
+        if t < least:
+            return (
+                f"secure_aggregation.threshold: is {t} of {participants} participants in a round, and an aggregator that "
+                f"lies could ask one half for the one mask of somebody and the other half for the other; {numbers}"
+            )
+        if config.min_participants is not None and config.min_participants < t:
+            return (
+                f"min_participants: lets a round end with {config.min_participants}, but {t} (the threshold) must "
+                f"answer to unmask the sum; write at least {t}"
+            )
+        if "participants_per_round" in config.adjustable:
+            return (
+                "adjustable: lets participants_per_round change, but the threshold was approved for one number; "
+                "leave participants_per_round out of it"
+            )
+        name = (config.strategy or {}).get("name", "fedavg")
+        if name not in SUM_IS_ENOUGH:
+            return (
+                f"strategy.name: {str(name)!r:.40} looks at single updates, and secure_aggregation shows only their sum; "
+                f"choose {', '.join(SUM_IS_ENOUGH[:-1])} or {SUM_IS_ENOUGH[-1]}, or leave secure_aggregation out"
+            )
+        return None

@@ -1,4 +1,7 @@
-"""The folders of the two apps: which file of a project lies where, on the participant's and on the aggregator's side."""
+"""The folders of the two apps: which file of a project lies where, on the participant's and on the aggregator's side.
+
+A box is an app's mailbox in one datasite; a project is a folder in it, which moves from `running/` to `done/`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from pathlib import Path
 
 from fedkit.base.files import is_file
 
-__all__ = ["AggregatorBox", "AggregatorProject", "ClientBox", "ClientProject"]
+__all__ = ["AggregatorBox", "AggregatorProject", "Box", "ClientBox", "ClientProject"]
 
 
 @dataclass(frozen=True)
-class ClientProject:
-    """One project in a client's mailbox: `running/P`, `done/P` or `request/P`."""
+class _Project:
+    """What both sides have."""
 
     path: Path
 
@@ -23,17 +26,39 @@ class ClientProject:
 
     @property
     def agg_weights(self) -> Path:
-        """Global models arrive here; its permission file is the ready signal."""
+        """Global models, and nothing else at the aggregator: the real one counts the entries. At a participant they arrive
+        here, and its permission file is the ready signal."""
         return self.path / "agg_weights"
+
+    def global_model(self, round_number: int) -> Path:
+        """Global model after `round_number` rounds (0: the seed weights)."""
+        return self.agg_weights / f"agg_model_round_{round_number}.pt"
+
+
+@dataclass(frozen=True)
+class Box:
+    """What both mailboxes have."""
+
+    path: Path
+
+    @property
+    def running(self) -> Path:
+        """Projects under way; at a participant, approved ones."""
+        return self.path / "running"
+
+    @property
+    def done(self) -> Path:
+        """Finished projects."""
+        return self.path / "done"
+
+
+class ClientProject(_Project):
+    """One project in a client's mailbox: `running/P`, `done/P` or `request/P`."""
 
     @property
     def state(self) -> Path:
         """What the aggregator may know: data there or not, progress, number of samples."""
         return self.path / "state" / "state.json"
-
-    def global_model(self, round_number: int) -> Path:
-        """Global model after `round_number` rounds (0: the seed weights)."""
-        return self.agg_weights / f"agg_model_round_{round_number}.pt"
 
     def round_settings(self, round_number: int) -> Path:
         """What round `round_number` asks for where it differs from the config; comes with the model before it."""
@@ -64,26 +89,13 @@ class ClientProject:
         return self.path / "logs" / f"training_logs_round_{round_number}.txt"
 
 
-@dataclass(frozen=True)
-class ClientBox:
+class ClientBox(Box):
     """The mailbox of the `fl_client` app in one datasite."""
-
-    path: Path
 
     @property
     def request(self) -> Path:
         """Where aggregators put requests."""
         return self.path / "request"
-
-    @property
-    def running(self) -> Path:
-        """Approved projects."""
-        return self.path / "running"
-
-    @property
-    def done(self) -> Path:
-        """Finished projects."""
-        return self.path / "done"
 
     def declined(self, name: str) -> Path:
         """The participant's no to a project, with its reason; not in `request/`, where anybody may write."""
@@ -94,25 +106,8 @@ class ClientBox:
         return ClientProject(self.path / folder / name)
 
 
-@dataclass(frozen=True)
-class AggregatorProject:
+class AggregatorProject(_Project):
     """One project at the aggregator: `running/P` or `done/P`."""
-
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """The project's `fl_config.json`."""
-        return self.path / "fl_config.json"
-
-    @property
-    def agg_weights(self) -> Path:
-        """Global models, and nothing else: the real aggregator counts the entries."""
-        return self.path / "agg_weights"
-
-    def global_model(self, round_number: int) -> Path:
-        """Global model after `round_number` rounds (0: the seed weights)."""
-        return self.agg_weights / f"agg_model_round_{round_number}.pt"
 
     def inbox(self, email: str) -> Path:
         """Where this participant puts its updates, and nobody else may."""
@@ -157,26 +152,13 @@ class AggregatorProject:
         return self.path / "rounds" / f"round_{round_number}.json"
 
 
-@dataclass(frozen=True)
-class AggregatorBox:
+class AggregatorBox(Box):
     """The mailbox of the `fl_aggregator` app in one datasite."""
-
-    path: Path
 
     @property
     def launch(self) -> Path:
         """A person puts config, model and seed weights here."""
         return self.path / "launch"
-
-    @property
-    def running(self) -> Path:
-        """Projects under way."""
-        return self.path / "running"
-
-    @property
-    def done(self) -> Path:
-        """Finished projects."""
-        return self.path / "done"
 
     def project(self, name: str, folder: str = "running") -> AggregatorProject:
         """A project's folder under `running` or `done`."""

@@ -1,15 +1,23 @@
-"""Which projects lie at an aggregator, running and done."""
+"""Which projects lie at an aggregator, running and done; and how a project moves from one folder to the other.
+
+A project is a folder in its app's mailbox, on both sides: it appears in `running/`, and ends in `done/`.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import is_file
+from fedkit.base.files import is_file, remove
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.paths import AggregatorProject
+from fedkit.datasite.paths import AggregatorProject, Box
+from fedkit.datasite.permissions import READY_FILES
+from fedkit.datasite.tree import entries
 
-__all__ = ["find_project", "launched_projects"]
+__all__ = ["appearing", "back_to_running", "find_project", "launched_projects", "move_to_done"]
 
 
 def launched_projects(site: Datasite) -> list[str]:
@@ -17,7 +25,7 @@ def launched_projects(site: Datasite) -> list[str]:
     box = site.aggregator()
     found: list[Path] = []
     for folder in (box.done, box.running):
-        found += (p for p in _entries(folder) if is_file(p / "fl_config.json"))
+        found += (p for p in entries(folder) if is_file(p / "fl_config.json"))
     return [p.name for p in sorted(found, key=_launched)]
 
 
@@ -40,8 +48,44 @@ def _launched(project: Path) -> tuple[int, str]:
     return 0, project.name
 
 
-def _entries(folder: Path) -> list[Path]:
+@contextmanager
+def appearing(folder: Path, aside: Path, remedy: str) -> Iterator[Path]:
+    """Build a folder aside, where nobody looks; then it appears in its place, whole.
+
+    Raises FedkitError, with this remedy, if the disk refuses.
+    """
     try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
+        shutil.rmtree(aside, ignore_errors=True)
+        yield aside
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside.rename(folder)
+    except OSError as error:
+        raise FedkitError(
+            f"can't be created ({error.strerror})", file=folder, remedy=remedy
+        ) from error
+
+
+def move_to_done(site: Datasite, box: Box, name: str, opened: Iterable[Path]) -> None:
+    """A project is over: from now on nobody else reads or writes in the folders that it `opened`.
+
+    Raises FedkitError if something of that name is in `done/` already.
+    """
+    done = box.done / name
+    if done.exists():
+        raise FedkitError(
+            "is there already, so this project can't be moved to done/",
+            file=done,
+            remedy="move it away",
+        )
+    for path in (folder / file for folder in opened for file in READY_FILES):
+        remove(path, root=site.data_dir)
+    done.parent.mkdir(parents=True, exist_ok=True)
+    (box.running / name).rename(done)
+
+
+def back_to_running(box: Box, name: str) -> None:
+    """A project that was over goes on, where it is in `done/` alone."""
+    done, running = box.done / name, box.running / name
+    if done.is_dir() and not running.exists():
+        running.parent.mkdir(parents=True, exist_ok=True)
+        done.rename(running)

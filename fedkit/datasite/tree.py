@@ -1,9 +1,15 @@
-"""Looking at a folder: which files are there, and which version of each, without opening them."""
+"""Looking at a folder: what lies in it now, and which version of each file, without opening any.
+
+Everybody looks through here: the sync, the watch, the pictures, the listers of projects. A folder that moves away while it
+is looked at holds nothing, and the next look finds it where it is.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 from fedkit.base.files import read_bytes, sha256_bytes
@@ -14,10 +20,13 @@ __all__ = [
     "Stamp",
     "Tree",
     "digest_of",
+    "entries",
+    "folder_names",
     "remove_empty_folders",
     "scan",
     "stamp",
     "travels",
+    "walk",
 ]
 
 
@@ -37,24 +46,42 @@ def travels(name: str) -> bool:
     return not (name.startswith(".") or name.endswith(".tmp") or REJECTED in name)
 
 
-def scan(root: Path) -> Tree:
-    """Every file under `root` that travels, with its stamp; links are not followed, 1 GiB is the most that travels."""
-    tree: Tree = {}
-    todo: list[tuple[str, str]] = [(str(root), "")]
+def entries(folder: Path) -> list[Path]:
+    """What lies in one folder, by name; nothing where it is gone, or can't be looked into."""
+    try:
+        return sorted(folder.iterdir(), key=attrgetter("name"))
+    except OSError:
+        return []
+
+
+def folder_names(folder: Path) -> list[str]:
+    """The names of the folders in it that are not hidden, in alphabetical order."""
+    return [path.name for path in entries(folder) if path.name[0] != "." and path.is_dir()]
+
+
+def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Whatever lies below `root` and travels, with its path from there; nothing is opened, and no link is followed."""
+    todo = [(str(root), "")]
     while todo:
         folder, prefix = todo.pop()
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if not travels(entry.name):
-                        continue
+        with contextlib.suppress(OSError), os.scandir(folder) as found:
+            for entry in found:
+                if travels(entry.name):
+                    yield prefix + entry.name, entry
                     if entry.is_dir(follow_symlinks=False):
                         todo.append((entry.path, f"{prefix}{entry.name}/"))
-                    elif entry.is_file(follow_symlinks=False):
-                        version = stamp(entry.stat(follow_symlinks=False))
-                        if version[0] <= MAX_STATE_BYTES:
-                            tree[prefix + entry.name] = version
-        except OSError:  # a folder moved away while we look: the next pass sees it
+
+
+def scan(root: Path) -> Tree:
+    """Every file under `root` that travels, with its stamp; 1 GiB is the most that travels."""
+    tree: Tree = {}
+    for path, entry in walk(root):
+        try:
+            if entry.is_file(follow_symlinks=False):
+                version = stamp(entry.stat(follow_symlinks=False))
+                if version[0] <= MAX_STATE_BYTES:
+                    tree[path] = version
+        except OSError:  # moved away while we look
             continue
     return tree
 

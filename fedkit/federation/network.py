@@ -7,15 +7,16 @@ open the same root again after a crash and `run()` goes on where it was, to the 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import Event, Problem, Progress, Waiting
+from fedkit.base.events import AGGREGATOR, Event, Problem, Progress, Waiting
 from fedkit.base.files import read_json, remove, write_bytes, write_dataset, write_json, write_state
 from fedkit.base.names import DATA_FILE
 from fedkit.config.client_config import ClientConfig
@@ -23,6 +24,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard, write_shard
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import launched_projects
+from fedkit.datasite.tree import entries
 from fedkit.federation.ledger import LedgerEntry
 from fedkit.federation.sync import Sync
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
@@ -33,15 +35,14 @@ from fedkit.rounds.history import History, read_history
 __all__ = ["Actor", "Network"]
 
 
-_LOOK_AGAIN_S = 0.05
-_DESCRIBED = {"aggregator", "participants", "app_data"}
+Go = Callable[[], list[Event]]
+
+Actor = Callable[[Datasite, Go], list[Event] | None]
+"""Moves one participant: gets its datasite and what would move it; returns what happened, or None where it is late: it has
+not moved yet, and will by itself. This is a run's one hook: what watches, delays or spoils is an actor's."""
 
 
-Actor = Callable[[Datasite, Callable[[], list[Event]]], list[Event]]
-"""Moves one participant: gets its datasite and what would move it; returns what happened."""
-
-
-def _by_itself(site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
+def _by_itself(site: Datasite, go: Go) -> list[Event] | None:
     return go()
 
 
@@ -82,41 +83,33 @@ class Network:
 
         Raises FedkitError if an e-mail is not valid, or another network lies under `root`.
         """
-        described = {
-            "aggregator": aggregator,
-            "participants": list(participants),
-            "app_data": app_data,
-        }
-        root = Path(root).absolute()
-        before = read_json(root / "network.json")
-        if before is not None and before != described:
-            raise FedkitError(
-                "describes another network",
-                file=root / "network.json",
-                remedy="choose another folder, or delete that one if you don't need it any more",
-            )
-        network = cls(root, aggregator, participants, app_data, workers)
-        write_json(root / "network.json", described)
+        people = list(participants)
+        described = {"aggregator": aggregator, "participants": people, "app_data": app_data}
+        file = Path(root).absolute() / "network.json"
+        if read_json(file) not in (None, described):
+            remedy = "choose another folder, or delete that one if you don't need it any more"
+            raise FedkitError("describes another network", file=file, remedy=remedy)
+        network = cls(file.parent, aggregator, people, app_data, workers)
+        write_json(file, described)
         for number, site in enumerate(network.sites.values()):
             url = f"http://localhost:{8080 + number}"
-            ClientConfig(site.data_dir, site.email, client_url=url).save(
-                site.data_dir / "config.json"
-            )
+            config = ClientConfig(site.data_dir, site.email, client_url=url)
+            config.save(site.data_dir / "config.json")
         return network
 
     @classmethod
     def open(cls, root: Path | str, workers: int | None = None) -> Network:
         """The network that `create` made under `root`. Raises FedkitError if there is none."""
-        values = read_json(Path(root) / "network.json")
-        if not isinstance(values, dict) or not values.keys() >= _DESCRIBED:
-            raise FedkitError(
-                "is not there, or describes no network",
-                file=Path(root) / "network.json",
-                remedy="make it with Network.create(root, ...)",
-            )
-        return cls(
-            Path(root), values["aggregator"], values["participants"], values["app_data"], workers
-        )
+        file = Path(root) / "network.json"
+        try:
+            people = {
+                key: read_json(file)[key] for key in ("aggregator", "participants", "app_data")
+            }
+        except (TypeError, KeyError):
+            what = "is not there, or describes no network"
+            remedy = "make it with Network.create(root, ...)"
+            raise FedkitError(what, file=file, remedy=remedy) from None
+        return cls(file.parent, **people, workers=workers)
 
     def __getitem__(self, email: str) -> Datasite:
         return self.sites[email]
@@ -125,8 +118,9 @@ class Network:
         """Put (images float32 [N,1,28,28], labels int64 [N]) into this participant's private folder, in the
         place of what was there."""
         folder = self.sites[email].private_client
-        for path in [p for p in folder.iterdir() if DATA_FILE.fullmatch(p.name)]:
-            remove(path)
+        for path in entries(folder):
+            if DATA_FILE.fullmatch(path.name):
+                remove(path)
         write_shard(folder, shard)
 
     def give_test(
@@ -180,7 +174,7 @@ class Network:
                 lambda site: actor(site, lambda: node.advance(site, on_epoch=on_epoch, stop=stop)),
                 others,
             ):
-                events += moved
+                events += moved or []
         return events if halted() else events + self.sync()
 
     def run(
@@ -193,51 +187,52 @@ class Network:
         stop: Callable[[], bool] | None = None,
         until_round: int | None = None,
         actor: Actor = _by_itself,
-        expecting: Callable[[], bool] = lambda: False,
     ) -> History:
         """Passes until the project is done, or until nothing more can happen without a person.
 
         approve : answers the requests; by default nobody does. on_event : called with everything that happens.
-        until_round : begin no round after this one. stop : stop where this says yes. actor : as for `advance`.
-        expecting : asked when nothing happens; where it says yes, somebody is late, and the run looks again.
+        until_round : begin no round after this one. stop : stop where this says yes. actor : as for `advance`; while
+        somebody is late, the run goes on looking.
         Where it stops early, the history's `waiting` says for whom and what. Call it again to go on.
         Raises FedkitError if no project was launched.
         """
         report = on_event or (lambda event: None)
-        patient, before = True, list[Event]()
+        patient, late, before = True, False, list[Event]()
+
+        def move(site: Datasite, go: Go) -> list[Event] | None:
+            nonlocal late
+            moved = actor(site, go)
+            late = late or moved is None
+            return moved
+
+        one_pass = partial(
+            self.advance, approve, on_epoch=on_epoch, stop=stop, until_round=until_round, actor=move
+        )
         while True:
-            events = self.advance(
-                approve,
-                on_epoch=on_epoch,
-                patient=patient,
-                stop=stop,
-                until_round=until_round,
-                actor=actor,
-            )
+            late = False
+            events = one_pass(patient=patient)
             happened = [e for e in events if not isinstance(e, Waiting | Problem)]
             for event in happened:
                 report(event)
             moved = bool(happened) and happened != before  # the same refusals again are no progress
             before = happened
-            late = not moved and expecting() and not self._stands(events)
-            if (not moved and not patient and not late) or (stop is not None and stop()):
+            again = moved or (late and not self._stands(events))
+            if not (again or patient) or (stop is not None and stop()):
                 break
-            patient = moved or late
-            if late:
-                time.sleep(_LOOK_AGAIN_S)
+            patient = again
         stops = [e for e in events if isinstance(e, Waiting | Problem)]
         for event in stops:
             report(event)
         if not self.projects() and stops and isinstance(stops[0], Problem):
             raise stops[0].error
         history = self.history(project)
-        named = tuple(e for e in stops if e.project in (history.project, "launch", ""))
-        return History(history.project, history.rounds, history.total_rounds, named)
+        named = (e for e in stops if e.project in (history.project, "launch", ""))
+        return replace(history, waiting=tuple(named))
 
     def _stands(self, events: Sequence[Event]) -> bool:
         """Does the aggregator wait for itself? Then nobody who is late can help."""
-        waits = [e for e in events if isinstance(e, Waiting) and e.email == self.aggregator]
-        return any(wait.role == "aggregator" and wait.whom == self.aggregator for wait in waits)
+        waits = [e for e in events if isinstance(e, Waiting) and e.role == AGGREGATOR]
+        return any(wait.email == wait.whom == self.aggregator for wait in waits)
 
     def projects(self) -> list[str]:
         """Names of the projects at the aggregator, the one launched last at the end."""

@@ -5,13 +5,12 @@ A teacher does this to try another setting from the same point. What crossed has
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import remove
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import write_permissions
+from fedkit.datasite.projects import back_to_running
 from fedkit.federation.network import Network
 from fedkit.protocol.approval import open_mailbox, pin, pinned, review
 from fedkit.protocol.client.secure_round import forget
@@ -35,7 +34,7 @@ def rewind(network: Network, to_round: int = 0, project: str | None = None) -> N
             remedy=f"choose a round from 0 to {len(history)}",
         )
     home, name = network[network.aggregator], history.project
-    _back_to_running(home.aggregator().path, name)
+    back_to_running(home.aggregator(), name)
     place = home.aggregator().project(name)
     config = FLConfig.load(place.config)
     for email in config.participants:
@@ -45,9 +44,8 @@ def rewind(network: Network, to_round: int = 0, project: str | None = None) -> N
             remove(place.update_info(email, n))
             remove(place.extra(email, n))
             remove_round(place.inbox(email), n)
-    for n in range(
-        config.rounds, to_round, -1
-    ):  # the newest first: cut off, it is still a whole history
+    # the newest first: cut off, it is still a whole history
+    for n in range(config.rounds, to_round, -1):
         remove(place.global_model(n))
         remove(place.record(n))
         remove(place.memory(n))
@@ -63,15 +61,14 @@ def rewind(network: Network, to_round: int = 0, project: str | None = None) -> N
 
 def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None:
     box, name = site.client(), config.project_name
-    _back_to_running(box.path, name)
+    back_to_running(box, name)
     place = box.project(name)
     if not place.path.is_dir():
         return  # it never approved
     if pinned(site, name) is None:
         pin(site, name, review(site, name, "running").hashes)
-    for n in range(
-        to_round, config.rounds + 1
-    ):  # the aggregator sends global model `to_round` again
+    # the aggregator sends global model `to_round` again
+    for n in range(to_round, config.rounds + 1):
         remove(place.global_model(n))
         remove(place.round_settings(n + 1))
         remove(place.extra_for(n + 1))
@@ -83,10 +80,3 @@ def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None
     open_mailbox(site, place, config)
     progress = f"Training Completed for Round {to_round}" if to_round else None
     AtParticipant(site, config).set_state(model_train_progress=progress)
-
-
-def _back_to_running(box: Path, project: str) -> None:
-    done, running = box / "done" / project, box / "running" / project
-    if done.is_dir() and not running.exists():
-        running.parent.mkdir(parents=True, exist_ok=True)
-        done.rename(running)

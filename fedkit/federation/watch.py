@@ -7,7 +7,7 @@ that happened while it ran is looked at once more, and then taken for its own.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +17,7 @@ from pathlib import Path
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Event, Notice, Problem, Progress, Waiting
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.tree import stamp, travels, walk
 from fedkit.protocol import advance as node
 
 __all__ = ["Snapshot", "advance_in_turn", "snapshot", "watch"]
@@ -38,24 +39,13 @@ _GOODBYE_S = 0.5
 
 
 def snapshot(folders: Iterable[Path]) -> Snapshot:
-    """What lies below the folders, without hidden files and `*.tmp`; links are not followed, nothing is opened."""
+    """What lies below the folders, without what never travels; links are not followed, nothing is opened."""
     found: Snapshot = {}
-    todo = [str(folder) for folder in folders]
-    while todo:
-        try:
-            with os.scandir(todo.pop()) as entries:
-                for entry in entries:
-                    if not _concerns_us(entry.name):
-                        continue
-                    info = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        found[entry.path] = (info.st_mode, 0, 0, 0)
-                        todo.append(entry.path)
-                    else:
-                        version = (info.st_size, info.st_mtime_ns, info.st_ino)
-                        found[entry.path] = (info.st_mode, *version)
-        except OSError:  # moved away while we look: the bell rings again
-            continue
+    for _, entry in (pair for folder in folders for pair in walk(folder)):
+        with contextlib.suppress(OSError):  # moved away while we look: the bell rings again
+            info = entry.stat(follow_symlinks=False)
+            version = (0, 0, 0) if entry.is_dir(follow_symlinks=False) else stamp(info)
+            found[entry.path] = (info.st_mode, *version)
     return found
 
 
@@ -71,13 +61,8 @@ def advance_in_turn(
 
     Raises Busy if that takes longer than `timeout_s` seconds; below 0 it may take for ever.
     """
-    go = partial(
-        node.advance,
-        site,
-        on_event=on_event,
-        on_epoch=on_epoch,
-        stop=stop.is_set if stop is not None else None,
-    )
+    halted = stop.is_set if stop is not None else None
+    go = partial(node.advance, site, on_event=on_event, on_epoch=on_epoch, stop=halted)
     try:
         return go()
     except Busy as busy:
@@ -154,7 +139,7 @@ class _Worker(threading.Thread):
         """Is a changed path one that advance() may look at?"""
         for folder in self.folders:
             if Path(path).is_relative_to(folder):
-                return all(map(_concerns_us, Path(path).relative_to(folder).parts))
+                return all(map(travels, Path(path).relative_to(folder).parts))
         return True
 
     def run(self) -> None:
@@ -196,19 +181,19 @@ class _Worker(threading.Thread):
         now = time.monotonic()
         self._shown &= stops.keys()
         self._since = {gist: self._since.get(gist, now) for gist in stops}
-        due = [
-            e.seconds for e in stops.values() if isinstance(e, Waiting) and e.seconds is not None
-        ]
+        due = [float("inf")]
         for gist, event in stops.items():
             left = self._since[gist] + _STANDS_S - now if isinstance(event, Problem) else 0.0
+            if isinstance(event, Waiting) and event.seconds is not None:
+                due.append(event.seconds)
             if gist in self._shown or self.stop.is_set():
                 continue
             if left > 0:
                 due.append(left)
-                continue
-            self._shown.add(gist)
-            self.on_event(event)
-        return min(due, default=float("inf"))
+            else:
+                self._shown.add(gist)
+                self.on_event(event)
+        return min(due)
 
     def _sleep(self, seen: Snapshot, limit: float) -> Snapshot | None:
         """Wait for a change that the snapshot shows, and return the new one; None when the time is over."""
@@ -225,10 +210,6 @@ class _Worker(threading.Thread):
 
 
 _Gist = tuple[str, ...]
-
-
-def _concerns_us(name: str) -> bool:
-    return not name.startswith(".") and not name.endswith(".tmp")
 
 
 def _gist(event: Waiting | Problem) -> _Gist:

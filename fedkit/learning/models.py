@@ -25,6 +25,7 @@ __all__ = [
     "StateDict",
     "check_state",
     "distance",
+    "fitting_model",
     "flatten",
     "load_model",
     "seed_weights",
@@ -52,6 +53,25 @@ def load_model(
     with global_random():  # building a model must not move the caller's random numbers
         model = _build(source, class_name, file)
         _try_out(model, file, class_name)
+    return model
+
+
+def fitting_model(
+    source: bytes | str,
+    state: Mapping[str, Tensor],
+    class_name: str = "FLModel",
+    *,
+    file: Path | str = "model.py",
+    what: str = "the model",
+    weights: Path | None = None,
+    field: str | None = None,
+    remedy: str,
+) -> nn.Module:
+    """`load_model`, where `state` fits it. Raises FedkitError, of the file `weights` or the field, where it does not."""
+    model = load_model(source, class_name, file=file)
+    wrong = check_state(state_of(model), state)
+    if wrong:
+        raise FedkitError(f"does not fit {what}: {wrong}", file=weights, field=field, remedy=remedy)
     return model
 
 

@@ -1,6 +1,7 @@
-"""What holds formally in a project, for which unit, against whom: from its config, by the accountant.
+"""What a project promises formally, and what it leaves open: the sentences of the privacy report, from a config alone.
 
-The sentences of the privacy report, from a config alone: who sees what, what holds against whom, what is left open.
+Who sees what, what holds for which unit against whom (by the accountant), and what no line covers. None of it says that
+something is private without saying against whom. Notebook 09 reads them in a report.
 """
 
 from __future__ import annotations
@@ -10,24 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedkit.base.errors import FedkitError
+from fedkit.config.dp import DPSettings
 from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.dp.account import epsilon_of
 from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
 
-__all__ = [
-    "AGGREGATOR",
-    "OTHERS",
-    "WORLD",
-    "Guarantee",
-    "Observer",
-    "guarantees",
-    "headline",
-    "left_open",
-    "observers",
-]
+__all__ = ["Guarantee", "Observer", "guarantees", "headline", "left_open", "observers"]
 
 
 AGGREGATOR, OTHERS, WORLD = "the aggregator", "the other participants", "everybody else"
+OUTSIDE = f"{OTHERS}, {WORLD}"
+EVERYONE = f"{AGGREGATOR}, {OUTSIDE}"
 
 
 @dataclass(frozen=True)
@@ -43,147 +37,74 @@ class Guarantee:
 
 def guarantees(config: FLConfig, counts: Mapping[str, int]) -> tuple[Guarantee, ...]:
     """What holds formally. counts : images by participant, as they say."""
-    dp = config.dp
-    everyone = f"{AGGREGATOR}, {OTHERS}, {WORLD}"
-    if dp is None:
-        why = (
-            "no noise: an update follows from the images and the config alone, and nothing bounds what "
-            "one image does to it"
-        )
-        rows = [
-            Guarantee(unit, everyone, math.inf, None, why) for unit in ("example", "participant")
-        ]
-        if config.secure_aggregation is not None:
-            rows.append(
-                Guarantee(
-                    "example",
-                    AGGREGATOR,
-                    math.inf,
-                    None,
-                    (
-                        "masks hide single updates, but the sum itself is exact and tells about every image in it"
-                    ),
-                )
-            )
-        return tuple(rows)
-    if dp.unit == "example":
-        return (
-            _of_examples(config, counts, everyone),
-            Guarantee(
-                "participant",
-                everyone,
-                None,
-                None,
-                "noise made for one image does not cover all of a participant's",
-            ),
-        )
-    return _of_participants(config)
+    if config.dp is None:
+        return _of_nobody(config)
+    if config.dp.unit == "example":
+        return _of_examples(config, config.dp, counts)
+    return _of_participants(config, config.dp)
 
 
-def _of_examples(config: FLConfig, counts: Mapping[str, int], everyone: str) -> Guarantee:
-    dp = config.dp
-    assert dp is not None
-    known = [count for count in counts.values() if count > 0]
-    try:
-        spent = [
-            epsilon_of(example_mechanism(config, count), dp.delta) for count in sorted(set(known))
-        ]
-    except FedkitError as error:
-        return Guarantee("example", everyone, None, dp.delta, str(error))
-    worst = max(spent, default=dp.epsilon)
-    how = (
+def _of_nobody(config: FLConfig) -> tuple[Guarantee, ...]:
+    why = (
+        "no noise: an update follows from the images and the config alone, and nothing bounds what "
+        "one image does to it"
+    )
+    masked = (
+        "masks hide single updates, but the sum itself is exact and tells about every image in it"
+    )
+    rows = [Guarantee(unit, EVERYONE, math.inf, None, why) for unit in ("example", "participant")]
+    if config.secure_aggregation is not None:
+        rows.append(Guarantee("example", AGGREGATOR, math.inf, None, masked))
+    return tuple(rows)
+
+
+def _of_examples(
+    config: FLConfig, dp: DPSettings, counts: Mapping[str, int]
+) -> tuple[Guarantee, ...]:
+    known = {count for count in counts.values() if count > 0}
+    because = (
         f"DP-SGD at each participant, all {config.rounds} rounds, Poisson sampling, clip {dp.clip:g}; "
         "PLD accountant"
     )
     if not known:
-        how += "; as promised, since no number of images is known"
-    return Guarantee("example", everyone, worst, dp.delta, how)
-
-
-def _of_participants(config: FLConfig) -> tuple[Guarantee, ...]:
-    dp = config.dp
-    assert dp is not None
-    mechanism = participant_mechanism(config)
-    spent = epsilon_of(mechanism, dp.delta)
-    outside, how = (
-        f"{OTHERS}, {WORLD}",
-        (f"clipped to {dp.clip:g}, Gaussian noise, all {config.rounds} rounds; PLD accountant"),
-    )
-    rows = []
-    if dp.noise_at == "aggregator":
-        rows.append(
-            Guarantee(
-                "participant",
-                AGGREGATOR,
-                math.inf,
-                None,
-                "it adds the noise itself, after it has seen each update",
-            )
-        )
-        rows.append(
-            Guarantee(
-                "participant",
-                outside,
-                spent,
-                dp.delta,
-                f"noise on the mean, {how}" + _hidden_sample(mechanism.sampling_rate),
-            )
-        )
-        if mechanism.sampling_rate < 1:
-            known = epsilon_of(participant_mechanism(config, sample_is_secret=False), dp.delta)
-            rows.append(
-                Guarantee(
-                    "participant",
-                    (
-                        f"{outside}, where they know who trained in which round (public progress files tell)"
-                    ),
-                    known,
-                    dp.delta,
-                    "the same without the credit for sampling",
-                )
-            )
-        return tuple(rows)
-    if config.secure_aggregation is None:
-        rows.append(
-            Guarantee(
-                "participant",
-                AGGREGATOR,
-                None,
-                dp.delta,
-                "it sees single updates, each with one share of the noise only",
-            )
-        )
-        rows.append(
-            Guarantee(
-                "participant",
-                outside,
-                spent,
-                dp.delta,
-                f"shares of noise add up in the mean, {how}",
-            )
-        )
-    else:
-        rows.append(
-            Guarantee(
-                "participant",
-                f"{AGGREGATOR}, {outside}",
-                spent,
-                dp.delta,
-                (
-                    f"shares of noise add up under the masks, {how}; as long as the threshold holds and nobody "
-                    "gives away its share"
-                ),
-            )
-        )
-    return tuple(rows)
-
-
-def _hidden_sample(rate: float) -> str:
+        because += "; as promised, since no number of images is known"
+    try:
+        spent = [epsilon_of(example_mechanism(config, n), dp.delta) for n in sorted(known)]
+        worst = max(spent, default=dp.epsilon)
+    except FedkitError as error:
+        worst, because = None, str(error)
+    whole = "noise made for one image does not cover all of a participant's"
     return (
-        ""
-        if rate == 1
-        else (f"; each takes part with probability {rate:g}, and nobody else knows when")
+        Guarantee("example", EVERYONE, worst, dp.delta, because),
+        Guarantee("participant", EVERYONE, None, None, whole),
     )
+
+
+def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
+    mechanism = participant_mechanism(config)
+    spent, rate = epsilon_of(mechanism, dp.delta), mechanism.sampling_rate
+    how = f"clipped to {dp.clip:g}, Gaussian noise, all {config.rounds} rounds; PLD accountant"
+    rows: list[tuple[str, float | None, float | None, str]]
+    if dp.noise_at == "participants" and config.secure_aggregation is not None:
+        masked = "as long as the threshold holds and nobody gives away its share"
+        because = f"shares of noise add up under the masks, {how}; {masked}"
+        rows = [(EVERYONE, spent, dp.delta, because)]
+    elif dp.noise_at == "participants":
+        alone = "it sees single updates, each with one share of the noise only"
+        rows = [
+            (AGGREGATOR, None, dp.delta, alone),
+            (OUTSIDE, spent, dp.delta, f"shares of noise add up in the mean, {how}"),
+        ]
+    else:
+        hidden = f"; each takes part with probability {rate:g}, and nobody else knows when"
+        because = f"noise on the mean, {how}" + (hidden if rate < 1 else "")
+        itself = "it adds the noise itself, after it has seen each update"
+        rows = [(AGGREGATOR, math.inf, None, itself), (OUTSIDE, spent, dp.delta, because)]
+        if rate < 1:
+            known = epsilon_of(participant_mechanism(config, sample_is_secret=False), dp.delta)
+            who = f"{OUTSIDE}, where they know who trained in which round (public progress files tell)"
+            rows.append((who, known, dp.delta, "the same without the credit for sampling"))
+    return tuple(Guarantee("participant", *row) for row in rows)
 
 
 @dataclass(frozen=True)
@@ -200,53 +121,44 @@ def observers(config: FLConfig) -> tuple[Observer, ...]:
     dp, masked = config.dp, config.secure_aggregation is not None
     update = "every participant's update of every round"
     said = "its number of images and its progress"
-    if dp is not None and dp.unit == "example":
-        update, between = (
-            f"{update}, with noise in it",
-            "each image's gradients were clipped and noised",
-        )
-    elif dp is not None and dp.noise_at == "participants":
-        update, between = (
-            f"{update}, clipped and with a share of the noise",
-            "one share of the noise; all shares where updates are added up unseen",
-        )
-    else:
-        between = "nothing: an update is calculated from the images"
-        said = "its number of images, its loss, its time and its progress"
+    models = "what the average hides, which nothing bounds"
+    if dp is not None:
+        of_updates = dp.unit == "example"
+        models = "the noise in every update" if of_updates else "the noise in each global model"
     if masked:
-        update, between = (
-            "the sum of each round's updates",
-            "masks: no single update, as long as the threshold holds",
-        )
-        if dp is not None:
-            between += "; and the noise in the sum"
+        update = "the sum of each round's updates"
         said = "who took part, and its progress"
-    central = dp is not None and dp.unit == "participant"
-    models = (
-        "the noise in each global model"
-        if central
-        else "what the average hides, which nothing bounds"
-    )
-    if dp is not None and dp.unit == "example":
-        models = "the noise in every update"
+        between = "masks: no single update, as long as the threshold holds"
+        between += "" if dp is None else "; and the noise in the sum"
+    elif dp is not None and dp.unit == "example":
+        update += ", with noise in it"
+        between = "each image's gradients were clipped and noised"
+    elif dp is not None and dp.noise_at == "participants":
+        update += ", clipped and with a share of the noise"
+        between = "one share of the noise; all shares where updates are added up unseen"
+    else:
+        said = "its number of images, its loss, its time and its progress"
+        between = "nothing: an update is calculated from the images"
     public = "names and progress of the participants, accuracy after each round"
-    return (
-        Observer(AGGREGATOR, f"{update}; {said}; all global models", between),
-        Observer(OTHERS, f"the global model after every round; {public}", models),
-        Observer(WORLD, f"{public}; the final model, if it is given away", models),
-        Observer(
+    carried = "nothing: files are not encrypted for their receiver"
+    if masked:
+        carried = "masks on the updates; everything else as it is"
+    rows = (
+        (AGGREGATOR, f"{update}; {said}; all global models", between),
+        (OTHERS, f"the global model after every round; {public}", models),
+        (WORLD, f"{public}; the final model, if it is given away", models),
+        (
             "whoever runs the network between the datasites",
             "every file that crosses, as it is",
-            "nothing: files are not encrypted for their receiver"
-            if not masked
-            else "masks on the updates; everything else as it is",
+            carried,
         ),
-        Observer(
+        (
             "each participant, of its own images",
             "its own images",
             "they stay in its own folder, which no sync reads",
         ),
     )
+    return tuple(Observer(*row) for row in rows)
 
 
 def headline(config: FLConfig, promised: tuple[Guarantee, ...]) -> str:
@@ -280,46 +192,38 @@ def headline(config: FLConfig, promised: tuple[Guarantee, ...]) -> str:
 
 def left_open(config: FLConfig) -> tuple[str, ...]:
     """What no line above covers."""
-    dp, lines = config.dp, []
+    dp, lines = config.dp, list[str]()
     if dp is None:
-        lines.append(
+        lines += [
             "Everything that an update or a model tells about images: labels, images themselves, who was "
             "in the data (notebook 08 shows how)."
-        )
+        ]
     else:
         if not dp.secure_noise:
-            lines.append(
-                'The noise: it derives from the seed in the config. Set "secure_noise": true where it is '
-                "meant."
-            )
-        lines.append(
+            lines += [
+                'The noise: it derives from the seed in the config. Set "secure_noise": true where it is meant.'
+            ]
+        lines += [
             "Other projects on the same images: their epsilons add up; each datasite keeps its own "
-            "account in its spent/ folder."
-        )
-        lines.append("Numbers of images, names, and who takes part are told in the clear.")
-        lines.append(
+            "account in its spent/ folder.",
+            "Numbers of images, names, and who takes part are told in the clear.",
             "Choices made by looking at results, such as the learning rate: they tell something too, and "
-            "nobody counted it."
-        )
-        lines.append(
+            "nobody counted it.",
             "Rounding: the proofs are about real numbers; the computer's are not (`secure_noise` makes "
-            "the known attack on low bits impractical)."
-        )
+            "the known attack on low bits impractical).",
+        ]
         if dp.unit == "example":
-            lines.append(
+            lines += [
                 "Someone whose images are many: epsilon is for one image, and grows with their number."
-            )
+            ]
     if config.secure_aggregation is not None:
-        lines.append(
+        lines += [
             "Secure aggregation does not cover: the sum itself, a sum of very few, participants who work "
             "together with the aggregator, who took part."
-        )
-    lines.append(
-        "The test accuracy, which is published, is measured on the aggregator's own images without "
-        "noise."
-    )
-    lines.append(
+        ]
+    lines += [
+        "The test accuracy, which is published, is measured on the aggregator's own images without noise.",
         "A participant who sends nonsense, on purpose or not; and whoever gets at a participant's "
-        "own machine."
-    )
+        "own machine.",
+    ]
     return tuple(lines)

@@ -12,16 +12,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedkit.base.files import write_bytes
-from fedkit.privacy.attacks.roc import AttackResult
-from fedkit.privacy.guarantees import (
-    Guarantee,
-    Observer,
-)
+from fedkit.privacy.guarantees import Guarantee, Observer
+
+if TYPE_CHECKING:
+    from fedkit.privacy.attacks.roc import AttackResult
 
 __all__ = ["PrivacyReport"]
+
+
+_CAPTION = '<caption style="text-align: left; font-weight: bold; padding-top: 0.6em">{}</caption>'
+_HEAD = '<th scope="col" style="text-align: left; padding: 0.1em 1em 0.1em 0">{}</th>'
+_CELL = '<td style="text-align: left; vertical-align: top; padding: 0.1em 1em 0.1em 0">{}</td>'
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,14 +45,12 @@ class PrivacyReport:
     attacks: tuple[AttackResult, ...]
     not_covered: tuple[str, ...]
 
-    def tables(self) -> list[tuple[str, Sequence[str], list[Sequence[str]]]]:
+    def tables(self) -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
         """(title, column heads, rows) of each part, as text."""
-        crossed = (
-            [(kind, f"{files:,}", f"{size:,}") for kind, files, size in self.crossed]
-            if self.crossed is not None
-            else [("nothing: the run was simulated in one memory", "0", "0")]
-        )
-        promises = [
+        crossed = [("nothing: the run was simulated in one memory", "0", "0")]
+        if self.crossed is not None:
+            crossed = [(kind, f"{files:,}", f"{size:,}") for kind, files, size in self.crossed]
+        holds = [
             (
                 g.unit,
                 g.against,
@@ -58,7 +60,7 @@ class PrivacyReport:
             )
             for g in self.guarantees
         ]
-        tried = [
+        tried: list[Sequence[str]] = [
             (
                 a.name,
                 a.target,
@@ -69,26 +71,18 @@ class PrivacyReport:
             )
             for a in self.attacks
         ]
-        nothing = [
-            ("none was run; that says nothing about what one would find", "", "", "", "", "")
-        ]
+        nobody = ("none was run; that says nothing about what one would find", *[""] * 5)
+        seen = [(o.who, o.sees, o.between) for o in self.observers]
+        attacked = ("attack", "looked at", "measure", "success", "95 % interval", "guessing")
         return [
-            (
-                "Who sees what",
-                ("who", "sees", "what stands between"),
-                [(o.who, o.sees, o.between) for o in self.observers],
-            ),
-            ("What crossed between data dirs", ("kind", "files", "bytes"), list(crossed)),
+            ("Who sees what", ("who", "sees", "what stands between"), seen),
+            ("What crossed between data dirs", ("kind", "files", "bytes"), crossed),
             (
                 "What holds, for whom, against whom",
                 ("unit", "against", "epsilon", "delta", "because"),
-                list(promises),
+                holds,
             ),
-            (
-                "Attacks",
-                ("attack", "looked at", "measure", "success", "95 % interval", "guessing"),
-                list(tried or nothing),
-            ),
+            ("Attacks", attacked, tried or [nobody]),
             ("Not covered", ("",), [(line,) for line in self.not_covered]),
         ]
 
@@ -122,26 +116,12 @@ class PrivacyReport:
         write_bytes(Path(folder) / "privacy_report.json", self.to_json().encode())
 
     def _repr_html_(self) -> str:
-        parts = [
-            f"<h2>Privacy report of {html.escape(self.project)}</h2><p>{html.escape(self.headline)}</p>"
-        ]
+        say = html.escape
+        parts = [f"<h2>Privacy report of {say(self.project)}</h2><p>{say(self.headline)}</p>"]
         for title, heads, rows in self.tables():
-            top = "".join(
-                f'<th scope="col" style="text-align: left; padding: 0.1em 1em 0.1em 0">{html.escape(head)}</th>'
-                for head in heads
-            )
-            cells = [
-                "".join(
-                    f'<td style="text-align: left; vertical-align: top; padding: 0.1em 1em 0.1em 0">{html.escape(c)}</td>'
-                    for c in row
-                )
-                for row in rows
-            ]
-            body = "".join(f"<tr>{row}</tr>" for row in cells)
-            head = f"<thead><tr>{top}</tr></thead>" if any(heads) else ""
-            look = "text-align: left; font-weight: bold; padding-top: 0.6em"
-            caption = f'<caption style="{look}">{html.escape(title)}</caption>'
-            parts.append(f"<table>{caption}{head}<tbody>{body}</tbody></table>")
+            head = f"<thead>{_row(_HEAD, heads)}</thead>" if any(heads) else ""
+            body = "".join(_row(_CELL, row) for row in rows)
+            parts.append(f"<table>{_CAPTION.format(say(title))}{head}<tbody>{body}</tbody></table>")
         return "".join(parts)
 
     def __repr__(self) -> str:
@@ -152,6 +132,10 @@ class PrivacyReport:
                 *("  " + " | ".join(cell for cell in row if cell) for row in rows),
             ]
         return "\n".join(lines)
+
+
+def _row(cell: str, texts: Sequence[str]) -> str:
+    return "<tr>" + "".join(cell.format(html.escape(text)) for text in texts) + "</tr>"
 
 
 def _epsilon(value: float | None) -> str:

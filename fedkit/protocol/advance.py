@@ -17,6 +17,7 @@ from fedkit.base.events import AGGREGATOR as AGGREGATOR
 from fedkit.base.events import PARTICIPANT as PARTICIPANT
 from fedkit.base.events import Event, Problem, Progress, Waiting
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator import phases as aggregator
 from fedkit.protocol.aggregator.launch import launch_status
 from fedkit.protocol.client import phases as client
@@ -131,9 +132,10 @@ def status(site: Datasite) -> list[ProjectStatus]:
             )
         )
     for role, folder in ((AGGREGATOR, site.aggregator().done), (PARTICIPANT, site.client().done)):
-        entries = folder.iterdir() if folder.is_dir() else []
-        names = sorted(p.name for p in entries if p.is_dir() and p.name[0] != ".")
-        rows += [ProjectStatus(name, role, "done", "", "nothing more to do") for name in names]
+        rows += [
+            ProjectStatus(name, role, "done", "", "nothing more to do")
+            for name in folder_names(folder)
+        ]
     return [row for row in rows if row is not None]
 
 

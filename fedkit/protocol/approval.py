@@ -7,7 +7,6 @@ client then pins what was copied. From then on the client refuses a project whos
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +28,9 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
+from fedkit.datasite.projects import appearing
+from fedkit.datasite.tree import folder_names
+from fedkit.privacy.dp.policy import accept, refusal
 
 __all__ = [
     "Policy",
@@ -43,8 +45,6 @@ __all__ = [
     "pin",
     "pin_path",
     "pinned",
-    "policy_accepts",
-    "policy_refuses",
     "read_part",
     "review",
     "unpin",
@@ -99,7 +99,7 @@ def approve_none(review: Review) -> bool:
 def pending_requests(site: Datasite) -> list[str]:
     """Names of the requests that nobody has answered yet, in alphabetical order."""
     box = site.client()
-    names = sorted(p.name for p in _folders(box.request))
+    names = folder_names(box.request)
     names = [n for n in names if not (box.running / n).exists() and not (box.done / n).exists()]
     return [n for n in names if why_declined(site, n) is None]
 
@@ -165,23 +165,14 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
                 file=folder,
                 remedy="let it run, or move that folder away first",
             )
-    policy_accepts(site, config)
+    accept(site, config)
     remove(site.client().declined(reviewed.project), root=site.data_dir)  # a no can become a yes
     pin(site, reviewed.project, reviewed.hashes)
-    unfinished = site.own / "approving" / site.email / reviewed.project
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    aside = site.own / "approving" / site.email / reviewed.project
+    with appearing(place.path, aside, "check the disk, then approve again") as unfinished:
         write_bytes(unfinished / config.model_arch, reviewed.source_bytes)
         write_bytes(unfinished / "fl_config.json", reviewed.config_bytes)
         open_mailbox(site, ClientProject(unfinished), config)
-        place.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.rename(place.path)
-    except OSError as error:
-        raise FedkitError(
-            f"can't be created ({error.strerror})",
-            file=place.path,
-            remedy="check the disk, then approve again",
-        ) from error
     return Approved(site.email, reviewed.project, reviewed.hashes[config.model_arch])
 
 
@@ -191,7 +182,7 @@ def answer(site: Datasite, policy: Policy) -> list[Event]:
     for name in pending_requests(site):
         try:
             asked = review(site, name)
-            reason = policy_refuses(site, asked.config)
+            reason = refusal(site, asked.config)
             if reason is not None:
                 events.append(decline(site, name, reason))
             elif policy(asked):
@@ -240,33 +231,6 @@ def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None
         place.agg_weights.mkdir(exist_ok=True)
         early.replace(place.global_model(0))
     write_permissions(place.agg_weights, site.email, write=[config.aggregator], root=root)
-
-
-def _folders(path: Path) -> list[Path]:
-    try:
-        entries = list(path.iterdir())
-    except OSError:
-        return []
-    return [p for p in entries if p.is_dir() and not p.name.startswith(".")]
-
-
-def policy_refuses(site: Datasite, config: FLConfig) -> str | None:
-    """Why the owner's privacy policy says no to a project, None where it does not, or where there is none."""
-    if not (site.private_client / "policy.json").exists():
-        return None
-    from fedkit.privacy.dp.policy import (
-        refusal,  # brings an accountant, which most datasites never ask
-    )
-
-    return refusal(site, config)
-
-
-def policy_accepts(site: Datasite, config: FLConfig) -> None:
-    """Raises FedkitError if the owner's privacy policy refuses a project."""
-    if (site.private_client / "policy.json").exists():
-        from fedkit.privacy.dp.policy import accept
-
-        accept(site, config)
 
 
 def pin_path(site: Datasite, project: str) -> Path:

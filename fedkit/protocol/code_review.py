@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fedkit.base.text import is_hidden
+
 __all__ = ["DISCLAIMER", "Finding", "review_code"]
 
 
@@ -160,7 +162,7 @@ def _torch(name: str, full: str) -> Iterator[str]:
 def _in_the_text(source: str) -> Iterator[Finding]:
     """What a reader would not see: signs that turn the direction of writing, and code far to the right."""
     for number, line in enumerate(source.split("\n"), 1):
-        hidden = {c for c in line if unicodedata.category(c) in ("Cf", "Cc") and c not in "\t\r\f"}
+        hidden = {c for c in line if is_hidden(c) and c not in "\t\r\f"}
         for sign in sorted(hidden):
             name = unicodedata.name(sign, f"U+{ord(sign):04X}")
             yield Finding(

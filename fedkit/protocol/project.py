@@ -85,10 +85,6 @@ class Project:
         """The bytes of one file into another one."""
         self.write(target, self.read(source))
 
-    def remove(self, path: Path) -> None:
-        """`files.remove`."""
-        files.remove(path, root=self.site.data_dir)
-
 
 @dataclass(frozen=True)
 class AtParticipant(Project):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.data.shards import Shard
-from fedkit.learning.models import SAMPLE_MODEL, StateDict, check_state, load_model, state_of
+from fedkit.learning.models import SAMPLE_MODEL, StateDict, fitting_model
 from fedkit.learning.training import evaluate, train
 
 __all__ = ["FineTuned", "fine_tune", "hold_out"]
@@ -77,14 +77,7 @@ def fine_tune(
     """
     if epochs < 1:
         raise FedkitError(f"is {epochs}", field="epochs", remedy="ask for at least one")
-    built = load_model(model)
-    misfit = check_state(state_of(built), state)
-    if misfit:
-        raise FedkitError(
-            f"does not fit the model: {misfit}",
-            field="state",
-            remedy="give the model it belongs to",
-        )
+    built = fitting_model(model, state, field="state", remedy="give the model it belongs to")
     tuned, _ = train(
         built,
         state,

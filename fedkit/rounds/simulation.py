@@ -30,10 +30,9 @@ from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
-    check_state,
+    fitting_model,
     load_model,
     seed_weights,
-    state_of,
 )
 from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
 from fedkit.learning.strategies.base import ServerState, Strategy
@@ -94,13 +93,12 @@ def simulate(
 
     Ctrl-C returns the history so far. Raises FedkitError if shards are missing or the weights don't fit the model.
     """
-    built = load_model(model, config.model_class_name)
     state = dict(weights) if weights else seed_weights(model, config.seed, config.model_class_name)
-    misfit = check_state(state_of(built), state)
-    if misfit:
-        raise FedkitError(
-            f"does not fit the model: {misfit}", field="weights", remedy="save them from this model"
-        )
+    built = fitting_model(
+        *(model, state, config.model_class_name),
+        field="weights",
+        remedy="save them from this model",
+    )
     strategy = strategy_of(config)
     server, records, memories = strategy.init(state), list[RoundRecord](), dict[str, StateDict]()
     saved = None if checkpoint is None else Checkpoint(checkpoint, config)

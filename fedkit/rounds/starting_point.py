@@ -1,11 +1,11 @@
-"""What `fedkit run` runs: config, model, seed weights, and the digits dealt out to the participants.
+"""What a run starts from: config, model, seed weights, and the digits dealt out to the participants.
 
-What the tutorial's walk-through copies around: sample digits, a test set, a model, its weights and a config.
+`fedkit run` reads it as an `Experiment`; `fedkit data samples` writes the same as files, which the tutorial's
+walk-through copies around: sample digits, a test set, a model, its weights and a config.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -28,17 +28,23 @@ from fedkit.base.files import (
 from fedkit.base.seeds import generator
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
+from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
+from fedkit.config.tutorial import (
+    AGGREGATOR,
+    PARTICIPANTS,
+    tutorial_keys,
+    tutorial_participants,
+)
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_by_digits, split_iid, take
 from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
-    check_state,
+    fitting_model,
     load_model,
     seed_weights,
-    state_of,
 )
 from fedkit.learning.strategies.registry import make_strategy
 
@@ -46,8 +52,6 @@ __all__ = ["Experiment", "deal", "even_groups", "read_experiment", "unknown_keys
 
 
 PER_DIGIT = 800  # as in the tutorial
-NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
-AGGREGATOR = "aggregator@example.org"
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def read_experiment(
     model and its weights from the config's seed. Raises FedkitError, and writes nothing.
     """
     if path is None:
-        values, where = _tutorial(participants or 2), Path("fl_config.json")
+        emails = tutorial_participants(participants or len(PARTICIPANTS))
+        values, where = tutorial_keys(emails), Path("fl_config.json")
     else:
         try:
             values, where = parse_json_object(read_bytes(path, max_bytes=2**20), path), path
@@ -112,7 +117,7 @@ def read_experiment(
 def unknown_keys(config: FLConfig) -> dict[str, str | None]:
     """Keys that fedkit does not know, each with the known name that is nearest, if one is near."""
     known = list(FLConfig.model_fields)
-    return {k: next(iter(difflib.get_close_matches(k, known, 1)), None) for k in config.unknown}
+    return {key: nearest(key, known) for key in config.unknown}
 
 
 def even_groups(participants: int) -> list[list[int]]:
@@ -147,42 +152,25 @@ def deal(experiment: Experiment) -> tuple[list[Shard], tuple[Tensor, Tensor]]:
     return take(images, labels, parts), (as_float(mnist.test_images), mnist.test_labels)
 
 
-def _tutorial(participants: int) -> dict[str, Any]:
-    names = [*NAMES, *(f"participant{n}" for n in range(len(NAMES) + 1, participants + 1))]
-    return {
-        "project_name": "MNIST_FL",
-        "aggregator": AGGREGATOR,
-        "participants": [f"{name}@example.org" for name in names[:participants]],
-        "rounds": 3,
-        "model_arch": "model.py",
-        "model_weight": "global_model_weight.pt",
-        "epoch": 10,
-        "learning_rate": 0.1,
-    }
-
-
 def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
     """Source and seed weights, checked against each other before anything is written."""
     source, file = SAMPLE_MODEL, Path(config.model_arch)
     if folder is not None and (folder / config.model_arch).exists():
         file = folder / config.model_arch
         source = read_bytes(file, max_bytes=2**20).decode("utf-8", errors="replace")
-    reference = state_of(load_model(source, config.model_class_name, file=file))
     if folder is None or not (folder / config.model_weight).exists():
+        load_model(source, config.model_class_name, file=file)
         return source, seed_weights(source, config.seed, config.model_class_name)
     weights = read_state(folder / config.model_weight)
-    wrong = check_state(reference, weights)
-    if wrong:
-        raise FedkitError(
-            f"does not fit {config.model_arch}: {wrong}",
-            file=folder / config.model_weight,
-            field="model_weight",
-            remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
-        )
+    fitting_model(
+        *(source, weights, config.model_class_name),
+        file=file,
+        what=config.model_arch,
+        weights=folder / config.model_weight,
+        field="model_weight",
+        remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
+    )
     return source, weights
-
-
-PARTICIPANTS = ("alice@example.org", "bob@example.org")
 
 
 def write_samples(
@@ -202,16 +190,7 @@ def write_samples(
     set, or an e-mail is none.
     """
     out = Path(out)
-    config = {
-        "project_name": "MNIST_FL",
-        "aggregator": aggregator,
-        "participants": list(participants),
-        "rounds": 3,
-        "model_arch": "model.py",
-        "model_weight": "global_model_weight.pt",
-        "epoch": 10,
-        "learning_rate": 0.1,
-    }
+    config = tutorial_keys(participants, aggregator)
     checked = FLConfig.from_dict(config, file=out / "fl_config.json")
     contents = {
         checked.model_arch: SAMPLE_MODEL.encode(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
 from fedkit.cli import doctor
+from tests.support import ROOT
 from tests.support.cli import fedkit
 
 
@@ -45,3 +47,44 @@ def test_doctor_knows_every_requirement_by_the_name_to_import() -> None:
     for line in doctor._requirements():
         name = line.split(">")[0].strip().lower()
         assert find_spec(doctor.IMPORT_NAMES.get(name, name.replace("-", "_"))), line
+
+
+BROKEN = {
+    "raises": (
+        "raise OSError('libtorch.so: no such file')",
+        "can't be imported (OSError: libtorch",
+    ),
+    "ends Python": ("import os\nprint('{}')\nos._exit(3)", "ends Python (exit code 3)"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_torch_is_reported_and_what_comes_after_it_too(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, said = BROKEN[how]
+    (tmp_path / "torch.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    monkeypatch.setattr(doctor, "_requirements", lambda: ["torch>=2.6", "pyyaml>=6.0.1"])
+    lines = fedkit("doctor", code=1).splitlines()
+    assert lines[1].startswith("MISSING torch")
+    assert said in lines[1]
+    assert lines[2].startswith("ok      pyyaml")
+    assert lines[3].startswith("MISSING torch's threads")
+    assert all(" -> " in line for line in lines if line.startswith("MISSING"))
+    assert lines[-1].endswith("are missing.")
+
+
+@pytest.mark.parametrize(
+    ("line", "ok", "said"),
+    [
+        ("pyyaml>=6.0.1", True, "pyyaml "),
+        ("PyYAML", True, "PyYAML "),
+        ("pyyaml>=99.0rc1", False, "is older than 99.0rc1"),
+        ("no such thing!", False, "(not understood)"),
+    ],
+)
+def test_versions_are_compared_as_pip_does(line: str, ok: bool, said: str) -> None:
+    finding = doctor.check_requirement(line)
+    assert finding.ok is ok
+    assert said in finding.what

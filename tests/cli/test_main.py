@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+import typer
+
+from fedkit.cli.main import COMMANDS, app
 from tests.support.cli import fedkit
 
 
@@ -22,3 +26,35 @@ def test_the_command_is_there_without_its_script() -> None:
     )
     assert done.returncode == 0
     assert done.stdout.startswith("fedkit ")
+
+
+def test_the_help_says_of_every_command_what_the_command_says_of_itself() -> None:
+    group = typer.main.get_command(app)
+    context = typer.Context(group)
+    assert list(group.commands) == list(COMMANDS)
+    for name, (_, text) in COMMANDS.items():
+        assert group.commands[name].help == text
+        _, command, _ = group.resolve_command(context, [name])
+        assert " ".join((command.help or "").partition("\n\n")[0].split()) == text
+        assert command.params or command.commands, name  # the command itself, not its stand-in
+
+
+HEAVY = {"torch", "matplotlib", "pandas", "papermill", "jupytext"}
+
+
+@pytest.mark.parametrize(
+    "words", ["--help", "course list", "course --help", "doctor", "data --help", "sweep --help"]
+)
+def test_what_computes_nothing_loads_nothing_heavy(words: str) -> None:
+    code = f"""
+import sys
+from fedkit.cli.main import main
+sys.argv = ["fedkit", *{words.split()}]
+try:
+    main()
+finally:
+    sys.stderr.write(f"heavy: {{sorted({HEAVY} & set(sys.modules))}}")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.endswith("heavy: []"), done.stderr
+    assert done.stdout

@@ -19,8 +19,9 @@ from fedkit.base.events import (
 from fedkit.base.files import is_file, read_json, read_state, write_state
 from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import read_shard
+from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
-from fedkit.federation.network import Network
+from fedkit.federation.network import Go, Network
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate
 from fedkit.protocol.approval import Review, approve_all
@@ -152,6 +153,22 @@ def test_a_run_can_stop_after_a_round(tmp_path: Path) -> None:
     assert len(net.run(approve=approve_all, until_round=1)) == 1
     assert len(net.run(approve=approve_all, until_round=2)) == 2
     assert net.run(approve=approve_all).done
+
+
+@pytest.mark.parametrize(("answer", "absent"), [(None, ()), ([], (BOB,))], ids=["late", "idle"])
+def test_who_is_late_is_waited_for_and_who_does_nothing_is_not(
+    tmp_path: Path, answer: list[Event] | None, absent: tuple[str, ...]
+) -> None:
+    """Bob's machine does not move eight times; a quorum of one could end the round without him."""
+    net = launched(tmp_path, min_participants=1, rounds=1)
+    model, still = net[BOB].client().project(PROJECT).global_model(0), iter(range(8))
+
+    def actor(site: Datasite, go: Go) -> list[Event] | None:
+        waits = site.email == BOB and model.is_file() and next(still, None) is not None
+        return answer if waits else go()
+
+    (record,) = net.run(approve=approve_all, actor=actor)
+    assert record.absent == absent
 
 
 def test_the_aggregator_may_take_part(tmp_path: Path) -> None:

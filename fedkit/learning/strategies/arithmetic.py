@@ -11,6 +11,7 @@ from fedkit.learning.models import StateDict
 from fedkit.learning.update import Update
 
 __all__ = [
+    "delta",
     "deltas",
     "mean_delta",
     "mixing_weights",
@@ -31,12 +32,14 @@ def over_floats(model: Mapping[str, Tensor], change: Callable[[str, Tensor], Ten
     }
 
 
+def delta(model: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> StateDict:
+    """Delta = w_k - w in float64, of the floating point tensors."""
+    return {n: state[n].double() - w.double() for n, w in model.items() if w.is_floating_point()}
+
+
 def deltas(model: Mapping[str, Tensor], updates: Sequence[Update]) -> list[StateDict]:
     """Delta_k = w_k - w of each update, in float64."""
-    return [
-        {n: u.state[n].double() - w.double() for n, w in model.items() if w.is_floating_point()}
-        for u in updates
-    ]
+    return [delta(model, update.state) for update in updates]
 
 
 def mean_delta(model: Mapping[str, Tensor], updates: Sequence[Update], weighting: str) -> StateDict:
@@ -60,9 +63,9 @@ def norm_of(state: Mapping[str, Tensor]) -> float:
     return float(torch.cat([value.flatten() for value in state.values()]).norm())
 
 
-def move(model: Mapping[str, Tensor], delta: Mapping[str, Tensor]) -> StateDict:
+def move(model: Mapping[str, Tensor], by: Mapping[str, Tensor]) -> StateDict:
     """w + delta, rounded once to the model's dtype."""
-    return over_floats(model, lambda name, value: value.double() + delta[name])
+    return over_floats(model, lambda name, value: value.double() + by[name])
 
 
 def stack(changes: Sequence[Mapping[str, Tensor]]) -> Tensor:

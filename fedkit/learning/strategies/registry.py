@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
 from fedkit.learning.strategies.base import Strategy
 from fedkit.learning.strategies.fedavg import FedAvg, FedProx
@@ -76,8 +76,8 @@ def make_strategy(config: FLConfig) -> Strategy:
     spec = dict({"name": "fedavg"} if config.strategy is None else config.strategy)
     name = spec.pop("name", None)
     if name not in STRATEGIES:
-        near = difflib.get_close_matches(str(name), STRATEGIES, 1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        near = nearest(str(name), STRATEGIES)
+        meant = f"; did you mean {near!r}?" if near else ""
         raise FedkitError(
             f"{name!r} is no strategy{meant}",
             field="strategy.name",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fedkit.learning.models import StateDict, seed_weights
-from fedkit.privacy.attacks.evidence import first_layer
+from fedkit.privacy.attacks.first_layer import first_layer
 
 __all__ = ["SeedCheck", "check_seed", "crafted_weights", "read_bins"]
 

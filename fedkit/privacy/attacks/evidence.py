@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, read_bytes, read_json, read_state, sha256_bytes
@@ -19,9 +19,10 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import find_project
 from fedkit.datasite.round_plan import read_plan
-from fedkit.learning.models import StateDict
+from fedkit.learning.models import StateDict, load_model
+from fedkit.learning.strategies.arithmetic import delta
 
-__all__ = ["Evidence", "evidence", "first_layer", "last_bias"]
+__all__ = ["Evidence", "evidence"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,7 @@ class Evidence:
     @property
     def change(self) -> StateDict:
         """update - before, float64, for every tensor of floating point numbers."""
-        return {
-            name: self.update[name].double() - value.double()
-            for name, value in self.before.items()
-            if value.is_floating_point()
-        }
+        return delta(self.before, self.update)
 
     @property
     def gradient(self) -> StateDict:
@@ -64,6 +61,12 @@ class Evidence:
         if self.num_samples is None:
             return None
         return self.epochs * math.ceil(self.num_samples / self.config.batch_size)
+
+    def model(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """The project's model with the weights `state`, such as `before` or `update`, to be asked what it thinks."""
+        model = load_model(self.source, self.config.model_class_name)
+        model.load_state_dict(dict(state))
+        return model.eval()
 
 
 class Run(Protocol):
@@ -107,33 +110,4 @@ def evidence(
         plan.epoch if plan else config.epoch,
         count if isinstance(count, int) and count > 0 else None,
         sha256_bytes(read_bytes(files[1])),
-    )
-
-
-def first_layer(state: Mapping[str, Tensor], inputs: int = 784) -> tuple[Tensor, Tensor]:
-    """(weight [H, inputs], bias [H]) of the first linear layer that sees the image, from a state or a change.
-
-    Raises FedkitError if there is none, such as in a network that begins with a convolution.
-    """
-    for name, value in state.items():
-        if name.endswith("weight") and value.ndim == 2 and value.shape[1] == inputs:
-            bias = state.get(name.removesuffix("weight") + "bias")
-            if bias is not None and bias.shape == value.shape[:1]:
-                return value, bias
-    raise FedkitError(
-        f"has no linear layer with {inputs} inputs and a bias",
-        field="state",
-        remedy="attack this model by optimisation instead",
-    )
-
-
-def last_bias(state: Mapping[str, Tensor], classes: int = 10) -> Tensor:
-    """The bias [classes] of the last layer, from a state or a change. Raises FedkitError if there is none."""
-    for name, value in reversed(list(state.items())):
-        if name.endswith("bias") and value.shape == (classes,):
-            return value
-    raise FedkitError(
-        f"has no last bias with {classes} entries",
-        field="state",
-        remedy="this model's labels can't be read off so easily",
     )

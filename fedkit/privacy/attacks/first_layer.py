@@ -1,27 +1,47 @@
-"""Reading inputs off the gradient of a first linear layer: a division.
+"""What a first layer's change gives away: an image, by a division; whether an image was there, by the row space.
 
 For z = W x + b the chain rule gives dL/dW_j = (dL/dz_j) x and dL/db_j = dL/dz_j: one row divided by its bias is the input
 (Phong et al. 2018, "Privacy-preserving deep learning via additively homomorphic encryption"). In a batch, each row is a
-mixture of the images that its hidden unit answers to; where it answers to one alone, the mixture is that image. Notebook
-08 builds `invert_linear` by hand.
+mixture of the images that its hidden unit answers to; where it answers to one alone, the mixture is that image.
 
-The row-space test: was this image in the training data?
-
-Whatever the number of local epochs, every step moves a first linear layer by a sum of outer products with training images:
+Whatever the number of local epochs, every step moves the layer by a sum of outer products with training images:
 
     W_after - W_before = sum_i d_i x_i^T
 
 So each training image lies in the row space of the change, and while there are fewer images than hidden units, nearly
 nothing else does. With the change of the bias as one more column, each image carries a 1 behind its pixels. The file's
-float32 numbers are exact enough to see it. Notebook 08.
+float32 numbers are exact enough to see it: was this image in the training data? Notebook 08 builds `invert_linear` by hand
+and puts `row_space_residual` to that test.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ["invert_linear", "invert_rows", "row_space", "row_space_residual", "with_one"]
+from fedkit.base.errors import FedkitError
+
+__all__ = ["first_layer", "invert_linear", "invert_rows", "row_space", "row_space_residual"]
+
+
+def first_layer(state: Mapping[str, Tensor], inputs: int = 784) -> tuple[Tensor, Tensor]:
+    """(weight [H, inputs], bias [H]) of the first linear layer that sees the image, from a state or a change.
+
+    Raises FedkitError if there is none, such as in a network that begins with a convolution.
+    """
+    for name, value in state.items():
+        if name.endswith("weight") and value.ndim == 2 and value.shape[1] == inputs:
+            bias = state.get(name.removesuffix("weight") + "bias")
+            if bias is not None and bias.shape == value.shape[:1]:
+                return value, bias
+    raise FedkitError(
+        f"has no linear layer with {inputs} inputs and a bias",
+        field="state",
+        remedy="attack this model by optimisation instead",
+    )
 
 
 def invert_linear(weight: Tensor, bias: Tensor) -> Tensor:
@@ -67,12 +87,7 @@ def row_space_residual(
     """
     basis = row_space(weight, bias, tolerance)
     flat = images.flatten(1).double()
-    flat = flat if bias is None else with_one(flat)
+    flat = flat if bias is None else F.pad(flat, (0, 1), value=1.0)
     outside = flat - flat @ basis.T @ basis
     lengths: Tensor = flat.square().sum(1).clamp_min(1e-24)
     return (outside.square().sum(1) / lengths).sqrt()
-
-
-def with_one(images: Tensor) -> Tensor:
-    """[N, D] with a 1 behind each row, [N, D + 1]: what a layer's weights and bias are multiplied with."""
-    return torch.cat([images, images.new_ones(len(images), 1)], 1)

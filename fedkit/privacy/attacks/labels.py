@@ -1,37 +1,52 @@
-"""Labels first: the last layer's bias counts them.
+"""Labels: which ones, and how many of each, the change of the last layer tells.
 
 For softmax and cross entropy, the gradient of the last bias is the mean of (p - y): prediction minus truth. Of one
-sample, the only negative entry is its label (iDLG: Zhao et al. 2020). Of a batch, each label in it pulls its entry down
-by 1/b, so the counts follow once the mean prediction is known; at the start it hardly depends on the images, and the
-aggregator's own will do (compare Wainakh et al. 2022, "User-level label leakage from gradients"). Notebook 08 builds
-`count_labels`.
+sample, the only negative entry is its label (Zhao et al. 2020, "iDLG: Improved deep leakage from gradients"). Of a batch,
+each label in it pulls its entry down by 1/b, so the counts follow once the mean prediction is known; at the start it hardly
+depends on the images, and the aggregator's own will do (compare Wainakh et al. 2022, "User-level label leakage from
+gradients").
 
-Which digits does Bob hold, and how many of each? The last layer's change says it, after any number of steps.
-
-Each image of digit k moves the last layer about as the aggregator's own images of k would, so the update is a mixture of
-ten known directions, and the shares are the solution of a small least squares problem without negative numbers. During
-training the directions turn; their mean along the way is taken by Simpson's rule from the start, the middle and the end,
-which the aggregator all has. Property inference: Melis et al. 2019, "Exploiting unintended feature leakage". Notebook 08.
+After many steps, each image of digit k has moved the last layer about as the aggregator's own images of k would. So the
+update is a mixture of ten known directions, and the shares are the solution of a small least squares problem without
+negative numbers. During training the directions turn; their mean along the way is taken by Simpson's rule from the start,
+the middle and the end, which the aggregator all has. Property inference: Melis et al. 2019, "Exploiting unintended feature
+leakage". Notebook 08 builds `count_labels` and runs `count_digits`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedkit.base.errors import FedkitError
 from fedkit.data.shards import Shard
-from fedkit.learning.models import StateDict, load_model
-from fedkit.privacy.attacks.evidence import Evidence, last_bias
+from fedkit.learning.models import StateDict
+from fedkit.privacy.attacks.evidence import Evidence
 
 __all__ = [
     "count_digits",
     "count_labels",
     "label_of",
     "labels_of_batch",
+    "last_bias",
     "mean_prediction",
     "whole_counts",
 ]
+
+
+def last_bias(state: Mapping[str, Tensor], classes: int = 10) -> Tensor:
+    """The bias [classes] of the last layer, from a state or a change. Raises FedkitError if there is none."""
+    for name, value in reversed(list(state.items())):
+        if name.endswith("bias") and value.shape == (classes,):
+            return value
+    raise FedkitError(
+        f"has no last bias with {classes} entries",
+        field="state",
+        remedy="this model's labels can't be read off so easily",
+    )
 
 
 def label_of(bias_gradient: Tensor) -> int:
@@ -60,10 +75,8 @@ def whole_counts(counts: Tensor, samples: int) -> Tensor:
 
 def mean_prediction(seen: Evidence, images: Tensor) -> Tensor:
     """The mean softmax of the global model on images float32 [N,1,28,28] of one's own: float64 [classes]."""
-    model = load_model(seen.source, seen.config.model_class_name)
-    model.load_state_dict(seen.before)
     with torch.no_grad():
-        prediction: Tensor = torch.softmax(model.eval()(images).double(), 1).mean(0)
+        prediction: Tensor = torch.softmax(seen.model(seen.before)(images).double(), 1).mean(0)
     return prediction
 
 
@@ -94,8 +107,7 @@ def count_digits(seen: Evidence, own: Shard, samples: int | None = None) -> Tens
 
 def _directions(seen: Evidence, state: StateDict, own: Shard) -> Tensor:
     """The last layer's mean gradient on one's own images, digit by digit: float64 [10, L]."""
-    model, (images, labels) = load_model(seen.source, seen.config.model_class_name), own
-    model.load_state_dict(state)
+    model, (images, labels) = seen.model(state), own
     parameters = dict(model.named_parameters())
     rows = []
     for digit in range(10):

@@ -1,16 +1,14 @@
-"""Was this image in somebody's training data? Two attacks that only ask the model, beside the row-space test.
+"""Was this image in somebody's training data? Three attacks, beside the row-space test of `first_layer`.
 
 A model is surer of what it was trained on. `confidence` is how sure it is; a threshold on it is the oldest attack (Yeom
 et al. 2018). But some images are easy for every model: LiRA (Carlini et al. 2022, "Membership inference attacks from
 first principles", offline variant) trains shadow models without the image and asks how unusual the confidence is among
 theirs. The aggregator can train such shadows: it has the global model, the config and images of its own. Notebook 08.
 
-A strong guess at who is in a change: which sum of candidates' gradients explains it best?
-
 Someone who suspects N images, and knows the model, can compute each one's gradient. One step of training is a weighted
-sum of the gradients of the images that were in it, so a least squares fit tells them apart from the others, as long as
-there are fewer candidates than weights. Clipping changes the weights only; noise is what spoils the fit. It is the
-attacker of the definition: everything is known but the answer. Notebook 09.
+sum of the gradients of the images that were in it, so a least squares fit, `gradient_coefficients`, tells them apart from
+the others, as long as there are fewer candidates than weights. Clipping changes the weights only; noise is what spoils the
+fit. It is the attacker of the definition: everything is known but the answer. Notebook 09.
 """
 
 from __future__ import annotations
@@ -25,9 +23,10 @@ from torch.nn import functional as F
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
 from fedkit.data.shards import Shard
-from fedkit.learning.models import StateDict, load_model
+from fedkit.learning.models import StateDict
 from fedkit.learning.training import train
 from fedkit.privacy.attacks.evidence import Evidence
+from fedkit.privacy.dp.clip import clip_rows
 
 __all__ = ["confidence", "gradient_coefficients", "gradients_of", "lira", "train_shadows"]
 
@@ -37,11 +36,9 @@ def confidence(seen: Evidence, state: StateDict, candidates: Shard) -> Tensor:
 
     It orders single images as minus the loss does, and is nearly normally distributed (Carlini et al. 2022, section IV.C).
     """
-    model = load_model(seen.source, seen.config.model_class_name)
-    model.load_state_dict(state)
-    images, labels = candidates
+    model, (images, labels) = seen.model(state), candidates
     with torch.no_grad():
-        logits = torch.cat([model.eval()(part) for part in images.split(1000)]).double()
+        logits = torch.cat([model(part) for part in images.split(1000)]).double()
     true = logits.gather(1, labels[:, None])
     rest: Tensor = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
     return true[:, 0] - rest
@@ -60,8 +57,7 @@ def train_shadows(seen: Evidence, own: Shard, count: int, seed: int = 0) -> list
             field="own",
             remedy="give at least as many images as the participant has",
         )
-    model = load_model(seen.source, seen.config.model_class_name)
-    shadows = []
+    model, shadows = seen.model(seen.before), []
     for number in range(count):
         random = generator(seed, "shadow", number)
         chosen = torch.randperm(len(own[1]), generator=random)[:size]
@@ -122,8 +118,7 @@ def gradient_coefficients(
     coefficient of an image that is in it; both stand in the config. Exact for one step without noise.
     """
     rows = gradients_of(model, before, candidates)
-    if clip is not None:
-        rows = rows * torch.clamp(clip / rows.norm(dim=1, keepdim=True), max=1)
+    rows = rows if clip is None else clip_rows(rows, clip)
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     change = torch.cat([(before[n].double() - after[n].double()).flatten() for n in names])
     gram = rows @ rows.T

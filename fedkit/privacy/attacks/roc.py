@@ -1,6 +1,5 @@
-"""How an attack went, in a form that a report can state: what it looked at, its measure, its success with an interval.
-
-How well does a score tell members from others? The ROC curve, its area, and its left end, with intervals.
+"""How well does a score tell members from others? The ROC curve, its area and its left end, with intervals; and an attack
+in the form in which a report states it.
 
 An attack that is right about a few people and knows it does more harm than one that is a little right about all, so the
 true positive rate at a small false positive rate counts (Carlini et al. 2022, section III). Notebook 08.
@@ -16,6 +15,79 @@ from torch import Tensor
 from fedkit.base.errors import FedkitError
 
 __all__ = ["AttackResult", "Roc", "attack_result", "auc", "roc"]
+
+
+_NORMAL = 1.959964
+"""The 97.5 % quantile of the standard normal distribution."""
+
+
+@dataclass(frozen=True)
+class Roc:
+    """A ROC curve: false and true positive rates, float64 [T] rising from 0 to 1, one point a threshold.
+
+    auc : P(a member scores higher than another), ties half. interval : 95 % (DeLong et al. 1988, "Comparing the areas
+    under two or more correlated receiver operating characteristic curves", equation 3).
+    members, others : counts.
+    """
+
+    false_positive_rate: Tensor
+    true_positive_rate: Tensor
+    auc: float
+    interval: tuple[float, float]
+    members: int
+    others: int
+
+    def tpr_at(self, false_positive_rate: float) -> tuple[float, float, float]:
+        """(true positive rate, its 95 % interval's lower and upper end) at the largest threshold within this FPR.
+
+        The interval is Clopper and Pearson's for the number of members found; that the threshold itself comes
+        from a sample is not in it.
+        """
+        from scipy.stats import binomtest  # slow to import
+
+        within = self.false_positive_rate <= false_positive_rate + 1e-12
+        rate = float(self.true_positive_rate[within].max())
+        ends = binomtest(round(rate * self.members), self.members).proportion_ci(method="exact")
+        return rate, float(ends.low), float(ends.high)
+
+
+def roc(members: Tensor, others: Tensor) -> Roc:
+    """The curve of a score [M] of members and [N] of others; higher says member. Raises FedkitError if one is empty."""
+    if not len(members) or not len(others):
+        raise FedkitError(
+            "there is nobody to compare with",
+            field="others" if len(members) else "members",
+            remedy="give at least one score of each",
+        )
+    yes, no = members.double(), others.double()
+    thresholds = torch.cat([yes, no]).unique().flip(0)
+    # how many of each score at least so much
+    rates = [
+        (len(s) - torch.searchsorted(s.sort().values, thresholds)).double() / len(s)
+        for s in (no, yes)
+    ]
+    false_rate, true_rate = (torch.cat([rate.new_zeros(1), rate]) for rate in rates)
+    above, below = _placements(yes, no), 1 - _placements(no, yes)
+    area = float(above.mean())
+    spread = sum(
+        float(part.var(correction=1)) / len(part) for part in (above, below) if len(part) > 1
+    )
+    wide = _NORMAL * spread**0.5
+    interval = (max(0.0, area - wide), min(1.0, area + wide))
+    return Roc(false_rate, true_rate, area, interval, len(yes), len(no))
+
+
+def auc(members: Tensor, others: Tensor) -> float:
+    """How likely a score of a member is above one of the others, ties by half: 1 tells all apart, 0.5 is guessing."""
+    return roc(members, others).auc
+
+
+def _placements(scores: Tensor, against: Tensor) -> Tensor:
+    """For each score the share of the others that it exceeds, ties half."""
+    ordered = against.sort().values
+    left = torch.searchsorted(ordered, scores, right=False)
+    right = torch.searchsorted(ordered, scores, right=True)
+    return (left + right).double() / (2 * len(ordered))
 
 
 @dataclass(frozen=True)
@@ -55,77 +127,3 @@ def attack_result(name: str, target: str, inside: Tensor, outside: Tensor) -> At
         *curve.interval,
         0.5,
     )
-
-
-NORMAL = 1.959964  # the 97.5 % quantile of the standard normal distribution
-
-
-@dataclass(frozen=True)
-class Roc:
-    """A ROC curve: false and true positive rates, float64 [T] rising from 0 to 1, one point a threshold.
-
-    auc : P(a member scores higher than another), ties half. interval : 95 % (DeLong et al. 1988, "Comparing the areas
-    under two or more correlated receiver operating characteristic curves", equation 3).
-    members, others : counts.
-    """
-
-    false_positive_rate: Tensor
-    true_positive_rate: Tensor
-    auc: float
-    interval: tuple[float, float]
-    members: int
-    others: int
-
-    def tpr_at(self, false_positive_rate: float) -> tuple[float, float, float]:
-        """(true positive rate, its 95 % interval's lower and upper end) at the largest threshold within this FPR.
-
-        The interval is Clopper and Pearson's for the number of members found; that the threshold itself comes
-        from a sample is not in it.
-        """
-        from scipy.stats import beta
-
-        within = self.false_positive_rate <= false_positive_rate + 1e-12
-        rate = float(self.true_positive_rate[within].max())
-        found, missed = round(rate * self.members), self.members - round(rate * self.members)
-        low = float(beta.ppf(0.025, found, missed + 1)) if found else 0.0
-        high = float(beta.ppf(0.975, found + 1, missed)) if missed else 1.0
-        return rate, low, high
-
-
-def roc(members: Tensor, others: Tensor) -> Roc:
-    """The curve of a score [M] of members and [N] of others; higher says member. Raises FedkitError if one is empty."""
-    if not len(members) or not len(others):
-        raise FedkitError(
-            "there is nobody to compare with",
-            field="others" if len(members) else "members",
-            remedy="give at least one score of each",
-        )
-    yes, no = members.double(), others.double()
-    thresholds = torch.cat([yes, no]).unique().flip(0)
-    # how many of each score at least so much
-    rates = [
-        (len(s) - torch.searchsorted(s.sort().values, thresholds)).double() / len(s)
-        for s in (no, yes)
-    ]
-    false_rate, true_rate = (torch.cat([rate.new_zeros(1), rate]) for rate in rates)
-    above, below = _placements(yes, no), 1 - _placements(no, yes)
-    area = float(above.mean())
-    spread = sum(
-        float(part.var(correction=1)) / len(part) for part in (above, below) if len(part) > 1
-    )
-    wide = NORMAL * spread**0.5
-    interval = (max(0.0, area - wide), min(1.0, area + wide))
-    return Roc(false_rate, true_rate, area, interval, len(yes), len(no))
-
-
-def auc(members: Tensor, others: Tensor) -> float:
-    """How likely a score of a member is above one of the others, ties by half: 1 tells all apart, 0.5 is guessing."""
-    return roc(members, others).auc
-
-
-def _placements(scores: Tensor, against: Tensor) -> Tensor:
-    """For each score the share of the others that it exceeds, ties half."""
-    ordered = against.sort().values
-    left = torch.searchsorted(ordered, scores, right=False)
-    right = torch.searchsorted(ordered, scores, right=True)
-    return (left + right).double() / (2 * len(ordered))

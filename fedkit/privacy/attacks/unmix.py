@@ -26,9 +26,7 @@ OUTSIDE = 0.01  # an image may leave 0..1 by so much
 BLANK = 1e-3  # what a blank pixel is rebuilt to, at most
 SURPLUS = 60  # blank pixels beyond those that fix a point of the plane anyway
 POLISH = 8  # steps
-MIXED = (
-    0.02  # an image is a mixture of others if no more than this share of it lies outside of them
-)
+MIXED = 0.02  # a mixture of others is what has no more than this share of it outside of them
 
 
 def unmix(

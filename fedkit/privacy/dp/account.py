@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from fedkit.base.errors import FedkitError
@@ -144,32 +144,24 @@ def _rdp(mechanism: Mechanism, delta: float) -> float:
     return float(rdp.RdpAccountant().compose(_event(mechanism)).get_epsilon(delta))
 
 
-def _opacus(kind: str) -> Callable[[Mechanism, float], float]:
-    def account(mechanism: Mechanism, delta: float) -> float:
-        from opacus import accountants  # a second's import too
+def _opacus(kind: str, mechanism: Mechanism, delta: float) -> float:
+    from opacus.accountants import create_accountant  # a second's import too
 
-        accountant = getattr(accountants, f"{kind}Accountant")()
-        accountant.history = [
-            (mechanism.noise_multiplier, mechanism.sampling_rate, mechanism.steps)
-        ]
-        if kind == "RDP":
-            return float(accountant.get_epsilon(delta))
-        # its own error bound is absolute, 0.01: for a small epsilon that is too coarse
-        rough = accountant.get_epsilon(delta, eps_error=0.1, delta_error=delta / 100)
-        return float(
-            accountant.get_epsilon(
-                delta, eps_error=min(0.01, max(rough - 0.1, 0.02) / 200), delta_error=delta / 1000
-            )
-        )
-
-    return account
+    accountant = create_accountant(kind)
+    accountant.history = [(mechanism.noise_multiplier, mechanism.sampling_rate, mechanism.steps)]
+    if kind == "rdp":
+        return float(accountant.get_epsilon(delta))
+    # its own error bound is absolute, 0.01: for a small epsilon that is too coarse
+    rough = accountant.get_epsilon(delta, eps_error=0.1, delta_error=delta / 100)
+    fine = min(0.01, max(rough - 0.1, 0.02) / 200)
+    return float(accountant.get_epsilon(delta, eps_error=fine, delta_error=delta / 1000))
 
 
 ACCOUNTANTS: dict[str, Callable[[Mechanism, float], float]] = {
     "PLD": _pld,
     "RDP": _rdp,
-    "Opacus PRV": _opacus("PRV"),
-    "Opacus RDP": _opacus("RDP"),
+    "Opacus PRV": partial(_opacus, "prv"),
+    "Opacus RDP": partial(_opacus, "rdp"),
 }
 """Name -> (mechanism, delta) -> epsilon; the first two by dp-accounting."""
 

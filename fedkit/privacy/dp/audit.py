@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,27 +61,22 @@ def epsilon_lower_bound(
             field="correct",
             remedy="count again",
         )
-    low, high = 0.0, 50.0
-    if _chance(correct, guesses, canaries, low, delta) > 1 - confidence:
-        return 0.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        refuted = _chance(correct, guesses, canaries, middle, delta) <= 1 - confidence
-        low, high = (middle, high) if refuted else (low, middle)
-    return low
+    from scipy.optimize import brentq  # slow to import
+
+    def excess(epsilon: float) -> float:
+        return _chance(correct, guesses, canaries, epsilon, delta) - (1 - confidence)
+
+    return 0.0 if excess(0.0) > 0 else float(brentq(excess, 0.0, 50.0))
 
 
 def _chance(correct: int, guesses: int, canaries: int, epsilon: float, delta: float) -> float:
     """How likely so many right guesses are, at most, where epsilon and delta hold."""
-    k = torch.arange(guesses + 1, dtype=torch.float64)
-    total = torch.tensor(guesses, dtype=torch.float64)
-    ways = torch.lgamma(total + 1) - torch.lgamma(k + 1) - torch.lgamma(total - k + 1)
-    right, wrong = -math.log1p(math.exp(-epsilon)), -math.log1p(math.exp(epsilon))
-    mass = (ways + k * right + (total - k) * wrong).exp()
-    tail = float(mass[correct:].sum())
-    below = mass[:correct].flip(0).cumsum(0)  # P[v > W >= v - i] for i = 1, 2, ...
-    worst = float((below / torch.arange(1, correct + 1)).max()) if correct else 0.0
-    return min(1.0, tail + 2 * canaries * delta * worst)
+    from scipy.special import bdtrc  # P[W > k], 1 for k < 0
+
+    right, i = 1 / (1 + math.exp(-epsilon)), np.arange(1, correct + 1)
+    tail = float(bdtrc(correct - 1, guesses, right))
+    below = bdtrc(correct - 1 - i, guesses, right) - tail  # P[v > W >= v - i]
+    return min(1.0, tail + 2 * canaries * delta * float((below / i).max(initial=0.0)))
 
 
 def audit_guesses(

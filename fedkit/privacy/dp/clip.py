@@ -1,4 +1,5 @@
-"""Participant-level privacy by hand: cut what one can change, add Gaussian noise to the sum, divide by a fixed number.
+"""What clips an update, and by how much noise: cut what one can change, add Gaussian noise to the sum, divide by a fixed
+number. Participant-level privacy by hand.
 
 McMahan et al. 2018, "Learning differentially private recurrent language models", algorithm 1; the clipping norm that
 follows a quantile: Andrew et al. 2021, "Differentially private learning with adaptive clipping". Notebook 09 writes the
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fedkit.learning.models import StateDict
+from fedkit.learning.strategies.arithmetic import delta, move, stack, unstack
 from fedkit.privacy.dp.noise import Noise
 
 __all__ = ["clip_rows", "next_clip", "noisy_mean", "share_of_noise", "split_noise"]
@@ -44,21 +47,16 @@ def share_of_noise(
     noise_multiplier: float,
     shares: int,
     noise: Noise,
-) -> dict[str, Tensor]:
+) -> StateDict:
     """At the participant: its change cut to norm C, plus its share of the noise, N(0, (sigma C)^2 / shares).
 
     The sum of `shares` such updates carries the noise of the whole. One alone carries less: this protects where an
     aggregator sees sums only. Floating point tensors change, counters stay as they are before.
     """
-    floats = [name for name, value in before.items() if value.is_floating_point()]
-    parts = [(trained[name].double() - before[name].double()).flatten() for name in floats]
-    change = clip_rows(torch.cat(parts)[None], clip)[0]
-    change = change + noise.normal(change.shape, noise_multiplier * clip / math.sqrt(shares))
-    moved = {name: value.clone() for name, value in before.items()}
-    for name, part in zip(floats, change.split([p.numel() for p in parts]), strict=True):
-        was = before[name]
-        moved[name] = (was.double() + part.view(was.shape)).to(was.dtype)
-    return moved
+    change = delta(before, trained)
+    row = clip_rows(stack([change]), clip)[0]
+    row = row + noise.normal(row.shape, noise_multiplier * clip / math.sqrt(shares))
+    return move(before, unstack(row, change))
 
 
 def split_noise(noise_multiplier: float, count_noise: float) -> float:

@@ -19,9 +19,9 @@ __all__ = [
 ]
 
 
-def promised(config: FLConfig, unit: str) -> DPSettings:
-    """The config's `dp`. Raises FedkitError if it promises nothing for this unit."""
-    if config.dp is None or config.dp.unit != unit:
+def promised(config: FLConfig, unit: str | None = None) -> DPSettings:
+    """The config's `dp`. Raises FedkitError if it promises nothing for this unit (None: for none)."""
+    if config.dp is None or unit not in (None, config.dp.unit):
         raise FedkitError(
             f"promises nothing for the unit {unit!r}",
             field="dp",

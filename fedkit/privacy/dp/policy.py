@@ -10,22 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig, first_problem
-from fedkit.data.shards import Shard, read_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.dp.budget import Spent, data_files, spent, write_spending, write_unbounded
-from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
+from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism, promised
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedkit.data.shards import Shard
 
 __all__ = ["PrivacyPolicy", "accept", "read_policy", "refusal", "spend", "why_refused"]
 
@@ -72,25 +75,22 @@ def why_refused(site: Datasite, config: FLConfig, shard: Shard | None) -> str | 
         return f"protects the unit {dp.unit!r}; {asked}"
     if policy.secure_noise and not dp.secure_noise:
         return "draws its noise from a seed that everybody can read; this datasite's policy asks for secure_noise"
-    if shard is None and dp.unit == "example" and dp.epsilon is None:
-        return None
     try:
-        whole = _whole(config, len(shard[1]) if shard else None)
+        whole = _whole(config, shard)
     except FedkitError as error:
         return f"{error.field}: {error.what}"
-    known = spent(site, shard)
-    own = [whole, *(s for s in known if s.project == config.project_name)]
-    others = [s for s in known if s.project != config.project_name]
-    others += _reserved(site, config, shard)
-    epsilon = max(s.epsilon for s in own) + sum(s.epsilon for s in others)
-    delta = max(s.delta for s in own) + sum(s.delta for s in others)
-    before = (
-        f", with what {', '.join(sorted({s.project for s in others}))} spent," if others else ""
-    )
-    if epsilon > policy.epsilon * (1 + 1e-9):
-        return f"would spend{before} epsilon {epsilon:.3g} of the {policy.epsilon:g} that this datasite's policy allows"
-    if delta > policy.delta * (1 + 1e-9):
-        return f"would spend{before} delta {delta:.3g} of the {policy.delta:g} that this datasite's policy allows"
+    if whole is None:
+        return None
+    used = {s.project: s for s in spent(site, shard)}
+    own = used.pop(config.project_name, whole)
+    others = [*used.values(), *_reserved(site, config, used, shard)]
+    names = ", ".join(sorted({s.project for s in others}))
+    before = f", with what {names} spent," if others else ""
+    for what, allowed in (("epsilon", policy.epsilon), ("delta", policy.delta)):
+        mine = max(getattr(whole, what), getattr(own, what))
+        total = mine + sum(getattr(s, what) for s in others)
+        if total > allowed * (1 + 1e-9):
+            return f"would spend{before} {what} {total:.3g} of the {allowed:g} that this datasite's policy allows"
     return None
 
 
@@ -98,7 +98,11 @@ def refusal(site: Datasite, config: FLConfig) -> str | None:
     """`why_refused` with the data that lies in this datasite's private folder now."""
     if read_policy(site) is None:
         return None
-    return why_refused(site, config, read_shard(site.private_client) if data_files(site) else None)
+    if config.dp is None or not data_files(site):  # no image is looked at, and torch not waited for
+        return why_refused(site, config, None)
+    from fedkit.data.shards import read_shard
+
+    return why_refused(site, config, read_shard(site.private_client))
 
 
 def accept(site: Datasite, config: FLConfig) -> None:
@@ -115,23 +119,13 @@ def spend(
     Raises FedkitError if the policy says no by now, or the disk does: then nothing may train.
     """
     _raise(site, config, why_refused(site, config, shard))
-    dp, project = config.dp, config.project_name
-    if dp is None:
-        write_unbounded(site, project, shard)
-        return
-    whole = _mechanism(config, len(shard[1]))
+    if config.dp is None:
+        return write_unbounded(site, config.project_name, shard)
+    whole = _mechanism(config, shard)
     asked = config.replace(learning_rate=plan.learning_rate, epoch=plan.epoch)
-    write_spending(
-        site,
-        project,
-        shard,
-        round_number=plan.round,
-        attempt=sha256_bytes(state_bytes(start) + asked.to_json().encode())[:12],
-        unit=dp.unit,
-        delta=dp.delta,
-        mechanism=replace(whole, steps=whole.steps // config.rounds),
-        repeats=not dp.secure_noise,
-    )
+    attempt = sha256_bytes(state_bytes(start) + asked.to_json().encode())[:12]
+    a_round = replace(whole, steps=whole.steps // config.rounds)
+    write_spending(site, config, shard, plan.round, attempt, a_round)
     _raise(site, config, why_refused(site, config, shard))  # perhaps this was one attempt too many
 
 
@@ -144,37 +138,37 @@ def _raise(site: Datasite, config: FLConfig, reason: str | None) -> None:
         )
 
 
-def _whole(config: FLConfig, num_samples: int | None) -> Spent:
-    """What a project spends if it goes on to its end."""
-    dp = config.dp
-    assert dp is not None
-    if dp.unit == "example" and dp.epsilon is not None and num_samples is None:
-        return Spent(config.project_name, dp.epsilon, dp.delta)
-    mechanism = _mechanism(config, num_samples)
-    return Spent(config.project_name, epsilon_of(mechanism, dp.delta), dp.delta)
+def _whole(config: FLConfig, shard: Shard | None) -> Spent | None:
+    """What a project spends if it goes on to its end; None where that depends on data that are not there yet."""
+    dp = promised(config)
+    if dp.unit == "example" and shard is None:
+        epsilon = dp.epsilon
+    else:
+        epsilon = epsilon_of(_mechanism(config, shard), dp.delta)
+    return None if epsilon is None else Spent(config.project_name, epsilon, dp.delta)
 
 
-def _mechanism(config: FLConfig, num_samples: int | None) -> Mechanism:
+def _mechanism(config: FLConfig, shard: Shard | None) -> Mechanism:
     """Of one datasite. Who takes part in a round is no secret here: everybody's progress is public."""
-    assert config.dp is not None
-    if config.dp.unit == "participant":
+    if promised(config).unit == "participant":
         return participant_mechanism(config, sample_is_secret=False)
-    assert num_samples is not None
-    return example_mechanism(config, num_samples)
+    assert shard is not None
+    return example_mechanism(config, len(shard[1]))
 
 
-def _reserved(site: Datasite, config: FLConfig, shard: Shard | None) -> Iterator[Spent]:
+def _reserved(
+    site: Datasite, config: FLConfig, used: Mapping[str, Spent], shard: Shard | None
+) -> Iterator[Spent]:
     """What other projects that are under way here will spend beyond what they have spent."""
-    used = {s.project: s for s in spent(site, shard)}
     running = site.client().running
-    for path in sorted(running.glob("*/fl_config.json")) if running.is_dir() else []:
+    for path in sorted(running.glob("*/fl_config.json")):
         try:
             other = FLConfig.load(path)
-            if other.dp is None or other.project_name == config.project_name:
-                continue
-            whole = _whole(other, len(shard[1]) if shard else None)
-        except (FedkitError, AssertionError):
+            mine = other.dp is None or other.project_name == config.project_name
+            whole = None if mine else _whole(other, shard)
+        except FedkitError:
             continue  # it can't train either
-        was = used.get(other.project_name, Spent("", 0.0, 0.0))
-        rest = max(0.0, whole.epsilon - was.epsilon)
-        yield Spent(other.project_name, rest, max(0.0, whole.delta - was.delta))
+        if whole is not None:
+            was = used.get(whole.project, Spent("", 0.0, 0.0))
+            rest = max(0.0, whole.epsilon - was.epsilon)
+            yield Spent(whole.project, rest, max(0.0, whole.delta - was.delta))

@@ -27,7 +27,12 @@ from fedkit.learning.models import StateDict, state_of
 from fedkit.learning.strategies.base import Around
 from fedkit.learning.training import Trainer, draws, train
 from fedkit.privacy.dp.clip import share_of_noise
-from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism, steps_per_epoch
+from fedkit.privacy.dp.mechanism import (
+    example_mechanism,
+    participant_mechanism,
+    promised,
+    steps_per_epoch,
+)
 from fedkit.privacy.dp.noise import Noise, SeededNoise, noise_source
 
 __all__ = ["PrivateTraining", "dp_sgd"]
@@ -46,69 +51,55 @@ class PrivateTraining(Around):
 
     def trainer(self, who: str, n: int) -> Trainer:
         """What the config's `dp` makes of `train`, called in the same way."""
-        config, dp = self.config, self.config.dp
-        assert dp is not None
-        noise = noise_source(dp.secure_noise, config.seed, who, n, "dp noise")
+        dp, seed = promised(self.config), self.config.seed
+        noise = noise_source(dp.secure_noise, seed, who, n, "dp noise")
         if dp.unit == "participant":
-            return partial(_with_share, config=config, noise=noise)
-        sample = noise_source(dp.secure_noise, config.seed, who, n, "dp sample")
-        return partial(_example_level, config=config, noise=noise, sample=sample)
+            return partial(self._add_share, noise=noise)
+        sample = noise_source(dp.secure_noise, seed, who, n, "dp sample")
+        return partial(self._protect_images, noise=noise, sample=sample)
 
+    def _add_share(
+        self,
+        model: nn.Module,
+        state: Mapping[str, Tensor],
+        shard: Shard,
+        *,
+        noise: Noise,
+        **ordinary: Any,
+    ) -> tuple[StateDict, list[float]]:
+        """Ordinary training, then this participant's share of the noise on what it sends."""
+        trained, losses = train(model, state, shard, **ordinary)
+        sigma = participant_mechanism(self.config).noise_multiplier
+        clip, shares = promised(self.config).clip, self.config.quorum
+        return share_of_noise(state, trained, clip, sigma, shares, noise), losses
 
-def _with_share(
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    shard: Shard,
-    *,
-    config: FLConfig,
-    noise: Noise,
-    **ordinary: Any,
-) -> tuple[StateDict, list[float]]:
-    assert config.dp is not None
-    trained, losses = train(model, state, shard, **ordinary)
-    mechanism = participant_mechanism(config)
-    sent = share_of_noise(
-        state, trained, config.dp.clip, mechanism.noise_multiplier, config.quorum, noise
-    )
-    return sent, losses
-
-
-def _example_level(
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    shard: Shard,
-    *,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    generator: torch.Generator,
-    config: FLConfig,
-    noise: Noise,
-    sample: Noise,
-    on_epoch: Callable[[int, float], None] | None = None,
-    stop: Callable[[], bool] | None = None,
-    mu: float = 0.0,
-    shift: Mapping[str, Tensor] | None = None,
-) -> tuple[StateDict, list[float]]:
-    assert not shift  # a config that asks for both is refused
-    assert config.dp is not None
-    mechanism = example_mechanism(config, len(shard[1]))
-    return dp_sgd(
-        model,
-        state,
-        shard,
-        epochs=epochs,
-        steps=steps_per_epoch(config, len(shard[1])),
-        learning_rate=learning_rate,
-        clip=config.dp.clip,
-        noise_multiplier=mechanism.noise_multiplier,
-        noise=noise,
-        sample=sample,
-        own_randomness=int(torch.randint(2**62, (1,), generator=generator)),
-        on_epoch=on_epoch,
-        stop=stop,
-        mu=mu,
-    )
+    def _protect_images(
+        self,
+        model: nn.Module,
+        state: Mapping[str, Tensor],
+        shard: Shard,
+        *,
+        noise: Noise,
+        sample: Noise,
+        batch_size: int,
+        generator: torch.Generator,
+        shift: Mapping[str, Tensor] | None = None,
+        **ordinary: Any,
+    ) -> tuple[StateDict, list[float]]:
+        """DP-SGD with the steps and the noise that the config's promise asks for."""
+        assert not shift  # a config that asks for both is refused
+        return dp_sgd(
+            model,
+            state,
+            shard,
+            steps=steps_per_epoch(self.config, len(shard[1])),
+            clip=promised(self.config).clip,
+            noise_multiplier=example_mechanism(self.config, len(shard[1])).noise_multiplier,
+            noise=noise,
+            sample=sample,
+            own_randomness=int(torch.randint(2**62, (1,), generator=generator)),
+            **ordinary,
+        )
 
 
 def dp_sgd(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file, write_permissions
+from fedkit.datasite.projects import appearing
 from fedkit.protocol.approval import why_declined
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.steps import Next
@@ -101,7 +101,7 @@ def launch_status(site: Datasite, name: str = "launch") -> Next:
 
 def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
     """Build what was launched, once, and look whether it goes together. Raises FedkitError."""
-    from fedkit.learning.models import check_state, load_model, state_of
+    from fedkit.learning.models import fitting_model
     from fedkit.privacy.dp.mechanism import participant_mechanism
     from fedkit.rounds.strategy import strategy_of
 
@@ -114,16 +114,14 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
             error.what, file=folder / "fl_config.json", field=error.field, remedy=error.remedy
         ) from error
     source, weights = contents[config.model_arch], contents[config.model_weight]
-    model = load_model(source, config.model_class_name, file=folder / config.model_arch)
-    state = load_state(weights, folder / config.model_weight)
-    wrong = check_state(state_of(model), state)
-    if wrong:
-        raise FedkitError(
-            f"does not fit {config.model_arch}: {wrong}",
-            file=folder / config.model_weight,
-            field="model_weight",
-            remedy="save it with torch.save(FLModel().state_dict(), path)",
-        )
+    fitting_model(
+        *(source, load_state(weights, folder / config.model_weight), config.model_class_name),
+        file=folder / config.model_arch,
+        what=config.model_arch,
+        weights=folder / config.model_weight,
+        field="model_weight",
+        remedy="save it with torch.save(FLModel().state_dict(), path)",
+    )
 
 
 def _launch(
@@ -137,9 +135,9 @@ def _launch(
         raise
     remove(_refusal(site))
     place = site.aggregator().project(config.project_name)
-    unfinished = AggregatorProject(site.own / "launching" / site.email / config.project_name)
-    try:
-        shutil.rmtree(unfinished.path, ignore_errors=True)
+    aside = site.own / "launching" / site.email / config.project_name
+    with appearing(place.path, aside, "check the disk; launch/ is unchanged") as folder:
+        unfinished = AggregatorProject(folder)
         for file, content in contents.items():
             write_bytes(unfinished.path / file, content)
         _complete(config, unfinished.config, contents["fl_config.json"])
@@ -148,14 +146,6 @@ def _launch(
             write_permissions(unfinished.inbox(email), site.email, write=[email])
         write_json(unfinished.path / LAUNCHED, hashes)
         write_json(_clearing(site), {"project": config.project_name, "files": hashes})
-        place.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.path.rename(place.path)
-    except OSError as error:
-        raise FedkitError(
-            f"can't be created ({error.strerror})",
-            file=place.path,
-            remedy="check the disk; launch/ is unchanged",
-        ) from error
     _clear(site)
     events: list[Event] = [
         ProjectLaunched(site.email, config.project_name, config.participants, config.rounds)

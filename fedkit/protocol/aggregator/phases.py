@@ -12,11 +12,13 @@ from functools import cached_property, partial
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import AGGREGATOR, Event, GlobalModelSent, ProjectDone, Waiting
-from fedkit.base.files import is_file, refuse_links, remove
+from fedkit.base.files import is_file, refuse_links
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.permissions import READY_FILES, has_permission_file
+from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.projects import move_to_done
 from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan, write_plan
+from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator import inbox, launch
 from fedkit.protocol.aggregator.aggregate import (
     end_round,
@@ -51,11 +53,7 @@ def advance(site: Datasite, patient: bool = True, until_round: int | None = None
 
 def projects(site: Datasite) -> list[str]:
     """Projects under way here, in alphabetical order."""
-    try:
-        entries = list(site.aggregator().running.iterdir())
-    except OSError:
-        return []
-    return sorted(p.name for p in entries if p.is_dir() and p.name[0] != ".")
+    return folder_names(site.aggregator().running)
 
 
 def next_step(
@@ -264,16 +262,6 @@ def _owed(now: Stand) -> Waiting | None:
 
 
 def _finish(at: AtAggregator) -> list[Event]:
-    place, done = at.place, at.site.aggregator().project(at.name, "done")
-    if done.path.exists():
-        raise FedkitError(
-            "is there already, so this project can't be moved to done/",
-            file=done.path,
-            remedy="move it away",
-        )
-    for email in at.config.participants:  # the project is over: nobody writes here any more
-        for name in READY_FILES:
-            remove(place.inbox(email) / name, root=at.site.data_dir)
-    done.path.parent.mkdir(parents=True, exist_ok=True)
-    place.path.rename(done.path)
+    opened = map(at.place.inbox, at.config.participants)
+    move_to_done(at.site, at.site.aggregator(), at.name, opened)
     return [ProjectDone(at.site.email, at.name, AGGREGATOR)]

@@ -32,7 +32,7 @@ def train_round(
 ) -> list[Event]:
     """Train a round. What its strategy needs beside the global model is waited for."""
     from fedkit.data.shards import read_shard
-    from fedkit.learning.models import check_state, load_model, state_of
+    from fedkit.learning.models import fitting_model
     from fedkit.privacy.dp.policy import spend
     from fedkit.protocol.strategy_payload import keep_beside, receive
     from fedkit.rounds.round import local_update
@@ -46,14 +46,12 @@ def train_round(
         return [at.wait(config.aggregator, what)]
 
     began = time.perf_counter()
-    model = load_model(at.source, config.model_class_name, file=place.path / config.model_arch)
-    wrong = check_state(state_of(model), start)
-    if wrong:
-        raise FedkitError(
-            f"does not fit the model: {wrong}",
-            file=path,
-            remedy="ask the aggregator to check its weights",
-        )
+    model = fitting_model(
+        *(at.source, start, config.model_class_name),
+        file=place.path / config.model_arch,
+        weights=path,
+        remedy="ask the aggregator to check its weights",
+    )
     shard = read_shard(at.site.private_client)
     spend(at.site, config, plan, shard, start)  # before the training that spends it
     num_samples = len(shard[1])

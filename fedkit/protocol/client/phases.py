@@ -24,13 +24,16 @@ from fedkit.base.events import (
     ProjectDone,
     Waiting,
 )
-from fedkit.base.files import is_file, read_json, refuse_links, remove, sha256_bytes
+from fedkit.base.files import is_file, read_json, refuse_links, sha256_bytes
 from fedkit.base.names import DATA_FILE
 from fedkit.base.tensors import load_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.permissions import READY_FILES, has_permission_file
+from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.projects import move_to_done
 from fedkit.datasite.round_plan import received_plan
+from fedkit.datasite.tree import entries, folder_names
+from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol.approval import (
     decline,
     open_mailbox,
@@ -38,8 +41,6 @@ from fedkit.protocol.approval import (
     pin,
     pin_path,
     pinned,
-    policy_accepts,
-    policy_refuses,
     read_part,
     review,
     unpin,
@@ -66,8 +67,7 @@ def advance(
 
 def projects(site: Datasite) -> list[str]:
     """Projects that are requested or under way here, in alphabetical order."""
-    folders = (p for p in _entries(site.client().running) if p.is_dir() and p.name[0] != ".")
-    return sorted({*(p.name for p in folders), *pending_requests(site)})
+    return sorted({*folder_names(site.client().running), *pending_requests(site)})
 
 
 def next_step(
@@ -109,7 +109,7 @@ class Here:
     @cached_property
     def models(self) -> set[int]:
         """The rounds whose global model is there."""
-        names = (p.name for p in _entries(self.at.place.agg_weights))
+        names = (p.name for p in entries(self.at.place.agg_weights))
         return {int(m[1]) for name in names if (m := _GLOBAL.fullmatch(name))}
 
     @property
@@ -136,7 +136,7 @@ def approve(here: Here) -> Next:
     asked = review(site, project)
     if is_file(pin_path(site, project)):  # of an approval that was cut off, or taken back
         return partial(_unpin, site, project)
-    reason = policy_refuses(site, asked.config)
+    reason = refusal(site, asked.config)
     if reason is not None:
         return lambda: [decline(site, project, reason)]
     return Waiting(
@@ -165,7 +165,7 @@ def open_(here: Here) -> Next:
 def find_data(here: Here) -> Next:
     """Training data is there, and the aggregator may know that it is."""
     at = here.at
-    if not any(DATA_FILE.fullmatch(p.name) for p in _entries(at.site.private_client)):
+    if not any(DATA_FILE.fullmatch(p.name) for p in entries(at.site.private_client)):
         what = "put training data into private/fl_client"
         return at.wait(at.site.email, what, "for example `fedkit data samples`")
     state = read_json(at.place.state)
@@ -257,7 +257,7 @@ PHASES: tuple[Phase[Here], ...] = (
 
 def _pin_what_was_copied(site: Datasite, project: str) -> Next:
     copied = review(site, project, "running")
-    policy_accepts(site, copied.config)
+    accept(site, copied.config)
     asked = site.client().project(project, "request")
     if asked.path.is_dir():
         for name, digest in copied.hashes.items():
@@ -301,19 +301,8 @@ def _still_lingers(at: AtParticipant) -> float:
 def _finish(at: AtParticipant) -> list[Event]:
     from fedkit.protocol.client.secure_round import forget
 
-    place, done = at.place, at.site.client().project(at.name, "done")
-    if done.path.exists():
-        raise FedkitError(
-            "is there already, so this project can't be moved to done/",
-            file=done.path,
-            remedy="move it away",
-        )
-    # the project is over: nobody else reads or writes here
-    for folder in (place.agg_weights, place.state.parent):
-        for name in READY_FILES:
-            remove(folder / name, root=at.site.data_dir)
-    done.path.parent.mkdir(parents=True, exist_ok=True)
-    place.path.rename(done.path)
+    opened = (at.place.agg_weights, at.place.state.parent)
+    move_to_done(at.site, at.site.client(), at.name, opened)
     forget(at.site, at.name)
     unpin(at.site, at.name)  # last: until then a killed client still knows what was approved
     return [ProjectDone(at.site.email, at.name, PARTICIPANT)]
@@ -321,10 +310,3 @@ def _finish(at: AtParticipant) -> list[Event]:
 
 def _same_size(one: Path, other: Path) -> bool:
     return is_file(other) and one.stat().st_size == other.stat().st_size
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []

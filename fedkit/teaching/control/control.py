@@ -19,7 +19,7 @@ from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Event, render
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import change_settings
-from fedkit.federation.network import Network
+from fedkit.federation.network import Go, Network
 from fedkit.federation.rewind import rewind
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import Policy, approve_none
@@ -193,7 +193,6 @@ class Control:
             on_event=self._on_event,
             on_epoch=self._on_epoch,
             actor=self._act,
-            expecting=self.faults.expecting,
         )
         if not self._stop.is_set():
             self._stops = history.waiting
@@ -203,7 +202,7 @@ class Control:
         self.faults.rewind(to_round)
         self._update(events=())
 
-    def _act(self, site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
+    def _act(self, site: Datasite, go: Go) -> list[Event] | None:
         self._at.email = site.email
         return [] if self._stop.is_set() else self.faults.act(site, go)
 

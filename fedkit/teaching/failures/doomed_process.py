@@ -16,6 +16,7 @@ from fedkit.base.events import Problem, Waiting, render
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import read_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.tree import entries
 from fedkit.protocol.advance import advance
 
 __all__ = ["run_child"]
@@ -49,7 +50,7 @@ def main(data_dir: str, email: str, app_data: str, fate: str) -> int:
 
 def _middle(site: Datasite) -> int:
     """Batches after which the first local epoch is half done."""
-    (place, *_) = sorted(site.client().running.iterdir())
+    (place, *_) = entries(site.client().running)
     _, labels = read_shard(site.private_client)
     return len(labels) // (2 * FLConfig.load(place / "fl_config.json").batch_size)
 

@@ -6,13 +6,12 @@ panel `DatasiteTree` says changes in the same signs and words.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedkit.datasite.permissions import Permissions, Right
-from fedkit.datasite.tree import Tree, scan, travels
+from fedkit.datasite.tree import Tree, scan, walk
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
@@ -94,10 +93,9 @@ def shortened(name: str, room: int) -> str:
 def _nested(path: Path, signs: Mapping[str, str], hidden: set[str]) -> _Folder:
     """The tree of `signs`' files, and of the folders on disk, since empty ones are part of the picture."""
     top = _Folder()
-    for folder, names, _ in os.walk(path):
-        names[:] = [name for name in names if travels(name) and name not in hidden]
-        for name in names:
-            _place(top, (Path(folder) / name).relative_to(path).as_posix())
+    for name, entry in walk(path):
+        if entry.is_dir(follow_symlinks=False) and not hidden & set(name.split("/")):
+            _place(top, name)
     for name in signs:
         parent, _, last = name.rpartition("/")
         _place(top, parent)[last] = None

@@ -13,6 +13,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.tree import Tree, scan
 from fedkit.protocol.approval import Review, approve, decline, pending_requests, review
 from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
 from fedkit.teaching.control.control import Control
@@ -156,13 +157,8 @@ class ApprovalDesk(Panel):
         except FedkitError as error:
             return None, note(f"✗ This request can't be approved: {esc(str(error))}", "bad")
 
-    def _stamps(self, name: str) -> tuple[object, ...]:
-        folder = self.datasite.client().project(name, "request").path
-        try:
-            files = sorted(folder.iterdir())
-            return (name, *((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in files))
-        except OSError:
-            return (name,)
+    def _stamps(self, name: str) -> tuple[str, Tree]:
+        return name, scan(self.datasite.client().project(name, "request").path)
 
     def _first(self) -> str:
         names = pending_requests(self.datasite)

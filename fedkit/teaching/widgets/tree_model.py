@@ -6,14 +6,13 @@ widget `DatasiteTree`, which notebook 05 shows; `fedkit.teaching.widgets.file_vi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from fedkit.base.errors import FedkitError
 from fedkit.datasite.permissions import Permissions, Right
-from fedkit.datasite.tree import Tree, scan, travels
+from fedkit.datasite.tree import Tree, folder_names, scan, travels
 from fedkit.federation.network import Network
 from fedkit.teaching.plots.datasite import sign_of
 
@@ -198,12 +197,8 @@ class TreeModel:
     def _folders(self, folder: str) -> list[str]:
         """Folders on disk, since empty ones are part of the picture."""
         place = self.network[self.machine].data_dir / folder
-        try:
-            with os.scandir(place) as entries:
-                names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
-        except OSError:
-            return []
-        return [folder + name for name in names if travels(name)]
+        names = [name for name in folder_names(place) if travels(name)]
+        return [folder + name for name in names if not (place / name).is_symlink()]
 
     def _ask_again(self) -> dict[str, Permissions]:
         return {email: Permissions(site.datasites) for email, site in self.network.sites.items()}
