@@ -59,6 +59,17 @@ def test_the_bare_import_waits_for_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_pictures_of_folders_and_rounds_need_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, fedkit as fk\n"
+        "fk.plots.folder_tree(sys.argv[1]), fk.plots.course_map(), fk.plots.accuracy_by_round([0.5])\n"
+        "print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(fk, "no_such_name")
     assert "History" in dir(fk)

@@ -1,6 +1,7 @@
 """Pictures of federated learning: each function returns a `matplotlib.figure.Figure` with one message, said by its title.
 
-`fk.show(figure, alt)` puts one into a notebook. Colours are Okabe and Ito's, and colour is never the only sign.
+`fk.show(figure, alt)` puts one into a notebook. Colours are Okabe and Ito's, and colour is never the only sign. Looking at
+folders, files and rounds needs no torch: what does imports it in its function.
 """
 
 from fedkit.teaching.plots.accuracy import (

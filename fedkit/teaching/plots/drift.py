@@ -5,31 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
-from fedkit.learning.geometry import agreement, changes, principal_plane
-from fedkit.learning.models import StateDict
-from fedkit.learning.strategies.arithmetic import mixing_weights
-from fedkit.learning.update import Update
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from fedkit.learning.models import StateDict
+    from fedkit.learning.update import Update
+
 __all__ = ["drift_arrows"]
 
 
-Round = tuple[StateDict, Sequence[Update]]
-
-
-def drift_arrows(rounds: Mapping[str, Round], *, title: str | None = None) -> Figure:
+def drift_arrows(
+    rounds: Mapping[str, tuple[StateDict, Sequence[Update]]], *, title: str | None = None
+) -> Figure:
     """One panel a round: an arrow from the global model to each participant's update, and a thick one to their mean.
 
     rounds : name -> (the global model before the round, its updates), at most three. Each panel has a plane of its own,
     and says on its axes what share of the updates' squared length lies along them; both axes have one scale.
     Raises FedkitError if there is no round, or one without updates.
     """
+    from fedkit.learning.geometry import agreement  # slow to import: it needs torch
+
     style.need_each({name: updates for name, (_, updates) in rounds.items()}, "rounds")
     left = {name: agreement(model, updates) for name, (model, updates) in rounds.items()}
     said = ", ".join(f"{name} {share:.0%}" for name, share in left.items())
@@ -42,6 +40,11 @@ def drift_arrows(rounds: Mapping[str, Round], *, title: str | None = None) -> Fi
 
 
 def _panel(ax: Axes, model: StateDict, updates: Sequence[Update]) -> None:
+    import torch
+
+    from fedkit.learning.geometry import changes, principal_plane
+    from fedkit.learning.strategies.arithmetic import mixing_weights
+
     rows = changes(model, updates)
     places, (one, two) = principal_plane(rows)
     mean = torch.tensor(mixing_weights(updates)).double() @ places

@@ -9,14 +9,13 @@ import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 __all__ = [
     "confusion",

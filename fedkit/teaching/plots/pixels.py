@@ -11,9 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.plots import style
 
@@ -21,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+    from torch import Tensor
 
 __all__ = [
     "digit_grid",
@@ -58,7 +56,9 @@ def digit_grid(
         )
     if columns < 1:
         raise FedkitError(f"can't be {columns}", field="columns", remedy="use 1 or more")
-    pixels = images.reshape(-1, SIDE, SIDE).to(torch.float32)
+    import torch  # slow to import, and not every picture needs it
+
+    pixels = images.reshape(-1, SIDE, SIDE).float()
     pixels = pixels / 255 if images.dtype == torch.uint8 else pixels
     rows, said = pixels.split(columns), [] if labels is None else [str(int(y)) for y in labels]
     sheet, corners = _sheet(rows, below=[CAPTION if said else 0] * len(rows))
@@ -76,8 +76,7 @@ def digit_row(images: Mapping[str, Tensor], *, title: str | None = None) -> Figu
     from matplotlib.patches import Rectangle  # slow to import, and not every user draws
 
     style.need(images, "images")
-    row = torch.stack([image.reshape(SIDE, SIDE).float() for image in images.values()])
-    sheet, (corners,) = _sheet([row])
+    sheet, (corners,) = _sheet([[i.reshape(SIDE, SIDE).float() for i in images.values()]])
     height = 0.95 + min(style.WIDTH - 0.2, 1.1 * len(images)) / len(images)
     fig, ax, _ = _drawn(title or style.count(len(images), "picture"), sheet, height)
     _caption(ax, corners, [style.plain(caption) for caption in images], style.SMALL)
@@ -142,7 +141,7 @@ def weight_images(
             field="layer",
             remedy=f"choose {' or '.join(fitting)}" if fitting else "draw another model's weights",
         )
-    weights = state[layer].detach().to(torch.float32)[: max(1, units)].reshape(-1, SIDE, SIDE)
+    weights = state[layer].detach().float()[: max(1, units)].reshape(-1, SIDE, SIDE)
     limit = scale or _limit(weights)
     sheet, _ = _sheet(weights.split(columns), empty=math.nan)
     default = f"What {style.count(len(weights), 'hidden unit')} look for in the pixels"
@@ -165,7 +164,7 @@ def weight_rows(
     rows : name -> float32 [K,784], the same K for all. columns : K labels below the pictures, None for no labels.
     Raises FedkitError if there are no rows, a row has another shape, or there are not K labels.
     """
-    pictures = _alike(rows, torch.float32)
+    pictures = [row.float() for row in _alike(rows)]
     if columns is not None and len(columns) != len(pictures[0]):
         raise FedkitError(
             f"has {len(columns)} labels for {len(pictures[0])} pictures in a row",
@@ -175,7 +174,7 @@ def weight_rows(
     sheet, corners = _sheet(pictures, NARROW_GAP, empty=math.nan)
     shown = title or f"{style.count(len(pictures), 'model')}, pixel by pixel"
     height = 0.9 + _height(sheet, style.WIDTH - 2.0)
-    fig, ax, drawn = _drawn(shown, sheet, height, _limit(torch.cat(pictures)))
+    fig, ax, drawn = _drawn(shown, sheet, height, _limit(sheet))
     _colour_bar(ax, drawn, low=True, high=True)
     _name_rows(ax, rows, corners, columns or (), xlabel)
     return fig
@@ -187,7 +186,7 @@ def masked_rows(rows: Mapping[str, Tensor], *, title: str | None = None) -> Figu
     rows : name -> numbers [K,784], the same K for all; each row fills its own colours. Raises FedkitError if there are
     no rows, or one has another shape.
     """
-    pictures = [row / _limit(row) for row in _alike(rows, torch.float64)]
+    pictures = [row.double() / _limit(row.double()) for row in _alike(rows)]
     sheet, corners = _sheet(pictures, NARROW_GAP, empty=math.nan)
     shown = title or f"{style.count(len(pictures), 'row')} of weights"
     fig, ax, _ = _drawn(shown, sheet, 0.7 + _height(sheet, style.WIDTH - 1.5), 1)
@@ -197,7 +196,7 @@ def masked_rows(rows: Mapping[str, Tensor], *, title: str | None = None) -> Figu
 
 
 # ------------------------------------------------------------------------------------- the sheets
-def _alike(rows: Mapping[str, Tensor], dtype: torch.dtype) -> list[Tensor]:
+def _alike(rows: Mapping[str, Tensor]) -> list[Tensor]:
     """The rows as pictures [K,28,28]. Raises FedkitError unless all have one shape [K,784]."""
     style.need(rows, "rows")
     count = len(next(iter(rows.values())))
@@ -208,18 +207,23 @@ def _alike(rows: Mapping[str, Tensor], dtype: torch.dtype) -> list[Tensor]:
                 field=f"rows[{name!r}]",
                 remedy="give each row as many pictures as the first, 784 pixels each",
             )
-    return [row.detach().to(dtype).reshape(-1, SIDE, SIDE) for row in rows.values()]
+    return [row.detach().reshape(-1, SIDE, SIDE) for row in rows.values()]
 
 
 def _limit(weights: Tensor) -> float:
-    """The size that 99.5 % of the weights don't exceed."""
-    return float(weights.abs().flatten().quantile(WITHIN)) or 1.0
+    """The size that 99.5 % of the weights don't exceed; NaN is no weight."""
+    return float(weights.abs().flatten().nanquantile(WITHIN)) or 1.0
 
 
 def _sheet(
-    rows: Sequence[Tensor], gap: int = GAP, below: Sequence[int] = (), empty: float = 0.0
+    rows: Sequence[Sequence[Tensor] | Tensor],
+    gap: int = GAP,
+    below: Sequence[int] = (),
+    empty: float = 0.0,
 ) -> tuple[Tensor, list[list[Corner]]]:
     """Rows of pictures [K,28,28] on one sheet, and row by row their corners. below : pixels for each row's captions."""
+    import torch  # slow to import, and not every picture needs it
+
     *tops, end = accumulate((SIDE + gap + n for n in below or [0] * len(rows)), initial=0)
     sheet = torch.full((end - gap, len(rows[0]) * (SIDE + gap) - gap), empty)
     columns = range(0, sheet.shape[1], SIDE + gap)

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from fedkit.base.errors import FedkitError
-from fedkit.privacy.attacks.roc import Roc
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from fedkit.privacy.attacks.roc import Roc
 
 __all__ = ["privacy_tradeoff", "residual_dots", "roc_curves", "share_table"]
 
@@ -86,6 +85,8 @@ def residual_dots(groups: Mapping[str, Tensor], *, title: str | None = None) -> 
 
     groups : name -> residuals [N]; below 1e-7 a dot lies at the edge. Raises FedkitError if there are no groups.
     """
+    import torch  # slow to import, and not every picture needs it
+
     style.need(groups, "groups")
     default = "How much of each image lies outside of the row space"
     fig, ax = style.figure(title or default, height=1.2 + 0.7 * len(groups))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.plots import style
 
@@ -92,7 +90,7 @@ def _line(ax: Axes, groups: SeriesGroupBy[Any, Any], band: Band, label: str) -> 
     low, high = {"sd": (middle - spread, middle + spread), "range": (groups.min(), groups.max())}[
         band
     ]
-    if bool(np.any(groups.count() > 1)):
+    if bool((groups.count() > 1).any()):
         ax.fill_between(points, low, high, color=line.get_color(), alpha=0.2, lw=0)
 
 
