@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedkit.base.errors import Unreadable
 from fedkit.base.tensor_pickle import (
@@ -247,40 +248,40 @@ def _entries(data: bytes, max_bytes: int) -> dict[bytes, tuple[int, int]]:
     if not 1 < len(folder) < 300 or b"\0" in folder:
         raise Broken(NOT_TORCHS)
     for entry, full_name in listed:
-        mark, _, _, flags, method, _, _, crc, packed, size, _, extra, comment, disk, *_, at = entry
-        if method:
+        if entry[4]:
             raise Broken("ValueError: it is compressed, which torch.save never does")
         name = full_name.removeprefix(folder)
         known = name in _NOTES or name == b"data.pkl" or _STORED.fullmatch(name)
-        if mark != _CENTRAL or name == full_name or not known or name in found:
+        if name == full_name or not known or name in found:
             raise Broken(NOT_TORCHS)
-        if flags & ~(_SIZE_LATER | _UTF_8) or (packed, extra, comment, disk, at) != (
-            size,
-            0,
-            0,
-            0,
-            place,
-        ):
-            raise Broken(NOT_TORCHS)
-        local = struct.unpack_from("<4s5H3I2H", data, at)
-        start = at + 30 + local[9] + local[10]
-        place = start + size
-        if (
-            local[0] != _LOCAL
-            or local[2:4] != (flags, 0)
-            or data[at + 30 : start - local[10]] != full_name
-        ):
-            raise Broken(NOT_TORCHS)
-        if flags & _SIZE_LATER:
-            if struct.unpack_from("<4s3I", data, place) != (_AFTER, crc, size, size):
-                raise Broken(NOT_TORCHS)
-            place += 16
-        if local[7:9] != (size, size) and not (flags & _SIZE_LATER and local[7:9] == (0, 0)):
-            raise Broken(NOT_TORCHS)
-        found[name] = (start, start + size)
+        found[name], place = _stored(data, entry, full_name, place)
     if place != told[2]:
         raise Broken(NOT_TORCHS)
     return found
+
+
+def _stored(
+    data: bytes, entry: tuple[Any, ...], name: bytes, place: int
+) -> tuple[tuple[int, int], int]:
+    """Where an entry's bytes are, and where the next entry begins. What is listed of it must be what stands before it."""
+    mark, _, _, flags, _, _, _, crc, packed, size, _, extra, comment, disk, _, kind, at = entry
+    local = struct.unpack_from("<4s5H3I2H", data, at)
+    start = at + 30 + local[9] + local[10]
+    end, later = start + size, flags & _SIZE_LATER
+    sound = (
+        (mark, packed, extra, comment, disk, at) == (_CENTRAL, size, 0, 0, 0, place)
+        and (local[0], local[2], local[3]) == (_LOCAL, flags, 0)
+        and data[at + 30 : start - local[10]] == name
+        and (local[7:9] == (size, size) or (later and local[7:9] == (0, 0)))
+        and not flags & ~(_SIZE_LATER | _UTF_8)
+        # of what is marked as a folder torch reads nothing, and hands out what was in memory before
+        and not kind & 0xFFFF
+    )
+    if not sound or (
+        later and data[end : end + 16] != struct.pack("<4s3I", _AFTER, crc, size, size)
+    ):
+        raise Broken(NOT_TORCHS)
+    return (start, end), end + 16 * bool(later)
 
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001

@@ -400,6 +400,8 @@ ARCHIVES: dict[str, Callable[[], bytes]] = {
     "another size behind the entry": lambda: patched(saved(GOOD), b"PK\x07\x08", 12, b"\x09\0\0\0"),
     "another method at the entry": lambda: patched(archive(good()), LOCAL, 8, b"\x08\0"),
     "encrypted": lambda: patched(archive(good()), LISTED, 8, b"\x01\0"),
+    "a storage that is a folder": lambda: patched(saved(GOOD), LISTED, 38, b"\x10", which=4),
+    "a pickle that is a folder": lambda: patched(saved(GOOD), LISTED, 38, b"\x10"),
     "a 64-bit size": lambda: patched(saved(GOOD), LISTED, 24, b"\xff" * 4),
     "another list in 64 bits": lambda: patched(saved(GOOD), b"PK\x06\x06", 48, b"\x00"),
     "a longer list": lambda: patched(saved(GOOD), END, 8, b"\xff\xff\xff\xff"),
@@ -721,6 +723,7 @@ def test_damaged_files_are_refused_or_loaded_as_described(data: bytes) -> None:
         state = load_state(data, X, max_bytes=2**20)
         assert told == described(state)
         assert all(type(value) is Tensor and not value.__dict__ for value in state.values())
+        assert all(bytes(value.untyped_storage()) in data for value in state.values())
 
 
 def test_reading_a_file_is_the_same_as_reading_its_bytes(tmp_path: Path) -> None:
