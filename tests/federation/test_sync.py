@@ -22,9 +22,9 @@ from fedkit.federation import sync as sync_module
 from fedkit.federation.sync import BRING, LOOK, OFFER, Rule, Sync, decide
 from tests.support import helpers
 from tests.support.helpers import ALICE, BOB, EVE, posix, snapshot
+from tests.support.kills import OPEN, Killed
 
 EMAILS = (ALICE, BOB, EVE)
-OPEN = os.open
 
 
 class Net:
@@ -445,10 +445,6 @@ def test_nothing_crosses_while_the_ledger_cannot_be_written(
 
 
 # ------------------------------------------------------------------------------- cut off anywhere
-class Killed(BaseException):
-    """As a kill: no handler for errors sees it."""
-
-
 def busy(root: Path) -> Net:
     """A network in which a pass has something of everything to do."""
     net = Net(root)
@@ -466,19 +462,6 @@ def busy(root: Path) -> Net:
     net.allow(EVE, "box", read=[ALICE])
     net.path(BOB, EVE, "box/kept").unlink()
     return net
-
-
-@pytest.fixture
-def arrivals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, bytes]]:
-    """Every file that the sync itself wrote into a datasite."""
-    seen: list[tuple[Path, bytes]] = []
-
-    def write(path: Path, data: bytes, **options: Any) -> None:
-        files.write_bytes(path, data, **options)
-        seen.append((path, data))
-
-    monkeypatch.setattr(sync_module, "write_bytes", write)
-    return seen
 
 
 def check_ledger(net: Net, arrivals: list[tuple[Path, bytes]]) -> None:
