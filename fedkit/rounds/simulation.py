@@ -240,6 +240,8 @@ def train_round(
         )
 
     stacked, chosen = world.stacked, plan.participants
+    if not chosen:  # a Poisson sample may be empty
+        return
     # a batched product knows plain SGD only
     if stacked is None or any(world.strategy.trainer(e, plan.round) is not train for e in chosen):
         yield from world.pool.map(one, chosen)
