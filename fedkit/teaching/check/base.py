@@ -23,20 +23,7 @@ from typing import Any, Literal
 from fedkit.experiments.notebooks import CHECK_MIME
 from fedkit.teaching.notebook import publish, running_cell
 
-__all__ = [
-    "CHECK_MIME",
-    "Check",
-    "Result",
-    "Wrong",
-    "box",
-    "check",
-    "has_gap",
-    "line_at_fault",
-    "near",
-    "number",
-    "sentence",
-    "unfinished",
-]
+__all__ = ["REGISTRY", "Check", "Result", "Wrong", "box", "check", "near", "number", "unfinished"]
 
 
 State = Literal["not yet", "try again", "right"]
@@ -76,16 +63,14 @@ class Result:
         _, cell = running_cell()
         if cell not in self._shown_in:
             self._shown_in.append(cell)
-            publish(
-                {
-                    CHECK_MIME: {"name": self.name, "state": self.state},
-                    "text/html": box(self.name, self.title, self.state, self.message),
-                    "text/plain": sentence(self.title, self.state, self.message),
-                }
-            )
+            kept = {"name": self.name, "state": self.state}
+            shown = box(self.name, self.title, self.state, self.message)
+            publish({CHECK_MIME: kept, "text/html": shown, "text/plain": str(self)})
 
     def __str__(self) -> str:
-        return sentence(self.title, self.state, self.message)
+        """The same as the box, in plain text."""
+        icon, words, _ = LOOKS[self.state]
+        return f"{icon} {words} · {self.title}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -114,9 +99,8 @@ class Check:
         except Exception as error:
             if any(has_gap(answer) for answer in answers):
                 return "not yet", self.hint  # what is left of the stub explains whatever failed
-            return "try again", str(error) if isinstance(error, Wrong) else _in_words(
-                error, answers
-            )
+            said = str(error) if isinstance(error, Wrong) else _in_words(error, answers)
+            return "try again", said
 
 
 def check(*, hint: str, returns: bool = True) -> Callable[[Callable[..., str]], Check]:
@@ -210,13 +194,10 @@ def has_gap(answer: object) -> bool | None:
         tree = ast.parse(textwrap.dedent(inspect.getsource(answer)))
     except (OSError, TypeError, SyntaxError):
         return None
-    indexed = {
-        id(leaf)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Subscript)
-        for leaf in ast.walk(node.slice)
-    }
-    dots = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value is ...]
+    nodes = list(ast.walk(tree))
+    slices = [node.slice for node in nodes if isinstance(node, ast.Subscript)]
+    indexed = {id(leaf) for part in slices for leaf in ast.walk(part)}
+    dots = [node for node in nodes if isinstance(node, ast.Constant) and node.value is ...]
     return any(id(node) not in indexed for node in dots)
 
 
@@ -252,9 +233,3 @@ def box(name: str, title: str, state: str, message: str) -> str:
         f'<span aria-hidden="true">{icon}</span> <strong>{words}</strong> · {html.escape(title)}<br>'
         f"{html.escape(message)}</div>"
     )
-
-
-def sentence(title: str, state: str, message: str) -> str:
-    """The same in plain text."""
-    icon, words, _ = LOOKS[state]
-    return f"{icon} {words} · {title}: {message}"

@@ -20,18 +20,9 @@ __all__ = ["chart", "chart_image", "chart_text", "settings_changes"]
 
 WIDTH, HEIGHT = 720, 240  # CSS pixels, both plots together
 _PLOT, _TOP, _BOTTOM, _LEFT = 348, 50, 204, 42
-_LIVE = {
-    name: f"var(--fk-{name})" for name in ("ink", "soft", "line", "paper", "blue", "red", "purple")
-}
-_PRINT = {
-    "ink": style.INK,
-    "soft": style.GREY,
-    "line": style.PALE,
-    "paper": style.PAPER,
-    "blue": style.BLUE,
-    "red": "#b64a00",
-    "purple": "#9a4a7a",
-}
+_PRINT = {"ink": style.INK, "soft": style.GREY, "line": style.PALE, "paper": style.PAPER}
+_PRINT |= {"blue": style.BLUE, "red": "#b64a00", "purple": "#9a4a7a"}
+_LIVE = {name: f"var(--fk-{name})" for name in _PRINT}
 Points = list[tuple[int, float]]
 
 

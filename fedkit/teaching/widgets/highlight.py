@@ -15,15 +15,13 @@ __all__ = ["highlight"]
 
 # token -> class of the live panel, style of the static twin
 _LOOKS = {
-    Keyword: ("fk-k", "color: #8a3a6b; font-weight: bold"),
-    Operator.Word: ("fk-k", "color: #8a3a6b; font-weight: bold"),
+    **dict.fromkeys((Keyword, Operator.Word), ("fk-k", "color: #8a3a6b; font-weight: bold")),
     String: ("fk-s", "color: #a04000"),
     Comment: ("fk-c", "color: #595959; font-style: italic"),
     Number: ("fk-m", "color: #00694a"),
-    Name.Function: ("fk-f", "color: #005f94"),
-    Name.Class: ("fk-f", "color: #005f94"),
-    Name.Decorator: ("fk-f", "color: #005f94"),
-    Name.Builtin: ("fk-f", "color: #005f94"),
+    **dict.fromkeys(
+        (Name.Function, Name.Class, Name.Decorator, Name.Builtin), ("fk-f", "color: #005f94")
+    ),
 }
 _PAPER = "background: #f6f6f6; color: #1a1a1a; padding: 8px; margin: 0; font-family: monospace"
 
