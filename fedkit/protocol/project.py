@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedkit.base import files
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import AGGREGATOR, PARTICIPANT, Waiting
+from fedkit.base.events import AGGREGATOR, PARTICIPANT, Event, Waiting
 from fedkit.base.tensors import MAX_STATE_BYTES
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
@@ -80,6 +80,12 @@ class Project:
     def write_state(self, path: Path, state: Mapping[str, Tensor]) -> None:
         """`files.write_state`."""
         files.write_state(path, state, root=self.site.data_dir)
+
+    def write_files(self, values: Mapping[Path, object]) -> list[Event]:
+        """A step: these JSON files are written, and there is nothing to tell about it."""
+        for path, value in values.items():
+            self.write_json(path, value)
+        return []
 
     def copy(self, source: Path, target: Path) -> None:
         """The bytes of one file into another one."""

@@ -26,7 +26,7 @@ from fedkit.protocol.aggregator.aggregate import (
     only_recorded,
     waits_for,
 )
-from fedkit.protocol.aggregator.publish import outdated, write_results
+from fedkit.protocol.aggregator.publish import outdated
 from fedkit.protocol.approval import why_declined
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.steps import Next, Phase, drive, first_answer
@@ -136,7 +136,7 @@ def _stand(at: AtAggregator, patient: bool, until_round: int | None) -> Stand:
 def publish(now: Stand) -> Next:
     """What everybody may see follows from the files, after whatever has happened; so this comes first."""
     news = outdated(now.at, now.records)
-    return partial(write_results, now.at, news) if news else None
+    return partial(now.at.write_files, news) if news else None
 
 
 def invite(now: Stand) -> Next:

@@ -70,7 +70,7 @@ def train_round(
             on_epoch(at.name, n, epoch, plan.epoch, loss)
 
     update, memory = local_update(
-        *(at.strategy, plan, at.site.email, model, start, shard, beside.sent, beside.memory),
+        *(at.strategy, plan, at.site.email, model, start, shard, *beside),
         on_epoch=after_epoch,
         stop=stop,
     )
