@@ -35,6 +35,10 @@ class FedkitError(Exception):
         self.remedy = remedy
         super().__init__(what)
 
+    def about(self, file: Path) -> FedkitError:
+        """The same error, of this file; the reason stays with the first one."""
+        return FedkitError(self.what, file=file, field=self.field, remedy=self.remedy)
+
     def __str__(self) -> str:
         where = [str(self.file)] if self.file is not None else []
         where += [self.field] if self.field else []

@@ -33,6 +33,7 @@ __all__ = [
     "read_bytes",
     "read_dataset",
     "read_json",
+    "read_object",
     "read_state",
     "refuse_links",
     "remove",
@@ -92,16 +93,24 @@ def write_bytes(path: Path, data: bytes, *, root: Path | None = None, mode: int 
         ) from error
 
 
-def read_bytes(path: Path, *, root: Path | None = None, max_bytes: int = MAX_STATE_BYTES) -> bytes:
+def read_bytes(
+    path: Path,
+    *,
+    root: Path | None = None,
+    max_bytes: int = MAX_STATE_BYTES,
+    absent: str | None = None,
+) -> bytes:
     """The content of a regular file of at most `max_bytes` bytes.
 
     Raises FileNotFoundError if there is none, Unreadable if it is too large, no regular file, or a link; so is it where a
-    folder between `root` and `path` is a link.
+    folder between `root` and `path` is a link. absent : what a person can do where there is none, for a FedkitError.
     """
     refuse_links(path.parent, root)
     try:
         number = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT)
     except (FileNotFoundError, NotADirectoryError):
+        if absent is not None:
+            raise FedkitError("is not there", file=path, remedy=absent) from None
         raise FileNotFoundError(path) from None
     except (OSError, ValueError) as error:
         if _is_link(path):
@@ -148,6 +157,12 @@ def read_json(path: Path, *, root: Path | None = None) -> Any:
         return json.loads(read_bytes(path, root=root, max_bytes=MAX_JSON_BYTES))
     except (FileNotFoundError, FedkitError, ValueError, RecursionError):
         return None
+
+
+def read_object(path: Path, *, root: Path | None = None) -> dict[str, Any]:
+    """The JSON object in `path`, empty where there is no readable one (yet)."""
+    values = read_json(path, root=root)
+    return values if isinstance(values, dict) else {}
 
 
 def write_state(path: Path, state: Mapping[str, Tensor], *, root: Path | None = None) -> bytes:

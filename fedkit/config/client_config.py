@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 
@@ -15,7 +16,7 @@ from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email
 from fedkit.base.strict_json import parse_json_object
 
-__all__ = ["CONFIG_PATH_VARIABLE", "DEFAULT_PORT", "SERVER_URL", "ClientConfig", "read_env"]
+__all__ = ["CONFIG_PATH_VARIABLE", "ClientConfig", "read_env"]
 
 
 CONFIG_PATH_VARIABLE = "SYFTBOX_CLIENT_CONFIG_PATH"
@@ -40,12 +41,7 @@ class ClientConfig:
 
     def save(self, path: Path) -> None:
         """Write the four keys; keys that a real SyftBox client has added (tokens) stay."""
-        values = {
-            "data_dir": str(self.data_dir),
-            "email": self.email,
-            "server_url": self.server_url,
-            "client_url": self.client_url,
-        }
+        values = asdict(self) | {"data_dir": str(self.data_dir)}
         try:
             kept = parse_json_object(read_bytes(path), path)
         except (FileNotFoundError, FedkitError):
@@ -59,40 +55,29 @@ class ClientConfig:
         path = Path(
             path or os.environ.get(CONFIG_PATH_VARIABLE) or Path.home() / ".syftbox" / "config.json"
         )
-        try:
-            values = parse_json_object(read_bytes(path, max_bytes=2**20), path)
-        except FileNotFoundError:
-            raise FedkitError(
-                "is not there",
-                file=path,
-                remedy="run `fedkit client` once: it writes it; or check --config_path",
-            ) from None
-        try:
-            return cls(
-                data_dir=_folder(_text(values, "data_dir"), path, "data_dir"),
-                email=check_email(values.get("email")),
-                server_url=str(values.get("server_url") or SERVER_URL),
-                client_url=_client_url(values.get("client_url")),
-            )
-        except ValueError as error:
-            field, _, what = str(error).partition(": ")
-            if field not in ("data_dir", "client_url"):
-                field, what = "email", str(error)
-            what, _, remedy = what.partition("; ")
-            raise FedkitError(
-                what, file=path, field=field, remedy=remedy or "correct it"
-            ) from error
+        remedy = "run `fedkit client` once: it writes it; or check --config_path"
+        values = parse_json_object(read_bytes(path, max_bytes=2**20, absent=remedy), path)
+        found: dict[str, Any] = {"server_url": str(values.get("server_url") or SERVER_URL)}
+        checks: dict[str, Callable[[Any], object]] = {
+            "data_dir": lambda value: _folder(value, path, "data_dir"),
+            "email": check_email,
+            "client_url": _client_url,
+        }
+        for field, check in checks.items():
+            try:
+                found[field] = check(values.get(field))
+            except ValueError as error:
+                what, _, remedy = str(error).partition("; ")
+                raise FedkitError(
+                    what, file=path, field=field, remedy=remedy or "correct it"
+                ) from error
+        return cls(**found)
 
 
-def _text(values: Mapping[str, object], field: str) -> str:
-    value = values.get(field)
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{field}: must be a text, not {value!r}; write a path in quotes")
-    return value
-
-
-def _folder(text: str, file: Path, field: str) -> Path:
-    """A folder that a person named, `~` expanded. Raises FedkitError."""
+def _folder(text: object, file: Path, field: str) -> Path:
+    """A folder that a person named, `~` expanded. Raises FedkitError, ValueError."""
+    if not isinstance(text, str) or not text:
+        raise ValueError(f"must be a text, not {text!r}; write a path in quotes")
     try:
         if "\0" in text:
             raise ValueError("it has a NUL in it")
@@ -104,15 +89,11 @@ def _folder(text: str, file: Path, field: str) -> Path:
 
 
 def _client_url(value: object) -> str:
-    url = (
-        f"http://localhost:{value}"
-        if isinstance(value, int)
-        else str(value or ClientConfig.client_url)
-    )
+    url = str(value or ClientConfig.client_url)
+    if isinstance(value, int):
+        url = f"http://localhost:{value}"
     if not url.rstrip("/").rpartition(":")[2].isdigit():
-        raise ValueError(
-            f"client_url: {url!r} names no port; write one such as http://localhost:8080"
-        )
+        raise ValueError(f"{url!r} names no port; write one such as http://localhost:8080")
     return url
 
 
@@ -139,7 +120,5 @@ def read_env(path: Path) -> dict[str, str]:
                 "has no value", file=path, field=key, remedy=f"write {key}=… on a line of its own"
             )
     found = {key: str(values[key]) for key in _ENV_KEYS if key in values}
-    for key in ("DATA_DIR", "CONFIG_PATH"):
-        if key in found:
-            found[key] = str(_folder(found[key], path, key))
-    return found
+    folders = found.keys() & {"DATA_DIR", "CONFIG_PATH"}
+    return found | {key: str(_folder(found[key], path, key)) for key in folders}

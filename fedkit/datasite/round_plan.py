@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import read_json, write_json
+from fedkit.base.files import read_json, read_object, write_json
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
@@ -92,8 +92,8 @@ def change_settings(site: Datasite, project: str, **changes: Any) -> FLConfig:
 
 def current_settings(place: AggregatorProject, config: FLConfig) -> FLConfig:
     """The config with the changes that hold from the next round on."""
-    wish = read_json(place.settings)
-    return config.replace(**wish) if isinstance(wish, dict) and wish else config
+    wish = read_object(place.settings)
+    return config.replace(**wish) if wish else config
 
 
 def write_plan(place: AggregatorProject, plan: RoundPlan) -> None:
@@ -137,4 +137,4 @@ def received_plan(config: FLConfig, n: int, values: Any, path: Path) -> RoundPla
     try:
         return RoundPlan.of(config.replace(**changes) if changes else config, n, chosen)
     except FedkitError as error:
-        raise FedkitError(error.what, file=path, field=error.field, remedy=error.remedy) from error
+        raise error.about(path) from error

@@ -189,11 +189,9 @@ def collect(now: Stand) -> Next:
 
 def aggregate(now: Stand) -> Next:
     """The end of a round."""
-    return (
-        None
-        if now.plan is None
-        else partial(end_round, now.at, now.plan, now.recorded or now.found)
-    )
+    if now.plan is None:
+        return None
+    return partial(end_round, now.at, now.plan, now.recorded or now.found)
 
 
 def finish(now: Stand) -> Next:

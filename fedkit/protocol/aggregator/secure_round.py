@@ -90,8 +90,8 @@ class AggregatorRound:
     @cached_property
     def lists(self) -> dict[str, dict[str, Any]]:
         """What was decided so far, by name."""
-        found = {n: files.read_json(self.list_of(n)) for n in (*_LISTS, "identities")}
-        return {name: values for name, values in found.items() if isinstance(values, dict)}
+        found = {name: files.read_object(self.list_of(name)) for name in (*_LISTS, "identities")}
+        return {name: values for name, values in found.items() if values}
 
     @cached_property
     def inbox(self) -> Inbox:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Progress, Trained, UpdateShared
-from fedkit.base.files import is_file, read_json
+from fedkit.base.files import is_file, read_object
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.protocol.project import AtParticipant
@@ -100,14 +100,14 @@ def share(at: AtParticipant, n: int) -> list[Event]:
 
 def trained_samples(place: ClientProject, n: int) -> int:
     """How many samples round n was trained on. Raises FedkitError if that is not known here."""
-    info = read_json(_info(place, n))
-    if not isinstance(info, dict) or not isinstance(info.get("num_samples"), int):
+    num_samples = read_object(_info(place, n)).get("num_samples")
+    if not isinstance(num_samples, int):
         raise FedkitError(
             "does not say how many samples were trained on",
             file=_info(place, n),
             remedy=f"remove {place.trained(n).name}: the round is then trained again",
         )
-    return int(info["num_samples"])
+    return num_samples
 
 
 def _info(place: ClientProject, n: int) -> Path:
