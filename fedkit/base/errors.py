@@ -47,10 +47,6 @@ class FedkitError(Exception):
         remedy = f" -> {self.remedy}" if self.remedy else ""
         return f"{head}{why}{remedy}"
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # keyword-only arguments do not survive the default pickling of exceptions
-        return (_rebuild, (self.what, self.file, self.field, self.why, self.remedy))
-
 
 class Unreadable(FedkitError):
     """A file is there, but its content can't be used (truncated, of another kind, or unsafe)."""
@@ -62,9 +58,3 @@ class Busy(FedkitError):
 
 class Stopped(Exception):
     """Somebody asked the training to stop; the round is trained anew, to the same bits, when it goes on."""
-
-
-def _rebuild(
-    what: str, file: Path | None, field: str | None, why: str | None, remedy: str | None
-) -> FedkitError:
-    return FedkitError(what, file=file, field=field, why=why, remedy=remedy)

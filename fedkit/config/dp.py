@@ -23,7 +23,7 @@ from pydantic import (
 
 from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
 
-__all__ = ["AdaptiveClip", "DPSettings"]
+__all__ = ["AdaptiveClip", "DPSettings", "any_number"]
 
 
 LARGEST_EPSILON = 100.0
@@ -40,9 +40,10 @@ _USELESS = {
 """What is wrong with a number here that is not finite or not above 0."""
 
 
-def _number(value: Any) -> float:
+def any_number(value: Any, example: str = "") -> float:
+    """A JSON number, infinite where no float holds it. Raises ValueError, with an example."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {value!r}; write one without quotes")
+        raise ValueError(f"must be a number, not {value!r}; write one without quotes{example}")
     try:
         return float(value)
     except OverflowError:
@@ -50,7 +51,7 @@ def _number(value: Any) -> float:
 
 
 def _epsilon(value: Any) -> float:
-    number = _number(value)
+    number = any_number(value)
     if not 0 < number <= LARGEST_EPSILON:
         raise ValueError(
             f"of {number:g} promises {'too little to mean anything' if number > 0 else 'nothing'}: "
@@ -60,7 +61,7 @@ def _epsilon(value: Any) -> float:
 
 
 def _positive(value: Any, about: ValidationInfo) -> float:
-    number = _number(value)
+    number = any_number(value)
     if not 0 < number < math.inf:
         why = _USELESS[str(about.field_name)]
         raise ValueError(f"of {number:g} {why}; write a number above 0, such as 1.0")
@@ -68,7 +69,7 @@ def _positive(value: Any, about: ValidationInfo) -> float:
 
 
 def _delta(value: Any) -> float:
-    number = _number(value)
+    number = any_number(value)
     if not 0 < number < 1:
         reason = "with Gaussian noise" if number == 0 else "by its definition"
         raise ValueError(

@@ -17,7 +17,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email, check_file_name, check_name
 from fedkit.base.strict_json import not_too_deep, parse_json_object
-from fedkit.config.dp import DPSettings
+from fedkit.config.dp import DPSettings, any_number
 from fedkit.config.secure_aggregation import SecureAggregation
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
@@ -33,14 +33,9 @@ _REMEDIES = {
 }
 
 
-def _finite_number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {value!r}; write one without quotes, such as 0.1")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number) or number <= 0:
+def _finite_number(value: Any) -> float:
+    number = any_number(value, ", such as 0.1")
+    if not 0 < number < math.inf:
         raise ValueError(f"must be a finite number above 0, not {number}; write one such as 0.1")
     return number
 

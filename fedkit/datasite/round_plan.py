@@ -28,7 +28,8 @@ __all__ = [
     "write_plan",
 ]
 
-_FIXED = ("round", "learning_rate", "epoch", "participants")
+_MAY_DIFFER = ("learning_rate", "epoch")
+_FIXED = ("round", *_MAY_DIFFER, "participants")
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,8 @@ class RoundPlan:
 
     def on_the_wire(self, config: FLConfig) -> dict[str, Any]:
         """What differs from the approved config; empty in an ordinary round."""
-        values = {"learning_rate": self.learning_rate, "epoch": self.epoch}
-        differs: dict[str, Any] = {
-            key: value for key, value in values.items() if value != getattr(config, key)
-        }
+        settings = {key: getattr(self, key) for key in _MAY_DIFFER}
+        differs = {key: v for key, v in settings.items() if v != getattr(config, key)}
         if self.participants != config.participants:
             differs["participants"] = list(self.participants)
         return differs
@@ -122,7 +121,7 @@ def received_plan(config: FLConfig, n: int, values: Any, path: Path) -> RoundPla
     Raises FedkitError if a setting changes that the approved config does not list as adjustable.
     """
     values = values if isinstance(values, dict) else {}
-    changes = {k: values[k] for k in ("learning_rate", "epoch") if k in values}
+    changes = {k: values[k] for k in _MAY_DIFFER if k in values}
     for name, value in changes.items():
         if value != getattr(config, name) and name not in config.adjustable:
             raise FedkitError(

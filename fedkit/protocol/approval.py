@@ -22,6 +22,7 @@ from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.projects import appearing
 from fedkit.datasite.tree import folder_names
+from fedkit.protocol.project import check_folder
 
 __all__ = [
     "Policy",
@@ -112,13 +113,7 @@ def review(site: Datasite, project: str, folder: str = "request") -> Review:
     place = site.client().project(project, folder)
     data = read_part(site, place.config)
     config = FLConfig.parse(data, file=place.config)
-    if config.project_name != project:
-        raise FedkitError(
-            f"names the project {config.project_name!r}, but lies in the folder of {project!r}",
-            file=place.config,
-            field="project_name",
-            remedy="ask the aggregator to send it again",
-        )
+    check_folder(config, place.config, "ask the aggregator to send it again")
     if site.email not in config.participants:
         raise FedkitError(
             f"does not name {site.email}",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedkit.base import files
+from fedkit.base.errors import FedkitError
 from fedkit.base.events import AGGREGATOR, PARTICIPANT, Event, Waiting
 from fedkit.base.tensors import MAX_STATE_BYTES
 from fedkit.config.fl_config import FLConfig
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from fedkit.learning.strategies.base import Strategy
 
-__all__ = ["AtAggregator", "AtParticipant", "Project"]
+__all__ = ["AtAggregator", "AtParticipant", "Project", "check_folder"]
 
 
 @dataclass(frozen=True)
@@ -135,3 +136,11 @@ class AtAggregator(Project):
     def launched(self, file: str) -> bytes:
         """A file that was launched, as it lies in `running/`. Raises FedkitError."""
         return self.read(self.place.path / file, absent="restore it from your own copy")
+
+
+def check_folder(config: FLConfig, file: Path, remedy: str) -> None:
+    """Raises FedkitError where a config does not lie in the folder that bears its project's name."""
+    name, folder = config.project_name, file.parent.name
+    if name != folder:
+        what = f"names the project {name!r}, but lies in the folder of {folder!r}"
+        raise FedkitError(what, file=file, field="project_name", remedy=remedy)

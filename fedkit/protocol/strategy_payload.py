@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.files import is_file
 from fedkit.base.tensors import load_state
 from fedkit.learning.models import StateDict, check_state
 from fedkit.learning.strategies.base import pack, unpack
@@ -26,7 +25,6 @@ __all__ = [
     "read_extra",
     "receive",
     "send_beside",
-    "share_beside",
 ]
 
 
@@ -90,12 +88,6 @@ def keep_beside(
     if at.strategy.two_sided:
         at.write_state(at.place.memory(n), memory)
         at.write_state(at.place.extra(n), extra)
-
-
-def share_beside(at: AtParticipant, n: int) -> None:
-    """Participant, before the update itself is shared: a copy into the aggregator's folder for this participant."""
-    if is_file(at.place.extra(n)):
-        at.copy(at.place.extra(n), at.box.extra(at.site.email, n))
 
 
 def read_extra(at: AtAggregator, reference: Mapping[str, Tensor], email: str, n: int) -> StateDict:

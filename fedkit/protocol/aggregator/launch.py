@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedkit.base import files
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.events import AGGREGATOR, Event, Notice, ProjectLaunched, RequestSent, Waiting
+from fedkit.base.events import Event, Notice, ProjectLaunched, RequestSent, Waiting
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import MAX_STATE_BYTES, load_state
 from fedkit.config.fl_config import FLConfig
@@ -47,6 +47,7 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
     except FileNotFoundError:
         return None
     config = FLConfig.parse(data, file=path)
+    at = AtAggregator(site, config)
     if config.aggregator != site.email:
         raise FedkitError(
             f"names {config.aggregator!r}, but this datasite belongs to {site.email}",
@@ -55,26 +56,24 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
             remedy="launch it in the aggregator's datasite, or correct the key",
         )
     contents = {"fl_config.json": data}
-    for field, file in (("model_arch", config.model_arch), ("model_weight", config.model_weight)):
+    for field, most in _LARGEST.items():
+        file = getattr(config, field)
         try:
-            most = _LARGEST[field]
-            contents[file] = files.read_bytes(folder / file, root=site.data_dir, max_bytes=most)
+            contents[file] = at.read(folder / file, most)
         except FileNotFoundError:
             what = f"put {file} (named by {field}) into launch/"
-            remedy = "it belongs beside fl_config.json"
-            return Waiting(site.email, config.project_name, AGGREGATOR, site.email, what, remedy)
+            return at.wait(site.email, what, "it belongs beside fl_config.json")
     hashes = {file: files.sha256_bytes(content) for file, content in contents.items()}
-    place = site.aggregator().project(config.project_name)
-    files.refuse_links(place.path, site.data_dir)
-    for used in _places(site, config.project_name):
+    files.refuse_links(at.place.path, site.data_dir)
+    for used in _places(site, at.name):
         if used.exists():
             raise FedkitError(
-                f"{config.project_name!r} is the name of a project that is {used.parent.name} already",
+                f"{at.name!r} is the name of a project that is {used.parent.name} already",
                 file=path,
                 field="project_name",
                 remedy="choose another name; the old project is untouched",
             )
-    return partial(_launch, site, config, contents, hashes)
+    return partial(_launch, at, contents, hashes)
 
 
 def launch_status(site: Datasite, name: str = "launch") -> Next:
@@ -112,9 +111,8 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
     )
 
 
-def _launch(
-    site: Datasite, config: FLConfig, contents: dict[str, bytes], hashes: dict[str, str]
-) -> list[Event]:
+def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]) -> list[Event]:
+    site, config = at.site, at.config
     try:
         _check_model(config, contents, site.aggregator().launch)
     except FedkitError as error:
@@ -122,9 +120,8 @@ def _launch(
         files.write_json(_refusal(site), {"files": hashes, "error": told})
         raise
     files.remove(_refusal(site))
-    place = site.aggregator().project(config.project_name)
-    aside = site.own / "launching" / site.email / config.project_name
-    with appearing(place.path, aside, "check the disk; launch/ is unchanged") as folder:
+    aside = site.own / "launching" / site.email / at.name
+    with appearing(at.place.path, aside, "check the disk; launch/ is unchanged") as folder:
         unfinished = AggregatorProject(folder)
         for file, content in contents.items():
             files.write_bytes(unfinished.path / file, content)
@@ -133,14 +130,13 @@ def _launch(
         for email in config.participants:
             write_permissions(unfinished.inbox(email), site.email, write=[email])
         files.write_json(unfinished.path / LAUNCHED, hashes)
-        files.write_json(_clearing(site), {"project": config.project_name, "files": hashes})
+        files.write_json(_clearing(site), {"project": at.name, "files": hashes})
     _clear(site)
-    events: list[Event] = [
-        ProjectLaunched(site.email, config.project_name, config.participants, config.rounds)
-    ]
+    launched = ProjectLaunched(site.email, at.name, config.participants, config.rounds)
+    events: list[Event] = [launched]
     if config.unknown:
         text = f"fl_config.json has keys that fedkit does not know ({', '.join(config.unknown)}); they stay in the file"
-        events.append(Notice(site.email, config.project_name, text))
+        events.append(Notice(site.email, at.name, text))
     return events
 
 

@@ -28,7 +28,7 @@ from fedkit.protocol.aggregator.aggregate import (
 )
 from fedkit.protocol.aggregator.publish import outdated
 from fedkit.protocol.approval import why_declined
-from fedkit.protocol.project import AtAggregator
+from fedkit.protocol.project import AtAggregator, check_folder
 from fedkit.protocol.steps import Next, Phase, drive, first_answer
 from fedkit.protocol.waiting import lingers
 from fedkit.rounds.history import RoundRecord, read_records
@@ -66,13 +66,7 @@ def next_step(
         what = "let the app that launched this project go on; fedkit's aggregator keeps out of it"
         return Waiting(site.email, project, AGGREGATOR, site.email, what)
     config = FLConfig.load(place.config)
-    if config.project_name != project:
-        raise FedkitError(
-            f"names the project {config.project_name!r}, but lies in the folder of {project!r}",
-            file=place.config,
-            field="project_name",
-            remedy="give the folder and the project the same name",
-        )
+    check_folder(config, place.config, "give the folder and the project the same name")
     return first_answer(PHASES, _stand(AtAggregator(site, config), patient, until_round))
 
 

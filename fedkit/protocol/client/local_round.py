@@ -88,13 +88,12 @@ def train_round(
 
 def share(at: AtParticipant, n: int) -> list[Event]:
     """Copy the update, and what it says about itself, into the aggregator's folder for this participant."""
-    from fedkit.protocol.strategy_payload import share_beside
-
     place, email = at.place, at.site.email
     if is_file(_info(place, n)):
         at.copy(_info(place, n), at.box.update_info(email, n))
-    share_beside(at, n)
-    at.copy(place.trained(n), at.box.update(email, n))
+    if is_file(place.extra(n)):
+        at.copy(place.extra(n), at.box.extra(email, n))
+    at.copy(place.trained(n), at.box.update(email, n))  # last: the others are there when it is
     return [UpdateShared(email, at.name, n)]
 
 

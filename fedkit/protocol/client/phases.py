@@ -82,10 +82,8 @@ class Here:
     @cached_property
     def at(self) -> AtParticipant:
         """The project as it was approved. Raises FedkitError if these are no longer the bytes that a person approved."""
-        place, hashes = (
-            self.site.client().project(self.name),
-            approval.pinned(self.site, self.name) or {},
-        )
+        place = self.site.client().project(self.name)
+        hashes = approval.pinned(self.site, self.name) or {}
         contents = {name: approval.read_part(self.site, place.path / name) for name in hashes}
         for name, data in contents.items():
             if sha256_bytes(data) != hashes[name]:
@@ -130,11 +128,8 @@ def approve(here: Here) -> Next:
     """Nothing runs before a person has said yes to exactly these bytes."""
     site, project = here.site, here.name
     if site.client().project(project).path.is_dir():
-        return (
-            None
-            if approval.pinned(site, project) is not None
-            else _pin_what_was_copied(site, project)
-        )
+        done = approval.pinned(site, project) is not None
+        return None if done else _pin_what_was_copied(site, project)
     asked = approval.review(site, project)
     if is_file(approval.pin_path(site, project)):  # of an approval that was cut off, or taken back
         return partial(_unpin, site, project)

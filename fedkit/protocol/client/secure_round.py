@@ -20,15 +20,8 @@ from fedkit.base.events import Event, SecureStep, UpdateShared, Waiting
 from fedkit.base.files import is_file, read_bytes, read_json, write_bytes
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import entries
-from fedkit.privacy.secagg.bonawitz import (
-    Group,
-    PublicKeys,
-    Secrets,
-    deal,
-    mask,
-    open_shares,
-    reveal,
-)
+from fedkit.privacy.secagg import bonawitz
+from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, Secrets
 from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.protocol.client.local_round import trained_samples
 from fedkit.protocol.project import AtParticipant
@@ -122,7 +115,7 @@ def _make_keys(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event]:
 
 def _make_shares(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event]:
     roster = this.checked_roster(given)
-    dealt = deal(this.group, this.me, this.secrets(), roster)
+    dealt = bonawitz.deal(this.group, this.me, this.secrets(), roster)
     this.accept("identities", hexed({who: this.identity_of(who) or b"" for who in roster}))
     this.accept("roster", given)
     return this.keep("shares", {"roster": roster_digest(roster)}, hexed(dealt))
@@ -133,10 +126,10 @@ def _make_masked(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event
     sealed = this.sealed(given, roster)
     dealers = sorted([*sealed, me])
     # what does not open now could not be revealed later
-    open_shares(this.group, me, this.secrets(), roster, sealed)
+    bonawitz.open_shares(this.group, me, this.secrets(), roster, sealed)
     weight = trained_samples(at.place, this.n) if at.config.weighting == "samples" else 1
     vector = encode(at.read_state(at.place.trained(this.n)), weight, len(this.group.numbers))
-    hidden = mask(this.group, me, this.secrets(), roster, dealers, vector)
+    hidden = bonawitz.mask(this.group, me, this.secrets(), roster, dealers, vector)
     this.accept("dealt", given)
     about = {**this.said("shares"), "dealers": dealers}
     return this.keep("masked", about, hidden.astype("<u8").tobytes())
@@ -159,8 +152,10 @@ def _make_revealed(this: ParticipantRound, given: Mapping[str, Any]) -> list[Eve
     this.group.enough(given, "agreement")
     roster = this.checked_roster(this.accepted("roster"))
     sealed = this.sealed(this.accepted("dealt"), roster)
-    shares = open_shares(this.group, this.me, this.secrets(), roster, sealed)
-    return this.keep("revealed", about, hexed(reveal(this.group, shares, about["survivors"])))
+    shares = bonawitz.open_shares(this.group, this.me, this.secrets(), roster, sealed)
+    return this.keep(
+        "revealed", about, hexed(bonawitz.reveal(this.group, shares, about["survivors"]))
+    )
 
 
 _Make = Callable[["ParticipantRound", Mapping[str, Any]], list[Event]]
