@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from dotenv import dotenv_values
 
@@ -57,27 +55,30 @@ class ClientConfig:
         )
         remedy = "run `fedkit client` once: it writes it; or check --config_path"
         values = parse_json_object(read_bytes(path, max_bytes=2**20, absent=remedy), path)
-        found: dict[str, Any] = {"server_url": str(values.get("server_url") or SERVER_URL)}
-        checks: dict[str, Callable[[Any], object]] = {
-            "data_dir": lambda value: _folder(value, path, "data_dir"),
-            "email": check_email,
-            "client_url": _client_url,
-        }
-        for field, check in checks.items():
-            try:
-                found[field] = check(values.get(field))
-            except ValueError as error:
-                what, _, remedy = str(error).partition("; ")
-                raise FedkitError(
-                    what, file=path, field=field, remedy=remedy or "correct it"
-                ) from error
-        return cls(**found)
+        data_dir = _folder(values.get("data_dir"), path, "data_dir")
+        try:
+            email = check_email(values.get("email"))
+        except ValueError as error:
+            what, _, remedy = str(error).partition("; ")
+            remedy = remedy or "correct it"
+            raise FedkitError(what, file=path, field="email", remedy=remedy) from error
+        url = values.get("client_url")
+        url = f"http://localhost:{url}" if isinstance(url, int) else str(url or cls.client_url)
+        if not url.rstrip("/").rpartition(":")[2].isdigit():
+            raise FedkitError(
+                f"{url!r} names no port",
+                file=path,
+                field="client_url",
+                remedy="write one such as http://localhost:8080",
+            )
+        return cls(data_dir, email, str(values.get("server_url") or SERVER_URL), url)
 
 
 def _folder(text: object, file: Path, field: str) -> Path:
-    """A folder that a person named, `~` expanded. Raises FedkitError, ValueError."""
+    """A folder that a person named, `~` expanded. Raises FedkitError."""
     if not isinstance(text, str) or not text:
-        raise ValueError(f"must be a text, not {text!r}; write a path in quotes")
+        what, remedy = f"must be a text, not {text!r}", "write a path in quotes"
+        raise FedkitError(what, file=file, field=field, remedy=remedy)
     try:
         if "\0" in text:
             raise ValueError("it has a NUL in it")
@@ -86,15 +87,6 @@ def _folder(text: object, file: Path, field: str) -> Path:
         raise FedkitError(
             f"{text!r} is no folder ({error})", file=file, field=field, remedy="write its path"
         ) from error
-
-
-def _client_url(value: object) -> str:
-    url = str(value or ClientConfig.client_url)
-    if isinstance(value, int):
-        url = f"http://localhost:{value}"
-    if not url.rstrip("/").rpartition(":")[2].isdigit():
-        raise ValueError(f"{url!r} names no port; write one such as http://localhost:8080")
-    return url
 
 
 def read_env(path: Path) -> dict[str, str]:
@@ -120,5 +112,7 @@ def read_env(path: Path) -> dict[str, str]:
                 "has no value", file=path, field=key, remedy=f"write {key}=… on a line of its own"
             )
     found = {key: str(values[key]) for key in _ENV_KEYS if key in values}
-    folders = found.keys() & {"DATA_DIR", "CONFIG_PATH"}
-    return found | {key: str(_folder(found[key], path, key)) for key in folders}
+    for key in ("DATA_DIR", "CONFIG_PATH"):
+        if key in found:
+            found[key] = str(_folder(found[key], path, key))
+    return found

@@ -16,12 +16,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email, check_file_name, check_name
-from fedkit.base.strict_json import not_too_deep, parse_json_object
-from fedkit.config.dp import DPSettings, any_number
+from fedkit.base.strict_json import not_too_deep, number_of, parse_json_object
+from fedkit.config.dp import DPSettings
 from fedkit.config.secure_aggregation import SecureAggregation
+from fedkit.config.tutorial import tutorial_keys
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
 
+
+TUTORIAL_KEYS = tuple(tutorial_keys())
+"""The eight keys of the tutorial's `fl_config.json`; all of them must be there."""
 
 _REMEDIES = {
     "missing": "add this key",
@@ -34,8 +38,8 @@ _REMEDIES = {
 
 
 def _finite_number(value: Any) -> float:
-    number = any_number(value, ", such as 0.1")
-    if not 0 < number < math.inf:
+    number = number_of(value, "write one without quotes, such as 0.1")
+    if not math.isfinite(number) or number <= 0:
         raise ValueError(f"must be a finite number above 0, not {number}; write one such as 0.1")
     return number
 
@@ -176,10 +180,6 @@ class FLConfig(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed. Raises FedkitError."""
         return self.from_dict(self.model_dump(include=self.model_fields_set) | changes)
-
-
-TUTORIAL_KEYS = tuple(n for n, field in FLConfig.model_fields.items() if field.is_required())
-"""The eight keys of the tutorial's `fl_config.json`; all of them must be there."""
 
 
 def first_problem(error: ValidationError, file: Path | str) -> FedkitError:

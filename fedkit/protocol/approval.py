@@ -22,6 +22,7 @@ from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.projects import appearing
 from fedkit.datasite.tree import folder_names
+from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol.project import check_folder
 
 __all__ = [
@@ -37,8 +38,6 @@ __all__ = [
     "pin",
     "pin_path",
     "pinned",
-    "policy_accepts",
-    "policy_refuses",
     "read_part",
     "review",
     "unpin",
@@ -154,7 +153,7 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
                 file=folder,
                 remedy="let it run, or move that folder away first",
             )
-    policy_accepts(site, config)
+    accept(site, config)
     # a no can become a yes
     files.remove(site.client().declined(reviewed.project), root=site.data_dir)
     pin(site, reviewed.project, reviewed.hashes)
@@ -172,7 +171,7 @@ def answer(site: Datasite, policy: Policy) -> list[Event]:
     for name in pending_requests(site):
         try:
             asked = review(site, name)
-            reason = policy_refuses(site, asked.config)
+            reason = refusal(site, asked.config)
             if reason is not None:
                 events.append(decline(site, name, reason))
             elif policy(asked):
@@ -221,24 +220,6 @@ def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None
         place.agg_weights.mkdir(exist_ok=True)
         early.replace(place.global_model(0))
     write_permissions(place.agg_weights, site.email, write=[config.aggregator], root=root)
-
-
-def policy_refuses(site: Datasite, config: FLConfig) -> str | None:
-    """Why the owner's privacy policy says no to a project, None where it does not, or where there is none."""
-    if not (site.private_client / "policy.json").exists():
-        return None
-    # brings an accountant, which most datasites never ask
-    from fedkit.privacy.dp.policy import refusal
-
-    return refusal(site, config)
-
-
-def policy_accepts(site: Datasite, config: FLConfig) -> None:
-    """Raises FedkitError if the owner's privacy policy refuses a project."""
-    if (site.private_client / "policy.json").exists():
-        from fedkit.privacy.dp.policy import accept
-
-        accept(site, config)
 
 
 def pin_path(site: Datasite, project: str) -> Path:

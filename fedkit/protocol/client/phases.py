@@ -33,6 +33,7 @@ from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import move_to_done
 from fedkit.datasite.round_plan import RoundPlan, received_plan
 from fedkit.datasite.tree import entries, folder_names
+from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol import approval
 from fedkit.protocol.client.local_round import share, train_round
 from fedkit.protocol.project import AtParticipant
@@ -133,7 +134,7 @@ def approve(here: Here) -> Next:
     asked = approval.review(site, project)
     if is_file(approval.pin_path(site, project)):  # of an approval that was cut off, or taken back
         return partial(_unpin, site, project)
-    reason = approval.policy_refuses(site, asked.config)
+    reason = refusal(site, asked.config)
     if reason is not None:
         return lambda: [approval.decline(site, project, reason)]
     return Waiting(
@@ -241,7 +242,7 @@ PHASES: tuple[Phase[Here], ...] = (approve, open_, find_data, receive, train, sh
 
 def _pin_what_was_copied(site: Datasite, project: str) -> Next:
     copied = approval.review(site, project, "running")
-    approval.policy_accepts(site, copied.config)
+    accept(site, copied.config)
     asked = site.client().project(project, "request")
     if asked.path.is_dir():
         for name, digest in copied.hashes.items():
