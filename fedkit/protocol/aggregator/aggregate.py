@@ -31,13 +31,13 @@ def waits_for(at: AtAggregator, plan: RoundPlan, found: Collected, patient: bool
     theirs = "its update" if len(whom) == 1 else "their updates"
     what = f"send {'a sound update' if found.refused else theirs} of round {n}"
     remedies = [f"{email}: {reason}" for email, reason in found.refused.items()]
+    seconds = left if left is not None and left > 0 else None
     if config.min_participants is None:
         remedies.append("without min_participants in the config, a round waits for everybody")
-    elif left is not None and left > 0:
-        remedies.append(f"the round ends with {quorum} updates in {left:.0f} s at the latest")
+    elif seconds is not None:
+        remedies.append(f"the round ends with {quorum} updates in {seconds:.0f} s at the latest")
     else:
         remedies.append(f"{len(found.updates)} of at least {quorum} updates are there")
-    seconds = left if left is not None and left > 0 else None
     if any(at.place.update(email, n).exists() for email in found.missing):
         seconds = min(seconds or HALF_WRITTEN_S, HALF_WRITTEN_S)
     return at.wait(", ".join(whom), what, "; ".join(remedies), seconds)

@@ -20,6 +20,23 @@ __all__ = ["Form", "Inbox", "Seen"]
 
 _MARGIN = 2**20
 
+_UNLIKE = {
+    "keys": ("", "has keys of an unknown kind", "has keys of another length"),
+    "shares": (
+        "refers to another roster",
+        "deals shares to others",
+        "deals shares of another length",
+    ),
+    "masked": ("refers to another list of participants", "", "has {:,} bytes, not {:,}"),
+    "agreed": ("has signed another list of survivors", "", ""),
+    "revealed": (
+        "refers to another list of survivors",
+        "reveals shares of others",
+        "reveals something else",
+    ),
+}
+"""What is said of a step's message that refers to something else, has values of other names, or of another length."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -36,7 +53,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Form:
-    """What a sound message of a step looks like, and what is said of another one.
+    """What a sound message of a step looks like.
 
     about : what it refers to; None where that is nothing yet. names : of the values in its body, from its sender; None
     where it has none. length : of each value in bytes, or of the body as a whole; None where it may be any.
@@ -45,18 +62,16 @@ class Form:
     about: Mapping[str, Any] | None = None
     names: Callable[[str], Collection[str]] | None = None
     length: int | None = None
-    other_about: str = ""
-    other_names: str = ""
-    other_length: str = ""
 
-    def check(self, message: Message) -> None:
+    def check(self, step: str, message: Message) -> None:
         """Raises FedkitError with what is wrong."""
+        about, names, length = _UNLIKE[step]
         values = {"": message.body} if self.names is None else message.values()
-        _need(self.about is None or message.about == self.about, self.other_about)
+        _need(self.about is None or message.about == self.about, about)
         if self.names is not None:
-            _need(values.keys() == set(self.names(message.sender)), self.other_names)
+            _need(values.keys() == set(self.names(message.sender)), names)
         for value in values.values() if self.length is not None else ():
-            _need(len(value) == self.length, self.other_length.format(len(value), self.length))
+            _need(len(value) == self.length, length.format(len(value), self.length))
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,7 @@ class Inbox:
                     seen.missing.append(who)  # its key may still be on its way
                     continue
                 message = open_message(data, key, self.group, self.n, step, who)
-                form.check(message)
+                form.check(step, message)
                 seen.messages[who], seen.bytes[who] = message, data
             except FileNotFoundError:
                 seen.missing.append(who)

@@ -53,6 +53,7 @@ _DECIDED = {
     "survivors": "the masked updates of {} participants are in",
     "agreement": "{} participants have signed who is in",
 }
+_KEYS = {"seal", "mask", "own"}
 _SEAL_BYTES = 16
 
 
@@ -131,41 +132,18 @@ class AggregatorRound:
     def _asked(self, step: str) -> tuple[Collection[str], Form]:
         """Who is asked for a message in a step, and what a sound one looks like."""
         if step == "keys":
-            return self.plan.participants, Form(
-                names=lambda _: {"seal", "mask", "own"},
-                length=KEY_BYTES,
-                other_names="has keys of an unknown kind",
-                other_length="has keys of another length",
-            )
+            return self.plan.participants, Form(None, lambda _: _KEYS, KEY_BYTES)
         about: dict[str, Any] = {"roster": roster_digest(self.roster)}
         if step == "shares":
-            return self.roster, Form(
-                about,
-                names=lambda sender: self.roster.keys() - {sender},
-                length=2 * SHARE_BYTES + _SEAL_BYTES,
-                other_about="refers to another roster",
-                other_names="deals shares to others",
-                other_length="deals shares of another length",
-            )
+            length = 2 * SHARE_BYTES + _SEAL_BYTES
+            return self.roster, Form(about, lambda who: self.roster.keys() - {who}, length)
         dealers = about["dealers"] = sorted(self.lists["dealt"])
         if step == "masked":
-            return dealers, Form(
-                about,
-                length=8 * self.size,
-                other_about="refers to another list of participants",
-                other_length="has {:,} bytes, not {:,}",
-            )
+            return dealers, Form(about, length=8 * self.size)
         survivors = about["survivors"] = sorted(self.lists["survivors"])
         if step == "agreed":
-            return survivors, Form(about, other_about="has signed another list of survivors")
-        return survivors, Form(
-            about,
-            names=lambda _: dealers,
-            length=SHARE_BYTES,
-            other_about="refers to another list of survivors",
-            other_names="reveals shares of others",
-            other_length="reveals something else",
-        )
+            return survivors, Form(about)
+        return survivors, Form(about, lambda _: dealers, SHARE_BYTES)
 
     def decide(self, name: str, seen: Seen) -> list[Event]:
         """From now on it is so: who is in, and what all of them get to see."""
