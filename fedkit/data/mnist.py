@@ -85,10 +85,7 @@ def install_full(source: Path | None = None) -> list[Path]:
 def _load_sample() -> MNIST:
     path = data_dir() / SAMPLE_NAME
     remedy = f"restore it with `git checkout -- data/{SAMPLE_NAME}`, or set FEDKIT_DATA to the folder that has it"
-    try:
-        data = read_bytes(path, max_bytes=MAX_SAMPLE_BYTES)
-    except FileNotFoundError:
-        raise FedkitError("is not there", file=path, remedy=remedy) from None
+    data = read_bytes(path, max_bytes=MAX_SAMPLE_BYTES, absent=remedy)
     digest = sha256_bytes(data)
     if digest != SAMPLE_SHA256:
         raise Unreadable(

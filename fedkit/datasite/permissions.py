@@ -112,15 +112,14 @@ class Permissions:
         return self._files[name]
 
     def _may_new(self, email: str, right: Right, parts: list[str]) -> bool:
-        nearest: tuple[int, Any] = (0, {})
+        nearest, file = 0, dict[str, Any]()
         for depth in range(1, len(parts)):  # from the datasite's root downwards
-            rules = self._rules(parts[:depth], NEW)
-            if rules is not None:
-                nearest = depth, rules if isinstance(rules, dict) else {}
-                if nearest[1].get("terminal") is True:
+            held = self._rules(parts[:depth], NEW)
+            if held is not None:
+                nearest, file = depth, held if isinstance(held, dict) else {}
+                if file.get("terminal") is True:
                     break
-        depth, file = nearest
-        rest = "/".join(parts[depth:])
+        rest = "/".join(parts[nearest:])
         rules = [rule for rule in _list(file.get("rules")) if isinstance(rule, dict)]
         for rule in sorted(rules, key=lambda rule: -_specificity(str(rule.get("pattern", "")))):
             if _matches(rest, str(rule.get("pattern", "")), _FLAGS | glob.DOTGLOB):
@@ -165,9 +164,8 @@ def email_has(access: Any, email: str, right: Right) -> bool:
     """Does the `access` part of a `syft.pub.yaml` rule give the right? admin implies write, which implies read."""
     if not isinstance(access, dict):
         return False
-    enough = {"admin": ("admin",), "read": ("admin", "write", "read")}.get(
-        right, ("admin", "write")
-    )
+    held = {"admin": ("admin",), "read": ("admin", "write", "read")}
+    enough = held.get(right, ("admin", "write"))
     return any(who in (email, _EVERYONE) for name in enough for who in _list(access.get(name)))
 
 

@@ -22,7 +22,7 @@ from fedkit.base.events import Event, FileRefused, Problem
 from fedkit.base.files import (
     append_line,
     read_bytes,
-    read_json,
+    read_object,
     refuse_links,
     sha256_bytes,
     write_bytes,
@@ -331,8 +331,7 @@ class Sync:
         return site.own / "sync.json"
 
     def _load(self, site: Datasite) -> dict[str, Copy]:
-        values = read_json(self._memory(site))
-        values = values if isinstance(values, dict) else {}
+        values = read_object(self._memory(site))
         return {owner: Copy(site, owner, read_synced(values.get(owner))) for owner in self._owners}
 
     def _save(self, site: Datasite) -> None:

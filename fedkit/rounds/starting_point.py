@@ -96,10 +96,8 @@ def read_experiment(
         emails = tutorial_participants(participants or len(PARTICIPANTS))
         values, where = tutorial_keys(emails), Path("fl_config.json")
     else:
-        try:
-            values, where = parse_json_object(read_bytes(path, max_bytes=2**20), path), path
-        except FileNotFoundError:
-            raise FedkitError("is not there", file=path, remedy="check the path") from None
+        data = read_bytes(path, max_bytes=2**20, absent="check the path")
+        values, where = parse_json_object(data, path), path
     config = FLConfig.from_dict(values | changes, file=where)
     count = len(config.participants)
     if participants is not None and participants != count:
