@@ -23,7 +23,7 @@ from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.tree import entries
 from fedkit.federation.network import Go
-from fedkit.rounds.hostile import CHANGES
+from fedkit.rounds.hostile import CHANGES, changed
 from fedkit.teaching.failures.doomed_process import run_child
 
 __all__ = ["KINDS", "Fault", "Faults"]
@@ -231,5 +231,5 @@ class _Here:
             write_bytes(sent, read_bytes(earlier))
         else:
             before, after = read_state(place.global_model(n - 1)), read_state(sent)
-            write_state(sent, CHANGES[fault.kind](before, after, fault.factor))
+            write_state(sent, changed(fault.kind, before, after, fault.factor))
         return True
