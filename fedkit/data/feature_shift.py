@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fedkit.data.partition import wrong
-from fedkit.data.shards import Shard
+from fedkit.data.shards import Shard, wrong
 
 __all__ = ["heterogeneity", "label_counts", "shift_features"]
 
