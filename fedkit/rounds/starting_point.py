@@ -37,10 +37,9 @@ from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
-    check_state,
+    fitting_model,
     load_model,
     seed_weights,
-    state_of,
 )
 from fedkit.learning.strategies.registry import make_strategy
 
@@ -153,18 +152,18 @@ def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
     if folder is not None and (folder / config.model_arch).exists():
         file = folder / config.model_arch
         source = read_bytes(file, max_bytes=2**20).decode("utf-8", errors="replace")
-    reference = state_of(load_model(source, config.model_class_name, file=file))
     if folder is None or not (folder / config.model_weight).exists():
+        load_model(source, config.model_class_name, file=file)
         return source, seed_weights(source, config.seed, config.model_class_name)
     weights = read_state(folder / config.model_weight)
-    wrong = check_state(reference, weights)
-    if wrong:
-        raise FedkitError(
-            f"does not fit {config.model_arch}: {wrong}",
-            file=folder / config.model_weight,
-            field="model_weight",
-            remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
-        )
+    fitting_model(
+        *(source, weights, config.model_class_name),
+        file=file,
+        what=config.model_arch,
+        weights=folder / config.model_weight,
+        field="model_weight",
+        remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
+    )
     return source, weights
 
 
