@@ -18,7 +18,6 @@ __all__ = [
     "DataFound",
     "Declined",
     "Event",
-    "FileCarried",
     "FileRefused",
     "GlobalModelSent",
     "MailboxOpened",
@@ -185,15 +184,6 @@ class Notice(Event):
 
 
 @dataclass(frozen=True)
-class FileCarried(Event):
-    """The sync carried one file to `receiver`."""
-
-    receiver: str
-    path: str
-    size: int
-
-
-@dataclass(frozen=True)
 class FileRefused(Event):
     """The sync refused a change that `email` made in another datasite; the file was set aside."""
 
@@ -219,7 +209,6 @@ _TEMPLATES: dict[type[Event], str] = {
     Waiting: "waits for {whom} to {what}",
     Problem: "PROBLEM {error}",
     Notice: "{text}",
-    FileCarried: "{path} ({size:,} bytes) carried to {receiver}",
     FileRefused: "REFUSED {path}: {reason}",
 }
 

@@ -1,11 +1,8 @@
 """What a check is made of: an attempt, three possible results, and words for what went wrong.
 
 A check is a function of the learner's objects. It returns why the answer is right, or raises `Wrong` with what is
-wrong. Whatever else happens on the way (an exercise still open, an error in the learner's code) becomes a `Result`.
-
-Looking at a learner's answer: is it still the stub, and which of its lines failed?
-
-How a check's result looks: an icon and words first, a colour only beside them.
+wrong. Whatever else happens on the way (an exercise still open, an error in the learner's code) becomes a `Result`, which
+a notebook shows as an icon and words first, a colour only beside them.
 """
 
 from __future__ import annotations
@@ -44,7 +41,16 @@ __all__ = [
 
 State = Literal["not yet", "try again", "right"]
 
+# state -> icon, words, colour of the edge (Okabe-Ito)
+LOOKS = {
+    "not yet": ("○", "Not yet", "#56B4E9"),
+    "try again": ("↻", "Try again", "#D55E00"),
+    "right": ("✓", "Right", "#009E73"),
+}
 REGISTRY: dict[str, Check] = {}
+
+
+# ------------------------------------------------------------------------------- a check, its result
 
 
 class Wrong(Exception):
@@ -135,6 +141,7 @@ def check(*, hint: str, returns: bool = True) -> Callable[[Callable[..., str]], 
     return make
 
 
+# ------------------------------------------------------------------------- what an answer should be
 def number(answer: object) -> float:
     """The answer as a finite float; a scalar tensor or array will do. Raises Wrong for anything else."""
     try:
@@ -156,6 +163,7 @@ def near(answer: object, target: float, *, within: float, wrong: str) -> None:
         raise Wrong(wrong)
 
 
+# ------------------------------------------------------------------- a learner's code, looked at
 def _guard(answer: object, returns: bool) -> object:
     """A learner's function that says "unfinished" instead of returning nothing; anything else as it is."""
     if not isinstance(answer, types.FunctionType | types.MethodType | functools.partial):
@@ -233,14 +241,7 @@ def line_at_fault(error: BaseException, answer: object) -> str | None:
     return None
 
 
-# state -> icon, words, colour of the edge (Okabe-Ito)
-LOOKS = {
-    "not yet": ("○", "Not yet", "#56B4E9"),
-    "try again": ("↻", "Try again", "#D55E00"),
-    "right": ("✓", "Right", "#009E73"),
-}
-
-
+# ------------------------------------------------------------------------------------ how it looks
 def box(name: str, title: str, state: str, message: str) -> str:
     """The result as one HTML element; learners' own words in it are escaped."""
     icon, words, colour = LOOKS[state]
