@@ -30,12 +30,7 @@ from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
 from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
-from fedkit.config.tutorial import (
-    AGGREGATOR,
-    PARTICIPANTS,
-    tutorial_keys,
-    tutorial_participants,
-)
+from fedkit.config.tutorial import AGGREGATOR, PARTICIPANTS, tutorial_keys, tutorial_participants
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_by_digits, split_iid, take
 from fedkit.data.shards import Shard, as_float, write_shard
@@ -114,8 +109,7 @@ def read_experiment(
 
 def unknown_keys(config: FLConfig) -> dict[str, str | None]:
     """Keys that fedkit does not know, each with the known name that is nearest, if one is near."""
-    known = list(FLConfig.model_fields)
-    return {key: nearest(key, known) for key in config.unknown}
+    return {key: nearest(key, FLConfig.model_fields) for key in config.unknown}
 
 
 def even_groups(participants: int) -> list[list[int]]:
