@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.tensors import MAX_STATE_BYTES, load_state, load_tensors, state_bytes
+from fedkit.base.tensors import MAX_STATE_BYTES, load_pair, load_state, state_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,18 +190,8 @@ def read_dataset(path: Path, *, root: Path | None = None) -> tuple[Tensor, Tenso
 
     Raises FileNotFoundError, or Unreadable if the file holds anything else.
     """
-    from torch import Tensor
-
     data = read_bytes(path, root=root, max_bytes=MAX_DATASET_BYTES)
-    value = load_tensors(data, path, MAX_DATASET_BYTES)
-    pair = isinstance(value, tuple | list) and len(value) == 2
-    if not (pair and all(isinstance(part, Tensor) for part in value)):
-        raise Unreadable(
-            f"holds a {type(value).__name__}, not a pair of tensors (images, labels)",
-            file=path,
-            remedy="save it with torch.save((images, labels), path)",
-        )
-    return value[0], value[1]
+    return load_pair(data, path, max_bytes=MAX_DATASET_BYTES)
 
 
 def remove(path: Path, *, root: Path | None = None) -> None:
