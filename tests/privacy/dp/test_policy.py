@@ -10,6 +10,7 @@ import pytest
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Declined, Problem, Waiting
 from fedkit.base.files import remove
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.privacy.dp.budget import spent
 from fedkit.privacy.dp.policy import read_policy, spend
 from fedkit.protocol.advance import advance
@@ -88,7 +89,9 @@ def test_a_policy_that_can_not_be_read_lets_nothing_train(tmp_path: Path) -> Non
         with pytest.raises(FedkitError):
             read_policy(site)
         with pytest.raises(FedkitError):
-            spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), {})
+            spend(
+                site, small(dp=EXAMPLE), RoundPlan.of(small(dp=EXAMPLE), 1, []), shard([0, 1]), {}
+            )
     assert spent(site) == []
 
 
