@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -180,6 +181,17 @@ class FLConfig(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed. Raises FedkitError."""
         return self.from_dict(self.model_dump(include=self.model_fields_set) | changes)
+
+
+def _in_plain_types(signature: Signature) -> Signature:
+    """What `help(FLConfig)` shows: the types as a person writes them, not what pydantic makes of them."""
+    hints = get_type_hints(FLConfig)
+    named = signature.parameters.values()
+    plain = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in named]
+    return signature.replace(parameters=plain)
+
+
+FLConfig.__signature__ = _in_plain_types(signature(FLConfig))
 
 
 def first_problem(error: ValidationError, file: Path | str) -> FedkitError:

@@ -22,16 +22,14 @@ from wcmatch import glob
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 
-__all__ = ["PERMISSION_FILES", "Permissions", "Right", "has_permission_file", "write_permissions"]
+__all__ = ["READY_FILES", "Permissions", "Right", "has_permission_file", "write_permissions"]
 
 
 Right = Literal["read", "create", "write", "admin"]
 NEW, OLD, OLDEST = "syft.pub.yaml", "syftperm.yaml", "_.syftperm"
-PERMISSION_FILES = (NEW, OLD)
-"""What fedkit writes, always both."""
-
 READY_FILES = (NEW, OLD, OLDEST)
-"""Any of these shows that a folder was opened on purpose; the last one is what the oldest real apps wrote."""
+"""Any of these shows that a folder was opened on purpose. fedkit writes the first two, always both; the oldest real apps
+wrote the last one."""
 
 _EVERYONE = "*"
 _FLAGS = glob.GLOBSTAR | glob.FORCEUNIX

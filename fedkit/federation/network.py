@@ -130,9 +130,13 @@ class Network:
         write_dataset(self.sites[self.aggregator].private_aggregator / name, images, labels)
 
     def launch(
-        self, config: FLConfig, model: str = SAMPLE_MODEL, weights: StateDict | None = None
+        self, config: FLConfig, model: str | None = None, weights: StateDict | None = None
     ) -> None:
-        """Put model, seed weights (default: the model's own, from the config's seed) and config into `launch/`."""
+        """Put model, seed weights (default: the model's own, from the config's seed) and config into `launch/`.
+
+        model : source of a model.py, by default the tutorial's.
+        """
+        model = SAMPLE_MODEL if model is None else model
         folder = self.sites[self.aggregator].aggregator().launch
         write_bytes(folder / config.model_arch, model.encode())
         if weights is None:

@@ -70,7 +70,7 @@ def simulate(
     shards: Shards,
     test: Shard,
     *,
-    model: str = SAMPLE_MODEL,
+    model: str | None = None,
     weights: StateDict | None = None,
     exact: bool = False,
     device: str = "cpu",
@@ -84,7 +84,8 @@ def simulate(
 ) -> History:
     """Run all rounds of a config in memory.
 
-    shards, test : images float32 [N,1,28,28] in 0..1, labels int64 [N]. weights : seed weights, by default the model's own.
+    shards, test : images float32 [N,1,28,28] in 0..1, labels int64 [N]. model : source of a model.py, by default the
+    tutorial's. weights : seed weights, by default the model's own.
     exact : one participant after the other (side by side in threads), the same bits as `network.run()`.
     device : "cuda" where it is there and wanted. until : stop as soon as it says yes. checkpoint : a folder; every `every`
     rounds the state is written there, and a call with the same config goes on from it, to the same bits.
@@ -93,6 +94,7 @@ def simulate(
 
     Ctrl-C returns the history so far. Raises FedkitError if shards are missing or the weights don't fit the model.
     """
+    model = SAMPLE_MODEL if model is None else model
     state = dict(weights) if weights else seed_weights(model, config.seed, config.model_class_name)
     built = fitting_model(
         *(model, state, config.model_class_name),
@@ -238,6 +240,8 @@ def train_round(
         )
 
     stacked, chosen = world.stacked, plan.participants
+    if not chosen:  # a Poisson sample may be empty
+        return
     # a batched product knows plain SGD only
     if stacked is None or any(world.strategy.trainer(e, plan.round) is not train for e in chosen):
         yield from world.pool.map(one, chosen)
