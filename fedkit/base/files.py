@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "MAX_DATASET_BYTES",
     "append_line",
     "is_file",
     "load_state",

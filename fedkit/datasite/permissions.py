@@ -123,7 +123,7 @@ class Permissions:
         rules = [rule for rule in _list(file.get("rules")) if isinstance(rule, dict)]
         for rule in sorted(rules, key=lambda rule: -_specificity(str(rule.get("pattern", "")))):
             if _matches(rest, str(rule.get("pattern", "")), _FLAGS | glob.DOTGLOB):
-                return email_has(rule.get("access"), email, right)
+                return _has_right(rule.get("access"), email, right)
         return False
 
     def _may_old(self, email: str, right: Right, parts: list[str]) -> bool:
@@ -160,7 +160,7 @@ def _matches(path: str, pattern: str, flags: int) -> bool:
     return bool(glob.globmatch(path, pattern, flags=flags))
 
 
-def email_has(access: Any, email: str, right: Right) -> bool:
+def _has_right(access: Any, email: str, right: Right) -> bool:
     """Does the `access` part of a `syft.pub.yaml` rule give the right? admin implies write, which implies read."""
     if not isinstance(access, dict):
         return False

@@ -42,13 +42,9 @@ def advance(site: Datasite, patient: bool = True, until_round: int | None = None
     until_round : begin no round after this one; its global model stays unsent, so that settings may still change.
     patient : without it, a round whose quorum is reached ends at once; for callers who know that nothing more comes.
     """
-    events = drive(site.email, AGGREGATOR, ["launch"], lambda name: launch.launch_step(site, name))
-    return events + drive(
-        site.email,
-        AGGREGATOR,
-        projects(site),
-        lambda name: next_step(site, name, patient, until_round),
-    )
+    events = drive(site.email, AGGREGATOR, ["launch"], partial(launch.launch_step, site))
+    following = partial(next_step, site, patient=patient, until_round=until_round)
+    return events + drive(site.email, AGGREGATOR, projects(site), following)
 
 
 def projects(site: Datasite) -> list[str]:
@@ -229,12 +225,9 @@ def _send(now: Stand, email: str, n: int) -> list[Event]:
     if plan is not None and email in plan.participants:
         from fedkit.protocol.strategy_payload import send_beside
 
-        mine = (
-            r.round
-            for r in now.records[:n]
-            if email in {part.participant for part in r.contributions}
-        )
-        send_beside(at, email, n + 1, counted=max(mine, default=0))
+        parts = ((r.round, part.participant) for r in now.records[:n] for part in r.contributions)
+        counted = max((number for number, who in parts if who == email), default=0)
+        send_beside(at, email, n + 1, counted)
     at.copy(at.place.global_model(n), mailbox.global_model(n))
     return [GlobalModelSent(at.site.email, at.name, email, n)]
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError, Unreadable
@@ -22,7 +21,6 @@ from fedkit.base.events import (
     MailboxOpened,
     Progress,
     ProjectDone,
-    Waiting,
 )
 from fedkit.base.files import is_file, refuse_links, sha256_bytes
 from fedkit.base.names import DATA_FILE
@@ -50,9 +48,8 @@ def advance(
     site: Datasite, on_epoch: Progress | None = None, stop: Callable[[], bool] | None = None
 ) -> list[Event]:
     """Do whatever this datasite's client can do now; returns what happened and what each project waits for."""
-    return drive(
-        site.email, PARTICIPANT, projects(site), lambda name: next_step(site, name, on_epoch, stop)
-    )
+    following = partial(next_step, site, on_epoch=on_epoch, stop=stop)
+    return drive(site.email, PARTICIPANT, projects(site), following)
 
 
 def projects(site: Datasite) -> list[str]:
@@ -137,14 +134,9 @@ def approve(here: Here) -> Next:
     reason = refusal(site, asked.config)
     if reason is not None:
         return lambda: [approval.decline(site, project, reason)]
-    return Waiting(
-        site.email,
-        project,
-        PARTICIPANT,
-        site.email,
-        f"approve the request of {asked.aggregator}",
-        f"look at it and run `fedkit approve {project}`, or copy the folder from request/ to running/",
-    )
+    what = f"approve the request of {asked.aggregator}"
+    remedy = f"look at it and run `fedkit approve {project}`, or copy the folder from request/ to running/"
+    return AtParticipant(site, asked.config).wait(site.email, what, remedy)
 
 
 def open_(here: Here) -> Next:
@@ -221,7 +213,8 @@ def share_update(here: Here) -> Next:
         return secure_step(at, n, here.plan.participants)
     if not at.box.inbox(at.site.email).is_dir():
         return at.wait(at.config.aggregator, "open its folder for this participant's updates")
-    if not _same_size(at.place.trained(n), at.box.update(at.site.email, n)):
+    trained, sent = at.place.trained(n), at.box.update(at.site.email, n)
+    if not is_file(sent) or sent.stat().st_size != trained.stat().st_size:
         return partial(share, at, n)
     return at.wait(at.config.aggregator, f"aggregate round {n}")
 
@@ -290,11 +283,6 @@ def _finish(at: AtParticipant) -> list[Event]:
     opened = (at.place.agg_weights, at.place.state.parent)
     move_to_done(at.site, at.site.client(), at.name, opened)
     forget(at.site, at.name)
-    approval.unpin(
-        at.site, at.name
-    )  # last: until then a killed client still knows what was approved
+    # last: until then a killed client still knows what was approved
+    approval.unpin(at.site, at.name)
     return [ProjectDone(at.site.email, at.name, PARTICIPANT)]
-
-
-def _same_size(one: Path, other: Path) -> bool:
-    return is_file(other) and one.stat().st_size == other.stat().st_size
