@@ -24,7 +24,7 @@ from fedkit.base.events import (
 )
 from fedkit.base.files import is_file, refuse_links, sha256_bytes
 from fedkit.base.names import DATA_FILE
-from fedkit.base.tensors import load_state
+from fedkit.base.tensors import inspect_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import has_permission_file
@@ -196,7 +196,7 @@ def train(here: Here) -> Next:
         return None
     start = at.place.global_model(n - 1)
     try:
-        load_state(at.read(start), start)
+        inspect_state(at.read(start), start)
     except (Unreadable, FileNotFoundError) as error:
         return at.wait(at.config.aggregator, f"send a readable global model ({error})")
     return partial(train_round, at, plan, here.on_epoch, here.stop)
