@@ -1,19 +1,23 @@
 """`import fedkit as fk` has every name that it promises, whatever was imported before, and loads them on first use."""
 
 import ast
+import contextlib
+import inspect
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import fedkit as fk
 
-SOURCE = Path(fk.__file__).read_text(encoding="utf-8")
 
-
-def promised_to_type_checkers() -> dict[str, str]:
+def promised_to_type_checkers(face: ModuleType = fk) -> dict[str, str]:
     """Name -> module, from the imports that only type checkers run."""
-    block = next(n for n in ast.parse(SOURCE).body if isinstance(n, ast.If))
+    source = Path(str(face.__file__)).read_text(encoding="utf-8")
+    block = next(n for n in ast.parse(source).body if isinstance(n, ast.If))
     return {
         alias.name: node.module or ""
         for node in block.body
@@ -41,6 +45,14 @@ def test_what_type_checkers_see_is_what_runs() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_type_checkers_see_of_privacy_is_what_runs() -> None:
+    promised = promised_to_type_checkers(fk.privacy)
+    for name, home in promised.items():
+        assert getattr(fk.privacy, name) is getattr(import_module(home), name), name
+    assert set(promised) == set(fk.privacy.__all__)
+    assert not hasattr(fk.privacy, "no_such_name")
+
+
 def test_the_bare_import_waits_for_nothing_heavy() -> None:
     code = "import sys, fedkit; print([m for m in ('torch', 'matplotlib', 'papermill') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -50,3 +62,30 @@ def test_the_bare_import_waits_for_nothing_heavy() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(fk, "no_such_name")
     assert "History" in dir(fk)
+
+
+def public() -> dict[str, Any]:
+    """Everything that the faces promise and a learner can call, methods included."""
+    found: dict[str, Any] = {}
+    for face in (fk, fk.privacy, fk.plots, fk.widgets):
+        for name in face.__all__:
+            thing = getattr(face, name)
+            found[f"{face.__name__}.{name}"] = thing
+            methods = vars(thing) if inspect.isclass(thing) else {}
+            found |= {f"{face.__name__}.{name}.{m}": methods[m] for m in methods if m[0] != "_"}
+    return found
+
+
+def test_a_signature_shows_short_defaults_and_never_a_page_of_source() -> None:
+    """`help(fk.simulate)` fits on a screen: no default is a text of its own, no type an object in memory."""
+    signatures = {}
+    for name, thing in public().items():
+        with contextlib.suppress(TypeError, ValueError):  # a constant, or written in C
+            signatures[name] = inspect.signature(thing)
+    assert len(signatures) > 150
+    for name, signature in signatures.items():
+        for parameter in signature.parameters.values():
+            assert len(repr(parameter.default)) <= 60, name
+            assert " at 0x" not in str(parameter.annotation), name
+        # an experiment has more than twenty keys; nothing else comes near
+        assert len(str(signature)) <= (900 if name == "fedkit.FLConfig" else 450), name

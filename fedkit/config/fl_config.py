@@ -8,31 +8,24 @@ from __future__ import annotations
 
 import json
 import math
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email, check_file_name, check_name
-from fedkit.base.strict_json import not_too_deep, parse_json_object
+from fedkit.base.strict_json import not_too_deep, number_of, parse_json_object
 from fedkit.config.dp import DPSettings
 from fedkit.config.secure_aggregation import SecureAggregation
+from fedkit.config.tutorial import tutorial_keys
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
 
 
-TUTORIAL_KEYS = (
-    "project_name",
-    "aggregator",
-    "participants",
-    "rounds",
-    "model_arch",
-    "model_weight",
-    "epoch",
-    "learning_rate",
-)
+TUTORIAL_KEYS = tuple(tutorial_keys())
 """The eight keys of the tutorial's `fl_config.json`; all of them must be there."""
 
 _REMEDIES = {
@@ -45,13 +38,8 @@ _REMEDIES = {
 }
 
 
-def _finite_number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {value!r}; write one without quotes, such as 0.1")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
+def _finite_number(value: Any) -> float:
+    number = number_of(value, "write one without quotes, such as 0.1")
     if not math.isfinite(number) or number <= 0:
         raise ValueError(f"must be a finite number above 0, not {number}; write one such as 0.1")
     return number
@@ -177,24 +165,14 @@ class FLConfig(BaseModel):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read and check an `fl_config.json`. Raises FedkitError."""
-        try:
-            return cls.parse(read_bytes(Path(path), max_bytes=2**20), file=path)
-        except FileNotFoundError:
-            raise FedkitError(
-                "is not there", file=path, remedy="create it, or check the path"
-            ) from None
+        remedy = "create it, or check the path"
+        return cls.parse(read_bytes(Path(path), max_bytes=2**20, absent=remedy), file=path)
 
     def to_json(self) -> str:
         """The ten keys, then whatever was set besides; what was left at its default is not written."""
-        ten = (*TUTORIAL_KEYS, "model_class_name", "test_dataset")
-        values = self.model_dump(mode="json")
-        written = {key: values[key] for key in ten}
-        written |= {
-            key: value
-            for key, value in values.items()
-            if key not in ten and (key in self.model_fields_set or key in self.unknown)
-        }
-        return json.dumps(written, indent=4) + "\n"  # ASCII: any text survives
+        written = {*TUTORIAL_KEYS, "model_class_name", "test_dataset", *self.model_fields_set}
+        values = self.model_dump(mode="json", include=written)
+        return json.dumps(values, indent=4) + "\n"  # ASCII: any text survives
 
     def save(self, path: Path) -> None:
         """Write the config as JSON, whole or not at all."""
@@ -202,12 +180,18 @@ class FLConfig(BaseModel):
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed. Raises FedkitError."""
-        values = {
-            k: v
-            for k, v in self.model_dump().items()
-            if k in self.model_fields_set | set(self.unknown)
-        }
-        return self.from_dict(values | changes)
+        return self.from_dict(self.model_dump(include=self.model_fields_set) | changes)
+
+
+def _in_plain_types(signature: Signature) -> Signature:
+    """What `help(FLConfig)` shows: the types as a person writes them, not what pydantic makes of them."""
+    hints = get_type_hints(FLConfig)
+    named = signature.parameters.values()
+    plain = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in named]
+    return signature.replace(parameters=plain)
+
+
+FLConfig.__signature__ = _in_plain_types(signature(FLConfig))
 
 
 def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
@@ -220,23 +204,15 @@ def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
     if detail["type"] == "missing":
         message = "is missing"
     message, _, remedy = message.partition("; ")
-    return FedkitError(
-        message,
-        file=file,
-        field=field or None,
-        remedy=remedy or _remedy(dict(detail)),
-    )
+    remedy = remedy or _remedy(dict(detail))
+    return FedkitError(message, file=file, field=field or None, remedy=remedy)
 
 
 def _remedy(detail: dict[str, Any]) -> str:
     """What to write instead, from what pydantic says was expected."""
     expected = detail.get("ctx") or {}
-    for bound, words in (
-        ("ge", "of at least"),
-        ("le", "of at most"),
-        ("gt", "above"),
-        ("lt", "below"),
-    ):
+    bounds = {"ge": "of at least", "le": "of at most", "gt": "above", "lt": "below"}
+    for bound, words in bounds.items():
         if bound in expected:
             return f"write a number {words} {expected[bound]:,}"
     if detail["type"] == "literal_error":

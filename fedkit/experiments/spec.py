@@ -9,9 +9,8 @@
       - {batch_size: 10}
     seeds: 3                 # 0, 1, 2; or a list of them
 
-Everything is checked before anything runs.
-
-The name of a run: a hash of all that decides its result. What has a result under its name is not run again.
+Everything is checked before anything runs. A run's name is a hash of all that decides its result (`run_id`): what has a
+result under its name is not run again.
 """
 
 from __future__ import annotations
@@ -88,9 +87,8 @@ class _Loader(yaml.SafeLoader):
 def read_spec(path: Path) -> dict[str, Any]:
     """The content of a spec file. Raises FedkitError if there is none, or it is no YAML mapping."""
     try:
-        values = yaml.load(read_bytes(path, max_bytes=2**20), Loader=_Loader)
-    except FileNotFoundError:
-        raise FedkitError("is not there", file=path, remedy="check the path") from None
+        data = read_bytes(path, max_bytes=2**20, absent="check the path")
+        values = yaml.load(data, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -112,13 +110,8 @@ def make_plan(spec: Mapping[str, Any], *, file: Path | None = None) -> Plan:
     try:
         return _plan(spec, file.parent if file else None)
     except FedkitError as error:
-        raise FedkitError(
-            error.what,
-            file=file or error.file,
-            field=error.field,
-            why=error.why,
-            remedy=error.remedy,
-        ) from error
+        error.file = file or error.file
+        raise
 
 
 def _plan(spec: Mapping[str, Any], folder: Path | None) -> Plan:

@@ -6,7 +6,6 @@ walk-through copies around: sample digits, a test set, a model, its weights and 
 
 from __future__ import annotations
 
-import difflib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -29,23 +28,18 @@ from fedkit.base.files import (
 from fedkit.base.seeds import generator
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
+from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
-from fedkit.config.tutorial import (
-    AGGREGATOR,
-    PARTICIPANTS,
-    tutorial_keys,
-    tutorial_participants,
-)
+from fedkit.config.tutorial import AGGREGATOR, PARTICIPANTS, tutorial_keys, tutorial_participants
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_by_digits, split_iid, take
 from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
-    check_state,
+    fitting_model,
     load_model,
     seed_weights,
-    state_of,
 )
 from fedkit.learning.strategies.registry import make_strategy
 
@@ -97,10 +91,8 @@ def read_experiment(
         emails = tutorial_participants(participants or len(PARTICIPANTS))
         values, where = tutorial_keys(emails), Path("fl_config.json")
     else:
-        try:
-            values, where = parse_json_object(read_bytes(path, max_bytes=2**20), path), path
-        except FileNotFoundError:
-            raise FedkitError("is not there", file=path, remedy="check the path") from None
+        data = read_bytes(path, max_bytes=2**20, absent="check the path")
+        values, where = parse_json_object(data, path), path
     config = FLConfig.from_dict(values | changes, file=where)
     count = len(config.participants)
     if participants is not None and participants != count:
@@ -117,8 +109,7 @@ def read_experiment(
 
 def unknown_keys(config: FLConfig) -> dict[str, str | None]:
     """Keys that fedkit does not know, each with the known name that is nearest, if one is near."""
-    known = list(FLConfig.model_fields)
-    return {k: next(iter(difflib.get_close_matches(k, known, 1)), None) for k in config.unknown}
+    return {key: nearest(key, FLConfig.model_fields) for key in config.unknown}
 
 
 def even_groups(participants: int) -> list[list[int]]:
@@ -159,18 +150,18 @@ def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
     if folder is not None and (folder / config.model_arch).exists():
         file = folder / config.model_arch
         source = read_bytes(file, max_bytes=2**20).decode("utf-8", errors="replace")
-    reference = state_of(load_model(source, config.model_class_name, file=file))
     if folder is None or not (folder / config.model_weight).exists():
+        load_model(source, config.model_class_name, file=file)
         return source, seed_weights(source, config.seed, config.model_class_name)
     weights = read_state(folder / config.model_weight)
-    wrong = check_state(reference, weights)
-    if wrong:
-        raise FedkitError(
-            f"does not fit {config.model_arch}: {wrong}",
-            file=folder / config.model_weight,
-            field="model_weight",
-            remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
-        )
+    fitting_model(
+        *(source, weights, config.model_class_name),
+        file=file,
+        what=config.model_arch,
+        weights=folder / config.model_weight,
+        field="model_weight",
+        remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
+    )
     return source, weights
 
 

@@ -1,4 +1,4 @@
-"""The only door for bytes: whole or not at all, no link followed, nothing run, nothing that hangs or fills the memory."""
+"""The only door for bytes: whole or not at all, no link followed, nothing that hangs or fills the memory."""
 
 import errno
 import io
@@ -20,6 +20,7 @@ from fedkit.base import files
 from fedkit.base.errors import FedkitError, Unreadable
 from tests.support import helpers
 from tests.support.helpers import Code, posix, recompressed, saved, sparse_file
+from tests.support.kills import Killed
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -32,10 +33,6 @@ def test_folders_are_made_and_no_scratch_file_stays(tmp_path: Path) -> None:
     files.write_bytes(tmp_path / "a" / "b" / "x", b"22")
     assert (tmp_path / "a" / "b" / "x").read_bytes() == b"22"
     assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["x"]
-
-
-class Killed(BaseException):
-    """As a kill: nothing after it runs, no handler for errors sees it."""
 
 
 @pytest.mark.parametrize("moment", ["open", "replace"])

@@ -7,13 +7,14 @@ widget `DatasiteTree`, which notebook 05 shows; `fedkit.teaching.widgets.file_vi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fedkit.base.errors import FedkitError
 from fedkit.datasite.permissions import Permissions, Right
 from fedkit.datasite.tree import Tree, folder_names, scan, travels
 from fedkit.federation.network import Network
+from fedkit.teaching.plots.datasite import sign_of
 
 __all__ = ["Line", "TreeModel"]
 
@@ -49,36 +50,16 @@ class Line:
         return PurePosixPath(self.path).name
 
 
-@dataclass
-class _Machine:
-    """What lies in one data dir now, and what lay there before the last step."""
-
-    now: Tree = field(default_factory=dict)
-    before: Tree | None = None  # None: no step has been seen yet
-
-    def sign(self, path: str) -> str:
-        if self.before is None or self.now.get(path) == self.before.get(path):
-            return ""
-        if path not in self.before:
-            return "+"
-        return "~" if path in self.now else "-"
-
-    @property
-    def paths(self) -> list[str]:
-        return sorted(self.now.keys() | (self.before or {}).keys())
-
-
 class TreeModel:
     """Whose data dir is looked at, which folders are open, and what has changed."""
 
     def __init__(self, network: Network, machine: str | None = None) -> None:
         self.network = network
         self.machine = self._known(machine or network.participants[0])
-        self._machines = {email: _Machine() for email in network.sites}
         self._wanted: dict[str, bool] = {}  # folders that a person opened or folded
         self._whole: set[str] = set()  # folders of which a person wants every entry
-        for email, site in network.sites.items():
-            self._machines[email].now = scan(site.data_dir)
+        self._now = self._scan()
+        self._before: dict[str, Tree] | None = None  # None: no step has been seen yet
         self._permissions = self._ask_again()
         self._readers: dict[str, str] = {}  # path -> who else may read it; asking costs time
 
@@ -89,8 +70,7 @@ class TreeModel:
 
     def begin(self) -> None:
         """A step begins: from now on, what changed is compared with the last look."""
-        for seen in self._machines.values():
-            seen.before = seen.now
+        self._before = self._now
 
     def look(self, new_step: bool = True) -> bool:
         """Look at all data dirs again; is anything different from the last look?
@@ -98,15 +78,14 @@ class TreeModel:
         new_step : what changed is compared with the last look; without it, with what that one was compared with, so that
         many looks while something runs are one step.
         """
-        found = {email: scan(site.data_dir) for email, site in self.network.sites.items()}
-        different = any(found[email] != seen.now for email, seen in self._machines.items())
+        found = self._scan()
+        different = found != self._now
         if different:
             self._permissions = self._ask_again()
             self._readers.clear()
-        for email, seen in self._machines.items():
-            if (new_step and different) or seen.before is None:
-                seen.before = seen.now
-            seen.now = found[email]
+        if (new_step and different) or self._before is None:
+            self._before = self._now
+        self._now = found
         return different
 
     def toggle(self, path: str) -> None:
@@ -119,58 +98,55 @@ class TreeModel:
 
     def changes(self, machine: str | None = None, below: str = "") -> tuple[int, int, int]:
         """Files that are new, rewritten, gone since the last step, of one person or (None) of all."""
-        emails = [machine] if machine else list(self._machines)
         signs = [
-            self._machines[email].sign(path)
-            for email in emails
-            for path in self._machines[email].paths
+            sign
+            for email in ([machine] if machine else self.network.sites)
+            for path, sign in self._signs(email).items()
             if path.startswith(below)
         ]
         return signs.count("+"), signs.count("~"), signs.count("-")
 
-    def sign(self, path: str) -> str:
-        """What happened to a file of the chosen data dir with the last step."""
-        return self._machines[self.machine].sign(path)
+    def _signs(self, machine: str) -> dict[str, str]:
+        """Every file that lies there, or lay there before the last step, and what has happened to it."""
+        now, before = self._now[machine], (self._before or {}).get(machine)
+        return {path: sign_of(path, before, now) for path in sorted({*now, *(before or {})})}
 
     def who_may(self, right: Right, path: str) -> list[str]:
         """The e-mails of the others who may do this with a file of the chosen data dir, as the owner's files say."""
-        parts = path.split("/")
-        if parts[0] != "datasites" or len(parts) < 3:
+        owner = _owner(path)
+        if owner is None:
             return []
-        owner = parts[1]
         local = self._permissions[owner if owner in self._permissions else self.machine]
-        others = [email for email in self.network.sites if email != owner]
-        return [email for email in others if local.may(email, right, "/".join(parts[1:]))]
+        place = path.removeprefix("datasites/")
+        return [email for email in self._others(owner) if local.may(email, right, place)]
 
     def in_words(self, emails: list[str], path: str) -> str:
         """Those who may, as a person says it."""
-        parts = path.split("/")
-        owner = parts[1] if parts[0] == "datasites" and len(parts) > 2 else self.machine
         if not emails:
             return "nobody else"
-        if len(emails) == len([email for email in self.network.sites if email != owner]):
+        if len(emails) == len(self._others(_owner(path) or self.machine)):
             return "everybody"
         return ", ".join(email.partition("@")[0] for email in emails)
+
+    def _others(self, owner: str) -> list[str]:
+        return [email for email in self.network.sites if email != owner]
 
     def lines(self) -> list[Line]:
         """The tree as it is to be shown, from the top; the folders that nobody touched open where something changed."""
         return list(self._branch("", 0))
 
     def _branch(self, folder: str, depth: int) -> Iterator[Line]:
-        seen = self._machines[self.machine]
-        files = [path for path in seen.paths if path.startswith(folder)]
-        below: dict[str, list[str]] = {}
-        for path in files:
-            below.setdefault(folder + path[len(folder) :].partition("/")[0], []).append(path)
-        for name in self._folders(folder):
-            below.setdefault(name, [])
-        order = sorted(below, key=lambda path: (path in seen.paths, path))
+        signs, now = self._signs(self.machine), self._now[self.machine]
+        below: dict[str, list[str]] = {name: [] for name in self._folders(folder)}
+        for path in signs:
+            if path.startswith(folder):
+                below.setdefault(folder + path[len(folder) :].partition("/")[0], []).append(path)
+        order = sorted(below, key=lambda path: (path in signs, path))
         shown = order if folder in self._whole or len(order) <= MOST + 1 else order[:MOST]
         for path in shown:
             if below[path] == [path]:
-                words = self._may_read(path)
-                size = seen.now.get(path, (0,))[0]
-                yield Line(path, depth, sign=seen.sign(path), size=size, may_read=words)
+                size, words = now.get(path, (0,))[0], self._may_read(path)
+                yield Line(path, depth, sign=signs[path], size=size, may_read=words)
                 continue
             yield self._folder(path, depth, below[path])
             if self._is_open(path):
@@ -179,7 +155,9 @@ class TreeModel:
             yield Line(folder, depth, folder=True, more=len(order) - len(shown))
 
     def _folder(self, path: str, depth: int, files: list[str]) -> Line:
-        seen = self._machines[self.machine]
+        here = [
+            self._now[self.machine][file][0] for file in files if file in self._now[self.machine]
+        ]
         words = {self._may_read(file) for file in files}
         return Line(
             path,
@@ -187,8 +165,8 @@ class TreeModel:
             folder=True,
             open=self._is_open(path),
             changes=self.changes(self.machine, f"{path}/"),
-            size=sum(seen.now[file][0] for file in files if file in seen.now),
-            files=sum(file in seen.now for file in files),
+            size=sum(here),
+            files=len(here),
             may_read=words.pop() if len(words) == 1 else "",
         )
 
@@ -212,6 +190,9 @@ class TreeModel:
         names = [name for name in folder_names(place) if travels(name)]
         return [folder + name for name in names if not (place / name).is_symlink()]
 
+    def _scan(self) -> dict[str, Tree]:
+        return {email: scan(site.data_dir) for email, site in self.network.sites.items()}
+
     def _ask_again(self) -> dict[str, Permissions]:
         return {email: Permissions(site.datasites) for email, site in self.network.sites.items()}
 
@@ -223,3 +204,9 @@ class TreeModel:
                 remedy=f"one of {', '.join(self.network.sites)}",
             )
         return email
+
+
+def _owner(path: str) -> str | None:
+    """Whose datasite a file of a data dir lies in; None outside of all of them."""
+    parts = path.split("/")
+    return parts[1] if parts[0] == "datasites" and len(parts) > 2 else None
