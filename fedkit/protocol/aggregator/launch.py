@@ -146,9 +146,8 @@ def _complete(config: FLConfig, path: Path, data: bytes) -> None:
     added = {"model_class_name": config.model_class_name, "test_dataset": config.test_dataset}
     complete = values | {key: added[key] for key in added if key not in values}
     if complete != values:
-        files.write_bytes(
-            path, json.dumps(complete, indent=4).encode()
-        )  # a stranger's NaN stays too
+        # a stranger's NaN stays too
+        files.write_bytes(path, json.dumps(complete, indent=4).encode())
 
 
 def invite(at: AtAggregator, ready: Sequence[str]) -> Next:
