@@ -74,9 +74,8 @@ def write_bytes(path: Path, data: bytes, *, root: Path | None = None, mode: int 
     try:
         refuse_links(path.parent, root)
         path.parent.mkdir(parents=True, exist_ok=True)
-        tmp.unlink(
-            missing_ok=True
-        )  # left by a killed process; or a pipe or a link, by somebody else
+        # left by a killed process; or a pipe or a link, by somebody else
+        tmp.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
         with os.fdopen(os.open(tmp, flags, mode), "wb") as handle:
             handle.write(data)

@@ -63,9 +63,7 @@ def load_tensors(data: bytes, path: Path, max_bytes: int) -> Any:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for bad bytes
         text = str(error)
-        refused = (
-            "weights_only" in text
-        )  # by torch's unpickler: code, or bytes that are no pickle at all
+        refused = "weights_only" in text  # by torch's unpickler: code, or no pickle at all
         if refused and (data[:1] == b"\x80" or "Unsupported operand" not in text):
             raise Unreadable(
                 "holds more than tensors; nothing in it was run",

@@ -12,10 +12,11 @@ from typing import Literal
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_json
-from fedkit.base.names import check_email
+from fedkit.base.names import DATA_FILE, check_email
 from fedkit.config.client_config import ClientConfig
 from fedkit.datasite.paths import AggregatorBox, ClientBox
 from fedkit.datasite.permissions import write_permissions
+from fedkit.datasite.tree import entries
 
 __all__ = ["AppData", "Datasite"]
 
@@ -59,9 +60,8 @@ class Datasite:
         write_permissions(site.root, email, keep=True)
         write_permissions(site.public, email, read=["*"], keep=True)
         write_permissions(site.client().request, email, write=["*"], keep=True)
-        sign = (
-            site.client().request / "_.syftperm"
-        )  # the only sign of a client that the real aggregator looks for
+        # the only sign of a client that the real aggregator looks for
+        sign = site.client().request / "_.syftperm"
         if not sign.is_file():
             everybody = {right: ["GLOBAL"] for right in ("read", "create", "write")}
             write_json(sign, {"admin": [site.email], **everybody})
@@ -108,6 +108,11 @@ class Datasite:
     def private_client(self) -> Path:
         """Training data: outside `datasites/`, so no sync ever sees it."""
         return self.data_dir / "private" / "fl_client"
+
+    @property
+    def data_files(self) -> list[Path]:
+        """The training data that lie there, by name."""
+        return [path for path in entries(self.private_client) if DATA_FILE.fullmatch(path.name)]
 
     @property
     def private_aggregator(self) -> Path:

@@ -25,7 +25,6 @@ from fedkit.base.events import (
     Waiting,
 )
 from fedkit.base.files import is_file, read_json, refuse_links, sha256_bytes
-from fedkit.base.names import DATA_FILE
 from fedkit.base.tensors import load_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
@@ -165,7 +164,7 @@ def open_(here: Here) -> Next:
 def find_data(here: Here) -> Next:
     """Training data is there, and the aggregator may know that it is."""
     at = here.at
-    if not any(DATA_FILE.fullmatch(p.name) for p in entries(at.site.private_client)):
+    if not at.site.data_files:
         what = "put training data into private/fl_client"
         return at.wait(at.site.email, what, "for example `fedkit data samples`")
     state = read_json(at.place.state)
