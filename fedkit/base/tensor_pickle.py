@@ -76,6 +76,7 @@ class PickledTensor:
 
     @property
     def numel(self) -> int:
+        """How many numbers it has."""
         return math.prod(self.shape)
 
 

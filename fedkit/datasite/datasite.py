@@ -12,10 +12,11 @@ from typing import Literal
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_json
-from fedkit.base.names import check_email
+from fedkit.base.names import DATA_FILE, check_email
 from fedkit.config.client_config import ClientConfig
 from fedkit.datasite.paths import AggregatorBox, ClientBox
 from fedkit.datasite.permissions import OLDEST, write_permissions
+from fedkit.datasite.tree import entries
 
 __all__ = ["AppData", "Datasite"]
 
@@ -100,6 +101,11 @@ class Datasite:
     def private_client(self) -> Path:
         """Training data: outside `datasites/`, so no sync ever sees it."""
         return self.data_dir / "private" / "fl_client"
+
+    @property
+    def data_files(self) -> list[Path]:
+        """The training data that lie there, by name."""
+        return [path for path in entries(self.private_client) if DATA_FILE.fullmatch(path.name)]
 
     @property
     def private_aggregator(self) -> Path:

@@ -23,7 +23,6 @@ from fedkit.base.events import (
     ProjectDone,
 )
 from fedkit.base.files import is_file, refuse_links, sha256_bytes
-from fedkit.base.names import DATA_FILE
 from fedkit.base.tensors import inspect_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
@@ -155,7 +154,7 @@ def open_(here: Here) -> Next:
 def find_data(here: Here) -> Next:
     """Training data is there, and the aggregator may know that it is."""
     at = here.at
-    if not any(DATA_FILE.fullmatch(p.name) for p in entries(at.site.private_client)):
+    if not at.site.data_files:
         what = "put training data into private/fl_client"
         return at.wait(at.site.email, what, "for example `fedkit data samples`")
     state = at.read_object(at.place.state)
