@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, read_dataset, read_state
-from fedkit.datasite.permissions import PERMISSION_FILES, READY_FILES
+from fedkit.datasite.permissions import READY_FILES
 from fedkit.learning.models import flatten
 from fedkit.teaching import plots
 from fedkit.teaching.plots.style import count, size_text
@@ -73,7 +73,7 @@ def _view(data_dir: Path, path: str) -> FileView:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return FileView(path, "unreadable", (size, "It is neither text nor tensors."))
-    kind = "permissions" if place.name in (*PERMISSION_FILES, *READY_FILES) else "text"
+    kind = "permissions" if place.name in READY_FILES else "text"
     if place.suffix == ".json":
         kind, text = "json", _indented(text)
     facts = (size, count(len(text.splitlines()), "line")) if kind == "text" else (size,)
