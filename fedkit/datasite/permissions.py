@@ -36,6 +36,7 @@ READY_FILES = (NEW, OLD, OLDEST)
 _EVERYONE = "*"
 _FLAGS = glob.GLOBSTAR | glob.FORCEUNIX
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DEEPEST = 30
 _ALL: tuple[Right, ...] = ("admin", "create", "write", "read")
 
 
@@ -150,17 +151,34 @@ class Permissions:
 
 @lru_cache(maxsize=1024)
 def _parse(data: bytes) -> Any:
-    """The rules in a permission file, [] where it can't be parsed; equal bytes are parsed once."""
+    """The rules in a permission file, [] where it can't be parsed; equal bytes are parsed once.
+
+    Plain YAML only: a tag, an alias, or more than thirty levels, and the file allows nothing.
+    """
     try:
+        depth = 0
+        for event in yaml.parse(data, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if (
+                isinstance(event, yaml.AliasEvent)
+                or getattr(event, "tag", None)
+                or depth > _DEEPEST
+            ):
+                return []
         value = yaml.load(data, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except Exception:  # the parser, and what builds its dates and numbers, raise many kinds
         return []
     return [] if value is None else value
 
 
 @lru_cache(maxsize=4096)
 def _matches(path: str, pattern: str, flags: int) -> bool:
-    return bool(glob.globmatch(path, pattern, flags=flags))
+    """Does the pattern fit? One that no compiler takes fits nothing."""
+    try:
+        return bool(glob.globmatch(path, pattern, flags=flags))
+    except Exception:  # wcmatch and re raise many kinds
+        return False
 
 
 def email_has(access: Any, email: str, right: Right) -> bool:
