@@ -51,6 +51,33 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A network after two rounds of two participants; nobody changes it."""
+    from fedkit.protocol.approval import approve_all
+    from tests.support.helpers import launched
+
+    net = launched(tmp_path_factory.mktemp("done"))
+    assert net.run(approve=approve_all).done
+    return net
+
+
+@pytest.fixture
+def arrivals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, bytes]]:
+    """The bytes of every file that the sync puts into a datasite, versions that are replaced later included."""
+    from fedkit.base.files import write_bytes
+    from fedkit.federation import sync
+
+    seen: list[tuple[Path, bytes]] = []
+
+    def write(path: Path, data: bytes, **options: Any) -> None:
+        write_bytes(path, data, **options)
+        seen.append((path, data))
+
+    monkeypatch.setattr(sync, "write_bytes", write)
+    return seen
+
+
 @pytest.fixture
 def two_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks that the tiny lessons of `tests/support/lessons.py` call."""

@@ -211,6 +211,64 @@ def test_circles_are_found(tmp_path: Path) -> None:
     assert circle(package) == ["cli.main", "cli.run", "cli.main"]
 
 
+# ---------------------------------------------------------------------- the tests stand as the package stands
+# What is told across rooms, and what tests share. Everywhere else a test file is named after its module.
+NO_MIRROR = {"browser", "lessons", "promises", "support"}
+# One story of several modules of one room.
+STORIES = {
+    "learning/strategies/test_drift.py",  # SCAFFOLD and FedNova on the same quadratics, where FedAvg goes astray
+    "learning/strategies/test_oracles.py",  # each rule beside somebody else's
+    "teaching/plots/test_every_picture.py",  # what holds for all pictures
+}
+
+
+def out_of_place(root: Path) -> list[str]:
+    """Files in rooms of `root`/tests that are about no module of that room in fedkit/ or tools/."""
+    complaints = []
+    for path in sorted((root / "tests").glob("*/**/*.py")):
+        name = path.relative_to(root / "tests")
+        if name.parts[0] in NO_MIRROR or path.name == "conftest.py" or name.as_posix() in STORIES:
+            continue
+        room = (root if name.parts[0] == "tools" else root / "fedkit") / name.parent
+        module = path.stem.removeprefix("test_")
+        if module == path.stem:
+            complaints.append(f"{name.as_posix()} is no test; what tests share stands in support/")
+        elif not any((room / it).exists() for it in (f"{module}.py", f"__{module}__.py", module)):
+            complaints.append(f"{name.as_posix()} is about nothing in {name.parent.as_posix()}/")
+    return complaints
+
+
+def test_a_test_stands_where_its_module_stands() -> None:
+    assert out_of_place(ROOT) == []
+    assert [story for story in sorted(STORIES) if not (ROOT / "tests" / story).is_file()] == []
+
+
+def test_tests_out_of_place_are_found(tmp_path: Path) -> None:
+    rooms = (
+        "fedkit/base/files.py",
+        "fedkit/cli/page/a.css",
+        "tools/setup.py",
+        "tools/up/__main__.py",
+    )
+    right = ("base/test_files.py", "base/conftest.py", "cli/test_page.py", "tools/test_setup.py")
+    told = ("tools/up/test_main.py", "promises/test_all.py", "support/any.py", "test_project.py")
+    wrong = (
+        "base/test_setup.py",
+        "base/deep/test_files.py",
+        "lounge/test_files.py",
+        "cli/files.py",
+    )
+    for name in (*rooms, *(f"tests/{name}" for name in (*right, *told, *wrong))):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert out_of_place(tmp_path) == [
+        "base/deep/test_files.py is about nothing in base/deep/",
+        "base/test_setup.py is about nothing in base/",
+        "cli/files.py is no test; what tests share stands in support/",
+        "lounge/test_files.py is about nothing in lounge/",
+    ]
+
+
 # --------------------------------------------------------------------------- sizes and docstrings
 LONGEST = 400
 

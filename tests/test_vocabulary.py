@@ -4,16 +4,17 @@ import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import fedkit as fk
 
-SOURCE = Path(fk.__file__).read_text(encoding="utf-8")
 
-
-def promised_to_type_checkers() -> dict[str, str]:
+def promised_to_type_checkers(face: ModuleType = fk) -> dict[str, str]:
     """Name -> module, from the imports that only type checkers run."""
-    block = next(n for n in ast.parse(SOURCE).body if isinstance(n, ast.If))
+    source = Path(str(face.__file__)).read_text(encoding="utf-8")
+    block = next(n for n in ast.parse(source).body if isinstance(n, ast.If))
     return {
         alias.name: node.module or ""
         for node in block.body
@@ -39,6 +40,14 @@ def test_what_type_checkers_see_is_what_runs() -> None:
         [sys.executable, "-c", code, argument], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_type_checkers_see_of_privacy_is_what_runs() -> None:
+    promised = promised_to_type_checkers(fk.privacy)
+    for name, home in promised.items():
+        assert getattr(fk.privacy, name) is getattr(import_module(home), name), name
+    assert set(promised) == set(fk.privacy.__all__)
+    assert not hasattr(fk.privacy, "no_such_name")
 
 
 def test_the_bare_import_waits_for_nothing_heavy() -> None:

@@ -1,15 +1,16 @@
-"""JSON that people write by hand: where it breaks, which key stands there twice, how deep it may go."""
+"""JSON that people write by hand: where it breaks, which key stands there twice, how deep it may go, what is no number."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
 
-__all__ = ["not_too_deep", "parse_json_object"]
+__all__ = ["not_too_deep", "number_of", "parse_json_object"]
 
 
 _DEEPEST = 20  # no config needs more levels; thousands would overflow the stack
@@ -45,6 +46,16 @@ def not_too_deep(values: dict[str, Any], file: Path | str) -> None:
         raise FedkitError(
             f"nests lists or objects more than {_DEEPEST} deep", file=file, remedy="flatten them"
         )
+
+
+def number_of(value: Any, remedy: str) -> float:
+    """A number that stands there as one, infinite where it is too large. Raises ValueError ("what; remedy")."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number, not {value!r}; {remedy}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 What is public is public to people, not to every page that a browser has open: only the loopback address is bound, and a
 request that names another host is refused (a page of a stranger's could point its own name at 127.0.0.1).
 
-The dashboard's own files, and what it asks for every second: which projects there are and which of their files changed.
-
-The page itself is static (`fedkit/dashboard/`) and comes from the package: nothing of it lies in a datasite, where it would
-be synced to everybody. What it shows are the three public files of each project, which notebook 04 opens by hand.
+The dashboard's page is static (`dashboard/`) and comes from the package: nothing of it lies in a datasite, where it would
+be synced to everybody. Every second it asks which projects there are and which of their files changed; what it shows are
+the three public files of each project, which notebook 04 opens by hand.
 """
 
 from __future__ import annotations
@@ -19,46 +18,43 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from socket import socket
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import is_file, read_bytes
+from fedkit.base.files import read_bytes
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import READY_FILES
-from fedkit.datasite.tree import folder_names
+from fedkit.datasite.tree import folder_names, scan
 
-__all__ = ["PAGES", "Server", "application", "page", "projects", "public_file", "servable"]
+__all__ = ["PAGES", "Server", "application", "projects", "public_file", "servable"]
 
 
 ADDRESS = "127.0.0.1"
 HOSTS = ("localhost", ADDRESS)
 MAX_FILE_BYTES = 2**28
 
+_SHOWN = {
+    "text/css": ".css",
+    "text/csv": ".csv",
+    "text/html": ".htm .html",
+    "text/javascript": ".js",
+    "text/plain": ".jsonl .md .py .txt .yaml",
+    "application/json": ".json",
+    "application/pdf": ".pdf",
+    "image/jpeg": ".jpeg .jpg",
+    "image/png": ".png",
+    "image/svg+xml": ".svg",
+    "image/x-icon": ".ico",
+}
 TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".csv": "text/csv; charset=utf-8",
-    ".htm": "text/html; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".ico": "image/x-icon",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".jsonl": "text/plain; charset=utf-8",
-    ".md": "text/plain; charset=utf-8",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".py": "text/plain; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
-    ".yaml": "text/plain; charset=utf-8",
+    end: f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+    for kind, ends in _SHOWN.items()
+    for end in ends.split()
 }
 """Everything else is a download. Python's own table depends on the machine."""
 
@@ -118,12 +114,7 @@ class Server:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     async def _serve(self, sockets: Sequence[socket], ready: threading.Event) -> None:
@@ -149,9 +140,7 @@ def application(site: Datasite) -> Application:
         [*((re.escape(path), _Dashboard, mine) for path in PAGES), ("/.*", _File, mine)],
         default_handler_class=_File,
         default_handler_args=mine,
-        log_function=lambda handler: (
-            None
-        ),  # a line for each refused request would worry the learner
+        log_function=lambda _: None,  # a line for each refused request would worry the learner
     )
 
 
@@ -186,7 +175,8 @@ class _Page(RequestHandler):
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        if not _is_local(self.request):
+        name, _, port = self.request.headers.get("Host", "").partition(":")
+        if name.lower() not in HOSTS or (port and not port.isdecimal()):
             raise HTTPError(403, reason="Forbidden")
 
     def compute_etag(self) -> None:
@@ -199,13 +189,9 @@ class _Page(RequestHandler):
         self.finish(f"{status_code} {self._reason}\n")
 
 
-def _is_local(request: HTTPServerRequest) -> bool:
-    name, _, port = request.headers.get("Host", "").partition(":")
-    return name.lower() in HOSTS and (not port or port.isdecimal())
-
-
 class _File(_Page):
-    """A file of `public/`."""
+    """A file of `public/`. Tornado's own handler follows links, answers in ranges and takes the types of files from the
+    machine: to forbid it all that would take more lines than these."""
 
     def get(self) -> None:
         public = self.site.public
@@ -225,20 +211,19 @@ class _Dashboard(_Page):
 
     def get(self) -> None:
         path = self.request.path
-        self.set_header("Content-Type", TYPES[Path(PAGES[path] or path).suffix])
-        self.write(page(self.site, path))
+        name = PAGES[path]
+        self.set_header("Content-Type", TYPES[Path(name or path).suffix])
+        self.write(_PAGE.joinpath(name).read_bytes() if name else json.dumps(projects(self.site)))
 
     head = get
 
 
+_PAGE = resources.files("fedkit").joinpath("cli", "dashboard")
+
 PAGES = {
     "/": "index.html",
-    "/dashboard.css": "dashboard.css",
-    "/dashboard.js": "dashboard.js",
-    "/dashboard-charts.js": "dashboard-charts.js",
-    "/dashboard-state.js": "dashboard-state.js",
-    "/dashboard-view.js": "dashboard-view.js",
-    "/dashboard.svg": "dashboard.svg",
+    **{f"/dashboard{end}": f"dashboard{end}" for end in (".css", ".js", ".svg")},
+    **{f"/dashboard-{part}.js": f"dashboard-{part}.js" for part in ("charts", "state", "view")},
     "/favicon.ico": "dashboard.svg",  # browsers ask for it beside files that are no pages
     "/dashboard.json": "",
 }
@@ -253,14 +238,6 @@ def servable(name: str) -> bool:
     return bool(name) and name[0] != "." and name[-1] not in ". " and not odd
 
 
-def page(site: Datasite, url_path: str) -> bytes:
-    """What one of `PAGES` answers."""
-    name = PAGES[url_path]
-    if not name:
-        return json.dumps(projects(site)).encode()
-    return resources.files("fedkit").joinpath("cli", "dashboard", name).read_bytes()
-
-
 def projects(site: Datasite) -> dict[str, Any]:
     """{"email", "projects": [{"name", "changed", "files": {file name: version}}]}, by name.
 
@@ -268,20 +245,12 @@ def projects(site: Datasite) -> dict[str, Any]:
     Only names and times are looked at. Links are not followed; folders that are not served or hold none of the files are
     left out.
     """
-    parent = site.public / "fl"
-    names = [] if parent.is_symlink() else filter(servable, folder_names(parent))
-    found = [_project(parent / name) for name in names if not (parent / name).is_symlink()]
-    return {"email": site.email, "projects": [project for project in found if project["files"]]}
-
-
-def _project(folder: Path) -> dict[str, Any]:
-    versions, changed = {}, 0.0
-    for path in (folder / name for name in FILES):
-        try:
-            if is_file(path):
-                info = path.stat()
-                versions[path.name] = f"{info.st_mtime_ns}-{info.st_size}-{info.st_ino}"
-                changed = max(changed, info.st_mtime)
-        except OSError:  # gone in between
-            continue
-    return {"name": folder.name, "changed": changed, "files": versions}
+    parent, found = site.public / "fl", []
+    for name in [] if parent.is_symlink() else filter(servable, folder_names(parent)):
+        tree = {} if (parent / name).is_symlink() else scan(parent / name)
+        files = {file: tree[file] for file in FILES if file in tree}
+        if files:
+            changed = max(ns for _, ns, _ in files.values()) / 1e9
+            versions = {file: f"{ns}-{size}-{number}" for file, (size, ns, number) in files.items()}
+            found.append({"name": name, "changed": changed, "files": versions})
+    return {"email": site.email, "projects": found}

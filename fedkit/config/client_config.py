@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,32 +66,30 @@ class ClientConfig:
                 file=path,
                 remedy="run `fedkit client` once: it writes it; or check --config_path",
             ) from None
+        data_dir = _folder(values.get("data_dir"), path, "data_dir")
         try:
-            return cls(
-                data_dir=_folder(_text(values, "data_dir"), path, "data_dir"),
-                email=check_email(values.get("email")),
-                server_url=str(values.get("server_url") or SERVER_URL),
-                client_url=_client_url(values.get("client_url")),
-            )
+            email = check_email(values.get("email"))
         except ValueError as error:
-            field, _, what = str(error).partition(": ")
-            if field not in ("data_dir", "client_url"):
-                field, what = "email", str(error)
-            what, _, remedy = what.partition("; ")
+            what, _, remedy = str(error).partition("; ")
+            remedy = remedy or "correct it"
+            raise FedkitError(what, file=path, field="email", remedy=remedy) from error
+        url = values.get("client_url")
+        url = f"http://localhost:{url}" if isinstance(url, int) else str(url or cls.client_url)
+        if not url.rstrip("/").rpartition(":")[2].isdigit():
             raise FedkitError(
-                what, file=path, field=field, remedy=remedy or "correct it"
-            ) from error
+                f"{url!r} names no port",
+                file=path,
+                field="client_url",
+                remedy="write one such as http://localhost:8080",
+            )
+        return cls(data_dir, email, str(values.get("server_url") or SERVER_URL), url)
 
 
-def _text(values: Mapping[str, object], field: str) -> str:
-    value = values.get(field)
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{field}: must be a text, not {value!r}; write a path in quotes")
-    return value
-
-
-def _folder(text: str, file: Path, field: str) -> Path:
+def _folder(text: object, file: Path, field: str) -> Path:
     """A folder that a person named, `~` expanded. Raises FedkitError."""
+    if not isinstance(text, str) or not text:
+        what, remedy = f"must be a text, not {text!r}", "write a path in quotes"
+        raise FedkitError(what, file=file, field=field, remedy=remedy)
     try:
         if "\0" in text:
             raise ValueError("it has a NUL in it")
@@ -101,19 +98,6 @@ def _folder(text: str, file: Path, field: str) -> Path:
         raise FedkitError(
             f"{text!r} is no folder ({error})", file=file, field=field, remedy="write its path"
         ) from error
-
-
-def _client_url(value: object) -> str:
-    url = (
-        f"http://localhost:{value}"
-        if isinstance(value, int)
-        else str(value or ClientConfig.client_url)
-    )
-    if not url.rstrip("/").rpartition(":")[2].isdigit():
-        raise ValueError(
-            f"client_url: {url!r} names no port; write one such as http://localhost:8080"
-        )
-    return url
 
 
 def read_env(path: Path) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from fedkit.base.strict_json import number_of
 from fedkit.config.limits import LIMITS
 from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
 
@@ -41,17 +42,11 @@ _USELESS = {
 """What is wrong with a number here that is not finite or not above 0."""
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {value!r}; write one without quotes")
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
+_UNQUOTED = "write one without quotes"
 
 
 def _epsilon(value: Any) -> float:
-    number = _number(value)
+    number = number_of(value, _UNQUOTED)
     if not 0 < number <= LARGEST_EPSILON:
         raise ValueError(
             f"of {number:g} promises {'too little to mean anything' if number > 0 else 'nothing'}: "
@@ -61,7 +56,7 @@ def _epsilon(value: Any) -> float:
 
 
 def _positive(value: Any, about: ValidationInfo) -> float:
-    number = _number(value)
+    number = number_of(value, _UNQUOTED)
     if not 0 < number < math.inf:
         why = _USELESS[str(about.field_name)]
         raise ValueError(f"of {number:g} {why}; write a number above 0, such as 1.0")
@@ -72,7 +67,7 @@ def _positive(value: Any, about: ValidationInfo) -> float:
 
 
 def _delta(value: Any) -> float:
-    number = _number(value)
+    number = number_of(value, _UNQUOTED)
     if 0 < number < LIMITS["delta"].low:
         raise ValueError(f"of {number:g} {LIMITS['delta'].wrong(number)}; write one such as 1e-5")
     if not 0 < number < 1:

@@ -24,24 +24,16 @@ from pydantic import (
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email, check_file_name, check_name
-from fedkit.base.strict_json import not_too_deep, parse_json_object
+from fedkit.base.strict_json import not_too_deep, number_of, parse_json_object
 from fedkit.config.dp import DPSettings
 from fedkit.config.limits import LIMITS
 from fedkit.config.secure_aggregation import SecureAggregation
+from fedkit.config.tutorial import tutorial_keys
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
 
 
-TUTORIAL_KEYS = (
-    "project_name",
-    "aggregator",
-    "participants",
-    "rounds",
-    "model_arch",
-    "model_weight",
-    "epoch",
-    "learning_rate",
-)
+TUTORIAL_KEYS = tuple(tutorial_keys())
 """The eight keys of the tutorial's `fl_config.json`; all of them must be there."""
 
 _REMEDIES = {
@@ -54,13 +46,8 @@ _REMEDIES = {
 }
 
 
-def _finite_number(value: Any, about: ValidationInfo) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {value!r}; write one without quotes, such as 0.1")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
+def _finite_number(value: Any, about: ValidationInfo) -> float:
+    number = number_of(value, "write one without quotes, such as 0.1")
     if not math.isfinite(number) or number <= 0:
         raise ValueError(f"must be a finite number above 0, not {number}; write one such as 0.1")
     limit = LIMITS[str(about.field_name)]

@@ -7,7 +7,6 @@ would shadow ours and run the lesson with other packages; so the spec is given, 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,18 @@ from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
+from fedkit.experiments.side_by_side import same_python
+
 __all__ = ["kernel_environment", "kernel_manager", "kill"]
 
 
 def kernel_environment(workspace: Path, ipython_dir: Path) -> dict[str, str]:
     """The environment variables that make a run the same on every machine.
 
-    One thread (the runner's workers are the parallelism), a workspace of its own, no start-up files of the user's
-    IPython, and the same `fedkit` that runs the course, also where it is not installed.
+    A workspace of its own, no start-up files of the user's IPython, and what `same_python` gives.
     """
-    home = str(Path(__file__).resolve().parents[2])
-    path = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    if Path(home).name not in ("site-packages", "dist-packages") and home not in path:
-        path.insert(0, home)
-    return {
-        "FEDKIT_WORKSPACE": str(workspace),
-        "IPYTHONDIR": str(ipython_dir),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(path),
-    }
+    places = {"FEDKIT_WORKSPACE": str(workspace), "IPYTHONDIR": str(ipython_dir)}
+    return same_python() | places
 
 
 def kernel_manager(

@@ -1,6 +1,4 @@
-"""Notebooks in batch: papermill in parallel workers, each with a time limit; one that fails stops no other.
-
-One notebook from its start to its result, whatever happens on the way; papermill executes it.
+"""Notebooks in batch: papermill executes them side by side, each with a time limit; one that fails stops no other.
 
 A limit holds for a whole notebook, from the start of its kernel: every cell gets what is left. (papermill's own
 `execution_timeout` is for each cell, so that a notebook of thirty cells could take thirty times as long.) A budget
@@ -14,8 +12,8 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,42 +21,19 @@ from fedkit.base.errors import FedkitError
 from fedkit.experiments.kernel import kernel_environment, kernel_manager, kill
 from fedkit.experiments.lessons import about
 from fedkit.experiments.parameters import fit
+from fedkit.experiments.side_by_side import side_by_side
 
-__all__ = [
-    "Job",
-    "OnCell",
-    "RunResult",
-    "Task",
-    "recorded",
-    "run",
-    "run_jobs",
-]
+__all__ = ["Job", "OnCell", "RunResult", "check_states", "recorded", "run", "run_jobs"]
 
 
-def run(
-    notebooks: Sequence[Path],
-    out_dir: Path,
-    *,
-    parameters: Mapping[str, object] | None = None,
-    jobs: int = 2,
-    limit_s: float | None = None,
-    on_cell: OnCell | None = None,
-    on_done: Callable[[RunResult], object] | None = None,
-) -> list[RunResult]:
-    """Execute built notebooks; the copies go to `out_dir`, what they write to `out_dir/<name>_files`.
+SHORTEST_LIMIT_S = 120.0
+LIMIT_IN_BUDGETS = 10  # a slow machine is no failure, a notebook that hangs is
 
-    Parameters
-    ----------
-    parameters : values by name; each notebook must have every one of them, else it is refused and not started.
-    jobs : how many notebooks run at once, at least 1.
-    limit_s : seconds after which a notebook is stopped; default ten budgets, at least two minutes.
-    on_cell : called as `on_cell(name, cell, cells)` when a code cell starts; from the workers' threads.
-    on_done : called with each result as it comes, from this thread.
+Status = Literal["done", "failed", "timed out", "refused"]
+OnCell = Callable[[str, int, int], object]
 
-    Returns one result for each notebook, in their order. Never raises for what a notebook does.
-    """
-    jobs_of = [Job(path, out_dir, parameters or {}) for path in notebooks]
-    return run_jobs(jobs_of, jobs=jobs, limit_s=limit_s, on_cell=on_cell, on_done=on_done)
+# what it has to say is in the results; without a handler Python would print it over the progress bar
+logging.getLogger("papermill").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -68,70 +43,6 @@ class Job:
     path: Path
     out_dir: Path
     parameters: Mapping[str, object]
-
-
-def run_jobs(
-    todo: Sequence[Job],
-    *,
-    jobs: int = 2,
-    limit_s: float | None = None,
-    on_cell: OnCell | None = None,
-    on_start: Callable[[int], object] | None = None,
-    on_done: Callable[[RunResult], object] | None = None,
-    on_result: Callable[[int, RunResult], object] | None = None,
-) -> list[RunResult]:
-    """Execute notebooks, each with parameters and a folder of its own; otherwise as `run`.
-
-    on_start : called with a job's position when it starts, from its worker's thread. on_result : as `on_done`, with the
-    job's position. The same notebook may stand there many times, in different folders.
-    """
-    alive: list[Any] = []
-    results: dict[int, RunResult] = {}
-    futures: dict[Future[RunResult], int] = {}
-    pool = ThreadPoolExecutor(max(1, jobs))
-
-    def execute(number: int, task: Task) -> RunResult:
-        if on_start is not None:
-            on_start(number)
-        return task.execute(alive)
-
-    with tempfile.TemporaryDirectory(prefix="fedkit-", ignore_cleanup_errors=True) as ipython:
-        try:
-            for number, job in enumerate(todo):
-                task = Task(
-                    job.path.resolve(),
-                    job.out_dir.resolve(),
-                    job.parameters,
-                    limit_s,
-                    on_cell,
-                    Path(ipython) / str(number),
-                )
-                futures[pool.submit(execute, number, task)] = number
-            for future in as_completed(futures):
-                number, result = futures[future], future.result()
-                results[number] = result
-                if on_result is not None:
-                    on_result(number, result)
-                if on_done is not None:
-                    on_done(result)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            # what was cancelled is done, though `wait` would not say so; and a kernel may be starting right now
-            while under_way := [future for future in futures if not future.done()]:
-                kill(alive)
-                wait(under_way, timeout=0.2)
-            pool.shutdown(wait=True)
-    return [results[number] for number in range(len(todo))]
-
-
-# what it has to say is in the results; without a handler Python would print it over the progress bar
-logging.getLogger("papermill").addHandler(logging.NullHandler())
-
-SHORTEST_LIMIT_S = 120.0
-LIMIT_IN_BUDGETS = 10  # a slow machine is no failure, a notebook that hangs is
-
-Status = Literal["done", "failed", "timed out", "refused"]
-OnCell = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -159,115 +70,160 @@ class RunResult:
         return self.budget_s is not None and self.seconds > self.budget_s
 
 
-@dataclass
-class Task:
-    """What is to be executed, and where it stands."""
+def run(
+    notebooks: Sequence[Path],
+    out_dir: Path,
+    *,
+    parameters: Mapping[str, object] | None = None,
+    jobs: int = 2,
+    limit_s: float | None = None,
+    on_cell: OnCell | None = None,
+    on_done: Callable[[RunResult], object] | None = None,
+) -> list[RunResult]:
+    """Execute built notebooks; the copies go to `out_dir`, what they write to `out_dir/<name>_files`.
 
-    path: Path
-    out_dir: Path
-    parameters: Mapping[str, object]
-    limit_s: float | None
-    on_cell: OnCell | None
-    ipython: Path
-    number: int | None = None  # the cell that runs, from 1
-    source: str | None = None
+    Parameters
+    ----------
+    parameters : values by name; each notebook must have every one of them, else it is refused and not started.
+    jobs : how many notebooks run at once, at least 1.
+    limit_s : seconds after which a notebook is stopped; default ten budgets, at least two minutes.
+    on_cell : called as `on_cell(name, cell, cells)` when a code cell starts; from the workers' threads.
+    on_done : called with each result as it comes, from this thread.
 
-    @property
-    def _log(self) -> Path:
-        return self.ipython / f"{self.path.stem}.log"
+    Returns one result for each notebook, in their order. Never raises for what a notebook does.
+    """
+    results: dict[int, RunResult] = {}
 
-    def execute(self, alive: list[Any]) -> RunResult:
-        """The whole life of one notebook; every ending is a result."""
+    def keep(number: int, result: RunResult) -> None:
+        results[number] = result
+        if on_done is not None:
+            on_done(result)
+
+    todo = [Job(path, out_dir, parameters or {}) for path in notebooks]
+    run_jobs(todo, jobs=jobs, limit_s=limit_s, on_cell=on_cell, on_result=keep)
+    return [results[number] for number in range(len(todo))]
+
+
+def run_jobs(
+    todo: Sequence[Job],
+    *,
+    jobs: int,
+    limit_s: float | None,
+    on_cell: OnCell | None = None,
+    on_start: Callable[[int], object] | None = None,
+    on_result: Callable[[int, RunResult], object],
+) -> None:
+    """Execute notebooks, each with parameters and a folder of its own; otherwise as `run`.
+
+    on_start : called with a job's position when it starts, from its worker's thread. on_result : called with the position
+    and the result, from this thread. The same notebook may stand there many times, in different folders.
+    """
+    alive: list[Any] = []
+
+    def execute(number: int, job: Job, ipython: Path) -> RunResult:
+        if on_start is not None:
+            on_start(number)
+        return _Execution(job, limit_s, on_cell, ipython).result(alive)
+
+    with tempfile.TemporaryDirectory(prefix="fedkit-", ignore_cleanup_errors=True) as folder:
+        work = [partial(execute, n, job, Path(folder, str(n))) for n, job in enumerate(todo)]
+        side_by_side(work, jobs, on_result, lambda: kill(alive))
+
+
+class _Execution:
+    """One notebook from its start to its result, whatever happens on the way."""
+
+    def __init__(
+        self, job: Job, limit_s: float | None, on_cell: OnCell | None, ipython: Path
+    ) -> None:
+        self.path = job.path.resolve()
+        self.copy = job.out_dir.resolve() / self.path.name
+        self.parameters, self.on_cell, self.ipython = job.parameters, on_cell, ipython
+        self.about = about(self.path)
+        budget = self.about.budget_s or 0
+        self.limit_s = limit_s or max(SHORTEST_LIMIT_S, LIMIT_IN_BUDGETS * budget)
+        self.log = ipython / f"{self.path.stem}.log"
+        self.cell: int | None = None  # the one that runs, from 1
+        self.source: str | None = None
+
+    def result(self, alive: list[Any]) -> RunResult:
+        """Execute it; every ending is a result."""
         started = time.monotonic()
-        copy = self.out_dir / self.path.name
-        said = about(self.path)
-        budget = said.budget_s
-        limit = self.limit_s or max(SHORTEST_LIMIT_S, LIMIT_IN_BUDGETS * (budget or 0))
         status: Status = "done"
         error = None
         try:
             self.ipython.mkdir(parents=True, exist_ok=True)
-            copy.unlink(missing_ok=True)  # an old copy must not be read as this run's
-            self._papermill(fit(self.path, self.parameters), copy, started + limit, alive)
+            self.copy.unlink(missing_ok=True)  # an old copy must not be read as this run's
+            self._papermill(fit(self.path, self.parameters), started + self.limit_s, alive)
         except FedkitError as problem:
             status, error = "refused", str(problem)
         except Exception as problem:  # whatever a stranger's notebook makes papermill raise
-            late = time.monotonic() - started >= limit
+            late = time.monotonic() - started >= self.limit_s
             status = "timed out" if late else "failed"
-            error = f"stopped after {limit:g} s" if late else _said(problem, self._log)
-            self.number = getattr(problem, "cell_index", (self.number or 1) - 1) + 1
+            error = f"stopped after {self.limit_s:g} s" if late else self._said(problem)
+            self.cell = getattr(problem, "cell_index", (self.cell or 1) - 1) + 1
             self.source = getattr(problem, "source", self.source)
         seconds = time.monotonic() - started
-        output = copy if copy.is_file() else None
-        checks = check_states(output) if output else {}
+        there = self.copy.is_file()
+        checks = check_states(self.copy) if there else {}
         rejected = [f"{name}: {state}" for name, state in checks.items() if state != "right"]
-        if status == "done" and said.edition == "solutions" and rejected:
-            status, error = (
-                "failed",
-                f"a solution is not right for its check: {', '.join(rejected)}",
-            )
-            self.number = self.source = None
+        if status == "done" and self.about.edition == "solutions" and rejected:
+            status = "failed"
+            error = f"a solution is not right for its check: {', '.join(rejected)}"
+            self.cell = self.source = None
         stopped = status in ("failed", "timed out")
         return RunResult(
             name=self.path.stem,
-            edition=said.edition,
+            edition=self.about.edition,
             status=status,
             seconds=seconds,
-            budget_s=budget,
-            output=output,
+            budget_s=self.about.budget_s,
+            output=self.copy if there else None,
             error=error,
-            cell=self.number if stopped else None,
+            cell=self.cell if stopped else None,
             source=self.source if stopped else None,
-            recorded=recorded(output) if output else {},
+            recorded=recorded(self.copy) if there else {},
             checks=checks,
         )
 
-    def _papermill(
-        self, fitted: dict[str, Any], output: Path, deadline: float, alive: list[Any]
-    ) -> None:
+    def _papermill(self, fitted: dict[str, Any], deadline: float, alive: list[Any]) -> None:
         import papermill
 
-        output.parent.mkdir(parents=True, exist_ok=True)
+        self.copy.parent.mkdir(parents=True, exist_ok=True)
         cells = len(json.loads(self.path.read_text(encoding="utf-8"))["cells"])
 
         def starts(cell: Any, cell_index: int) -> None:
-            self.number, self.source = cell_index + 1, cell["source"]
+            self.cell, self.source = cell_index + 1, cell["source"]
             if self.on_cell is not None:
-                self.on_cell(self.path.stem, cell_index + 1, cells + bool(fitted))
+                self.on_cell(self.path.stem, self.cell, cells + bool(fitted))
 
-        environment = kernel_environment(output.with_name(f"{output.stem}_files"), self.ipython)
+        workspace = self.copy.with_name(f"{self.copy.stem}_files")
+        environment = kernel_environment(workspace, self.ipython)
         papermill.execute_notebook(
             self.path,
-            output,
+            self.copy,
             parameters=fitted,
             progress_bar=False,
             kernel_name="python3",  # whatever the notebook was last opened with: the kernel is given below
             language="python",
             start_timeout=max(1, min(60, int(deadline - time.monotonic()))),
             # from here on nbclient's own traits
-            kernel_manager_class=kernel_manager(environment, alive, self._log),
-            resources={
-                "metadata": {"path": str(self.path.parent)}
-            },  # where Lab would start it; no chdir in a thread
+            kernel_manager_class=kernel_manager(environment, alive, self.log),
+            # where Lab would start it; no chdir in a thread
+            resources={"metadata": {"path": str(self.path.parent)}},
             timeout_func=lambda cell: max(0.05, deadline - time.monotonic()),
             on_cell_execute=starts,
             iopub_timeout=30,  # a busy machine delivers late
         )
 
-
-def _said(error: Exception, log: Path) -> str:
-    name, value = (
-        getattr(error, "ename", type(error).__name__),
-        getattr(error, "evalue", str(error)),
-    )
-    said = f"{name}: {value}" if value else str(name)
-    dead = (
-        "ename" not in vars(error) and log.is_file()
-    )  # no Python error: perhaps the kernel had a last word
-    last = (
-        log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:] if dead else []
-    )
-    return "\n".join([said, *last])
+    def _said(self, error: Exception) -> str:
+        name = getattr(error, "ename", type(error).__name__)
+        value = getattr(error, "evalue", str(error))
+        said = [f"{name}: {value}" if value else str(name)]
+        if "ename" not in vars(error) and self.log.is_file():
+            # no Python error: perhaps the kernel had a last word
+            said += self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+        return "\n".join(said)
 
 
 RECORD_MIME = "application/vnd.fedkit.record+json"

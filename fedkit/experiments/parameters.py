@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import nearest
 
 __all__ = ["BATCH", "fit", "parameters_of"]
 
@@ -56,10 +57,8 @@ def fit(path: Path, values: Mapping[str, object]) -> dict[str, Any]:
     fitted: dict[str, Any] = {name: value for name, value in BATCH.items() if name in known}
     for name, value in values.items():
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            remedy = (
-                f"did you mean {near[0]}?" if near else "it has " + (", ".join(known) or "none")
-            )
+            near = nearest(name, known)
+            remedy = f"did you mean {near}?" if near else f"it has {', '.join(known) or 'none'}"
             raise FedkitError(
                 "is no parameter of this notebook", file=path, field=name, remedy=remedy
             )
@@ -68,15 +67,10 @@ def fit(path: Path, values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _as(path: Path, name: str, kind: str, value: object) -> Any:
-    if kind == "str" and isinstance(value, str):
-        return value
     read = value
-    if isinstance(value, str):
-        text = value.capitalize() if kind == "bool" else value
-        try:
-            read = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            read = value
+    if isinstance(value, str) and kind != "str":
+        with suppress(ValueError, SyntaxError):  # left as text, it is told what it should be
+            read = ast.literal_eval(value.capitalize() if kind == "bool" else value)
     if kind == "float" and type(read) is int:
         read = float(read)
     if kind in ("bool", "float", "int", "list", "str") and type(read).__name__ != kind:

@@ -1,6 +1,7 @@
 """The bar of a sweep: how many runs have ended, how many failed, and how long the rest will take.
 
-How long will it take? From what finished runs took, and how many workers share the rest.
+The time left comes from what finished runs took, kind by kind, and from how many workers share the rest. tqdm, which draws
+the bar, would count whole runs alone: with two workers its guess is off by a whole run, and it is blind after a restart.
 """
 
 from __future__ import annotations
@@ -79,7 +80,6 @@ class Progress:
         with self._lock:
             self._running.pop(run.id, None)
             self._measure(run, kept)
-        with self._lock:
             self._bar.n += 1
         self._show()
 

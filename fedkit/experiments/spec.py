@@ -9,9 +9,8 @@
       - {batch_size: 10}
     seeds: 3                 # 0, 1, 2; or a list of them
 
-Everything is checked before anything runs.
-
-The name of a run: a hash of all that decides its result. What has a result under its name is not run again.
+Everything is checked before anything runs. A run's name is a hash of all that decides its result (`run_id`): what has a
+result under its name is not run again.
 """
 
 from __future__ import annotations
@@ -112,13 +111,8 @@ def make_plan(spec: Mapping[str, Any], *, file: Path | None = None) -> Plan:
     try:
         return _plan(spec, file.parent if file else None)
     except FedkitError as error:
-        raise FedkitError(
-            error.what,
-            file=file or error.file,
-            field=error.field,
-            why=error.why,
-            remedy=error.remedy,
-        ) from error
+        error.file = file or error.file
+        raise
 
 
 def _plan(spec: Mapping[str, Any], folder: Path | None) -> Plan:

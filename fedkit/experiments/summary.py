@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from fedkit.base.files import write_bytes, write_json
+from fedkit.base.files import write_json
 from fedkit.experiments.notebooks import RunResult
+from fedkit.experiments.table import write_csv
 
 __all__ = ["accuracy_by_round", "failure", "table", "write_summary"]
 
@@ -25,17 +24,11 @@ def write_summary(results: Sequence[RunResult], folder: Path) -> None:
     rows = [_row(result) for result in results]
     write_json(folder / "summary.json", rows)
     names = sorted({name for row in rows for name in row["recorded"]})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    plain = (
-        [name for name in _row(results[0]) if name not in ("recorded", "checks")] if results else []
-    )
-    writer.writerow([*plain, *[f"recorded.{name}" for name in names]])
     for row in rows:
-        writer.writerow(
-            [*[row[name] for name in plain], *[row["recorded"].get(name) for name in names]]
-        )
-    write_bytes(folder / "summary.csv", text.getvalue().encode())
+        del row["checks"]
+        kept = row.pop("recorded")
+        row |= {f"recorded.{name}": kept.get(name) for name in names}
+    write_csv(folder / "summary.csv", rows)
 
 
 def table(results: Sequence[RunResult]) -> Table:

@@ -31,7 +31,7 @@ from fedkit.experiments.workers import Outcome, run_trials
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["finished", "folder_of", "run_plan", "sweep"]
+__all__ = ["finished", "folder_of", "sweep"]
 
 
 ENDED = ("done", "failed", "timed out")
@@ -58,32 +58,17 @@ def sweep(
     """
     file = None if isinstance(spec, Mapping) else Path(spec)
     values = spec if isinstance(spec, Mapping) else read_spec(Path(spec))
-    plan = make_plan(values, file=file)
-    out = Path(out)
+    plan, out = make_plan(values, file=file), Path(out)
     if jobs < 1:
         raise FedkitError(f"are {jobs}", field="jobs", remedy="use at least 1")
     out.mkdir(parents=True, exist_ok=True)
     write_bytes(out / "spec.yaml", yaml.safe_dump(dict(values), sort_keys=False).encode())
-    run_plan(plan, out, jobs=jobs, retry=retry, progress=progress, on_result=on_result)
-    return results(out)
-
-
-def run_plan(
-    plan: Plan,
-    out: Path,
-    *,
-    jobs: int,
-    retry: bool = False,
-    progress: bool = False,
-    on_result: OnResult | None = None,
-) -> None:
-    """Run what is missing of a plan, and write the tables. Raises Busy."""
-    lock = FileLock(out / ".lock", blocking=False)
     try:
-        with lock:
+        with FileLock(out / ".lock", blocking=False):
             _run(plan, out, jobs, retry, progress, on_result)
     except Timeout:
         raise Busy("another sweep is at work here", file=out, remedy="wait for its end") from None
+    return results(out)
 
 
 def folder_of(out: Path, run: Planned) -> Path:
@@ -117,28 +102,20 @@ def _run(
         if on_result is not None:
             on_result(run, known[run.id])
 
+    def start(number: int) -> None:
+        bar.started(todo[number])
+
     try:
         with bar:
-            _execute(plan, out, todo, jobs, lambda number: bar.started(todo[number]), end)
+            if isinstance(plan.target, NotebookTarget):
+                path = plan.target.path
+                work = [Job(path, folder_of(out, run), run.values) for run in todo]
+                run_jobs(work, jobs=jobs, limit_s=plan.limit_s, on_start=start, on_result=end)
+            else:
+                trials = [run.values for run in todo]
+                run_trials(trials, jobs=jobs, limit_s=plan.limit_s, on_start=start, on_result=end)
     finally:
         write_tables(out, [_row(run, known[run.id]) for run in plan.runs if run.id in known])
-
-
-def _execute(
-    plan: Plan,
-    out: Path,
-    todo: list[Planned],
-    jobs: int,
-    start: Callable[[int], object],
-    end: Callable[[int, Outcome | RunResult], object],
-) -> None:
-    if isinstance(plan.target, NotebookTarget):
-        path = plan.target.path
-        notebooks = [Job(path, folder_of(out, run), run.values) for run in todo]
-        run_jobs(notebooks, jobs=jobs, limit_s=plan.limit_s, on_start=start, on_result=end)
-    else:
-        trials = [run.values for run in todo]
-        run_trials(trials, jobs=jobs, limit_s=plan.limit_s, on_start=start, on_result=end)
 
 
 def _kept(run: Planned, plan: Plan, outcome: Outcome | RunResult) -> dict[str, Any]:

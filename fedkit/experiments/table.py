@@ -19,7 +19,7 @@ from fedkit.base.files import write_bytes
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["label", "results", "write_tables"]
+__all__ = ["label", "results", "write_csv", "write_tables"]
 
 
 RESULTS, ROUNDS = "results.csv", "rounds.csv"
@@ -51,8 +51,8 @@ def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         for n in range(max((len(values) for values in lists.values()), default=0)):
             at = {key: values[n] for key, values in lists.items() if n < len(values)}
             by_round.append({**about, "round": n + 1, **at})
-    _write(folder / RESULTS, plain)
-    _write(folder / ROUNDS, by_round)
+    write_csv(folder / RESULTS, plain)
+    write_csv(folder / ROUNDS, by_round)
 
 
 def results(folder: Path | str, *, by_round: bool = False) -> pd.DataFrame:
@@ -92,7 +92,8 @@ def _split(
     return numbers, lists
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a row for each mapping, with a column for each key, in the order in which they first occur."""
     text = io.StringIO()
     if rows:
         heads = list(dict.fromkeys(name for row in rows for name in row))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes
+from fedkit.base.text import nearest
 from fedkit.experiments.lessons import EDITIONS, course_dir, edition_dir, lesson_paths
 from fedkit.experiments.parameters import fit, parameters_of
 from fedkit.experiments.trial import Trial, check_trial, model_source
@@ -24,28 +24,6 @@ __all__ = ["SIMULATE", "NotebookTarget", "SimulateTarget", "Target", "find_targe
 SIMULATE = "simulate"
 
 
-class Target(Protocol):
-    """What is run, many times."""
-
-    @property
-    def name(self) -> str:
-        """ "simulate", or the notebook's name."""
-        ...
-
-    @property
-    def known(self) -> Mapping[str, str]:
-        """Its parameters: name -> type, as text."""
-        ...
-
-    def fit(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values as it takes them. Raises FedkitError for one that it can't run with."""
-        ...
-
-    def fingerprint(self, values: Mapping[str, Any]) -> str:
-        """A hash of what it runs, beside the package and the values."""
-        ...
-
-
 @dataclass(frozen=True)
 class NotebookTarget:
     """A built notebook, run by papermill."""
@@ -54,28 +32,27 @@ class NotebookTarget:
 
     @property
     def name(self) -> str:
-        """Its name, such as `06_differ`."""
+        """The notebook's, such as `06_differ`."""
         return self.path.stem
 
     @property
     def known(self) -> Mapping[str, str]:
-        """What its cell tagged `parameters` declares."""
+        """Its parameters, name -> type as text: what its cell tagged `parameters` declares."""
         return parameters_of(self.path)
 
     def fit(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of the declared types. Raises FedkitError."""
+        """Values of the declared types. Raises FedkitError for one that it can't run with."""
         return fit(self.path, values)
 
     def fingerprint(self, values: Mapping[str, Any]) -> str:
-        """The SHA-256 of the notebook's file."""
+        """Of what it runs, beside the package and the values: the SHA-256 of the notebook's file."""
         return sha256_bytes(read_bytes(self.path))
 
 
-@dataclass(frozen=True)
 class SimulateTarget:
     """`simulate` with the parameters of a `Trial`."""
 
-    name: str = SIMULATE
+    name = SIMULATE
 
     @property
     def known(self) -> Mapping[str, str]:
@@ -89,6 +66,10 @@ class SimulateTarget:
     def fingerprint(self, values: Mapping[str, Any]) -> str:
         """The SHA-256 of the model's source."""
         return sha256_bytes(model_source(values["model"]).encode())
+
+
+Target = NotebookTarget | SimulateTarget
+"""What is run, many times."""
 
 
 def find_target(asked: object, *, edition: str = "learner", folder: Path | None = None) -> Target:
@@ -120,7 +101,7 @@ def find_target(asked: object, *, edition: str = "learner", folder: Path | None 
 
 def unknown_name(name: str, known: list[str], field: str, what: str) -> FedkitError:
     """An error for a name that is not in a list: it says the nearest one, and all of them."""
-    near = get_close_matches(name, known, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    near = nearest(name, known)
+    meant = f"; did you mean {near}?" if near else ""
     listed = f"choose from {', '.join(known)}" if known else "leave it out"
     return FedkitError(f"{name!r} is {what}{meant}", field=field, remedy=listed)

@@ -28,7 +28,6 @@ from fedkit.rounds.simulation import numbered_participants, simulate
 __all__ = ["Trial", "check_trial", "model_source", "run_trial"]
 
 
-Partition = Literal["iid", "shards", "dirichlet", "labels", "sizes"]
 Count = Annotated[int, Field(strict=True, ge=1)]
 _NEEDS = {"dirichlet": "alpha", "sizes": "alpha", "labels": "labels_each"}
 
@@ -55,7 +54,7 @@ class Trial(BaseModel):
     batch_size: Count | Literal["all"] = 10
     weighting: Literal["samples", "equal"] = "samples"
     strategy: str | dict[str, Any] = "fedavg"
-    partition: Partition = "iid"
+    partition: Literal["iid", "shards", "dirichlet", "labels", "sizes"] = "iid"
     alpha: Annotated[float, Field(gt=0)] | None = None
     shards_each: Count = 2
     labels_each: Count | None = None
@@ -106,7 +105,8 @@ def check_trial(values: dict[str, Any]) -> Trial:
     try:
         make_strategy(trial.config())
     except FedkitError as error:
-        raise FedkitError(error.what, field=error.field, remedy=error.remedy) from error
+        error.file = None  # there is no fl_config.json
+        raise
     _can_be_built(trial.model)
     return trial
 
@@ -138,16 +138,7 @@ def run_trial(trial: Trial) -> dict[str, Any]:
     accuracy (0..1) and loss (nats) after the last round, best_accuracy, rounds_run, heterogeneity of the shards,
     accuracies and losses by round; with a target also rounds_to_target, None where it was not reached.
     """
-    shards, test, skew = _world(
-        trial.partition,
-        trial.participants,
-        trial.alpha,
-        trial.shards_each,
-        trial.labels_each,
-        trial.images,
-        trial.full,
-        trial.seed,
-    )
+    shards, test, skew = _dealt(Trial(**trial.model_dump(include=_DEALT)))
     source, target = model_source(trial.model), trial.target
 
     def there(so_far: History) -> bool:
@@ -166,7 +157,7 @@ def run_trial(trial: Trial) -> dict[str, Any]:
         raise KeyboardInterrupt  # `simulate` gives back what it has; half a run is none
     accuracies = history.accuracies
     losses = [_finite(record.loss) for record in history]
-    found = {
+    return {
         "accuracy": accuracies[-1],
         "best_accuracy": max(accuracies),
         "loss": losses[-1],
@@ -174,10 +165,8 @@ def run_trial(trial: Trial) -> dict[str, Any]:
         "heterogeneity": skew,
         "accuracies": accuracies,
         "losses": losses,
+        **({} if target is None else {"rounds_to_target": rounds_to_reach(accuracies, target)}),
     }
-    if target is not None:
-        found["rounds_to_target"] = rounds_to_reach(accuracies, target)
-    return found
 
 
 def _finite(loss: float | None) -> float | None:
@@ -185,34 +174,36 @@ def _finite(loss: float | None) -> float | None:
     return loss if loss is not None and math.isfinite(loss) else None
 
 
-@lru_cache(
-    maxsize=2
-)  # learning rates are swept over the same shards, and those of the full set fill 190 MB
-def _world(
-    partition: Partition,
-    participants: int,
-    alpha: float | None,
-    shards_each: int,
-    labels_each: int | None,
-    images: int | None,
-    full: bool,
-    seed: int,
-) -> tuple[list[Shard], Shard, float]:
-    mnist = load_mnist(full=full)
-    draw = generator(seed, "partition")
-    pictures, labels = mnist.train_images, mnist.train_labels
-    if images is not None:
-        (chosen,) = split_iid(labels, 1, images, generator=draw)
-        pictures, labels = pictures[chosen], labels[chosen]
-    if partition == "shards":
-        parts = split_shards(labels, participants, shards_each, generator=draw)
-    elif partition == "dirichlet":
-        parts = split_dirichlet(labels, participants, alpha or 1.0, generator=draw)
-    elif partition == "sizes":
-        parts = split_sizes(labels, participants, alpha=alpha, generator=draw)
-    elif partition == "labels":
-        parts = split_labels_each(labels, participants, labels_each or 1, generator=draw)
+_DEALT = {
+    "participants",
+    "partition",
+    "alpha",
+    "shards_each",
+    "labels_each",
+    "images",
+    "full",
+    "seed",
+}
+"""What decides the shards; the rest of a trial is how they are trained on."""
+
+
+@lru_cache(maxsize=2)  # many trials have the same shards, and those of the full set fill 190 MB
+def _dealt(trial: Trial) -> tuple[list[Shard], Shard, float]:
+    mnist = load_mnist(full=trial.full)
+    draw = generator(trial.seed, "partition")
+    images, labels, count = mnist.train_images, mnist.train_labels, trial.participants
+    if trial.images is not None:
+        (chosen,) = split_iid(labels, 1, trial.images, generator=draw)
+        images, labels = images[chosen], labels[chosen]
+    if trial.partition == "shards":
+        parts = split_shards(labels, count, trial.shards_each, generator=draw)
+    elif trial.partition == "dirichlet":
+        parts = split_dirichlet(labels, count, trial.alpha or 1.0, generator=draw)
+    elif trial.partition == "sizes":
+        parts = split_sizes(labels, count, alpha=trial.alpha, generator=draw)
+    elif trial.partition == "labels":
+        parts = split_labels_each(labels, count, trial.labels_each or 1, generator=draw)
     else:
-        parts = split_iid(labels, participants, generator=draw)
-    shards = take(pictures, labels, parts)
+        parts = split_iid(labels, count, generator=draw)
+    shards = take(images, labels, parts)
     return shards, (as_float(mnist.test_images), mnist.test_labels), heterogeneity(shards)

@@ -17,12 +17,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import IO, Any
 
 from fedkit.base.errors import FedkitError
+from fedkit.experiments.side_by_side import same_python, side_by_side
 from fedkit.experiments.trial import check_trial, run_trial
 
 __all__ = ["Outcome", "run_trials"]
@@ -60,19 +60,14 @@ def run_trials(
         finally:
             idle.put(worker)
 
-    pool = ThreadPoolExecutor(max(1, len(crew)))
-    try:
-        futures: dict[Future[Outcome], int] = {
-            pool.submit(run, number): number for number in range(len(todo))
-        }
-        while futures:
-            for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                on_result(futures.pop(future), future.result())
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    def end() -> None:
         for worker in crew:
             worker.stop()
-        pool.shutdown(wait=True)
+
+    try:
+        side_by_side([partial(run, n) for n in range(len(todo))], len(crew), on_result, end)
+    finally:
+        end()
         for worker in crew:
             worker.close()
 
@@ -141,7 +136,7 @@ class _Worker:
                     stdout=subprocess.PIPE,
                     stderr=self._log,
                     encoding="utf-8",
-                    env=os.environ | _environment(),
+                    env=os.environ | same_python(),
                 )
             process = self._process
         if fresh and process.stdout is not None:
@@ -161,14 +156,6 @@ def _bury(process: subprocess.Popen[str]) -> None:
         if pipe is not None:
             with contextlib.suppress(OSError):  # what could not be sent any more
                 pipe.close()
-
-
-def _environment() -> dict[str, str]:
-    """One thread a worker, and the same fedkit, also where it is not installed."""
-    home = str(Path(__file__).resolve().parents[2])
-    path = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    path = path if home in path else [home, *path]
-    return {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)}
 
 
 def work() -> None:

@@ -1,6 +1,7 @@
-"""The ledger as a table that can be filtered: what crossed between whom, of which kind, in which round, and how much.
+"""The ledger: every file that crossed between two data dirs, of which kind it is, and how much it weighs.
 
-Plain data for the widget `LedgerView`; notebook 05 shows it, and every lesson's "What the aggregator saw" counts from it.
+The sync writes a line for each file before it crosses. `KINDS` says what kind a file is, from its place and its name;
+notebook 05 shows the ledger as a table that can be filtered, and every lesson's "What the aggregator saw" counts from it.
 """
 
 from __future__ import annotations
@@ -10,34 +11,90 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fedkit.datasite.permissions import READY_FILES
 
 __all__ = [
+    "KINDS",
     "Crossing",
     "Filter",
     "LedgerEntry",
     "by_kind",
     "crossings",
+    "kind_of",
     "read_ledger",
     "select",
     "total_bytes",
 ]
 
 
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One file that crossed from one data dir into another.
+
+    sender, receiver : e-mails. path : relative to `datasites/`, with `/`.
+    size : bytes. sha256 : of the content. time : seconds since 1970, UTC.
+    """
+
+    sender: str
+    receiver: str
+    path: str
+    size: int
+    sha256: str
+    time: float
+
+
+def read_ledger(path: Path) -> list[LedgerEntry]:
+    """The entries of a ledger file, oldest first; a line that a crash cut off is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    entries = []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError):
+            entries.append(LedgerEntry(**json.loads(line)))
+    return entries
+
+
 UPDATES, GLOBAL, IMAGES = "model updates", "global models", "training images"
-MASKED, KEYS = "masked updates", "keys and shares"
+MASKED, KEYS, EXTRAS = "masked updates", "keys and shares", "beside the weights"
 FACTS, PERMISSIONS, OTHER = "progress and counts", "permission files", "code, config, results"
+
+KINDS = (UPDATES, MASKED, KEYS, EXTRAS, FACTS, PERMISSIONS, GLOBAL, OTHER, IMAGES)
+"""Every kind, in the order of a table's rows."""
+
+ALWAYS = (UPDATES, IMAGES)  # these rows are shown even where nothing crossed
+
+_RULES = (
+    (PERMISSIONS, "|".join(map(re.escape, READY_FILES))),
+    (IMAGES, r"private(/.*)?|(mnist_|train-images|t10k-)[^/]*"),
+    (MASKED, r"secagg_[^/]*_masked\.msg"),
+    (KEYS, r"secagg_[^/]*|public/keys/fl_client\.json"),
+    (FACTS, r"state\.json|fl_clients/.*\.json"),
+    (EXTRAS, r"extra_round_[^/]*\.bin"),  # a strategy's own, such as SCAFFOLD's control variates
+    (UPDATES, r"fl_clients/.*\.pt"),
+    (GLOBAL, r".*\.pt"),
+    (OTHER, r".*"),
+)
+"""The first line that matches the end of a path, from some folder on, says what kind the file is."""
+
+_OF = [(kind, re.compile(f"(?:.*/)?(?:{end})", re.DOTALL)) for kind, end in _RULES]
 
 _ROUND = re.compile(
     r"(?:^|/)(?:(?:trained_model_round|agg_model_round|extra_round|round)_(\d+)\.\w+|secagg_(\d+)_\w+\.\w+)$"
 )
 
 
+def kind_of(path: str) -> str:
+    """What a file of the ledger is, from its place and its name."""
+    return next(kind for kind, pattern in _OF if pattern.fullmatch(path))
+
+
 @dataclass(frozen=True)
 class Crossing:
-    """One file that crossed. kind : as in `fk.plots.what_crossed`.
+    """One file that crossed. kind : one of `KINDS`.
 
     round : from the file's name: the round of an update or of a round's settings, the round that a global model ends (0:
     the seed weights); None where the name has none.
@@ -80,6 +137,11 @@ def crossings(ledger: Iterable[LedgerEntry]) -> list[Crossing]:
     ]
 
 
+def _round(path: str) -> int | None:
+    found = _ROUND.search(path)
+    return int(found[1] or found[2]) if found else None
+
+
 def select(all_of_them: Iterable[Crossing], wanted: Filter) -> list[Crossing]:
     """Those that pass, in the same order."""
     return [crossing for crossing in all_of_them if wanted.passes(crossing)]
@@ -92,66 +154,9 @@ def total_bytes(some: Iterable[Crossing]) -> int:
 
 def by_kind(some: Sequence[Crossing]) -> list[tuple[str, int, int]]:
     """(kind, files, bytes) of every kind that occurs, and of training images always: their row is a promise."""
-    rows = []
-    for kind in KINDS:
-        of_it = [crossing for crossing in some if crossing.kind == kind]
-        if of_it or kind == KINDS[-1]:
-            rows.append((kind, len(of_it), total_bytes(of_it)))
-    return rows
-
-
-def _round(path: str) -> int | None:
-    found = _ROUND.search(path)
-    return int(found[1] or found[2]) if found else None
-
-
-EXTRAS = "beside the weights"  # a strategy's own, such as SCAFFOLD's control variates
-KINDS = (UPDATES, MASKED, KEYS, EXTRAS, FACTS, PERMISSIONS, GLOBAL, OTHER, IMAGES)
-ALWAYS = (UPDATES, IMAGES)  # these rows are shown even where nothing crossed
-
-
-def kind_of(path: str) -> str:
-    """What a file of the ledger is, from its place and its name."""
-    place = PurePosixPath(path)
-    if place.name in READY_FILES:
-        return PERMISSIONS
-    if "private" in place.parts or place.name.startswith(("mnist_", "train-images", "t10k-")):
-        return IMAGES
-    if place.name.startswith("secagg_") or place.parts[-3:] == ("public", "keys", "fl_client.json"):
-        return MASKED if place.name.endswith("_masked.msg") else KEYS
-    if place.name == "state.json" or (place.suffix == ".json" and "fl_clients" in place.parts):
-        return FACTS
-    if place.suffix == ".bin" and place.name.startswith("extra_round_"):
-        return EXTRAS
-    if place.suffix == ".pt" and "fl_clients" in place.parts:
-        return UPDATES
-    return GLOBAL if place.suffix == ".pt" else OTHER
-
-
-@dataclass(frozen=True)
-class LedgerEntry:
-    """One file that crossed from one data dir into another.
-
-    sender, receiver : e-mails. path : relative to `datasites/`, with `/`.
-    size : bytes. sha256 : of the content. time : seconds since 1970, UTC.
-    """
-
-    sender: str
-    receiver: str
-    path: str
-    size: int
-    sha256: str
-    time: float
-
-
-def read_ledger(path: Path) -> list[LedgerEntry]:
-    """The entries of a ledger file, oldest first; a line that a crash cut off is left out."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    entries = []
-    for line in lines:
-        with contextlib.suppress(ValueError, TypeError):
-            entries.append(LedgerEntry(**json.loads(line)))
-    return entries
+    of = {kind: [crossing for crossing in some if crossing.kind == kind] for kind in KINDS}
+    return [
+        (kind, len(found), total_bytes(found))
+        for kind, found in of.items()
+        if found or kind == IMAGES
+    ]

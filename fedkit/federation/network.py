@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -23,6 +24,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard, write_shard
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import launched_projects
+from fedkit.datasite.tree import entries
 from fedkit.federation.ledger import LedgerEntry
 from fedkit.federation.sync import Sync
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
@@ -31,9 +33,6 @@ from fedkit.protocol.approval import Policy, answer, approve_none
 from fedkit.rounds.history import History, read_history
 
 __all__ = ["Actor", "Network"]
-
-
-_DESCRIBED = {"aggregator", "participants", "app_data"}
 
 
 Go = Callable[[], list[Event]]
@@ -84,41 +83,33 @@ class Network:
 
         Raises FedkitError if an e-mail is not valid, or another network lies under `root`.
         """
-        described = {
-            "aggregator": aggregator,
-            "participants": list(participants),
-            "app_data": app_data,
-        }
-        root = Path(root).absolute()
-        before = read_json(root / "network.json")
-        if before is not None and before != described:
-            raise FedkitError(
-                "describes another network",
-                file=root / "network.json",
-                remedy="choose another folder, or delete that one if you don't need it any more",
-            )
-        network = cls(root, aggregator, participants, app_data, workers)
-        write_json(root / "network.json", described)
+        people = list(participants)
+        described = {"aggregator": aggregator, "participants": people, "app_data": app_data}
+        file = Path(root).absolute() / "network.json"
+        if read_json(file) not in (None, described):
+            remedy = "choose another folder, or delete that one if you don't need it any more"
+            raise FedkitError("describes another network", file=file, remedy=remedy)
+        network = cls(file.parent, aggregator, people, app_data, workers)
+        write_json(file, described)
         for number, site in enumerate(network.sites.values()):
             url = f"http://localhost:{8080 + number}"
-            ClientConfig(site.data_dir, site.email, client_url=url).save(
-                site.data_dir / "config.json"
-            )
+            config = ClientConfig(site.data_dir, site.email, client_url=url)
+            config.save(site.data_dir / "config.json")
         return network
 
     @classmethod
     def open(cls, root: Path | str, workers: int | None = None) -> Network:
         """The network that `create` made under `root`. Raises FedkitError if there is none."""
-        values = read_json(Path(root) / "network.json")
-        if not isinstance(values, dict) or not values.keys() >= _DESCRIBED:
-            raise FedkitError(
-                "is not there, or describes no network",
-                file=Path(root) / "network.json",
-                remedy="make it with Network.create(root, ...)",
-            )
-        return cls(
-            Path(root), values["aggregator"], values["participants"], values["app_data"], workers
-        )
+        file = Path(root) / "network.json"
+        try:
+            people = {
+                key: read_json(file)[key] for key in ("aggregator", "participants", "app_data")
+            }
+        except (TypeError, KeyError):
+            what = "is not there, or describes no network"
+            remedy = "make it with Network.create(root, ...)"
+            raise FedkitError(what, file=file, remedy=remedy) from None
+        return cls(file.parent, **people, workers=workers)
 
     def __getitem__(self, email: str) -> Datasite:
         return self.sites[email]
@@ -127,8 +118,9 @@ class Network:
         """Put (images float32 [N,1,28,28], labels int64 [N]) into this participant's private folder, in the
         place of what was there."""
         folder = self.sites[email].private_client
-        for path in [p for p in folder.iterdir() if DATA_FILE.fullmatch(p.name)]:
-            remove(path)
+        for path in entries(folder):
+            if DATA_FILE.fullmatch(path.name):
+                remove(path)
         write_shard(folder, shard)
 
     def give_test(
@@ -213,16 +205,12 @@ class Network:
             late = late or moved is None
             return moved
 
+        one_pass = partial(
+            self.advance, approve, on_epoch=on_epoch, stop=stop, until_round=until_round, actor=move
+        )
         while True:
             late = False
-            events = self.advance(
-                approve,
-                on_epoch=on_epoch,
-                patient=patient,
-                stop=stop,
-                until_round=until_round,
-                actor=move,
-            )
+            events = one_pass(patient=patient)
             happened = [e for e in events if not isinstance(e, Waiting | Problem)]
             for event in happened:
                 report(event)

@@ -1,4 +1,7 @@
-"""What a privacy report is made of, gathered from a run: its config, its ledger, its history."""
+"""What a privacy report is made of, gathered from a run: its config, its ledger, its history.
+
+What is promised and what is left open follows from the config (`privacy/guarantees.py`); here it meets what has crossed.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,14 @@ from fedkit.datasite.projects import find_project
 from fedkit.federation.ledger import LedgerEntry, by_kind, crossings
 from fedkit.federation.network import Network
 from fedkit.privacy.attacks.roc import AttackResult
-from fedkit.privacy.guarantees import (
-    guarantees,
-    headline,
-    left_open,
-    observers,
-)
+from fedkit.privacy.guarantees import guarantees, headline, left_open, observers
 from fedkit.privacy.report_page import PrivacyReport
 from fedkit.rounds.history import History, read_history
 
 __all__ = ["privacy_report"]
+
+
+_PROJECTS = {"running", "request", "done", "fl"}  # folders that hold one folder a project
 
 
 def privacy_report(
@@ -69,9 +70,5 @@ def privacy_report(
 def _of(ledger: Sequence[LedgerEntry], config: FLConfig) -> list[LedgerEntry]:
     """The entries of one project: its folders, and what lies outside of every project's."""
     name = config.project_name
-    return [entry for entry in ledger if name in entry.path.split("/") or _no_project(entry.path)]
-
-
-def _no_project(path: str) -> bool:
-    apps = [part for part in ("running", "request", "done", "fl") if part in path.split("/")]
-    return not apps
+    parts = [(entry, set(entry.path.split("/"))) for entry in ledger]
+    return [entry for entry, p in parts if name in p or not _PROJECTS & p]

@@ -61,13 +61,8 @@ def advance_in_turn(
 
     Raises Busy if that takes longer than `timeout_s` seconds; below 0 it may take for ever.
     """
-    go = partial(
-        node.advance,
-        site,
-        on_event=on_event,
-        on_epoch=on_epoch,
-        stop=stop.is_set if stop is not None else None,
-    )
+    halted = stop.is_set if stop is not None else None
+    go = partial(node.advance, site, on_event=on_event, on_epoch=on_epoch, stop=halted)
     try:
         return go()
     except Busy as busy:
@@ -186,19 +181,19 @@ class _Worker(threading.Thread):
         now = time.monotonic()
         self._shown &= stops.keys()
         self._since = {gist: self._since.get(gist, now) for gist in stops}
-        due = [
-            e.seconds for e in stops.values() if isinstance(e, Waiting) and e.seconds is not None
-        ]
+        due = [float("inf")]
         for gist, event in stops.items():
             left = self._since[gist] + _STANDS_S - now if isinstance(event, Problem) else 0.0
+            if isinstance(event, Waiting) and event.seconds is not None:
+                due.append(event.seconds)
             if gist in self._shown or self.stop.is_set():
                 continue
             if left > 0:
                 due.append(left)
-                continue
-            self._shown.add(gist)
-            self.on_event(event)
-        return min(due, default=float("inf"))
+            else:
+                self._shown.add(gist)
+                self.on_event(event)
+        return min(due)
 
     def _sleep(self, seen: Snapshot, limit: float) -> Snapshot | None:
         """Wait for a change that the snapshot shows, and return the new one; None when the time is over."""

@@ -30,6 +30,7 @@ from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.projects import appearing
 from fedkit.datasite.tree import folder_names
+from fedkit.privacy.dp.policy import accept, refusal
 
 __all__ = [
     "Policy",
@@ -44,8 +45,6 @@ __all__ = [
     "pin",
     "pin_path",
     "pinned",
-    "policy_accepts",
-    "policy_refuses",
     "read_part",
     "review",
     "unpin",
@@ -166,7 +165,7 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
                 file=folder,
                 remedy="let it run, or move that folder away first",
             )
-    policy_accepts(site, config)
+    accept(site, config)
     remove(site.client().declined(reviewed.project), root=site.data_dir)  # a no can become a yes
     pin(site, reviewed.project, reviewed.hashes)
     aside = site.own / "approving" / site.email / reviewed.project
@@ -183,7 +182,7 @@ def answer(site: Datasite, policy: Policy) -> list[Event]:
     for name in pending_requests(site):
         try:
             asked = review(site, name)
-            reason = policy_refuses(site, asked.config)
+            reason = refusal(site, asked.config)
             if reason is not None:
                 events.append(decline(site, name, reason))
             elif policy(asked):
@@ -232,25 +231,6 @@ def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None
         place.agg_weights.mkdir(exist_ok=True)
         early.replace(place.global_model(0))
     write_permissions(place.agg_weights, site.email, write=[config.aggregator], root=root)
-
-
-def policy_refuses(site: Datasite, config: FLConfig) -> str | None:
-    """Why the owner's privacy policy says no to a project, None where it does not, or where there is none."""
-    if not (site.private_client / "policy.json").exists():
-        return None
-    from fedkit.privacy.dp.policy import (
-        refusal,  # brings an accountant, which most datasites never ask
-    )
-
-    return refusal(site, config)
-
-
-def policy_accepts(site: Datasite, config: FLConfig) -> None:
-    """Raises FedkitError if the owner's privacy policy refuses a project."""
-    if (site.private_client / "policy.json").exists():
-        from fedkit.privacy.dp.policy import accept
-
-        accept(site, config)
 
 
 def pin_path(site: Datasite, project: str) -> Path:

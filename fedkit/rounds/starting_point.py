@@ -6,7 +6,6 @@ walk-through copies around: sample digits, a test set, a model, its weights and 
 
 from __future__ import annotations
 
-import difflib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from fedkit.base.files import (
 from fedkit.base.seeds import generator
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
+from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
 from fedkit.config.tutorial import (
     AGGREGATOR,
@@ -42,10 +42,9 @@ from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
-    check_state,
+    fitting_model,
     load_model,
     seed_weights,
-    state_of,
 )
 from fedkit.learning.strategies.registry import make_strategy
 
@@ -118,7 +117,7 @@ def read_experiment(
 def unknown_keys(config: FLConfig) -> dict[str, str | None]:
     """Keys that fedkit does not know, each with the known name that is nearest, if one is near."""
     known = list(FLConfig.model_fields)
-    return {k: next(iter(difflib.get_close_matches(k, known, 1)), None) for k in config.unknown}
+    return {key: nearest(key, known) for key in config.unknown}
 
 
 def even_groups(participants: int) -> list[list[int]]:
@@ -159,18 +158,18 @@ def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
     if folder is not None and (folder / config.model_arch).exists():
         file = folder / config.model_arch
         source = read_bytes(file, max_bytes=2**20).decode("utf-8", errors="replace")
-    reference = state_of(load_model(source, config.model_class_name, file=file))
     if folder is None or not (folder / config.model_weight).exists():
+        load_model(source, config.model_class_name, file=file)
         return source, seed_weights(source, config.seed, config.model_class_name)
     weights = read_state(folder / config.model_weight)
-    wrong = check_state(reference, weights)
-    if wrong:
-        raise FedkitError(
-            f"does not fit {config.model_arch}: {wrong}",
-            file=folder / config.model_weight,
-            field="model_weight",
-            remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
-        )
+    fitting_model(
+        *(source, weights, config.model_class_name),
+        file=file,
+        what=config.model_arch,
+        weights=folder / config.model_weight,
+        field="model_weight",
+        remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
+    )
     return source, weights
 
 

@@ -19,12 +19,12 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.tree import travels
 from fedkit.federation import sync as sync_module
-from fedkit.federation.sync import Sync
+from fedkit.federation.sync import BRING, LOOK, OFFER, Rule, Sync, decide
 from tests.support import helpers
 from tests.support.helpers import ALICE, BOB, EVE, posix, snapshot
+from tests.support.kills import OPEN, Killed
 
 EMAILS = (ALICE, BOB, EVE)
-OPEN = os.open
 
 
 class Net:
@@ -445,10 +445,6 @@ def test_nothing_crosses_while_the_ledger_cannot_be_written(
 
 
 # ------------------------------------------------------------------------------- cut off anywhere
-class Killed(BaseException):
-    """As a kill: no handler for errors sees it."""
-
-
 def busy(root: Path) -> Net:
     """A network in which a pass has something of everything to do."""
     net = Net(root)
@@ -466,19 +462,6 @@ def busy(root: Path) -> Net:
     net.allow(EVE, "box", read=[ALICE])
     net.path(BOB, EVE, "box/kept").unlink()
     return net
-
-
-@pytest.fixture
-def arrivals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, bytes]]:
-    """Every file that the sync itself wrote into a datasite."""
-    seen: list[tuple[Path, bytes]] = []
-
-    def write(path: Path, data: bytes, **options: Any) -> None:
-        files.write_bytes(path, data, **options)
-        seen.append((path, data))
-
-    monkeypatch.setattr(sync_module, "write_bytes", write)
-    return seen
 
 
 def check_ledger(net: Net, arrivals: list[tuple[Path, bytes]]) -> None:
@@ -579,6 +562,99 @@ def test_a_pass_that_a_person_interrupts_is_made_up_for_by_the_next(
             net.sync()
     net.sync()
     assert contents(net.root) == contents(whole.root)
+
+
+# --------------------------------------------------------------------- the tables, line by line
+def cut_off(net: Net) -> None:
+    """A file reaches everybody, and the pass ends before anybody has noted it."""
+    net.put(ALICE, ALICE, "shared/new", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sync_module, "write_json", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            net.sync()
+    net.reopen()
+
+
+def behind_a_link(net: Net) -> None:
+    place = net.path(ALICE, ALICE, "")
+    place.rename(net.root / "elsewhere")
+    place.symlink_to(net.root / "empty")
+
+
+def both(net: Net, *contents: str | None) -> None:
+    """Alice, the owner, and Bob, who may write, each leave this in shared/x."""
+    for email, content in zip((ALICE, BOB), contents, strict=True):
+        if content is None:
+            net.path(email, ALICE, "shared/x").unlink()
+        else:
+            net.put(email, ALICE, "shared/x", content)
+
+
+X, NEW = "shared/x", "shared/new"
+Scene = tuple[Callable[[Net], object], str, tuple[str | None, str | None, str | None]]
+SCENES: dict[str, Scene] = {
+    # why: (what is done, of which file, what Alice, Bob and Eve then have of it)
+    LOOK[0].why: (behind_a_link, X, (None, "0", "0")),
+    LOOK[1].why: (lambda net: None, X, ("0", "0", "0")),
+    LOOK[2].why: (
+        lambda net: net.put(ALICE, ALICE, "shared/syft.pub.yaml", ""),
+        X,
+        ("0", "0", "0"),
+    ),
+    LOOK[3].why: (lambda net: net.put(ALICE, ALICE, NEW, "1"), NEW, ("1", "1", "1")),
+    OFFER[0].why: (lambda net: both(net, None, None), X, (None, None, None)),
+    OFFER[1].why: (cut_off, NEW, ("1", "1", "1")),
+    OFFER[2].why: (lambda net: both(net, "1", "1"), X, ("1", "1", "1")),
+    OFFER[3].why: (lambda net: net.put(EVE, ALICE, NEW, "3"), NEW, (None, None, None)),
+    OFFER[4].why: (lambda net: both(net, "1", "2"), X, ("1", "1", "1")),
+    OFFER[5].why: (lambda net: net.put(BOB, ALICE, X, "2"), X, ("2", "2", "2")),
+    OFFER[6].why: (lambda net: net.path(BOB, ALICE, X).unlink(), X, (None, None, None)),
+    BRING[0].why: (lambda net: net.put(ALICE, ALICE, NEW, "1"), X, ("0", "0", "0")),
+    BRING[1].why: (lambda net: net.allow(ALICE, "shared", read=[BOB]), X, ("0", "0", None)),
+    BRING[2].why: (lambda net: net.put(ALICE, ALICE, NEW, "1"), NEW, ("1", "1", "1")),
+    BRING[3].why: (lambda net: net.allow(ALICE, "shared", read=[EVE]), X, ("0", None, "0")),
+    BRING[4].why: (
+        lambda net: net.put(ALICE, ALICE, "closed/x", "1"),
+        "closed/x",
+        ("1", None, None),
+    ),
+}
+
+
+@posix
+@pytest.mark.parametrize("rule", [*LOOK, *OFFER, *BRING], ids=lambda rule: rule.why)
+def test_each_line_of_the_tables_decides_what_it_says(
+    net: Net, monkeypatch: pytest.MonkeyPatch, rule: Rule
+) -> None:
+    """Done for real; the line that is meant is among those that decide, and the files are as it says."""
+    net.put(ALICE, ALICE, X, "0")
+    net.sync()
+    change, path, held = SCENES[rule.why]
+    change(net)
+    decided: list[Rule] = []
+
+    def noting(*question: Any) -> Rule:
+        decided.append(decide(*question))
+        return decided[-1]
+
+    monkeypatch.setattr(sync_module, "decide", noting)
+    events, before = net.sync(), len(crossed(net))
+    assert rule in decided
+    assert tuple(net.get(email, ALICE, path) for email in EMAILS) == held
+    reasons = [event.reason for event in events if isinstance(event, FileRefused)]
+    who = EVE if "{who}" in rule.why else BOB
+    said = rule.why.format(who=who, right="create")
+    assert reasons == ([said] if rule.then == "refuse" else [])
+    place = net.path(who, ALICE, path)
+    assert place.with_name(f"{place.name}.syftrejected").is_file() is (rule.then == "refuse")
+    net.sync()
+    assert len(crossed(net)) == before, "and that is the end of it"
+
+
+def test_the_tables_have_a_scene_for_each_line_and_an_answer_for_everything() -> None:
+    assert set(SCENES) == {rule.why for rule in (*LOOK, *OFFER, *BRING)}
+    assert [table[-1].when for table in (LOOK, BRING)] == [{}, {}]
+    assert [rule.when for rule in OFFER[-2:]] == [{"here": True}, {"here": False}]
 
 
 # -------------------------------------------------------------------- any sequence of changes: a model

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +17,16 @@ from fedkit.teaching.check.lesson_05 import quorum, refuse_nan
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.failures.fates import fates
 from fedkit.teaching.failures.faults import Fault
-from fedkit.teaching.widgets.panel import Panel
-from tests.support import ROOT
 from tests.support.helpers import launched
+from tests.support.run_lesson import SOURCES, Run, run_into
 from tools.course.lesson import read_lesson
-from tools.course.stub import solved, stub
 
-SOURCE = ROOT / "notebooks" / "src" / "05_round_control.py"
+LESSON = "05_round_control.py"
 
 
 @dataclass
-class Run:
-    """The lesson run from top to bottom: its names, what it printed, what its checks said."""
-
-    names: dict[str, Any] = field(default_factory=dict)
-    text: str = ""
-    checks: dict[str, str] = field(default_factory=dict)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.names[name]
+class Rounds(Run):
+    """The lesson run from top to bottom, and where its networks, its fates and its models are."""
 
     def network(self, name: str) -> fk.Network:
         """One of the lesson's networks, from its files."""
@@ -61,49 +49,30 @@ class Run:
         return float((after - before).norm())
 
 
-def run(folder: Path, edition: str = "solutions", **parameters: Any) -> Run:
-    """Every code cell in this process, as Run All would, with some parameters changed."""
-    done, out = Run(), io.StringIO()
-    done.names["controls"] = {}
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.setenv("FEDKIT_WORKSPACE", str(folder / "work"))
-        for cell in read_lesson(SOURCE).of_kind("code"):
-            file = folder / f"{edition}_{cell.number}.py"  # so that a check can read the source
-            file.write_text((solved if edition == "solutions" else stub)(cell.source), "utf-8")
-            tree = ast.parse(file.read_text("utf-8"))
-            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-            exec(compile(tree, str(file), "exec"), done.names)
-            if last is not None:
-                expression = ast.Expression(last.value)  # type: ignore[attr-defined]
-                value = eval(compile(expression, str(file), "eval"), done.names)
-                if isinstance(value, Panel):
-                    value._repr_mimebundle_()
-                elif isinstance(value, fk.check.Result):
-                    done.checks[value.name] = value.state
-                else:
-                    assert value is None, f"cell {cell.number} ends with {value!r}"
-            if "parameters" in cell.tags:
-                done.names.update(parameters)
-            if "control" in done.names:
-                control = done["control"]
-                done["controls"][control.network.root.name] = control
-    done.text = out.getvalue()
-    return done
+def remember(done: Rounds) -> None:
+    """The lesson uses one name for one control after the other."""
+    controls = done.names.setdefault("controls", {})
+    if "control" in done.names:
+        controls[done["control"].network.root.name] = done["control"]
+
+
+def run(folder: Path, edition: str = "solutions", **parameters: Any) -> Rounds:
+    return run_into(Rounds(), LESSON, folder, edition, parameters, after=remember)
 
 
 @pytest.fixture(scope="module")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
     """The lesson with its own parameters, panels and all."""
     return run(tmp_path_factory.mktemp("lesson"))
 
 
 # ------------------------------------------------------------------------------------- as a whole
-def test_the_solutions_are_right(lesson: Run) -> None:
+def test_the_solutions_are_right(lesson: Rounds) -> None:
     assert lesson.checks == {"quorum": "right", "refuse_nan": "right"}
 
 
 @pytest.mark.slow
-def test_editions_agree_run_after_run(lesson: Run, tmp_path: Path) -> None:
+def test_editions_agree_run_after_run(lesson: Rounds, tmp_path: Path) -> None:
     """With every exercise open and pictures in place of panels: the same lines as with all of them done."""
     learner = run(tmp_path, "learner", interactive=False)
     assert set(learner.checks.values()) == {"not yet"}
@@ -111,7 +80,7 @@ def test_editions_agree_run_after_run(lesson: Run, tmp_path: Path) -> None:
     assert learner.text == lesson.text
 
 
-def test_no_thread_is_left_when_the_cells_have_run(lesson: Run) -> None:
+def test_no_thread_is_left_when_the_cells_have_run(lesson: Rounds) -> None:
     assert all(not control.now.busy for control in lesson["controls"].values())
     assert {control.now.error for control in lesson["controls"].values()} == {""}
 
@@ -133,19 +102,19 @@ def test_a_batch_run_has_pictures_and_an_answer_of_its_own_wins(tmp_path: Path) 
 
 
 # ----------------------------------------------------------------------------------- driving by hand
-def test_going_back_and_on_gives_the_same_digits(lesson: Run) -> None:
+def test_going_back_and_on_gives_the_same_digits(lesson: Rounds) -> None:
     assert lesson["once"] == lesson["again"]
     assert lesson["once"][1] > lesson["once"][0]
 
 
-def test_a_smaller_learning_rate_shows_and_is_marked(lesson: Run) -> None:
+def test_a_smaller_learning_rate_shows_and_is_marked(lesson: Rounds) -> None:
     assert lesson["slower"][0] == lesson["once"][0]
     assert lesson["slower"][1] < lesson["once"][1] - 0.03
     history = lesson["controls"]["by_hand"].now.history
     assert [record.learning_rate for record in history] == [0.1, 0.01, 0.1]
 
 
-def test_other_settings_are_refused_at_both_ends(lesson: Run) -> None:
+def test_other_settings_are_refused_at_both_ends(lesson: Rounds) -> None:
     assert "epoch may not change in this project" in lesson.text
     network = lesson.network("by_hand")
     mailbox = network[lesson["alice"]].client().project("ROUNDS")
@@ -158,34 +127,34 @@ def test_other_settings_are_refused_at_both_ends(lesson: Run) -> None:
     assert not mailbox.trained(4).exists()
 
 
-def test_the_tree_shows_what_a_round_leaves_at_alices(lesson: Run) -> None:
+def test_the_tree_shows_what_a_round_leaves_at_alices(lesson: Rounds) -> None:
     assert lesson["tree"].model.machine == lesson["alice"]
     box = lesson.network("by_hand")[lesson["alice"]].client().project("ROUNDS")
     assert box.trained(1).is_file()
 
 
 # ------------------------------------------------------------------------- absent, slow and killed
-def test_without_a_quorum_it_waits_for_dan_and_loses_nothing(lesson: Run) -> None:
+def test_without_a_quorum_it_waits_for_dan_and_loses_nothing(lesson: Rounds) -> None:
     assert len(lesson["waiting"]) == 1
     assert f"waits for {lesson['dan']} to send its update of round 2" in lesson.text
     assert lesson["complete"].done
     assert all(len(record.contributions) == 4 for record in lesson["complete"])
 
 
-def test_a_quorum_goes_on_without_dan_at_little_cost(lesson: Run) -> None:
+def test_a_quorum_goes_on_without_dan_at_little_cost(lesson: Rounds) -> None:
     assert lesson.words("quorum") == ["averaged", "absent", "absent", "absent"]
     assert lesson["without_dan"].done
     cost = lesson["complete"].accuracies[-1] - lesson["without_dan"].accuracies[-1]
     assert abs(cost) < 0.035
 
 
-def test_who_is_late_for_one_round_is_back_in_the_next(lesson: Run) -> None:
+def test_who_is_late_for_one_round_is_back_in_the_next(lesson: Rounds) -> None:
     assert lesson.words("slow") == ["averaged", "absent", "averaged", "averaged"]
     record = fk.read_json(lesson.done("slow").record(2))
     assert record["absent"] == [lesson["dan"]]
 
 
-def test_a_killed_participant_comes_to_the_same_bits(lesson: Run) -> None:
+def test_a_killed_participant_comes_to_the_same_bits(lesson: Rounds) -> None:
     assert lesson.words("killed") == ["averaged", "resumed", "averaged", "averaged"]
     assert lesson["fingerprint"]("killed") == lesson["fingerprint"]("everybody")
     log = lesson.network("killed")[lesson["dan"]].client().project("ROUNDS", "done").training_log(2)
@@ -204,7 +173,7 @@ def test_nobody_waits_for_a_latecomer_whose_round_is_over(tmp_path: Path) -> Non
 
 
 # ---------------------------------------------------------------------------------- wrong updates
-def test_refused_is_as_good_as_absent_to_the_last_bit(lesson: Run) -> None:
+def test_refused_is_as_good_as_absent_to_the_last_bit(lesson: Rounds) -> None:
     assert lesson.words("nan") == ["averaged", "refused", "refused", "refused"]
     assert lesson["refused"].rounds[1].refused == {lesson["dan"]: "fc1.weight holds NaN"}
     assert lesson["fingerprint"]("nan") == lesson["fingerprint"]("quorum")
@@ -212,7 +181,7 @@ def test_refused_is_as_good_as_absent_to_the_last_bit(lesson: Run) -> None:
     assert f"{lesson['dan']:<18} fc1.weight holds NaN" in lesson.text
 
 
-def test_a_flipped_sign_is_averaged_and_costs_more_than_an_absence(lesson: Run) -> None:
+def test_a_flipped_sign_is_averaged_and_costs_more_than_an_absence(lesson: Rounds) -> None:
     assert lesson.words("hostile") == ["averaged", "unnoticed", "unnoticed", "unnoticed"]
     end = lesson["hostile"].accuracies[-1]
     assert end < lesson["without_dan"].accuracies[-1] - 0.02
@@ -222,7 +191,7 @@ def test_a_flipped_sign_is_averaged_and_costs_more_than_an_absence(lesson: Run) 
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_what_the_text_says_of_numbers_holds_for_other_seeds(quiz: Run, seed: int) -> None:
+def test_what_the_text_says_of_numbers_holds_for_other_seeds(quiz: Rounds, seed: int) -> None:
     draw = fk.generator(seed, "lesson 05")
     mnist = fk.load_mnist()
     shards = fk.iid(mnist.train_images, mnist.train_labels, 4, 300, generator=draw)
@@ -244,7 +213,7 @@ def test_what_the_text_says_of_numbers_holds_for_other_seeds(quiz: Run, seed: in
     assert 0.3 < ratio < 0.7, "about half as far"
 
 
-def test_ana_sees_nothing_of_it(lesson: Run) -> None:
+def test_ana_sees_nothing_of_it(lesson: Rounds) -> None:
     history: History = lesson["hostile"]
     assert not any(record.refused or record.absent for record in history)
     norms = {p.participant: p.norm for p in history.rounds[-1].contributions}
@@ -262,13 +231,13 @@ def test_ana_sees_nothing_of_it(lesson: Run) -> None:
 
 # ------------------------------------------------------------------------------------------- quiz
 @pytest.fixture(scope="module")
-def quiz(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def quiz(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
     """The lesson's functions, with nothing run."""
-    names = Run()
+    names = Rounds()
     stop = "by_hand"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEDKIT_WORKSPACE", str(tmp_path_factory.mktemp("quiz")))
-        for cell in read_lesson(SOURCE).of_kind("code"):
+        for cell in read_lesson(SOURCES / LESSON).of_kind("code"):
             if stop in cell.source:
                 break
             exec(compile(cell.source, "quiz", "exec"), names.names)
@@ -280,12 +249,12 @@ def end(control: Control) -> History:
     return control.wait(120).history
 
 
-def test_a_quorum_of_two_averages_all_four_who_are_well(quiz: Run) -> None:
+def test_a_quorum_of_two_averages_all_four_who_are_well(quiz: Rounds) -> None:
     history = end(quiz["start"]("two", min_participants=2, rounds=2))
     assert [len(record.contributions) for record in history] == [4, 4]
 
 
-def test_alice_trains_what_she_approved_whatever_anas_config_says(quiz: Run) -> None:
+def test_alice_trains_what_she_approved_whatever_anas_config_says(quiz: Rounds) -> None:
     control = quiz["start"]("config", rounds=1)
     network = control.network
     control.refresh()
@@ -299,7 +268,7 @@ def test_alice_trains_what_she_approved_whatever_anas_config_says(quiz: Run) -> 
     assert log.read_text("utf-8").count("Epoch ") == quiz["epochs"]
 
 
-def test_two_flipped_signs_stand_still_and_a_scaled_change_wrecks(quiz: Run) -> None:
+def test_two_flipped_signs_stand_still_and_a_scaled_change_wrecks(quiz: Rounds) -> None:
     def accuracies(name: str, kinds: dict[str, str]) -> list[float]:
         control = quiz["start"](name)
         for email, kind in kinds.items():

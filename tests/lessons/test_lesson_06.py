@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import io
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +14,25 @@ from fedkit.data.label_skew import deal_dirichlet as dealt
 from fedkit.learning.geometry import changes
 from fedkit.teaching.check.lesson_06 import agreement, deal_dirichlet
 from fedkit.teaching.widgets.skew_lab import SkewLab
-from tests.support import ROOT
-from tools.course.lesson import read_lesson
-from tools.course.stub import solved
+from tests.support.run_lesson import Run, run_into
+from tools.course.lesson import Cell
 
-SOURCE = ROOT / "notebooks" / "src" / "06_datasites_differ.py"
+LESSON = "06_datasites_differ.py"
 
 
 def run(folder: Path, seed: int, through_files: bool) -> dict[str, Any]:
     """The solved lesson's names; without pictures, and without its datasites where they are not asked for."""
-    names: dict[str, Any] = {"checks": {}}
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
-        patch.setenv("FEDKIT_WORKSPACE", str(folder))
+
+    def wanted(cell: Cell) -> bool:
+        words = {"network", "rise", "guessed", "record"}
+        used = {n.id for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Name)}
+        return through_files or not (words & used or "fk.record" in cell.source)
+
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fk, "show", lambda figure, alt: None)
-        for cell in read_lesson(SOURCE).of_kind("code"):
-            words = {"network", "rise", "guessed", "record"}
-            used = {n.id for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Name)}
-            if not through_files and (words & used or "fk.record" in cell.source):
-                continue
-            file = folder / f"{cell.number}.py"
-            file.write_text(solved(cell.source), "utf-8")
-            tree = ast.parse(file.read_text("utf-8"))
-            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-            exec(compile(tree, str(file), "exec"), names)
-            if last is not None:
-                expression = ast.Expression(last.value)  # type: ignore[attr-defined]
-                value = eval(compile(expression, str(file), "eval"), names)
-                if isinstance(value, fk.check.Result):
-                    names["checks"][value.name] = value.state
-            if "parameters" in cell.tags:
-                names |= {"seed": seed, "interactive": False}
-    return names
+        options = {"seed": seed, "interactive": False}
+        done = run_into(Run(), LESSON, folder, parameters=options, wanted=wanted, values=True)
+    return {**done.names, "checks": done.checks}
 
 
 @pytest.fixture(scope="module")

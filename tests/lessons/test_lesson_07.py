@@ -13,11 +13,10 @@ import fedkit as fk
 from fedkit.learning.strategies.robust import Median
 from fedkit.learning.update import Update
 from fedkit.teaching.check.lesson_07 import coordinate_median, proximal_term
-from tests.support import ROOT
-from tools.course.lesson import read_lesson
-from tools.course.stub import solved
+from tests.support.run_lesson import Run, run_into
+from tools.course.lesson import Cell
 
-SOURCE = ROOT / "notebooks" / "src" / "07_strategies.py"
+LESSON = "07_strategies.py"
 SETS_UP = re.compile(
     r"^(import|from|mnist,|base =|rules =|def (deal|enter|attacked|through_files|proximal|coordinate))",
     re.M,
@@ -28,16 +27,12 @@ SETS_UP = re.compile(
 @pytest.fixture(scope="module")
 def lesson(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The lesson's own functions and settings."""
-    names: dict[str, Any] = {}
+
+    def sets_up(cell: Cell) -> bool:
+        return "parameters" in cell.tags or SETS_UP.search(cell.source) is not None
+
     folder = tmp_path_factory.mktemp("lesson")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEDKIT_WORKSPACE", str(folder))
-        for cell in read_lesson(SOURCE).of_kind("code"):
-            if "parameters" in cell.tags or SETS_UP.search(cell.source):
-                file = folder / f"{cell.number}.py"
-                file.write_text(solved(cell.source), "utf-8")
-                exec(compile(file.read_text("utf-8"), str(file), "exec"), names)
-    return names
+    return run_into(Run(), LESSON, folder, wanted=sets_up, values=True).names
 
 
 Ends = dict[int, dict[str, fk.History]]

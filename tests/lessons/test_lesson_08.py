@@ -1,6 +1,6 @@
 """Lesson 08: its checks know right from wrong, both editions run, its pictures say what they should.
 
-The numbers of its text are asserted over seeds in test_inversion and test_membership.
+The numbers of its text are asserted over seeds in tests/privacy/attacks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import fedkit as fk
 from fedkit import privacy
 from fedkit.teaching import plots
 from fedkit.teaching.check.lesson_08 import count_labels, invert_linear
-from tests.lessons.test_lessons_03_04 import run
+from tests.support.run_lesson import run
 
 LESSON = "08_what_an_update_reveals.py"
 TINY = {"many_epochs": 2, "shadows": 2, "starts": 100}

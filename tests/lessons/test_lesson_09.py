@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,33 +15,27 @@ from fedkit.privacy import epsilon_of, evidence, noise_for
 from fedkit.privacy.dp import clip as dp_clip
 from fedkit.privacy.dp.account import Mechanism
 from fedkit.teaching.check.lesson_09 import MOST_NOISE, clip_rows, noise_under_a_floor, noisy_mean
-from fedkit.teaching.plots.privacy import digit_row, privacy_tradeoff
+from fedkit.teaching.plots.pixels import digit_row
+from fedkit.teaching.plots.privacy import privacy_tradeoff
 from fedkit.teaching.widgets.noise_dial import NoiseDial
-from tests.support import ROOT
+from tests.support.run_lesson import SOURCES, Run, run_into
 from tools.course.lesson import read_lesson
-from tools.course.stub import solved
 
-SOURCE = ROOT / "notebooks" / "src" / "09_differential_privacy.py"
+LESSON = "09_differential_privacy.py"
 AFTER_THE_SWEEP = "## Does the noise do what it says?"
 POINTS = [1.0, 4.0, 64.0]
 
 
 def run(folder: Path, until: str = "", **parameters: Any) -> tuple[dict[str, Any], str]:
-    """Code cells of the lesson in this process, as Run All would, up to a heading; their names, and what they printed."""
-    names, out = dict[str, Any](), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.setenv("FEDKIT_WORKSPACE", str(folder / "work"))
-        for cell in read_lesson(SOURCE).cells:
-            if until and until in cell.source:
-                break
-            if cell.kind != "code":
-                continue
-            file = folder / f"{cell.number}.py"
-            file.write_text(solved(cell.source), encoding="utf-8")
-            exec(compile(ast.parse(file.read_text(encoding="utf-8")), str(file), "exec"), names)
-            if "parameters" in cell.tags:
-                names.update(parameters)
-    return names, out.getvalue()
+    """Code cells of the lesson, up to a heading; their names, and what they printed."""
+    cells = read_lesson(SOURCES / LESSON).cells
+    last = next(cell.number for cell in cells if not until or until in cell.source)
+    done = run_into(
+        *(Run(), LESSON, folder, "solutions", parameters),
+        wanted=lambda cell: not until or cell.number < last,
+        values=True,
+    )
+    return done.names, done.text
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from fedkit.federation.ledger import KEYS, MASKED, kind_of
 from fedkit.privacy.secagg import masks
 from fedkit.teaching import plots
 from fedkit.teaching.check.lesson_10 import pairwise_masks, remove_masks
-from tests.lessons.test_lessons_03_04 import Run, run
 from tests.support.helpers import ALICE, BOB, CAROL
+from tests.support.run_lesson import Run, run
 
 LESSON = "10_secure_aggregation.py"
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import io
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +10,14 @@ import pytest
 import fedkit as fk
 from fedkit.teaching.check.lesson_01 import may_read, open_folder
 from fedkit.teaching.check.lesson_02 import changed_files, model_size, valid_config
-from tests.support import ROOT
-from tools.course.lesson import read_lesson
-from tools.course.stub import solved, stub
+from tests.support.run_lesson import Run, run_into
 
-SRC = ROOT / "notebooks" / "src"
 ALICE, BOB = "alice@example.org", "bob@example.org"
 MALLORY, AGGREGATOR = "mallory@example.org", "aggregator@example.org"
 
 
-@dataclass
-class Run:
-    """One lesson run from top to bottom: its names, what each code cell printed, what its checks said."""
-
-    names: dict[str, Any] = field(default_factory=dict)
-    printed: list[str] = field(default_factory=list)
-    checks: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.printed)
-
-
 def run(name: str, edition: str, folder: Path) -> Run:
-    """Every code cell of a lesson in this process, as Run All would, in a workspace of its own."""
-    done = Run()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEDKIT_WORKSPACE", str(folder))
-        for cell in read_lesson(SRC / name).of_kind("code"):
-            tree = ast.parse((solved if edition == "solutions" else stub)(cell.source))
-            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-            with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(compile(tree, name, "exec"), done.names)
-                if last is not None:
-                    value = eval(
-                        compile(ast.Expression(last.value), name, "eval"),  # type: ignore[attr-defined]
-                        done.names,
-                    )
-                    if isinstance(value, fk.check.Result):
-                        done.checks[value.name] = value.state
-            done.printed.append(out.getvalue())
-    return done
+    return run_into(Run(), name, folder, edition, values=True)
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import io
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +13,12 @@ from torch.nn import functional as F
 import fedkit as fk
 from fedkit.teaching.check.lesson_03 import sgd_epoch, steps_in_a_round, what_the_facts_tell
 from fedkit.teaching.check.lesson_04 import fedavg, mixing_weights
-from tests.support import ROOT
-from tools.course.lesson import read_lesson
-from tools.course.stub import solved, stub
+from tests.support.run_lesson import run
 
-SRC = ROOT / "notebooks" / "src"
 ALICE, BOB, AGGREGATOR = "alice@example.org", "bob@example.org", "aggregator@example.org"
 TRAIN, AGGREGATE = "03_train.py", "04_aggregate.py"
 TINY = {"rounds": 2, "epoch": 1, "per_digit": 20}
 SEEDS = [0, pytest.param(1, marks=pytest.mark.slow)]
-
-
-@dataclass
-class Run:
-    """One lesson run from top to bottom: its names, what it printed, what its checks said."""
-
-    names: dict[str, Any] = field(default_factory=dict)
-    text: str = ""
-    checks: dict[str, str] = field(default_factory=dict)
-
-
-def run(lesson: str, folder: Path, edition: str = "solutions", **parameters: Any) -> Run:
-    """Every code cell of a lesson in this process, as Run All would, with some parameters changed."""
-    done, out = Run(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.setenv("FEDKIT_WORKSPACE", str(folder / "work"))
-        for cell in read_lesson(SRC / lesson).of_kind("code"):
-            file = folder / f"{edition}_{cell.number}.py"  # so that a check can read the source
-            file.write_text((solved if edition == "solutions" else stub)(cell.source))
-            tree = ast.parse(file.read_text())
-            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-            exec(compile(tree, str(file), "exec"), done.names)
-            if last is not None:
-                expression = ast.Expression(last.value)  # type: ignore[attr-defined]
-                value = eval(compile(expression, str(file), "eval"), done.names)
-                if isinstance(value, fk.check.Result):
-                    done.checks[value.name] = value.state
-                else:
-                    assert value is None, f"cell {cell.number} ends with {value!r}"
-            if "parameters" in cell.tags:
-                done.names.update(parameters)
-    done.text = out.getvalue()
-    return done
 
 
 @pytest.fixture(scope="module", params=SEEDS)

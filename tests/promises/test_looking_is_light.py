@@ -11,7 +11,7 @@ import pytest
 import fedkit as fk
 from fedkit.datasite.datasite import Datasite
 from fedkit.federation.network import Network
-from fedkit.protocol.approval import approve_all
+from fedkit.protocol.approval import approve_all, why_declined
 from tests.support.helpers import ALICE, BOB, launched
 
 # An import of torch, or of what brings it, raises where its entry is None.
@@ -68,6 +68,16 @@ def test_help_and_lists_need_no_torch(arguments: list[str]) -> None:
     assert done.stdout.strip()
 
 
+def test_what_is_promised_and_demanded_is_read_without_what_computes_it() -> None:
+    names = "privacy config.dp privacy.guarantees privacy.report_page"
+    names += " privacy.dp.policy privacy.dp.budget privacy.dp.mechanism privacy.dp.account"
+    imports = "; ".join(f"import fedkit.{name}" for name in names.split())
+    heavy = "{'torch', 'opacus', 'dp_accounting', 'scipy', 'numpy'}"
+    code = f"import sys; {imports}; print({heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_status_in_every_role_needs_no_torch(asked: Network) -> None:
     for site in asked.sites.values():
         done = fedkit("status", "--config_path", config_of(site))
@@ -93,6 +103,21 @@ def test_approving_needs_no_torch(tmp_path: Path) -> None:
     # the mailbox is open now, and the data are there: still nothing to compute
     done = fedkit("status", "--config_path", config_of(network[ALICE]))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_policys_refusal_needs_no_torch(tmp_path: Path) -> None:
+    network = launched(tmp_path)
+    for _ in range(2):
+        network.advance()
+    (project,) = network.projects()
+    site = network[ALICE]
+    policy = '{"unit": "example", "epsilon": 8, "delta": 1e-4}'
+    (site.private_client / "policy.json").write_text(policy, encoding="utf-8")
+    done = fedkit("approve", project, "--config_path", config_of(site), "--yes")
+    assert done.returncode == 1
+    assert "promises no differential privacy" in done.stdout + done.stderr
+    assert waiting(site).returncode == 0  # it has declined
+    assert why_declined(site, project) is not None
 
 
 def test_a_participant_that_waits_between_rounds_needs_no_torch(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from fedkit.base.errors import Unreadable
-from fedkit.base.files import read_dataset, write_bytes
+from fedkit.base.files import read_dataset
 from fedkit.data.mnist import load_mnist
 from fedkit.data.shards import as_float
-from fedkit.federation import sync as sync_module
 from fedkit.federation.network import Network
 from fedkit.learning.models import SAMPLE_MODEL
 from fedkit.protocol.approval import approve_all
@@ -34,8 +33,10 @@ import json, sys, threading
 from pathlib import Path
 
 from tests.support import helpers
-from fedkit import aggregator, client, network
-from fedkit.approval import approve_all
+from fedkit.federation import network
+from fedkit.protocol.aggregator import phases as aggregator
+from fedkit.protocol.approval import approve_all
+from fedkit.protocol.client import phases as client
 
 root = Path(sys.argv[1])
 acting = threading.local()
@@ -113,19 +114,6 @@ def test_the_audit_sees_what_it_should(audit: dict[str, Any]) -> None:
 
 
 # ---------------------------------------------------------------------------------- what crossed
-@pytest.fixture
-def crossings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, bytes]]:
-    """The bytes of every file that the sync put into a datasite, versions that were replaced later included."""
-    seen: list[tuple[Path, bytes]] = []
-
-    def write(path: Path, data: bytes, **options: Any) -> None:
-        write_bytes(path, data, **options)
-        seen.append((path, data))
-
-    monkeypatch.setattr(sync_module, "write_bytes", write)
-    return seen
-
-
 def needles(images: torch.Tensor) -> list[bytes]:
     """Rows of ink of each image, as any of the usual encodings would store them; blank paper would be everywhere."""
     found = []
@@ -139,24 +127,24 @@ def needles(images: torch.Tensor) -> list[bytes]:
 
 
 def test_no_image_is_in_anything_that_crossed(
-    tmp_path: Path, crossings: list[tuple[Path, bytes]]
+    tmp_path: Path, arrivals: list[tuple[Path, bytes]]
 ) -> None:
     net = network(tmp_path, [ALICE, BOB, EVE])
     net.launch(small(), SAMPLE_MODEL)
     assert net.run(approve=approve_all).done
     private = torch.cat([shard([0, 1, 2, 3])[0], as_float(load_mnist().test_images[:20])])
     wanted = needles(private)
-    for path, data in crossings:
+    for path, data in arrivals:
         for needle in wanted:
             assert needle not in data, path
-    assert len(crossings) > 40
+    assert len(arrivals) > 40
     # the search works: it finds every image in the file that holds it
     home = (net[ALICE].private_client / "mnist_label_0.pt").read_bytes()
     assert sum(needle in home for needle in needles(shard([0])[0])) == 3
 
 
 def test_the_ledger_names_no_private_path_and_no_dataset(
-    tmp_path: Path, crossings: list[tuple[Path, bytes]]
+    tmp_path: Path, arrivals: list[tuple[Path, bytes]]
 ) -> None:
     net = launched(tmp_path)
     assert net.run(approve=approve_all).done
@@ -167,16 +155,16 @@ def test_the_ledger_names_no_private_path_and_no_dataset(
         assert not parts[-1].startswith("mnist_")
         assert parts[0] in net.sites
         assert entry.sender != entry.receiver
-    for number, (path, data) in enumerate(crossings):
+    for number, (path, data) in enumerate(arrivals):
         probe = tmp_path / f"probe{number}.pt"
         probe.write_bytes(data)
         if path.suffix == ".pt":
             with pytest.raises(Unreadable):
                 read_dataset(probe)
-    assert len(entries) == len(crossings)
+    assert len(entries) == len(arrivals)
 
 
-def test_the_ledger_is_complete(tmp_path: Path, crossings: list[tuple[Path, bytes]]) -> None:
+def test_the_ledger_is_complete(tmp_path: Path, arrivals: list[tuple[Path, bytes]]) -> None:
     """Whatever lies in one data dir about another's datasite crossed, and stands in the ledger with its hash."""
     net = launched(tmp_path, participants=[ALICE, BOB])
     net.run(approve=approve_all)
@@ -191,7 +179,7 @@ def test_the_ledger_is_complete(tmp_path: Path, crossings: list[tuple[Path, byte
                 )
                 key = (site.email, inner.as_posix(), path.stat().st_size)
                 assert sent_by_itself or key in lines, path
-    assert crossings
+    assert arrivals
 
 
 def test_what_each_may_see_of_the_others(tmp_path: Path) -> None:
@@ -217,7 +205,7 @@ def test_what_each_may_see_of_the_others(tmp_path: Path) -> None:
 
 
 def test_updates_carry_the_models_numbers_and_nothing_else(
-    tmp_path: Path, crossings: list[tuple[Path, bytes]]
+    tmp_path: Path, arrivals: list[tuple[Path, bytes]]
 ) -> None:
     """An update's file is as long whatever the data, and what is said about it too."""
     sizes = []
@@ -234,4 +222,4 @@ def test_updates_carry_the_models_numbers_and_nothing_else(
         )
     assert sizes[0] == sizes[1]
     assert len(sizes[0]) == 4
-    assert crossings
+    assert arrivals

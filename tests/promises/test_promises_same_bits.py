@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +40,7 @@ from tests.support.helpers import (
     small,
     solo,
 )
+from tests.support.kills import Killed, cut_off
 
 EMAILS = (ALICE, BOB, CAROL)
 
@@ -106,46 +105,6 @@ def test_the_order_in_the_config_is_no_accident(tmp_path: Path) -> None:
 
 
 # -------------------------------------------------------------------- cut off at every change of the disk
-class Killed(BaseException):
-    """As a kill: no handler for errors sees it, and nothing after it is written."""
-
-
-OPEN = os.open
-CHANGES = ("replace", "rename", "unlink", "mkdir", "rmdir", "open")
-
-
-@contextmanager
-def cut_off(decide: Callable[[str], bool]) -> Iterator[None]:
-    """Every change of the disk is asked about before it happens; where the answer is yes, the process "dies"."""
-    dead = asking = False
-
-    def guard(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            nonlocal dead, asking
-            path, there = str(args[0]), os.path.lexists(args[0])
-            nothing = (
-                (real is OPEN and not args[1] & os.O_CREAT)  # opened to be read
-                or path.endswith(".lock")
-                or (name == "unlink" and not there)
-                or (name == "mkdir" and there)
-            )
-            if nothing or asking:  # dying here is dying before the next change
-                return real(*args, **options)
-            asking = True
-            dead = dead or decide(f"{name} {path}")
-            asking = False
-            if dead:  # whoever is dead writes nothing any more, in no `finally` either
-                raise Killed
-            return real(*args, **options)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in CHANGES:
-            patch.setattr(os, name, guard(name, getattr(os, name)))
-        yield
-
-
 def twin(root: Path, target: Path) -> Path:
     """The same files elsewhere: hard links, since fedkit replaces files and never writes into one."""
     shutil.copytree(root, target, copy_function=os.link)
@@ -229,7 +188,7 @@ root, kind, seed, wanted = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int
 
 def work(root):
     if kind == "network":
-        from fedkit.approval import approve_all
+        from fedkit.protocol.approval import approve_all
         net = fedkit.federation.network.Network.open(root, workers=2)
         return net.run(approve=approve_all).done
     site = fedkit.datasite.datasite.Datasite.create(root, helpers.ALICE)
@@ -290,8 +249,8 @@ def test_a_process_that_is_killed_again_and_again_ends_with_the_same_bits(
 # ------------------------------------------------------------------------------------------- the lock
 HOLDER = """
 import sys, time
-from fedkit.datasite import Datasite
-from fedkit import node
+from fedkit.datasite.datasite import Datasite
+from fedkit.protocol import advance as node
 with node.locked(Datasite(__import__("pathlib").Path(sys.argv[1]), sys.argv[2])):
     print("locked", flush=True)
     time.sleep(60)

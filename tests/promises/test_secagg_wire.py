@@ -21,7 +21,6 @@ from fedkit.base.keys import new_secret, sign, signing_key
 from fedkit.base.tensors import state_bytes
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
-from fedkit.federation import sync as sync_module
 from fedkit.federation.ledger import KEYS, MASKED, kind_of
 from fedkit.federation.ledger import crossings as by_round
 from fedkit.federation.network import Network
@@ -35,7 +34,6 @@ from fedkit.protocol.approval import answer, approve_all
 from fedkit.protocol.client import secure_round as secagg_client
 from fedkit.protocol.client import secure_round as secagg_round
 from fedkit.rounds.simulation import simulate
-from tests.promises.test_promises_same_bits import Killed, cut_off
 from tests.support.helpers import (
     AGGREGATOR,
     ALICE,
@@ -52,6 +50,7 @@ from tests.support.helpers import (
     small,
     waits,
 )
+from tests.support.kills import Killed, cut_off
 
 ALL = (ALICE, BOB, CAROL)
 SECURE = {"secure_aggregation": {"threshold": 2}, "participants": ALL}
@@ -187,19 +186,6 @@ def test_one_shared_tree_does_it_too(tmp_path: Path) -> None:
 
 
 # ----------------------------------------------------------------------------- nothing unmasked crosses
-@pytest.fixture
-def crossed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, bytes]]:
-    """The bytes of every file that the sync carried."""
-    seen: list[tuple[Path, bytes]] = []
-
-    def write(path: Path, data: bytes, **options: Any) -> None:
-        write_bytes(path, data, **options)
-        seen.append((path, data))
-
-    monkeypatch.setattr(sync_module, "write_bytes", write)
-    return seen
-
-
 def needles(net: Network, n: int, start_from: Any) -> dict[str, list[bytes]]:
     """What would show a participant's update: pieces of its weights or of their change, in every usual encoding."""
     found = {}
@@ -233,23 +219,23 @@ def hits(net: Network, files: list[tuple[Path, bytes]]) -> set[str]:
 
 
 def test_no_byte_that_crossed_shows_a_single_update(
-    tmp_path: Path, crossed: list[tuple[Path, bytes]]
+    tmp_path: Path, arrivals: list[tuple[Path, bytes]]
 ) -> None:
     net = start(tmp_path / "secure")
     assert net.run(approve=approve_all).done
     at_home = [(p, p.read_bytes()) for p in net[AGGREGATOR].data_dir.rglob("*") if p.is_file()]
-    assert len(crossed) > 80
-    assert hits(net, crossed) == set()
+    assert len(arrivals) > 80
+    assert hits(net, arrivals) == set()
     assert hits(net, at_home) == set()
     assert not [p for p, _ in at_home if p.name.startswith("trained_model")]
-    told = [content for path, content in crossed if path.name == "state.json"]
+    told = [content for path, content in arrivals if path.name == "state.json"]
     assert told
     assert not [content for content in told if b"num_samples" in content]
     # the search is worth something: it finds everybody in a plain round
-    crossed.clear()
+    arrivals.clear()
     plain = start(tmp_path / "plain", secure_aggregation=None)
     assert plain.run(approve=approve_all).done
-    assert hits(plain, crossed) == set(ALL)
+    assert hits(plain, arrivals) == set(ALL)
 
 
 def test_masked_updates_are_noise_and_their_sum_is_not(whole: Network) -> None:

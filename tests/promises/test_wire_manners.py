@@ -17,7 +17,6 @@ from fedkit.base.files import read_state
 from fedkit.data.shards import write_shard
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import approve
-from tests.promises.test_wire import check_the_end
 from tests.support.helpers import (
     AGGREGATOR,
     ALICE,
@@ -31,7 +30,18 @@ from tests.support.helpers import (
     waits,
 )
 from tests.support.helpers import put_launch as launch
-from tests.support.wire import BOTH, KINDS, LEADER, Approve, Wire, approved, copied, moved, weights
+from tests.support.wire import (
+    BOTH,
+    KINDS,
+    LEADER,
+    Approve,
+    Wire,
+    approved,
+    check_the_end,
+    copied,
+    moved,
+    weights,
+)
 
 
 def model(n: int) -> str:

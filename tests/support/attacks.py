@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 import fedkit as fk
+from fedkit import privacy
 from fedkit.base.files import read_state, write_state
 from fedkit.data.shards import Shard
 from fedkit.learning.models import StateDict
+from tests.support.helpers import ALICE, small
 
 SEEDS = range(5)
-ALICE = "alice@example.org"
 
 
 @functools.cache
@@ -70,3 +71,21 @@ def auc(members: Tensor, others: Tensor) -> float:
     """P(a member's score is above another's), ties half: over all pairs."""
     higher = (members[:, None] > others[None]).double().mean()
     return float(higher + 0.5 * (members[:, None] == others[None]).double().mean())
+
+
+def first_layer_of(shard: fk.Shard, seed: int, epochs: int = 1) -> tuple[Tensor, Tensor]:
+    return privacy.first_layer(change(*update_of(shard, seed, epochs)))
+
+
+def own_images(count: int) -> Tensor:
+    """The aggregator's test images: nobody trains on them."""
+    images = fk.as_float(fk.load_mnist(full=False).test_images)
+    return images[torch.randperm(len(images), generator=fk.generator(0, "own"))[:count]]
+
+
+def as_evidence(shard: fk.Shard, seed: int, epochs: int = 1) -> privacy.Evidence:
+    before, after = update_of(shard, seed, epochs)
+    source, count = fk.SAMPLE_MODEL.encode(), len(shard[1])
+    return privacy.Evidence(
+        ALICE, 1, small(batch_size=64), source, before, after, 0.1, epochs, count
+    )

@@ -1,4 +1,4 @@
-"""Small raw sets under MNIST's names, and generators, for the tests of what reads and deals out digits."""
+"""Digits for tests: raw sets under MNIST's names, generators that deal out, a few uneven shards."""
 
 import hashlib
 import struct
@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from fedkit.base.seeds import generator
 from fedkit.data.idx import RAW_FILES
+from fedkit.data.mnist import load_mnist
+from fedkit.data.partition import iid
+from fedkit.data.shards import Shard, as_float
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -41,3 +45,11 @@ def raw_set(folder: Path, monkeypatch: pytest.MonkeyPatch, train: int = 90, test
         (folder / name).write_bytes(data)
         monkeypatch.setitem(RAW_FILES, name, (array.shape, hashlib.sha256(data).hexdigest()))
     return arrays
+
+
+def uneven_shards() -> tuple[list[Shard], Shard]:
+    """Five uneven shards and a small test set."""
+    digits = load_mnist()
+    shards = iid(digits.train_images, digits.train_labels, 5, 60, generator=generator(0, "s"))
+    uneven = [(x[: 60 - 7 * k], y[: 60 - 7 * k]) for k, (x, y) in enumerate(shards)]
+    return uneven, (as_float(digits.test_images[::10]), digits.test_labels[::10])

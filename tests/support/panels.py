@@ -7,6 +7,7 @@ from typing import Any
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import Contribution, RoundRecord
 from fedkit.teaching.widgets.round_control import RoundControl
+from fedkit.teaching.widgets.tree_model import Line, TreeModel
 from tests.support.helpers import ALICE, LINEAR, launched
 
 ADJUSTABLE = ["learning_rate", "epoch", "participants_per_round"]
@@ -52,3 +53,12 @@ def record(
     parts = (Contribution(ALICE, 1.0, 6, 0.1, 1.0, "0" * 64),)
     settings = {"learning_rate": 0.1, "local_epochs": 1, "contributions": parts} | more
     return RoundRecord(n, accuracy=accuracy, loss=loss, **settings)
+
+
+OWN = f"datasites/{ALICE}"
+
+
+def line(tree: TreeModel, path: str) -> Line:
+    """The line of a path; fails where it is not shown."""
+    (found,) = [line for line in tree.lines() if line.path == path]
+    return found

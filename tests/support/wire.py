@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from fedkit.base.events import Event, FileRefused
 from fedkit.base.files import write_dataset
@@ -184,3 +187,33 @@ class Wire:
 def weights(folder: Path) -> list[str]:
     """Names of the weight files in a folder."""
     return sorted(path.name for path in folder.glob("*.pt"))
+
+
+def check_the_end(wire: Wire) -> None:
+    """What lies where when a project is over, whoever played which role."""
+    rounds = wire.config.rounds
+    models = [f"agg_model_round_{n}.pt" for n in range(rounds + 1)]
+    updates = [f"trained_model_round_{n}.pt" for n in range(1, rounds + 1)]
+    assert wire.done()
+    assert weights(wire.agg("done") / "agg_weights") == models
+    for email in wire.config.participants:
+        own, inbox = wire.cl(email, "done"), wire.agg("done") / "fl_clients" / email
+        assert weights(own / "agg_weights") == models
+        assert weights(own / "round_weights") == updates
+        assert weights(inbox) == updates
+        for name in updates:
+            assert (inbox / name).read_bytes() == (own / "round_weights" / name).read_bytes()
+        for name in models:
+            sent, kept = own / "agg_weights" / name, wire.agg("done") / "agg_weights" / name
+            assert sent.read_bytes() == kept.read_bytes()
+            state = torch.load(sent, weights_only=True)
+            shapes = {key: tuple(value.shape) for key, value in state.items()}
+            assert shapes == {"fc.weight": (10, 784), "fc.bias": (10,)}
+    metrics = public(wire, "accuracy_metrics.json")
+    assert metrics[0] == {"accuracy": 0, "round": 0}
+    assert [m["round"] for m in metrics] == list(range(rounds + 1))
+    assert all(0 <= m["accuracy"] <= 1 for m in metrics)
+
+
+def public(wire: Wire, name: str) -> Any:
+    return json.loads((wire.sites[wire.home].public_results(PROJECT) / name).read_bytes())

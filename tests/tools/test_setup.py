@@ -14,10 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that catches Exception survives it."""
+from tests.support.kills import Killed
 
 
 class Machine:

@@ -1,9 +1,10 @@
 """Labels: which ones, and how many of each, the change of the last layer tells.
 
 For softmax and cross entropy, the gradient of the last bias is the mean of (p - y): prediction minus truth. Of one
-sample, the only negative entry is its label (iDLG: Zhao et al. 2020). Of a batch, each label in it pulls its entry down
-by 1/b, so the counts follow once the mean prediction is known; at the start it hardly depends on the images, and the
-aggregator's own will do (compare Wainakh et al. 2022, "User-level label leakage from gradients").
+sample, the only negative entry is its label (Zhao et al. 2020, "iDLG: Improved deep leakage from gradients"). Of a batch,
+each label in it pulls its entry down by 1/b, so the counts follow once the mean prediction is known; at the start it hardly
+depends on the images, and the aggregator's own will do (compare Wainakh et al. 2022, "User-level label leakage from
+gradients").
 
 After many steps, each image of digit k has moved the last layer about as the aggregator's own images of k would. So the
 update is a mixture of ten known directions, and the shares are the solution of a small least squares problem without

@@ -1,11 +1,12 @@
 """What a datasite's images have already spent: written down before the training that spends it, one small file a round.
 
-Whoever dies in between has counted too much, never too little (a power cut is another matter: see `files`). Data
-sets that share an image share what was spent; budgets of projects are added up. Notebook 09.
+Whoever dies in between has counted too much, never too little (a power cut is another matter: see `fedkit.base.files`).
+Data sets that share an image share what was spent; budgets of projects are added up. Notebook 09.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, read_bytes, sha256_bytes, write_bytes, write_json
 from fedkit.base.names import DATA_FILE
 from fedkit.base.strict_json import parse_json_object
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.tree import entries
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
+from fedkit.privacy.dp.mechanism import promised
 
 if TYPE_CHECKING:
     from fedkit.data.shards import Shard
@@ -63,38 +67,30 @@ def spent(site: Datasite, shard: Shard | None = None) -> list[Spent]:
 
 
 def write_spending(
-    site: Datasite,
-    project: str,
-    shard: Shard,
-    *,
-    round_number: int,
-    attempt: str,
-    unit: str,
-    delta: float,
-    mechanism: Mechanism,
-    repeats: bool,
+    site: Datasite, config: FLConfig, shard: Shard, n: int, attempt: str, mechanism: Mechanism
 ) -> None:
-    """Write down that a round spends `mechanism` (its steps in this round) of these images.
+    """Write down that round n spends `mechanism` (its steps in this round) of these images.
 
-    attempt : what the training starts from. repeats : the same attempt gives the same bits, so it counts once.
+    attempt : what the training starts from. The same attempt gives the same bits, so it counts once; with secure noise
+    it does not.
     """
-    folder, data = _folder(site) / site.email, _remember(site, shard)
+    dp, project, data = promised(config), config.project_name, _remember(site, shard)
     entry = {
         "project": project,
         "participant": site.email,
-        "round": round_number,
+        "round": n,
         "data": data,
-        "unit": unit,
-        "delta": delta,
+        "unit": dp.unit,
+        "delta": dp.delta,
         "mechanism": [mechanism.sampling_rate, mechanism.noise_multiplier, mechanism.steps],
-        "repeats": repeats,
+        "repeats": not dp.secure_noise,
     }
-    count, path = 0, folder / f"{project}.{data}.{round_number}.{attempt}.0.json"
-    while is_file(path) and not repeats:
-        count += 1
-        path = folder / f"{project}.{data}.{round_number}.{attempt}.{count}.json"
-    if not is_file(path):
-        write_json(path, entry)
+    for count in itertools.count():
+        path = _folder(site) / site.email / f"{project}.{data}.{n}.{attempt}.{count}.json"
+        if not is_file(path):
+            return write_json(path, entry)
+        if not dp.secure_noise:
+            return None
 
 
 def write_unbounded(site: Datasite, project: str, shard: Shard) -> None:
@@ -113,14 +109,12 @@ def _folder(site: Datasite) -> Path:
 
 def data_files(site: Datasite) -> list[Path]:
     """The training data in the private folder, in the order of their names."""
-    return sorted(p for p in site.private_client.glob("*.pt") if DATA_FILE.fullmatch(p.name))
+    return [p for p in entries(site.private_client) if DATA_FILE.fullmatch(p.name)]
 
 
 def _entries(site: Datasite) -> Iterator[dict[str, Any]]:
-    folder = _folder(site)
-    for path in sorted(folder.glob("*/*.json")) if folder.is_dir() else []:
-        data = read_bytes(path, root=site.data_dir, max_bytes=2**20)
-        entry = parse_json_object(data, path)
+    for path in sorted(_folder(site).glob("*/*.json")):
+        entry = parse_json_object(read_bytes(path, root=site.data_dir, max_bytes=2**20), path)
         if not entry.keys() >= {"project", "data", "mechanism"}:
             raise FedkitError("is no entry of what was spent", file=path, remedy="restore it")
         yield entry

@@ -119,23 +119,13 @@ def spend(
     Raises FedkitError if the policy says no by now, or the disk does: then nothing may train.
     """
     _raise(site, config, why_refused(site, config, shard))
-    dp, project = config.dp, config.project_name
-    if dp is None:
-        write_unbounded(site, project, shard)
-        return
+    if config.dp is None:
+        return write_unbounded(site, config.project_name, shard)
     whole = _mechanism(config, shard)
     asked = config.replace(learning_rate=plan.learning_rate, epoch=plan.epoch)
-    write_spending(
-        site,
-        project,
-        shard,
-        round_number=plan.round,
-        attempt=sha256_bytes(state_bytes(start) + asked.to_json().encode())[:12],
-        unit=dp.unit,
-        delta=dp.delta,
-        mechanism=replace(whole, steps=whole.steps // config.rounds),
-        repeats=not dp.secure_noise,
-    )
+    attempt = sha256_bytes(state_bytes(start) + asked.to_json().encode())[:12]
+    a_round = replace(whole, steps=whole.steps // config.rounds)
+    write_spending(site, config, shard, plan.round, attempt, a_round)
     _raise(site, config, why_refused(site, config, shard))  # perhaps this was one attempt too many
 
 
@@ -171,7 +161,7 @@ def _reserved(
 ) -> Iterator[Spent]:
     """What other projects that are under way here will spend beyond what they have spent."""
     running = site.client().running
-    for path in sorted(running.glob("*/fl_config.json")) if running.is_dir() else []:
+    for path in sorted(running.glob("*/fl_config.json")):
         try:
             other = FLConfig.load(path)
             mine = other.dp is None or other.project_name == config.project_name

@@ -1,7 +1,7 @@
 """Secure aggregation: the aggregator learns the sum of a round's updates, and nothing else about any of them.
 
 Bonawitz et al. 2017, "Practical secure aggregation for privacy-preserving machine learning", figure 4. Each step is a
-function of plain data; `secagg_client` and `secagg_aggregator` put them into files.
+function of plain data; `secure_round.py` of the protocol's client and of its aggregator put them into files.
 
 1. *keys*: everybody publishes two public keys, and a commitment to the seed of its self mask.
 2. *deal*: everybody shares two secrets with the others (Shamir), each share sealed for the one who is to hold it.

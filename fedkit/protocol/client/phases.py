@@ -33,6 +33,7 @@ from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import move_to_done
 from fedkit.datasite.round_plan import received_plan
 from fedkit.datasite.tree import entries, folder_names
+from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol.approval import (
     decline,
     open_mailbox,
@@ -40,8 +41,6 @@ from fedkit.protocol.approval import (
     pin,
     pin_path,
     pinned,
-    policy_accepts,
-    policy_refuses,
     read_part,
     review,
     unpin,
@@ -137,7 +136,7 @@ def approve(here: Here) -> Next:
     asked = review(site, project)
     if is_file(pin_path(site, project)):  # of an approval that was cut off, or taken back
         return partial(_unpin, site, project)
-    reason = policy_refuses(site, asked.config)
+    reason = refusal(site, asked.config)
     if reason is not None:
         return lambda: [decline(site, project, reason)]
     return Waiting(
@@ -258,7 +257,7 @@ PHASES: tuple[Phase[Here], ...] = (
 
 def _pin_what_was_copied(site: Datasite, project: str) -> Next:
     copied = review(site, project, "running")
-    policy_accepts(site, copied.config)
+    accept(site, copied.config)
     asked = site.client().project(project, "request")
     if asked.path.is_dir():
         for name, digest in copied.hashes.items():

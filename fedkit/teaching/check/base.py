@@ -67,7 +67,7 @@ class Result:
 
     def _ipython_display_(self) -> None:
         # the check shows its result; as the last expression of the same cell it must not appear twice
-        cell = running_cell()
+        _, cell = running_cell()
         if cell not in self._shown_in:
             self._shown_in.append(cell)
             publish(

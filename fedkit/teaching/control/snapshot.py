@@ -1,27 +1,27 @@
-"""Where each participant stands, and what the whole waits for: what a panel's table and its status line say.
+"""What panels show, at one moment: where each participant stands, and what all wait for.
 
-What a panel shows, at one moment: read from the files, and nothing kept.
+It is read from the files, and nothing is kept.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedkit.base.events import AGGREGATOR as AGGREGATOR
-from fedkit.base.events import Event, Problem, Waiting
+from fedkit.base.events import AGGREGATOR, Event, Problem, Waiting
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import find_project
-from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan
+from fedkit.datasite.round_plan import current_settings, read_plan
 from fedkit.federation.network import Network
 from fedkit.protocol import advance as node
 from fedkit.protocol.aggregator.inbox import Collected, collect
 from fedkit.protocol.approval import why_declined
 from fedkit.protocol.project import AtAggregator
-from fedkit.rounds.history import History
+from fedkit.rounds.history import Contribution, History
 from fedkit.teaching.failures.fates import Fate, fates
 from fedkit.teaching.failures.faults import Fault, Faults
 
@@ -45,94 +45,6 @@ class Row:
     up: int
     down: int
     declined: str = ""
-
-
-def standing(network: Network, history: History) -> tuple[Row, ...]:
-    """One row a participant, in the network's order."""
-    up, down = dict.fromkeys(network.sites, 0), dict.fromkeys(network.sites, 0)
-    for entry in network.ledger():
-        up[entry.sender] = up.get(entry.sender, 0) + entry.size
-        down[entry.receiver] = down.get(entry.receiver, 0) + entry.size
-    last = {part.participant: part for record in history for part in record.contributions}
-    rows = []
-    for email in network.participants:
-        site, part = network[email], last.get(email)
-        approved = bool(history.project) and _approved(site, history.project)
-        declined = None
-        if history.project and not approved:
-            declined = why_declined(site, history.project)
-        rows.append(
-            Row(
-                email,
-                approved,
-                part.num_samples if part else None,
-                part.loss if part else None,
-                part.norm if part else None,
-                part.seconds if part else None,
-                up[email],
-                down[email],
-                declined or "",
-            )
-        )
-    return tuple(rows)
-
-
-def _approved(site: Datasite, project: str) -> bool:
-    box = site.client()
-    return (
-        has_permission_file(box.project(project).agg_weights)
-        or box.project(project, "done").path.is_dir()
-    )
-
-
-def standstill(
-    network: Network, history: History, stops: Iterable[Event] = (), paused: bool = False
-) -> str:
-    """One line for a network in which nothing moves: done, paused, or whom it waits for and what that person must do.
-
-    stops : what the last run ended with, where it ended by itself; without it, the files are asked. paused : a person has
-    stopped it, so that nobody needs to be asked.
-    """
-    if history.done:
-        return f"done: {_rounds(history.total_rounds)}"
-    problems = [f"{e.email}: {e.error}" for e in stops if isinstance(e, Problem)]
-    if problems:
-        return problems[0]
-    for event in stops:
-        if isinstance(event, Waiting) and event.email == network.aggregator != event.whom:
-            return f"waits for {event.whom} to {event.what}{_in_brackets(event.remedy)}"
-    stuck = "" if paused else _stuck(network, history.project or "launch")
-    if stuck:
-        return stuck
-    if not history.project:
-        return "nothing launched yet"
-    n, total = len(history), history.total_rounds
-    if read_plan(find_project(network[network.aggregator], history.project), n + 1) is not None:
-        return f"paused in round {n + 1} of {total}"
-    return f"paused after round {n} of {total}" if n else f"ready for round 1 of {total}"
-
-
-def _stuck(network: Network, project: str) -> str:
-    """What the aggregator waits for from people who can't go on by themselves, or ""."""
-    at = {
-        email: [row for row in node.status(site) if row.project == project]
-        for email, site in network.sites.items()
-    }
-    able = {email for email, rows in at.items() if any(not row.waits_for for row in rows)}
-    for row in at[network.aggregator]:
-        if row.state == "problem":
-            return f"{row.waits_for}: {row.text}"
-        if row.role == AGGREGATOR and not able.issuperset(row.waits_for.split(", ")):
-            return f"waits for {row.text.replace(' must ', ' to ', 1)}" if row.waits_for else ""
-    return ""
-
-
-def _in_brackets(text: str) -> str:
-    return f" ({text})" if text else ""
-
-
-def _rounds(number: int) -> str:
-    return f"{number} round{'' if number == 1 else 's'}"
 
 
 _NO_HISTORY = History("")
@@ -175,8 +87,10 @@ def look(
         place, history = find_project(home), network.history()
         config = FLConfig.load(place.config)
         plan = read_plan(place, len(history) + 1)
-        inbox = _inbox(AtAggregator(home, config), plan, busy) if plan else None
-        asked = plan.participants if plan else ()
+        asked = plan.participants if plan is not None else ()
+        inbox = None if plan is None else Collected((), {}, asked)  # while it moves, nobody knows
+        if plan is not None and not busy:
+            inbox = collect(AtAggregator(home, config), plan, patient=False)
         found["fates"] = fates(history, config.participants, faults.log, inbox, asked)
         found["settings"] = current_settings(place, config)
     found |= {"history": history, "rounds": history.total_rounds}
@@ -184,8 +98,69 @@ def look(
     return found if busy else found | {"status": standstill(network, history, stops, paused)}
 
 
-def _inbox(at: AtAggregator, plan: RoundPlan, busy: bool) -> Collected:
-    """What lies there for the round under way; while it moves, that is not known yet."""
-    if busy:
-        return Collected((), {}, plan.participants)
-    return collect(at, plan, patient=False)
+def standing(network: Network, history: History) -> tuple[Row, ...]:
+    """One row a participant, in the network's order."""
+    up, down = Counter[str](), Counter[str]()
+    for entry in network.ledger():
+        up[entry.sender] += entry.size
+        down[entry.receiver] += entry.size
+    last = {part.participant: part for record in history for part in record.contributions}
+    rows, project = [], history.project
+    for email in network.participants:
+        site, part = (
+            network[email],
+            last.get(email, Contribution(email, None, None, None, None, "")),
+        )
+        approved = bool(project) and _approved(site, project)
+        declined = why_declined(site, project) if project and not approved else None
+        numbers = part.num_samples, part.loss, part.norm, part.seconds
+        rows.append(Row(email, approved, *numbers, up[email], down[email], declined or ""))
+    return tuple(rows)
+
+
+def _approved(site: Datasite, project: str) -> bool:
+    box = site.client()
+    return has_permission_file(box.project(project).agg_weights) or (box.done / project).is_dir()
+
+
+def standstill(
+    network: Network, history: History, stops: Iterable[Event] = (), paused: bool = False
+) -> str:
+    """One line for a network in which nothing moves: done, paused, or whom it waits for and what that person must do.
+
+    stops : what the last run ended with, where it ended by itself; without it, the files are asked. paused : a person has
+    stopped it, so that nobody needs to be asked.
+    """
+    n, total = len(history), history.total_rounds
+    if history.done:
+        return f"done: {total} round{'' if total == 1 else 's'}"
+    problems = [f"{e.email}: {e.error}" for e in stops if isinstance(e, Problem)]
+    if problems:
+        return problems[0]
+    for event in stops:
+        if isinstance(event, Waiting) and event.email == network.aggregator != event.whom:
+            remedy = f" ({event.remedy})" if event.remedy else ""
+            return f"waits for {event.whom} to {event.what}{remedy}"
+    stuck = "" if paused else _stuck(network, history.project or "launch")
+    if stuck:
+        return stuck
+    if not history.project:
+        return "nothing launched yet"
+    if read_plan(find_project(network[network.aggregator], history.project), n + 1) is not None:
+        return f"paused in round {n + 1} of {total}"
+    return f"paused after round {n} of {total}" if n else f"ready for round 1 of {total}"
+
+
+def _stuck(network: Network, project: str) -> str:
+    """What the aggregator waits for from people who can't go on by themselves, or ""."""
+    at = {
+        email: [row for row in node.status(site) if row.project == project]
+        for email, site in network.sites.items()
+    }
+    able = {email for email, rows in at.items() if any(not row.waits_for for row in rows)}
+    for row in at[network.aggregator]:
+        if row.state == "problem":
+            return f"{row.waits_for}: {row.text}"
+        if row.role == AGGREGATOR and not able.issuperset(row.waits_for.split(", ")):
+            return f"waits for {row.text.replace(' must ', ' to ', 1)}" if row.waits_for else ""
+    return ""

@@ -11,18 +11,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Notice, UpdateShared
-from fedkit.base.files import is_file, read_bytes, read_state, remove, write_bytes, write_state
+from fedkit.base.files import is_file, remove
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.tree import entries
 from fedkit.federation.network import Go
+from fedkit.protocol.project import AtParticipant
 from fedkit.rounds.hostile import CHANGES
 from fedkit.teaching.failures.doomed_process import run_child
 
@@ -121,19 +120,19 @@ class Faults:
 
     def act(self, site: Datasite, go: Go) -> list[Event] | None:
         """Move one participant, as its fault lets it; None while it is slow."""
-        here = _under_way(site)
-        if here is None:
+        at = _under_way(site)
+        if at is None:
             return go()
-        n, memory, fault = here.round, self._memory[site.email], self._set.get(site.email)
+        n, memory, fault = _round_of(at.place), self._memory[site.email], self._set.get(site.email)
         if fault is not None and n < fault.from_round:
             fault = None
-        here.heal(memory, fault.kind if fault is not None else "")
+        _heal(at, n, memory, fault.kind if fault is not None else "")
         if fault is None:
             return go()
         if fault.kind == "absent":
             self._note(site.email, n, "absent")
             return []
-        if n > here.config.rounds:  # nothing is left but to finish
+        if n > at.config.rounds:  # nothing is left but to finish
             return go()
         if fault.kind == "slow":
             start = memory.starts.setdefault(n, time.monotonic() + fault.seconds)
@@ -143,14 +142,14 @@ class Faults:
                 time.sleep(min(left, _MOMENT_S))
                 return None
         if fault.kind in ("killed", "disk full"):
-            return self._in_a_child(here, fault.kind, memory, go)
+            return self._in_a_child(at, n, fault.kind, go)
         if fault.kind == "revoked" and not memory.revoked:
             memory.revoked = True
-            write_permissions(here.place.agg_weights, site.email, read=[here.config.aggregator])
+            write_permissions(at.place.agg_weights, site.email, read=[at.config.aggregator])
             self._note(site.email, n, "revoked")
         events = go()
         for event in events:
-            if isinstance(event, UpdateShared) and here.spoil(fault, event.round):
+            if isinstance(event, UpdateShared) and _spoil(at, fault, event.round):
                 self._note(site.email, event.round, fault.kind)
                 memory.spoilt = (event.round, fault.kind)
         return events
@@ -159,77 +158,59 @@ class Faults:
         if (email, n, what) not in self.log:
             self.log.append((email, n, what))
 
-    def _in_a_child(self, here: _Here, kind: str, memory: _Memory, go: Go) -> list[Event]:
+    def _in_a_child(self, at: AtParticipant, n: int, kind: str, go: Go) -> list[Event]:
         """Let a process of its own move the participant, and take that process, or its disk, away."""
-        n, place, email = here.round, here.place, here.site.email
-        if is_file(place.trained(n)) or not is_file(place.global_model(n - 1)):
+        if is_file(at.place.trained(n)) or not is_file(at.place.global_model(n - 1)):
             return go()
-        when = 0 if kind == "killed" else n
-        if when in memory.taken:
+        email, when = at.site.email, 0 if kind == "killed" else n
+        if when in self._memory[email].taken:
             return go() if kind == "killed" else []
-        memory.taken.add(when)
-        said = run_child(here.site, kind, self.stop)
+        self._memory[email].taken.add(when)
+        said = run_child(at.site, kind, self.stop)
         if said is None:  # the fault goes on later, with its participant
-            memory.arm()
+            self._memory[email].arm()
             return []
         self._note(email, n, kind)
-        return [Notice(email, place.path.name, f"round {n}: {kind}: {said}")]
+        return [Notice(email, at.name, f"round {n}: {kind}: {said}")]
 
 
-def _under_way(site: Datasite) -> _Here | None:
+def _under_way(site: Datasite) -> AtParticipant | None:
     """The one project that is running here and has a mailbox, if any."""
     for path in entries(site.client().running):
         if is_file(path / "fl_config.json") and (path / "agg_weights").is_dir():
-            return _Here(site, ClientProject(path), FLConfig.load(path / "fl_config.json"))
+            return AtParticipant(site, FLConfig.load(path / "fl_config.json"))
     return None
 
 
-@dataclass(frozen=True)
-class _Here:
-    """The project that is under way at a participant, and what can be done to its files."""
+def _round_of(place: ClientProject) -> int:
+    """The round that comes next here: one more than the newest global model."""
+    n = 0
+    while is_file(place.global_model(n)):
+        n += 1
+    return max(n, 1)
 
-    site: Datasite
-    place: ClientProject
-    config: FLConfig
 
-    @cached_property
-    def round(self) -> int:
-        """The round that comes next here: one more than the newest global model."""
-        n = 0
-        while is_file(self.place.global_model(n)):
-            n += 1
-        return max(n, 1)
+def _heal(at: AtParticipant, n: int, memory: _Memory, kind: str) -> None:
+    """Put right what an earlier fault has left behind in round n. kind : of the fault that holds now, if any."""
+    if memory.revoked and kind != "revoked":
+        memory.revoked = False
+        write_permissions(at.place.agg_weights, at.site.email, write=[at.config.aggregator])
+    if memory.spoilt[0] == n and memory.spoilt[1] != kind:
+        remove(at.box.update(at.site.email, n))  # its client then shares the sound one
+        memory.spoilt = (0, "")
 
-    def sent(self, n: int) -> Path:
-        """The copy of the update of round n that is about to cross."""
-        box = self.site.aggregator(self.config.aggregator)
-        return box.project(self.place.path.name).update(self.site.email, n)
 
-    def heal(self, memory: _Memory, kind: str) -> None:
-        """Put right what an earlier fault has left behind. kind : of the fault that holds now, if any."""
-        if memory.revoked and kind != "revoked":
-            memory.revoked = False
-            door, owner = self.place.agg_weights, self.site.email
-            write_permissions(door, owner, write=[self.config.aggregator])
-        n, spoilt = memory.spoilt
-        if n == self.round and spoilt != kind:
-            remove(self.sent(n))  # its client then shares the sound one
-            memory.spoilt = (0, "")
-
-    def spoil(self, fault: Fault, n: int) -> bool:
-        """Change the copy of the update of round n that is about to cross; False where there is none to be changed."""
-        sent, place = self.sent(n), self.place
-        if fault.kind not in _SPOILS or not is_file(
-            sent
-        ):  # a masked one lies elsewhere, and is signed
-            return False
-        if fault.kind == "truncated":
-            data = read_bytes(sent)
-            write_bytes(sent, data[: len(data) // 2])
-        elif fault.kind == "replayed":
-            earlier = place.trained(n - 1) if n > 1 else place.global_model(0)
-            write_bytes(sent, read_bytes(earlier))
-        else:
-            before, after = read_state(place.global_model(n - 1)), read_state(sent)
-            write_state(sent, CHANGES[fault.kind](before, after, fault.factor))
-        return True
+def _spoil(at: AtParticipant, fault: Fault, n: int) -> bool:
+    """Change the copy of the update of round n that is about to cross; False where there is none to be changed."""
+    sent, place = at.box.update(at.site.email, n), at.place
+    if fault.kind not in _SPOILS or not is_file(sent):
+        return False  # a masked one lies elsewhere, and is signed
+    if fault.kind == "truncated":
+        data = at.read(sent)
+        at.write(sent, data[: len(data) // 2])
+    elif fault.kind == "replayed":
+        at.copy(place.trained(n - 1) if n > 1 else place.global_model(0), sent)
+    else:
+        before, after = at.read_state(place.global_model(n - 1)), at.read_state(sent)
+        at.write_state(sent, CHANGES[fault.kind](before, after, fault.factor))
+    return True

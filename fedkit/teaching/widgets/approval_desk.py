@@ -1,11 +1,11 @@
 """The desk at which a participant answers: what is asked, what code would run, what stands out; yes, or no and why.
 
-What a participant must see before saying yes: the config as a table, the code with its hash, what stands out in it.
+What a person must see before saying yes stands below the panel: the config as a table, the code with its hash, hints.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import ipywidgets
 
@@ -15,10 +15,21 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Tree, scan
 from fedkit.protocol.approval import Review, approve, decline, pending_requests, review
-from fedkit.protocol.code_review import DISCLAIMER, review_code
+from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
 from fedkit.teaching.control.control import Control
+from fedkit.teaching.plots.style import count
 from fedkit.teaching.widgets.highlight import highlight
-from fedkit.teaching.widgets.panel import Panel, code, esc, note, table
+from fedkit.teaching.widgets.panel import (
+    Panel,
+    button,
+    code,
+    esc,
+    fitted,
+    heading,
+    note,
+    row,
+    table,
+)
 
 __all__ = ["ApprovalDesk", "config_html", "hints_html", "request_html", "source_html"]
 
@@ -68,7 +79,7 @@ class ApprovalDesk(Panel):
         for name in names:
             asked, problem = self._read(name)
             parts.append(problem if asked is None else request_html(asked, live=False))
-        return "".join(parts) if names else "".join([*parts, f"<p>{_NONE}</p>"])
+        return "".join(parts if names else [*parts, f"<p>{_NONE}</p>"])
 
     def text(self) -> str:
         names = pending_requests(self.datasite)
@@ -78,10 +89,10 @@ class ApprovalDesk(Panel):
             if asked is None:
                 lines.append(f"  {name}: can't be read")
                 continue
-            found = review_code(asked.source, asked.config.model_class_name)
+            file = asked.config.model_arch
             lines.append(
-                f"  {name}, asked by {asked.aggregator}; {asked.config.model_arch} sha256 "
-                f"{asked.hashes[asked.config.model_arch][:12]}…; {len(found)} lines to look at"
+                f"  {name}, asked by {asked.aggregator}; {file} sha256 {asked.hashes[file][:12]}…; "
+                f"{len(_found(asked))} lines to look at"
             )
         return "\n".join(lines if names else [*lines, f"  {_NONE}"])
 
@@ -89,35 +100,18 @@ class ApprovalDesk(Panel):
         self.head, self.config, self.source = (ipywidgets.HTML() for _ in range(3))
         self.hints, self.answer = ipywidgets.HTML(), ipywidgets.HTML()
         self.choice = ipywidgets.Dropdown(description="Request", layout={"width": "320px"})
-        self.again = ipywidgets.Button(
-            description="Look again", icon="refresh", tooltip="Look for new requests"
-        )
-        self.yes = ipywidgets.Button(
-            description="Approve", icon="check", button_style="success", tooltip="Let this code run"
-        )
-        self.no = ipywidgets.Button(
-            description="Decline",
-            icon="times",
-            button_style="danger",
-            tooltip="Say no, with a reason",
-        )
+        self.again = button("Look again", self._look_again, "refresh", "Look for new requests")
+        self.yes = button("Approve", self._yes, "check", "Let this code run", "success")
+        self.no = button("Decline", self._no, "times", "Say no, with a reason", "danger")
         self.reason = ipywidgets.Text(
             description="Reason to decline",
             placeholder="the aggregator reads it",
-            style={"description_width": "initial"},
-            layout={"width": "440px"},
+            **fitted("440px"),
         )
         self.choice.observe(lambda _: self.repaint(), "value")
-        self.again.on_click(lambda _: self._look_again())
-        self.yes.on_click(lambda _: self._try(lambda: self.approve()))
-        self.no.on_click(lambda _: self._try(lambda: self.decline(self.reason.value)))
-        top = ipywidgets.HBox([self.choice, self.again])
-        bottom = ipywidgets.HBox([self.yes, self.no, self.reason])
-        for row in (top, bottom):
-            row.add_class("fk-row")
         self.config.layout.flex, self.source.layout.flex = "1 1 320px", "2 1 440px"
-        self.split = ipywidgets.HBox([self.config, self.source])
-        self.split.add_class("fk-split")
+        self.split = row(self.config, self.source, name="fk-split")
+        top, bottom = row(self.choice, self.again), row(self.yes, self.no, self.reason)
         children = [self.head, top, self.split, self.hints, bottom, self.answer]
         control = Control.watching(self.datasite)
         self._followed = control
@@ -129,10 +123,8 @@ class ApprovalDesk(Panel):
             held = self.choice.value
             self.choice.options = names
             self.choice.value = held if held in names else (names[0] if names else None)
-        self.head.value = (
-            f'<span class="fk-title">Approval desk</span> <span class="fk-soft">'
-            f"{esc(self.datasite.email)} · {len(names)} pending</span>"
-        )
+        pending = f"{esc(self.datasite.email)} · {len(names)} pending"
+        self.head.value = heading("Approval desk", pending)
         self.answer.value = note(self._said, self._kind, "status") if self._said else ""
         self.answer.layout.display = None if self._said else "none"
         self.reason.disabled = self.no.disabled = self.choice.disabled = not names
@@ -181,15 +173,18 @@ class ApprovalDesk(Panel):
     def _shown(self) -> str:
         return self.choice.value or self._first()
 
-    def _try(self, answer: Any) -> None:
+    def _yes(self) -> None:
+        self._try(self.approve)
+
+    def _no(self) -> None:
+        self._try(lambda: self.decline(self.reason.value))
+
+    def _try(self, answer: Callable[[], object]) -> None:
         try:
             answer()
         except FedkitError as error:
-            where = f"{error.field}: " if error.field else ""
-            self._said, self._kind = (
-                f"✗ {esc(where + error.what)} → {esc(error.remedy or '')}",
-                "bad",
-            )
+            what = f"{error.field}: {error.what}" if error.field else error.what
+            self._said, self._kind = f"✗ {esc(what)} → {esc(error.remedy or '')}", "bad"
             self.repaint()
 
     def _decided(self, said: str, kind: str) -> None:
@@ -209,6 +204,7 @@ class ApprovalDesk(Panel):
         self.repaint()
 
 
+# ------------------------------------------------------------------- what a person must have seen
 def request_html(asked: Review, live: bool) -> str:
     """All of a request, one piece below the other."""
     return f"{config_html(asked.config)}{source_html(asked, live)}{hints_html(asked)}"
@@ -216,8 +212,6 @@ def request_html(asked: Review, live: bool) -> str:
 
 def config_html(config: FLConfig) -> str:
     """The config as a table; what is not written in it stands there with its default."""
-    quorum = f"{config.quorum} of {len(config.participants)} updates"
-    may = ", ".join(config.adjustable)
     said = {
         "project": config.project_name,
         "aggregator": f"{config.aggregator} (receives your updates)",
@@ -226,12 +220,11 @@ def config_html(config: FLConfig) -> str:
         "local epochs": f"{config.epoch} in each round",
         "learning rate": f"{config.learning_rate:g}",
         "batch size": str(config.batch_size),
-        "a round needs": quorum,
-        "may change later": may or "nothing",
+        "a round needs": f"{config.quorum} of {len(config.participants)} updates",
+        "may change later": ", ".join(config.adjustable) or "nothing",
     }
-    said |= {
-        name: f"{(config.model_extra or {})[name]} (unknown to fedkit)" for name in config.unknown
-    }
+    others = config.model_extra or {}
+    said |= {name: f"{others[name]} (unknown to fedkit)" for name in config.unknown}
     rows = [[esc(name), esc(value)] for name, value in said.items()]
     return table(["setting", "value"], rows, wrap=[1], caption="What is asked")
 
@@ -239,27 +232,23 @@ def config_html(config: FLConfig) -> str:
 def source_html(asked: Review, live: bool) -> str:
     """The code that would run, with its hash; lines that the static review names have a sign in front."""
     name = asked.config.model_arch
-    marked = {f.line for f in review_code(asked.source, asked.config.model_class_name)}
     return (
         f'<div><strong>What would run: {esc(name)}</strong><br><span class="fk-soft">SHA-256 '
         f'<span style="overflow-wrap: anywhere">{code(asked.hashes[name])}</span></span></div>'
-        f"{highlight(asked.source, marked, live)}"
+        f"{highlight(asked.source, {hint.line for hint in _found(asked)}, live)}"
     )
 
 
 def hints_html(asked: Review) -> str:
     """What the static review says, and that it is no guarantee."""
-    found = review_code(asked.source, asked.config.model_class_name)
-    if not found:
-        return note(
-            f"<strong>Static review:</strong> nothing stands out. {esc(DISCLAIMER)}", "", "note"
-        )
-    lines = "".join(
-        f"<li>{f'line {f.line}' if f.line else 'the file'}: {esc(f.what)}</li>" for f in found
-    )
-    count = f"{len(found)} thing{'' if len(found) == 1 else 's'} to look at"
-    return note(
-        f"<strong>Static review:</strong> ▸ {count}. {esc(DISCLAIMER)}<ul>{lines}</ul>",
-        "bad",
-        "note",
-    )
+    found = _found(asked)
+    said = f"▸ {count(len(found), 'thing')} to look at." if found else "nothing stands out."
+    places = [f"line {hint.line}" if hint.line else "the file" for hint in found]
+    pairs = zip(places, found, strict=True)
+    lines = "".join(f"<li>{place}: {esc(hint.what)}</li>" for place, hint in pairs)
+    text = f"<strong>Static review:</strong> {said} {esc(DISCLAIMER)}"
+    return note(f"{text}<ul>{lines}</ul>" if found else text, "bad" if found else "", "note")
+
+
+def _found(asked: Review) -> list[Finding]:
+    return review_code(asked.source, asked.config.model_class_name)

@@ -1,6 +1,6 @@
 """The data dirs as a panel: a tree of folders, what the last step changed, who may read what, and a file at a click.
 
-How a line of the tree reads, as the text and the classes of a button, and the style sheet of the tree.
+How a line of the tree reads, as the text and the classes of its button, stands below the panel.
 """
 
 from __future__ import annotations
@@ -12,16 +12,42 @@ import ipywidgets
 from fedkit.federation.network import Network
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.notebook import figure_html
+from fedkit.teaching.plots.datasite import SIGNS, changed, shortened
 from fedkit.teaching.plots.style import size_text
 from fedkit.teaching.widgets.file_view import FileView, view_file
-from fedkit.teaching.widgets.panel import Panel, code, esc, table
+from fedkit.teaching.widgets.panel import Panel, button, code, esc, fitted, row, table
 from fedkit.teaching.widgets.tree_model import Line, TreeModel
 
-__all__ = ["CSS", "HEAD", "DatasiteTree", "changed", "row_class", "row_text"]
+__all__ = ["CSS", "HEAD", "DatasiteTree", "row_class", "row_text"]
 
 
-MOST_ROWS = 400
-TWIN_ROWS = 60
+MOST_ROWS, TWIN_ROWS = 400, 60
+NAME = 50  # letters of indent and name
+CLASSES = {"+": "fk-new", "~": "fk-rewritten", "-": "fk-gone"}
+
+HEAD = f"<pre>  {'in the data dir':<{NAME + 2}}{'size':>9}  who else may read it</pre>"
+HINT = '<p class="fk-soft">Press a file to see what is in it, a folder to open or fold it.</p>'
+
+CSS = """<style>
+.fk-left { flex: 3 1 560px; min-width: 0; overflow: hidden; }
+.fk-tree { max-height: 460px; overflow: auto; display: block; border: 1px solid var(--fk-line);
+  border-radius: 4px; padding: 4px 0; }
+.fk-panel .fk-left pre { margin: 0 0 2px; padding: 0 12px; color: var(--fk-soft); overflow: hidden;
+  white-space: pre; font-family: var(--jp-code-font-family, ui-monospace, monospace); font-size: 12px; }
+.fk-file { flex: 2 1 320px; min-width: 0; max-height: 470px; overflow: auto; }
+.fk-file ul { margin: 4px 0; padding-left: 20px; }
+.fk-file p { margin: 0 0 4px; overflow-wrap: anywhere; }
+.fk-panel .fk-tree .jupyter-button { display: block; width: max-content; min-width: 100%; height: 21px;
+  line-height: 21px; margin: 0; padding: 0 8px; border-left: 3px solid transparent; border-radius: 0;
+  background: none; box-shadow: none; color: var(--fk-ink); text-align: left; white-space: pre;
+  font-family: var(--jp-code-font-family, ui-monospace, monospace); font-size: 12px; }
+.fk-panel .fk-tree .jupyter-button:hover, .fk-panel .fk-tree .fk-here { background: var(--fk-shade); }
+.fk-panel .fk-tree .jupyter-button:focus-visible { outline-offset: -2px; }
+.fk-panel .fk-tree .fk-new { border-left-color: var(--fk-green); color: var(--fk-green); font-weight: 600; }
+.fk-panel .fk-tree .fk-rewritten { border-left-color: var(--fk-blue); color: var(--fk-blue); font-weight: 600; }
+.fk-panel .fk-tree .fk-gone { border-left-color: var(--fk-red); color: var(--fk-red);
+  text-decoration: line-through; }
+</style>"""
 
 
 class DatasiteTree(Panel):
@@ -39,9 +65,7 @@ class DatasiteTree(Panel):
         self.model = TreeModel(network, machine)
         self.file: FileView | None = None
         self._busy = False
-        self._rows: list[
-            ipywidgets.Button
-        ] = []  # made once, and used for whatever line stands there
+        self._rows: list[ipywidgets.Button] = []  # made once, for whatever line stands there
         self._lines: list[Line] = []
         self._drawn: object = None
         if interactive:
@@ -97,7 +121,7 @@ class DatasiteTree(Panel):
         drawn = (self.model.machine, self.file)
         if drawn != self._drawn:  # a picture is large: send it once
             self._drawn = drawn
-            self._pane.value = _HINT if self.file is None else self._about(self.file)
+            self._pane.value = HINT if self.file is None else self._about(self.file)
             self._body.value = _content(self.file) if self.file is not None else ""
 
     def _paint_rows(self) -> None:
@@ -105,20 +129,18 @@ class DatasiteTree(Panel):
         left = len(lines) - MOST_ROWS
         self._lines = lines[:MOST_ROWS]
         while len(self._rows) < len(self._lines):
-            row = ipywidgets.Button()
-            row.on_click(partial(self._pressed, len(self._rows)))
-            self._rows.append(row)
+            self._rows.append(button("", partial(self._pressed, len(self._rows))))
         here = self.file.path if self.file is not None else None
-        for row, line in zip(self._rows, self._lines, strict=False):
-            row.description = row_text(line)
-            row.tooltip = line.path
-            row._dom_classes = row_class(line, line.path == here)
+        for press, line in zip(self._rows, self._lines, strict=False):
+            press.description = row_text(line)
+            press.tooltip = line.path
+            press._dom_classes = row_class(line, line.path == here)
         shown = tuple(self._rows[: len(self._lines)])
         if self._tree.children != shown:
             self._tree.children = shown
         self._left.value = f"… and {left} lines more: fold some folders" if left > 0 else ""
 
-    def _pressed(self, position: int, _: object) -> None:
+    def _pressed(self, position: int) -> None:
         if position < len(self._lines):
             self.select(self._lines[position].path)
 
@@ -133,34 +155,27 @@ class DatasiteTree(Panel):
             options=list(self.network.sites),
             value=self.model.machine,
             description="data dir of",
-            style={"description_width": "initial"},
-            layout=ipywidgets.Layout(width="auto", min_width="260px"),
+            **fitted("auto", "260px"),
         )
         who.observe(lambda change: self.choose(change["new"]), "value")
-        again = ipywidgets.Button(
-            description="Look again", tooltip="After you changed files by hand"
-        )
-        again.on_click(lambda _: self.repaint())
-        row, both = ipywidgets.HBox([who, again]), ipywidgets.HBox([left, side])
-        row.add_class("fk-row")
-        both.add_class("fk-split")
+        again = button("Look again", self.repaint, tooltip="After you changed files by hand")
         title = '<div class="fk-title">Datasites: what lies where, and who may read it</div>'
-        head = [ipywidgets.HTML(CSS + title), row, self._summary]
+        head = [ipywidgets.HTML(CSS + title), row(who, again), self._summary]
+        both = row(left, side, name="fk-split")
         self.open([*head, both], [Control.of(self.network)], "fk-datasite-tree")
 
     def _about(self, file: FileView) -> str:
         """The name of a file, who may do what with it, and facts."""
+        model, path = self.model, file.path
         rights = [
-            f"who else may {right}: {self.model.in_words(self.model.who_may(right, file.path), file.path)}"
+            f"who else may {right}: {model.in_words(model.who_may(right, path), path)}"
             for right in ("read", "write")
         ]
         facts = "".join(f"<li>{esc(fact)}</li>" for fact in (*file.facts, *rights))
         return f"<p><b>{code(file.path)}</b></p><ul>{facts}</ul>"
 
 
-_HINT = '<p class="fk-soft">Press a file to see what is in it, a folder to open or fold it.</p>'
-
-
+# ------------------------------------------------------------------------------- how a line reads
 def _content(file: FileView) -> str:
     if file.figure is not None:
         return figure_html(file.figure, file.alt)
@@ -174,43 +189,11 @@ def _twin_row(line: Line) -> list[str]:
     name = f"{esc(line.name)}/" if line.folder else esc(line.name)
     said = esc(changed(line.changes)) if line.folder and not line.open else ""
     folded = f" … {said}" if line.folder and not line.open and line.files else ""
-    size = "" if line.open else size_text(line.size) if line.files else "empty"
-    return [line.sign, f"{indent}{name}{folded}", size, esc(line.may_read)]
+    return [line.sign, f"{indent}{name}{folded}", _size(line), esc(line.may_read)]
 
 
-NAME = 50  # letters of indent and name
-SIGNS = {"+": "new", "~": "rewritten", "-": "gone"}
-CLASSES = {"+": "fk-new", "~": "fk-rewritten", "-": "fk-gone"}
-
-HEAD = f"<pre>  {'in the data dir':<{NAME + 2}}{'size':>9}  who else may read it</pre>"
-
-CSS = """<style>
-.fk-left { flex: 3 1 560px; min-width: 0; overflow: hidden; }
-.fk-tree { max-height: 460px; overflow: auto; display: block; border: 1px solid var(--fk-line);
-  border-radius: 4px; padding: 4px 0; }
-.fk-panel .fk-left pre { margin: 0 0 2px; padding: 0 12px; color: var(--fk-soft); overflow: hidden;
-  white-space: pre; font-family: var(--jp-code-font-family, ui-monospace, monospace); font-size: 12px; }
-.fk-file { flex: 2 1 320px; min-width: 0; max-height: 470px; overflow: auto; }
-.fk-file ul { margin: 4px 0; padding-left: 20px; }
-.fk-file p { margin: 0 0 4px; overflow-wrap: anywhere; }
-.fk-panel .fk-tree .jupyter-button { display: block; width: max-content; min-width: 100%; height: 21px;
-  line-height: 21px; margin: 0; padding: 0 8px; border-left: 3px solid transparent; border-radius: 0;
-  background: none; box-shadow: none; color: var(--fk-ink); text-align: left; white-space: pre;
-  font-family: var(--jp-code-font-family, ui-monospace, monospace); font-size: 12px; }
-.fk-panel .fk-tree .jupyter-button:hover, .fk-panel .fk-tree .fk-here { background: var(--fk-shade); }
-.fk-panel .fk-tree .jupyter-button:focus-visible { outline-offset: -2px; }
-.fk-panel .fk-tree .fk-new { border-left-color: var(--fk-green); color: var(--fk-green); font-weight: 600; }
-.fk-panel .fk-tree .fk-rewritten { border-left-color: var(--fk-blue); color: var(--fk-blue); font-weight: 600; }
-.fk-panel .fk-tree .fk-gone { border-left-color: var(--fk-red); color: var(--fk-red);
-  text-decoration: line-through; }
-</style>"""
-
-
-def changed(counts: tuple[int, int, int]) -> str:
-    """(new, rewritten, gone) in words with their signs; "" where nothing has changed."""
-    return ", ".join(
-        f"{n} {word} ({sign})" for n, (sign, word) in zip(counts, SIGNS.items(), strict=True) if n
-    )
+def _size(line: Line) -> str:
+    return "" if line.open else size_text(line.size) if line.files else "empty"
 
 
 def row_text(line: Line) -> str:
@@ -224,11 +207,8 @@ def row_text(line: Line) -> str:
     if line.folder and not line.open and any(line.changes):
         name += "".join(f" {s}{n}" for s, n in zip(SIGNS, line.changes, strict=True) if n)
     room = NAME - len(indent)
-    if len(name) > room:
-        name = f"{name[: room // 2]}…{name[-(room - room // 2 - 1) :]}"
-    size = "" if line.open else size_text(line.size) if line.files else "empty"
     who = f"  {line.may_read}" if line.may_read and not line.open else ""
-    return f"{sign} {indent}{mark}{name:<{room}}{size:>9}{who}"
+    return f"{sign} {indent}{mark}{shortened(name, room):<{room}}{_size(line):>9}{who}"
 
 
 def row_class(line: Line, here: bool) -> tuple[str, ...]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import ipywidgets
 
 from fedkit.base.errors import FedkitError
 from fedkit.federation.network import Network
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.control.snapshot import Snapshot
+from fedkit.teaching.failures.fates import Fate
 from fedkit.teaching.failures.faults import KINDS, Fault
 from fedkit.teaching.plots.style import short
-from fedkit.teaching.widgets.panel import Panel, esc, note, table
+from fedkit.teaching.widgets.panel import Panel, button, esc, fitted, heading, note, row, table
 
 __all__ = ["FailureLab"]
 
@@ -67,65 +66,49 @@ class FailureLab(Panel):
         now = self.control.now
         said = [f"  {email}: {_said(fault)}" for email, fault in now.faults.items()]
         fates = [
-            f"  round {fate.round}, {fate.participant}: {fate.sign} {fate.word}"
-            + (f" ({fate.why})" if fate.why else "")
-            for fate in now.fates
+            f"  round {f.round}, {f.participant}: {f.sign} {f.word}{f' ({f.why})' if f.why else ''}"
+            for f in now.fates
         ]
         return "\n".join(["Failure lab", *(said or ["  nothing is set to fail"]), *fates])
 
     def _make(self) -> None:
         names = short(self.people)
-        look: dict[str, Any] = {
-            "style": {"description_width": "initial"},
-            "layout": {"width": "220px"},
-        }
-        self.who = ipywidgets.Dropdown(
-            options=[(names[email], email) for email in self.people],
-            description="Participant",
-            **look,
-        )
-        self.kind = ipywidgets.Dropdown(options=list(KINDS), description="Fault", **look)
-        look = {**look, "layout": {"width": "170px"}}
+        options = [(names[email], email) for email in self.people]
+        wide, narrow = fitted("220px"), fitted("170px")
+        self.who = ipywidgets.Dropdown(options=options, description="Participant", **wide)
+        self.kind = ipywidgets.Dropdown(options=list(KINDS), description="Fault", **wide)
         self.start = ipywidgets.BoundedIntText(
-            1, min=1, max=10**6, description="From round", **look
+            1, min=1, max=10**6, description="From round", **narrow
         )
         self.seconds = ipywidgets.BoundedFloatText(
-            2.0, min=0, max=600, description="Seconds late", **look
+            2.0, min=0, max=600, description="Seconds late", **narrow
         )
-        self.factor = ipywidgets.FloatText(10.0, description="Factor", **look)
-        self.do = ipywidgets.Button(description="Set fault", icon="bolt", button_style="warning")
-        self.undo = ipywidgets.Button(
-            description="Repair", icon="wrench", tooltip="The chosen participant is well again"
-        )
-        self.undo_all = ipywidgets.Button(description="Repair all", icon="medkit")
+        self.factor = ipywidgets.FloatText(10.0, description="Factor", **narrow)
+        self.do = button("Set fault", self._set, "bolt", kind="warning")
+        well = "The chosen participant is well again"
+        self.undo = button("Repair", lambda: self.repair(self.who.value), "wrench", well)
+        self.undo_all = button("Repair all", self.repair, "medkit")
         self.head, self.what, self.held = (ipywidgets.HTML() for _ in range(3))
         self.table, self.why = ipywidgets.HTML(), ipywidgets.HTML()
         self._next = 0
         self._complaint = ""
         self.kind.observe(lambda _: self.repaint(), "value")
-        self.do.on_click(lambda _: self._set())
-        self.undo.on_click(lambda _: self.repair(self.who.value))
-        self.undo_all.on_click(lambda _: self.repair())
-        choices = ipywidgets.HBox([self.who, self.kind, self.start, self.seconds, self.factor])
-        buttons = ipywidgets.HBox([self.do, self.undo, self.undo_all])
-        for row in (choices, buttons):
-            row.add_class("fk-row")
+        choices = row(self.who, self.kind, self.start, self.seconds, self.factor)
+        buttons = row(self.do, self.undo, self.undo_all)
         children = [self.head, choices, self.what, buttons, self.held, self.table, self.why]
         self.open(children, [self.control], "fk-failure-lab")
 
     def paint(self) -> None:
         now = self.control.now
-        self.head.value = (
-            '<span class="fk-title">Failure lab</span> <span class="fk-soft">done for real, on files, '
-            "processes and permissions</span>"
+        self.head.value = heading(
+            "Failure lab", "done for real, on files, processes and permissions"
         )
         if self._next != len(now.history) + 1:  # else a person has chosen another round
             self._next = self.start.value = len(now.history) + 1
-        self.what.value = (
-            f'<span class="fk-soft">{esc(self.kind.value)}: {esc(KINDS[self.kind.value])}</span>'
-        )
-        self.seconds.layout.display = None if self.kind.value == "slow" else "none"
-        self.factor.layout.display = None if self.kind.value == "scaled" else "none"
+        kind = self.kind.value
+        self.what.value = f'<span class="fk-soft">{esc(kind)}: {esc(KINDS[kind])}</span>'
+        self.seconds.layout.display = None if kind == "slow" else "none"
+        self.factor.layout.display = None if kind == "scaled" else "none"
         self.undo_all.disabled = not now.faults
         if self._complaint:
             self.held.value = note(f"✗ {esc(self._complaint)}", "bad", "alert")
@@ -135,14 +118,9 @@ class FailureLab(Panel):
 
     def _set(self) -> None:
         self._complaint = ""
+        fields = (self.who, self.kind, self.start, self.seconds, self.factor)
         try:
-            self.set(
-                self.who.value,
-                self.kind.value,
-                self.start.value,
-                self.seconds.value,
-                self.factor.value,
-            )
+            self.set(*(field.value for field in fields))
         except FedkitError as error:
             self._complaint = str(error)
             self.repaint()
@@ -166,30 +144,25 @@ def _fates_html(now: Snapshot) -> str:
     """Participants as rows, rounds as columns, each cell with a sign and a word."""
     if not now.fates:
         return '<div class="fk-soft">No round has begun yet.</div>'
-    rounds = sorted({fate.round for fate in now.fates})
-    people = list(dict.fromkeys(fate.participant for fate in now.fates))
-    at = {(fate.participant, fate.round): fate for fate in now.fates}
-    names = short(people)
-    rows = []
-    for email in people:
-        cells = [at[email, n] for n in rounds]
-        rows.append(
-            [esc(names[email])]
-            + [
-                f'<span class="{_CLASSES.get(f.word, "")}" title="{esc(f.why)}">{f.sign} {f.word}</span>'
-                for f in cells
-            ]
-        )
-    over = len(now.history)
-    head = ["participant"] + [f"round {n}" + ("" if n <= over else " (under way)") for n in rounds]
-    return table(head, rows, caption="What became of every update", wide=False)
+    rounds, over = sorted({fate.round for fate in now.fates}), len(now.history)
+    names = short(dict.fromkeys(fate.participant for fate in now.fates))
+    at = {(fate.participant, fate.round): _fate_html(fate) for fate in now.fates}
+    rows = [[esc(name), *(at[email, n] for n in rounds)] for email, name in names.items()]
+    head = [f"round {n}{'' if n <= over else ' (under way)'}" for n in rounds]
+    said = "What became of every update"
+    return table(["participant", *head], rows, caption=said, wide=False)
+
+
+def _fate_html(fate: Fate) -> str:
+    kind = _CLASSES.get(fate.word, "")
+    return f'<span class="{kind}" title="{esc(fate.why)}">{fate.sign} {fate.word}</span>'
 
 
 def _why_html(now: Snapshot) -> str:
     names = short(dict.fromkeys(fate.participant for fate in now.fates))
-    told = [fate for fate in now.fates if fate.why and fate.word != "not asked"]
     lines = [
         f"<li>round {f.round}, {esc(names[f.participant])}: {f.sign} {f.word}; {esc(f.why)}</li>"
-        for f in told
+        for f in now.fates
+        if f.why and f.word != "not asked"
     ]
     return f"<ul>{''.join(lines)}</ul>" if lines else ""

@@ -12,7 +12,7 @@ from fedkit.federation.ledger import Crossing, Filter, by_kind, crossings, selec
 from fedkit.federation.network import Network
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.plots.style import count, size_text
-from fedkit.teaching.widgets.panel import Panel, code, esc, table
+from fedkit.teaching.widgets.panel import Panel, button, code, esc, fitted, row, table
 
 __all__ = ["LedgerView"]
 
@@ -59,9 +59,8 @@ class LedgerView(Panel):
     def summary(self) -> str:
         """Files and bytes in one line, and what the filter is."""
         shown, wanted = self.shown, self.wanted
-        said = [wanted.participant, wanted.kind]
-        said.append(f"round {wanted.round}" if wanted.round is not None else None)
-        only = ", ".join(part for part in said if part)
+        n = "" if wanted.round is None else f"round {wanted.round}"
+        only = ", ".join(filter(None, (wanted.participant, wanted.kind, n)))
         text = f"{count(len(shown), 'file')} crossed, {size_text(total_bytes(shown))}"
         whole = f"of {count(len(self._all), 'file')}, {size_text(total_bytes(self._all))}"
         return f"{text} ({only}; {whole})" if only else text
@@ -74,10 +73,8 @@ class LedgerView(Panel):
         )
 
     def text(self) -> str:
-        lines = [
-            f"  {kind}: {count(files, 'file')}, {size_text(size)}"
-            for kind, files, size in by_kind(self.shown)
-        ]
+        kinds = by_kind(self.shown)
+        lines = [f"  {kind}: {count(n, 'file')}, {size_text(size)}" for kind, n, size in kinds]
         return "\n".join([f"Ledger: {self.summary()}", *lines])
 
     def paint(self) -> None:
@@ -91,29 +88,23 @@ class LedgerView(Panel):
         self._more.description = f"Show {min(MORE, max(len(shown) - self.rows, 0))} more"
 
     def _live(self) -> None:
-        names = ("participant", "round", "kind")
+        names, look = ("participant", "round", "kind"), fitted("auto", "220px")
         self._menus = {
-            name: ipywidgets.Dropdown(
-                options=[_EVERYTHING],
-                description=name,
-                layout=ipywidgets.Layout(width="auto", min_width="220px"),
-                style={"description_width": "initial"},
-            )
+            name: ipywidgets.Dropdown(options=[_EVERYTHING], description=name, **look)
             for name in names
         }
         self._totals, self._kinds, self._table = (ipywidgets.HTML() for _ in range(3))
-        self._more = ipywidgets.Button(layout=ipywidgets.Layout(width="auto"))
-        self._more.on_click(lambda _: self._show_more())
+        self._more = button("", self._show_more)
+        self._more.layout.width = "auto"
         self._offer()
         for name, menu in self._menus.items():
             wish = getattr(self.wanted, name)
             menu.value = _EVERYTHING[1] if wish is None else wish
             menu.observe(self._filter, "value")
-        row = ipywidgets.HBox(list(self._menus.values()))
-        row.add_class("fk-row")
         self._table.add_class("fk-ledger-rows")
         title = ipywidgets.HTML(f'{CSS}<div class="fk-title">Ledger: every file that crossed</div>')
-        children = [title, row, self._totals, self._kinds, self._table, self._more]
+        menus = row(*self._menus.values())
+        children = [title, menus, self._totals, self._kinds, self._table, self._more]
         self.open(children, [Control.of(self.network)], "fk-ledger-view")
 
     def _offer(self) -> None:
@@ -150,9 +141,8 @@ def kinds_table(shown: Sequence[Crossing]) -> str:
     kinds = by_kind(shown)
     files = ["files", *(str(number) for _, number, _ in kinds)]
     sizes = ["bytes", *(size_text(size) for _, _, size in kinds)]
-    columns = range(1, len(kinds) + 1)
     head = ["", *(kind for kind, _, _ in kinds)]
-    return table(head, [files, sizes], numbers=list(columns), wide=False)
+    return table(head, [files, sizes], numbers=range(1, len(head)), wide=False)
 
 
 def rows_table(shown: Sequence[Crossing], most: int) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedkit.teaching.notebook import figure_html
 from fedkit.teaching.plots.pixels import digit_row
-from fedkit.teaching.widgets.panel import Panel, esc
+from fedkit.teaching.widgets.panel import Panel, heading
 
 __all__ = ["NoiseDial"]
 
@@ -33,7 +33,7 @@ class NoiseDial(Panel):
             )
             self.picture = ipywidgets.HTML()
             self.dial.observe(lambda _: self.repaint(), "value")
-            head = ipywidgets.HTML('<span class="fk-title">Noise dial</span>')
+            head = ipywidgets.HTML(heading("Noise dial"))
             self.open([head, self.dial, self.picture], name="fk-noise-dial")
 
     def turn(self, caption: str) -> None:
@@ -50,7 +50,7 @@ class NoiseDial(Panel):
     def html(self) -> str:
         figure = digit_row(self.pictures, title="What the attack rebuilds, by amount of noise")
         alt = f"The rebuilt picture with {', '.join(self.pictures)}: the more noise, the less of it is left"
-        return f"<div><strong>{esc('Noise dial')}</strong></div>{figure_html(figure, alt)}"
+        return f"<div><strong>Noise dial</strong></div>{figure_html(figure, alt)}"
 
     def text(self) -> str:
         return f"Noise dial: {', '.join(self.pictures)}"

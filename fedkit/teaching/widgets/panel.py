@@ -7,15 +7,13 @@ With `interactive=False` no widget is made at all, because papermill would store
 Threads: a panel starts none. Its `paint` runs in whichever thread has news and sets traits, nothing else: what a thread
 prints or displays would land under another cell, or nowhere.
 
-How panels look: one style sheet on JupyterLab's colours, light and dark, and the few pieces of HTML they are made of.
-
-A live panel has the style sheet. Its static twin has not, so every piece also reads well without it.
+A live panel has one style sheet, on JupyterLab's colours, light and dark. Its static twin has not, so every piece of HTML
+here also reads well without it.
 """
 
 from __future__ import annotations
 
 import html
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,9 +21,24 @@ from typing import Any, Protocol
 
 import ipywidgets
 
-__all__ = ["STYLE", "Followed", "Panel", "code", "esc", "note", "table"]
+from fedkit.teaching.notebook import running_cell
+
+__all__ = [
+    "STYLE",
+    "Followed",
+    "Panel",
+    "button",
+    "code",
+    "esc",
+    "fitted",
+    "heading",
+    "note",
+    "row",
+    "table",
+]
 
 
+STYLE = f"<style>{Path(__file__).with_name('panel.css').read_text(encoding='utf-8')}</style>"
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -112,7 +125,7 @@ def _close_all(widget: ipywidgets.Widget) -> None:
     widget.close()
 
 
-_MADE: dict[str, tuple[int, list[Panel]]] = {}
+_MADE: dict[str, tuple[int | None, list[Panel]]] = {}
 
 
 def _replaces_those_of_an_earlier_run(panel: Panel) -> None:
@@ -128,20 +141,37 @@ def _replaces_those_of_an_earlier_run(panel: Panel) -> None:
     _MADE[cell] = (run, [*panels, panel])
 
 
-def running_cell() -> tuple[str | None, int]:
-    """The id of the cell that runs, None where there is no notebook or its front end gives none; and how often any ran."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    try:
-        cell = shell.get_parent()["metadata"].get("cellId")  # type: ignore[union-attr]
-    except (AttributeError, KeyError, TypeError, LookupError):
-        return None, 0
-    return cell, shell.execution_count  # type: ignore[union-attr]
+# ---------------------------------------------------------------------------------------- widgets
+def row(*widgets: ipywidgets.Widget, name: str = "fk-row") -> ipywidgets.HBox:
+    """Widgets side by side, as many in a line as there is room for. name : "fk-row", or "fk-split" for large ones."""
+    box = ipywidgets.HBox(list(widgets))
+    box.add_class(name)
+    return box
 
 
+def button(
+    text: str, do: Callable[[], object], icon: str = "", tooltip: str | None = None, kind: str = ""
+) -> ipywidgets.Button:
+    """A button that does this. kind : "primary", "success", "warning" or "danger"."""
+    made = ipywidgets.Button(description=text, icon=icon, tooltip=tooltip, button_style=kind)
+    made.on_click(lambda _: do())
+    return made
+
+
+def fitted(width: str, at_least: str | None = None) -> dict[str, Any]:
+    """The look of a field so wide, whose description has all the room that it needs."""
+    layout = {"width": width, "min_width": at_least}
+    return {"style": {"description_width": "initial"}, "layout": layout}
+
+
+# ------------------------------------------------------------------------------------------- HTML
 esc = html.escape
 
-STYLE = f"<style>{Path(__file__).with_name('panel.css').read_text(encoding='utf-8')}</style>"
+
+def heading(text: str, more: str = "") -> str:
+    """The name of a panel, and beside it what it is about, both HTML."""
+    about = f' <span class="fk-soft">{more}</span>' if more else ""
+    return f'<span class="fk-title">{text}</span>{about}'
 
 
 def table(

@@ -1,6 +1,6 @@
 """The panel that drives the rounds: buttons, settings, progress, accuracy and loss, and where each participant stands.
 
-The pieces of the round control's panel, each made from a snapshot: the same for the live panel and for its twin.
+Its pieces are made from a snapshot, below the panel: the same for the live one and for its twin.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from fedkit.federation.network import Network
 from fedkit.protocol.approval import Policy
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.control.snapshot import Snapshot
-from fedkit.teaching.failures.fates import Fate
-from fedkit.teaching.plots.style import size_text
+from fedkit.teaching.plots.style import count, size_text
 from fedkit.teaching.widgets.chart import chart, chart_image, chart_text, settings_changes
-from fedkit.teaching.widgets.panel import Panel, esc, note, table
+from fedkit.teaching.widgets.panel import Panel, button, esc, heading, note, row, table
 
 __all__ = [
     "NAMES",
@@ -33,6 +32,15 @@ __all__ = [
     "status_text",
     "subject",
 ]
+
+
+NAMES = {
+    "learning_rate": "Learning rate",
+    "epoch": "Local epochs",
+    "participants_per_round": "Participants a round",
+}
+HEAD = ["participant", "approved", "last round"]
+HEAD += ["samples", "loss", "update norm", "seconds", "sent", "received"]  # numbers
 
 
 class RoundControl(Panel):
@@ -83,21 +91,19 @@ class RoundControl(Panel):
 
     def _make(self) -> None:
         do = self.control
-        self.buttons: dict[str, Any] = {
-            "Run round": _button("Run round", "play", "Run the next round", do.run_round),
-            "Run all": _button("Run all", "forward", "Run all rounds that are left", do.run_all),
-            "Pause": _button("Pause", "pause", "Stop before the next batch", do.pause),
-            "Reset": _button("Reset", "undo", "Back to the start; approvals stay", do.reset),
-        }
-        self.buttons["Run round"].button_style = "primary"
-        look = {"description_width": "140px"}
-        wide = ipywidgets.Layout(width="250px")
-        self.fields: dict[str, Any] = {
-            "learning_rate": ipywidgets.FloatText(step=0.01, style=look, layout=wide),
-            "epoch": ipywidgets.IntText(style=look, layout=wide),
-            "participants_per_round": ipywidgets.IntText(style=look, layout=wide),
-        }
+        made = (
+            button("Run round", do.run_round, "play", "Run the next round", "primary"),
+            button("Run all", do.run_all, "forward", "Run all rounds that are left"),
+            button("Pause", do.pause, "pause", "Stop before the next batch"),
+            button("Reset", do.reset, "undo", "Back to the start; approvals stay"),
+        )
+        self.buttons: dict[str, Any] = {each.description: each for each in made}
+        for each in made:
+            each.layout.width = "116px"
+        kinds = (ipywidgets.FloatText(step=0.01), ipywidgets.IntText(), ipywidgets.IntText())
+        self.fields: dict[str, Any] = dict(zip(NAMES, kinds, strict=True))
         for name, field in self.fields.items():
+            field.style.description_width, field.layout.width = "140px", "250px"
             field.description, field.continuous_update = NAMES[name], False
             field.observe(self._wishes(name), "value")
         self.head, self.bars, self.status = (ipywidgets.HTML() for _ in range(3))
@@ -106,31 +112,24 @@ class RoundControl(Panel):
         self._shown: dict[str, float] = {}
         self._by_itself = threading.local()
         self.hint.layout.width = "250px"
-        buttons = ipywidgets.HBox(list(self.buttons.values()))
-        buttons.add_class("fk-row")
         settings = ipywidgets.VBox([*self.fields.values(), self.hint])
         settings.add_class("fk-fields")
         self.plot.layout.flex = "1 1 520px"
-        middle = ipywidgets.HBox([settings, self.plot])
-        middle.add_class("fk-split")
-        children = [self.head, buttons, self.status, self.bars, middle, self.table]
+        middle = row(settings, self.plot, name="fk-split")
+        children = [self.head, row(*made), self.status, self.bars, middle, self.table]
         self.open(children, [self.control], "fk-round-control")
 
     def paint(self) -> None:
         now = self.control.now
-        self.head.value = f'<span class="fk-title">Round control</span> <span class="fk-soft">{esc(subject(now))}</span>'
+        self.head.value = heading("Round control", esc(subject(now)))
         self.status.value = note(status_html(now), kind(now), "status")
         self.bars.value = bars_html(now)
         self.plot.value = chart(now.history) + marks_html(now)
         self.table.value = rows_html(now)
         ready = now.settings is not None and not now.busy
-        for name, on in {
-            "Run round": ready and not now.history.done,
-            "Run all": ready and not now.history.done,
-            "Pause": now.busy,
-            "Reset": ready,
-        }.items():
-            self.buttons[name].disabled = not on
+        more = ready and not now.history.done
+        for each, on in zip(self.buttons.values(), (more, more, now.busy, ready), strict=True):
+            each.disabled = not on
         for name, field in self.fields.items():
             field.disabled = now.settings is None or name not in now.settings.adjustable
             if now.settings is not None:
@@ -160,40 +159,25 @@ class RoundControl(Panel):
         return change
 
     def _hint(self, now: Snapshot) -> str:
-        fixed = [
-            NAMES[n].lower() for n in NAMES if now.settings and n not in now.settings.adjustable
-        ]
         if self._complaint:
             return note(f"✗ {esc(self._complaint)}", "bad", "alert")
+        may = now.settings.adjustable if now.settings else NAMES
+        fixed = [said.lower() for name, said in NAMES.items() if name not in may]
         said = []
         if now.settings and len(fixed) < len(NAMES) and not now.history.done:
-            under_way = 1 if now.busy or "paused in" in now.status else 0
+            under_way = now.busy or "paused in" in now.status
             said.append(f"A change acts from round {len(now.history) + 1 + under_way} on.")
         if fixed:
             said.append(f"Fixed by the config that everybody approved: {', '.join(fixed)}.")
         return f'<div class="fk-soft">{" ".join(said)}</div>'
 
 
-def _button(text: str, icon: str, tooltip: str, do: Callable[[], object]) -> Any:
-    button = ipywidgets.Button(description=text, icon=icon, tooltip=tooltip)
-    button.layout.width = "116px"
-    button.on_click(lambda _: do())
-    return button
-
-
-NAMES = {
-    "learning_rate": "Learning rate",
-    "epoch": "Local epochs",
-    "participants_per_round": "Participants a round",
-}
-
-
+# ------------------------------------------------------------------ its pieces, from a snapshot
 def subject(now: Snapshot) -> str:
     """The project and how many take part."""
     if now.settings is None:
         return "no project"
-    people = len(now.settings.participants)
-    return f"{now.history.project} · {people} participant{'' if people == 1 else 's'}"
+    return f"{now.history.project} · {count(len(now.settings.participants), 'participant')}"
 
 
 def kind(now: Snapshot) -> str:
@@ -210,9 +194,8 @@ def status_text(now: Snapshot) -> str:
         return f"✗ problem: {now.error}"
     if now.busy:
         return f"● runs: {now.status}"
-    return (
-        f"{'✗ problem: ' if kind(now) == 'bad' else '✓ ' if now.history.done else '○ '}{now.status}"
-    )
+    sign = "✗ problem:" if kind(now) == "bad" else "✓" if now.history.done else "○"
+    return f"{sign} {now.status}"
 
 
 def status_html(now: Snapshot) -> str:
@@ -242,52 +225,25 @@ def _bar(name: str, value: int, top: int) -> str:
 def marks_html(now: Snapshot) -> str:
     """What the numbered marks on the plot stand for."""
     changes = settings_changes(now.history)
-    lines = [
-        f"<strong>{i}</strong> from round {n}: {esc(what)}"
-        for i, (n, what) in enumerate(changes, 1)
-    ]
+    numbered = enumerate(changes, 1)
+    lines = [f"<strong>{i}</strong> from round {n}: {esc(what)}" for i, (n, what) in numbered]
     return f'<div class="fk-marks">{"<br>".join(lines)}</div>' if lines else ""
 
 
 def rows_html(now: Snapshot) -> str:
     """One row a participant: approved, and the numbers of its last round."""
-    head = [
-        "participant",
-        "approved",
-        "last round",
-        "samples",
-        "loss",
-        "update norm",
-        "seconds",
-        "sent",
-        "received",
-    ]
     rows = [[esc(cell) for cell in row] for row in cells(now)]
-    return table(head, rows, numbers=range(3, 9), wrap=[1])
+    return table(HEAD, rows, numbers=range(3, 9), wrap=[1])
 
 
 def cells(now: Snapshot) -> list[list[str]]:
     """The rows of the table as plain text."""
-    last = {fate.participant: fate for fate in now.fates}
-    return [
-        [
-            row.participant,
-            "✓ yes"
-            if row.approved
-            else f"✗ declined: {row.declined}"
-            if row.declined
-            else "○ not yet",
-            _fate(last.get(row.participant)),
-            "–" if row.num_samples is None else f"{row.num_samples:,}",
-            "–" if row.loss is None else f"{row.loss:.3f}",
-            "–" if row.norm is None else f"{row.norm:.3f}",
-            "–" if row.seconds is None else f"{row.seconds:.2f}",
-            size_text(row.up),
-            size_text(row.down),
-        ]
-        for row in now.rows
-    ]
-
-
-def _fate(fate: Fate | None) -> str:
-    return f"{fate.sign} {fate.word}" if fate else "–"
+    last = {fate.participant: f"{fate.sign} {fate.word}" for fate in now.fates}
+    rows = []
+    for r in now.rows:
+        answer = f"✗ declined: {r.declined}" if r.declined else "○ not yet"
+        numbers = ((r.num_samples, ","), (r.loss, ".3f"), (r.norm, ".3f"), (r.seconds, ".2f"))
+        said = ["–" if value is None else format(value, form) for value, form in numbers]
+        first = [r.participant, "✓ yes" if r.approved else answer, last.get(r.participant, "–")]
+        rows.append([*first, *said, size_text(r.up), size_text(r.down)])
+    return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ipywidgets
 
@@ -16,7 +15,8 @@ from fedkit.rounds.simulation import simulate
 from fedkit.teaching.notebook import figure_html
 from fedkit.teaching.plots.accuracy import accuracy_by_round
 from fedkit.teaching.plots.participants import label_bars
-from fedkit.teaching.widgets.panel import Panel, esc, note
+from fedkit.teaching.plots.style import count
+from fedkit.teaching.widgets.panel import Panel, button, esc, fitted, heading, note, row
 
 __all__ = ["SkewLab"]
 
@@ -63,27 +63,19 @@ class SkewLab(Panel):
         return "\n".join(["Skew lab: accuracy after the last round", *(lines or ["  no run yet"])])
 
     def _make(self) -> None:
-        look: dict[str, Any] = {
-            "style": {"description_width": "initial"},
-            "layout": {"width": "320px"},
-        }
-        self.alpha = ipywidgets.SelectionSlider(
-            options=[0.1, 0.2, 0.5, 1.0, 2.0, 10.0, 100.0], value=1.0, description="alpha", **look
-        )
-        self.epochs = ipywidgets.SelectionSlider(
-            options=[1, 2, 5, 10, 20], value=5, description="local epochs", **look
-        )
-        self.go = ipywidgets.Button(description="Run", icon="play", button_style="primary")
-        self.clear = ipywidgets.Button(description="Clear", icon="eraser")
-        self.go.on_click(lambda _: self._press())
-        self.clear.on_click(lambda _: self._forget())
+        slider, look = ipywidgets.SelectionSlider, fitted("320px")
+        alphas = [0.1, 0.2, 0.5, 1.0, 2.0, 10.0, 100.0]
+        self.alpha = slider(options=alphas, value=1.0, description="alpha", **look)
+        epochs = [1, 2, 5, 10, 20]
+        self.epochs = slider(options=epochs, value=5, description="local epochs", **look)
+        self.go = button("Run", self._press, "play", kind="primary")
+        self.clear = button("Clear", self._forget, "eraser")
         self.head, self.status, self.body = (ipywidgets.HTML() for _ in range(3))
-        sliders = ipywidgets.HBox([self.alpha, self.epochs, self.go, self.clear])
-        sliders.add_class("fk-row")
+        sliders = row(self.alpha, self.epochs, self.go, self.clear)
         self.open([self.head, sliders, self.status, self.body], name="fk-skew-lab")
 
     def paint(self) -> None:
-        self.head.value = '<span class="fk-title">Skew lab</span>'
+        self.head.value = heading("Skew lab")
         self.status.value = note(self._said(), role="status")
         self.body.value = self._pictures()
 
@@ -103,9 +95,7 @@ class SkewLab(Panel):
 
     def _named(self) -> dict[str, History]:
         kept = list(self.runs.items())[-_CURVES:]
-        return {
-            f"alpha {a:g}, {e} epoch{'' if e == 1 else 's'}": history for (a, e), history in kept
-        }
+        return {f"alpha {a:g}, {count(epochs, 'epoch')}": history for (a, epochs), history in kept}
 
     def _said(self) -> str:
         if not self.runs:
@@ -125,6 +115,6 @@ class SkewLab(Panel):
         title = f"Who holds what at alpha {self.last[0]:g}"
         curves = self._named()
         alt = "; ".join(f"{name}: {h.accuracies[-1]:.0%}" for name, h in curves.items())
-        return figure_html(label_bars(held, title=title), title) + figure_html(
-            accuracy_by_round(curves), f"Accuracy by round, at the end: {alt}"
-        )
+        said = f"Accuracy by round, at the end: {alt}"
+        bars, lines = label_bars(held, title=title), accuracy_by_round(curves)
+        return figure_html(bars, title) + figure_html(lines, said)

@@ -14,6 +14,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.datasite.permissions import Permissions, Right
 from fedkit.datasite.tree import Tree, folder_names, scan, travels
 from fedkit.federation.network import Network
+from fedkit.teaching.plots.datasite import sign_of
 
 __all__ = ["Line", "TreeModel"]
 
@@ -55,13 +56,6 @@ class _Machine:
 
     now: Tree = field(default_factory=dict)
     before: Tree | None = None  # None: no step has been seen yet
-
-    def sign(self, path: str) -> str:
-        if self.before is None or self.now.get(path) == self.before.get(path):
-            return ""
-        if path not in self.before:
-            return "+"
-        return "~" if path in self.now else "-"
 
     @property
     def paths(self) -> list[str]:
@@ -119,38 +113,33 @@ class TreeModel:
 
     def changes(self, machine: str | None = None, below: str = "") -> tuple[int, int, int]:
         """Files that are new, rewritten, gone since the last step, of one person or (None) of all."""
-        emails = [machine] if machine else list(self._machines)
         signs = [
-            self._machines[email].sign(path)
-            for email in emails
-            for path in self._machines[email].paths
+            sign_of(path, seen.before, seen.now)
+            for seen in ([self._machines[machine]] if machine else self._machines.values())
+            for path in seen.paths
             if path.startswith(below)
         ]
         return signs.count("+"), signs.count("~"), signs.count("-")
 
-    def sign(self, path: str) -> str:
-        """What happened to a file of the chosen data dir with the last step."""
-        return self._machines[self.machine].sign(path)
-
     def who_may(self, right: Right, path: str) -> list[str]:
         """The e-mails of the others who may do this with a file of the chosen data dir, as the owner's files say."""
-        parts = path.split("/")
-        if parts[0] != "datasites" or len(parts) < 3:
+        owner = _owner(path)
+        if owner is None:
             return []
-        owner = parts[1]
         local = self._permissions[owner if owner in self._permissions else self.machine]
-        others = [email for email in self.network.sites if email != owner]
-        return [email for email in others if local.may(email, right, "/".join(parts[1:]))]
+        place = path.removeprefix("datasites/")
+        return [email for email in self._others(owner) if local.may(email, right, place)]
 
     def in_words(self, emails: list[str], path: str) -> str:
         """Those who may, as a person says it."""
-        parts = path.split("/")
-        owner = parts[1] if parts[0] == "datasites" and len(parts) > 2 else self.machine
         if not emails:
             return "nobody else"
-        if len(emails) == len([email for email in self.network.sites if email != owner]):
+        if len(emails) == len(self._others(_owner(path) or self.machine)):
             return "everybody"
         return ", ".join(email.partition("@")[0] for email in emails)
+
+    def _others(self, owner: str) -> list[str]:
+        return [email for email in self.network.sites if email != owner]
 
     def lines(self) -> list[Line]:
         """The tree as it is to be shown, from the top; the folders that nobody touched open where something changed."""
@@ -168,9 +157,8 @@ class TreeModel:
         shown = order if folder in self._whole or len(order) <= MOST + 1 else order[:MOST]
         for path in shown:
             if below[path] == [path]:
-                words = self._may_read(path)
-                size = seen.now.get(path, (0,))[0]
-                yield Line(path, depth, sign=seen.sign(path), size=size, may_read=words)
+                sign, size = sign_of(path, seen.before, seen.now), seen.now.get(path, (0,))[0]
+                yield Line(path, depth, sign=sign, size=size, may_read=self._may_read(path))
                 continue
             yield self._folder(path, depth, below[path])
             if self._is_open(path):
@@ -223,3 +211,9 @@ class TreeModel:
                 remedy=f"one of {', '.join(self.network.sites)}",
             )
         return email
+
+
+def _owner(path: str) -> str | None:
+    """Whose datasite a file of a data dir lies in; None outside of all of them."""
+    parts = path.split("/")
+    return parts[1] if parts[0] == "datasites" and len(parts) > 2 else None

@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fedkit.base.seeds import generator
+from fedkit.learning.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.learning.strategies.arithmetic import mixing_weights
 from fedkit.learning.strategies.fedavg import fedavg
+from fedkit.learning.training import train
 from fedkit.learning.update import Update
 
 COUNTS = st.lists(st.integers(1, 10_000), min_size=1, max_size=6)
@@ -131,3 +134,23 @@ def test_the_updates_stay_as_they_were() -> None:
     fedavg(pair)["w"].zero_()
     fedavg(pair[:1])["w"].zero_()
     assert all(torch.equal(u.state["w"], b) for u, b in zip(pair, before, strict=True))
+
+
+def test_the_proximal_term_is_squared() -> None:
+    """One full-batch step from w_global + s: its gradient is that of the loss, plus mu s."""
+    shard = (torch.rand(8, 1, 28, 28, generator=generator(0, "x")), torch.arange(8))
+    start = seed_weights(SAMPLE_MODEL)
+    options = {"learning_rate": 0.1, "batch_size": 8}
+
+    def trained(epochs: int, mu: float) -> dict[str, torch.Tensor]:
+        model = load_model(SAMPLE_MODEL)
+        return train(
+            model, start, shard, epochs=epochs, mu=mu, generator=generator(0, "g"), **options
+        )[0]
+
+    one = trained(1, 0.0)
+    assert all(torch.equal(value, trained(1, 5.0)[name]) for name, value in one.items())
+    two, pulled = trained(2, 0.0), trained(2, 0.5)
+    for name, value in two.items():
+        expected = value - 0.1 * 0.5 * (one[name] - start[name])
+        torch.testing.assert_close(pulled[name], expected, rtol=0, atol=1e-6)

@@ -1,51 +1,22 @@
-"""A datasite's own policy, and the ledger of what its images have spent: refusals, kills, totals."""
+"""A datasite's own policy: what is weaker is declined, and nothing trains against it."""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Declined, Problem, Waiting
-from fedkit.base.files import remove, write_json
-from fedkit.datasite.datasite import Datasite
-from fedkit.federation.network import Network
-from fedkit.privacy.dp.account import Mechanism, epsilon_of
+from fedkit.base.files import remove
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.privacy.dp.budget import spent
-from fedkit.privacy.dp.policy import read_policy, spend, why_refused
+from fedkit.privacy.dp.policy import read_policy, spend
 from fedkit.protocol.advance import advance
 from fedkit.protocol.approval import approve, approve_all, pending_requests, why_declined
-from fedkit.protocol.client import local_round
-from tests.support.helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched, shard, small
-
-EXAMPLE = {"unit": "example", "noise_multiplier": 2.0, "delta": 1e-3, "clip": 0.5}
-POLICY = {"unit": "example", "epsilon": 8.0, "delta": 1e-2}
-# six images in batches of 8: one step an epoch, with all of them
-WHOLE = epsilon_of(Mechanism(1.0, 2.0, 2), 1e-3)
-
-
-def demand(site: Datasite, **changes: Any) -> None:
-    write_json(site.private_client / "policy.json", POLICY | changes)
-
-
-def asked(folder: Path, **changes: Any) -> Network:
-    """A network in which the request has arrived, and nobody has answered."""
-    net = launched(folder, **changes)
-    net.sync()
-    net.advance()
-    assert pending_requests(net[ALICE]) == [PROJECT]
-    return net
-
-
-def datasite(folder: Path) -> Datasite:
-    site = Datasite.create(folder, ALICE)
-    site.private_client.mkdir(parents=True, exist_ok=True)
-    return site
+from tests.support.helpers import ALICE, PROJECT, launched, shard, small
+from tests.support.privacy import EXAMPLE, asked, datasite, demand
 
 
 # -------------------------------------------------------------------------------------- refusals
@@ -118,117 +89,13 @@ def test_a_policy_that_can_not_be_read_lets_nothing_train(tmp_path: Path) -> Non
         with pytest.raises(FedkitError):
             read_policy(site)
         with pytest.raises(FedkitError):
-            spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), {})
+            spend(
+                site, small(dp=EXAMPLE), RoundPlan.of(small(dp=EXAMPLE), 1, []), shard([0, 1]), {}
+            )
     assert spent(site) == []
 
 
 # ------------------------------------------------------------------------------------ the ledger
-def test_a_run_spends_what_the_accountant_says(tmp_path: Path) -> None:
-    net = launched(tmp_path, dp=EXAMPLE)
-    demand(net[ALICE])
-    assert net.run(approve=approve_all).done
-    (total,) = spent(net[ALICE], shard([0, 1]))
-    assert total.project == PROJECT
-    assert total.epsilon == pytest.approx(WHOLE)
-    assert total.delta == 1e-3
-    assert spent(net[ALICE], shard([5])) == []  # other images
-    again = small(project_name="again", dp=EXAMPLE)
-    demand(net[ALICE], epsilon=2 * WHOLE + 0.01)
-    assert why_refused(net[ALICE], again, shard([0, 1])) is None
-    demand(net[ALICE], epsilon=2 * WHOLE - 0.01)
-    assert "with what MNIST_FL spent" in str(why_refused(net[ALICE], again, shard([0, 1])))
-    assert why_refused(net[ALICE], again, shard([0, 9])) is not None  # some of the same images
-    assert why_refused(net[ALICE], again, shard([8, 9])) is None
-
-
-class Killed(BaseException):
-    """As sudden as SIGKILL: nothing of fedkit's catches it."""
-
-
-def killed_at(where: str, net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(*_: Any, **__: Any) -> Any:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(local_round, where, die)
-        with pytest.raises(Killed):
-            advance(net[ALICE])
-
-
-def test_killed_between_spending_and_training_counts_once_and_never_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    net = asked(tmp_path, dp=EXAMPLE)
-    for email in (ALICE, BOB):
-        approve(net[email], PROJECT)
-    net.sync()
-    advance(net[AGGREGATOR])
-    net.sync()  # the global model is there, and nobody has trained
-    round_one = epsilon_of(Mechanism(1.0, 2.0, 1), 1e-3)
-    killed_at("spend", net, monkeypatch)
-    assert spent(net[ALICE]) == []
-    killed_at("trainer", net, monkeypatch)
-    assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(round_one)]
-    killed_at("write_state", net, monkeypatch)
-    assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(round_one)]
-    assert net.run(approve=approve_all).done
-    assert [s.epsilon for s in spent(net[ALICE])] == [pytest.approx(WHOLE)]
-
-
-def test_with_secure_noise_every_attempt_counts(tmp_path: Path) -> None:
-    site = datasite(tmp_path)
-    config = small(dp=EXAMPLE | {"secure_noise": True})
-    for attempts in (1, 2, 3):
-        spend(site, config, 1, shard([0, 1]), {})
-        wanted = epsilon_of(Mechanism(1.0, 2.0, attempts), 1e-3)
-        assert [s.epsilon for s in spent(site)] == [pytest.approx(wanted)]
-    demand(site, epsilon=wanted + 0.01)
-    with pytest.raises(FedkitError, match="would spend"):
-        spend(site, config, 1, shard([0, 1]), {})
-
-
-def test_the_same_round_counts_again_where_its_start_or_its_config_differs(tmp_path: Path) -> None:
-    site, config = datasite(tmp_path), small(dp=EXAMPLE)
-    a, b = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
-    for start, change, steps in ((a, 0.1, 1), (a, 0.1, 1), (b, 0.1, 2), (b, 0.2, 3)):
-        spend(site, config.replace(learning_rate=change), 1, shard([0, 1]), start)
-        wanted = epsilon_of(Mechanism(1.0, 2.0, steps), 1e-3)
-        assert [s.epsilon for s in spent(site)] == [pytest.approx(wanted)]
-
-
-def test_a_project_without_privacy_is_written_down_as_unbounded(tmp_path: Path) -> None:
-    net = launched(tmp_path)
-    assert net.run(approve=approve_all).done
-    (total,) = spent(net[ALICE], shard([0]))
-    assert total.epsilon == math.inf
-    assert len(list((net[ALICE].private_client / "spent" / ALICE).iterdir())) == 1
-    demand(net[ALICE])
-    reason = why_refused(net[ALICE], small(project_name="next", dp=EXAMPLE), shard([0, 1]))
-    assert reason is not None
-    assert "with what MNIST_FL spent, epsilon inf" in reason
-
-
-def test_approved_projects_reserve_their_budget(tmp_path: Path) -> None:
-    """Two projects that fit one by one do not fit together, although neither has trained."""
-    net = asked(tmp_path, dp=EXAMPLE)
-    demand(net[ALICE], epsilon=1.5 * WHOLE)
-    approve(net[ALICE], PROJECT)
-    other = small(project_name="other", dp=EXAMPLE)
-    assert "MNIST_FL" in str(why_refused(net[ALICE], other, shard([0, 1])))
-
-
-def test_a_damaged_ledger_is_no_empty_one(tmp_path: Path) -> None:
-    site = datasite(tmp_path)
-    spend(site, small(dp=EXAMPLE), 1, shard([0, 1]), {})
-    (entry,) = (site.private_client / "spent" / ALICE).glob("*.json")
-    entry.write_text("{")
-    with pytest.raises(FedkitError):
-        spent(site)
-    entry.write_text(json.dumps({"project": "x"}))
-    with pytest.raises(FedkitError):
-        spent(site)
-
-
 def test_a_promise_that_means_nothing_is_not_launched(tmp_path: Path) -> None:
     dp = {"unit": "participant", "noise_multiplier": 0.001, "delta": 1e-3, "clip": 0.5}
     net = launched(tmp_path, dp=dp, weighting="equal")

@@ -1,0 +1,59 @@
+"""Looks that differ, and how much datasites differ: a share of images, from 0 for alike."""
+
+import pytest
+import torch
+
+from fedkit.base.errors import FedkitError
+from fedkit.base.seeds import generator
+from fedkit.data.feature_shift import heterogeneity, label_counts, shift_features
+from fedkit.data.label_skew import split_dirichlet, split_groups
+from fedkit.data.mnist import load_mnist
+from fedkit.data.partition import take
+from fedkit.data.shards import as_float
+
+LABELS = torch.arange(10).repeat_interleave(60)[torch.randperm(600, generator=generator(0, "l"))]
+
+
+def test_heterogeneity_is_the_share_of_images_that_would_change_hands() -> None:
+    def holding(*counts: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        labels = [torch.arange(len(c)).repeat_interleave(torch.tensor(c)) for c in counts]
+        return [(torch.zeros(len(part), 1, 28, 28), part) for part in labels]
+
+    # mixtures 3:1 and 1:3 of equal sizes: one of four each must be swapped
+    assert heterogeneity(holding([3, 1], [1, 3])) == pytest.approx(0.25)
+    # 8 against 4 images: everybody's mixture is 2:1, which the first has too little of by 2 in 8
+    assert heterogeneity(holding([4, 4], [4, 0])) == pytest.approx((8 * 1 / 6 + 4 * 1 / 3) / 12)
+    assert heterogeneity(holding([3, 1], [0, 0], [1, 3])) == pytest.approx(0.25)
+    with pytest.raises(FedkitError, match="hold no images"):
+        heterogeneity(holding([0, 0]))
+
+
+def shards_of(parts: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(torch.zeros(len(part), 1, 28, 28), LABELS[part]) for part in parts]
+
+
+def test_heterogeneity_orders_partitions_and_has_its_limits() -> None:
+    def measured(alpha: float) -> float:
+        parts = split_dirichlet(LABELS, 6, alpha, generator=generator(1, "h"))
+        return heterogeneity(shards_of(parts))
+
+    assert measured(0.1) > measured(1.0) > measured(100.0)
+    assert heterogeneity(shards_of(split_groups(LABELS))) == pytest.approx(0.9)
+    assert heterogeneity(shards_of([torch.arange(600)] * 3)) == 0
+    counts = label_counts(shards_of(split_groups(LABELS)))
+    assert torch.equal(counts, 60 * torch.eye(10).long())
+
+
+@pytest.mark.parametrize("kind", ["rotation", "contrast", "noise"])
+def test_a_shift_grows_from_participant_to_participant_and_keeps_labels(kind: str) -> None:
+    digits = load_mnist()
+    pair = take(digits.train_images, digits.train_labels, [torch.arange(0, 40)] * 3)
+    shifted = shift_features(pair, kind, generator=generator(3))
+    moved = [
+        float((new - old).abs().mean()) for (new, _), (old, _) in zip(shifted, pair, strict=True)
+    ]
+    assert moved[0] == 0
+    assert 0 < moved[1] < moved[2]
+    assert all(float(x.min()) >= 0 and float(x.max()) <= 1 for x, _ in shifted)
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(shifted, pair, strict=True))
+    assert as_float(digits.train_images[:1]).shape == (1, 1, 28, 28)
