@@ -1,12 +1,15 @@
 """`import fedkit as fk` has every name that it promises, whatever was imported before, and loads them on first use."""
 
 import ast
+import contextlib
+import inspect
 import json
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import fedkit as fk
 
@@ -59,3 +62,30 @@ def test_the_bare_import_waits_for_nothing_heavy() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(fk, "no_such_name")
     assert "History" in dir(fk)
+
+
+def public() -> dict[str, Any]:
+    """Everything that the faces promise and a learner can call, methods included."""
+    found: dict[str, Any] = {}
+    for face in (fk, fk.privacy, fk.plots, fk.widgets):
+        for name in face.__all__:
+            thing = getattr(face, name)
+            found[f"{face.__name__}.{name}"] = thing
+            methods = vars(thing) if inspect.isclass(thing) else {}
+            found |= {f"{face.__name__}.{name}.{m}": methods[m] for m in methods if m[0] != "_"}
+    return found
+
+
+def test_a_signature_shows_short_defaults_and_never_a_page_of_source() -> None:
+    """`help(fk.simulate)` fits on a screen: no default is a text of its own, no type an object in memory."""
+    signatures = {}
+    for name, thing in public().items():
+        with contextlib.suppress(TypeError, ValueError):  # a constant, or written in C
+            signatures[name] = inspect.signature(thing)
+    assert len(signatures) > 150
+    for name, signature in signatures.items():
+        for parameter in signature.parameters.values():
+            assert len(repr(parameter.default)) <= 60, name
+            assert " at 0x" not in str(parameter.annotation), name
+        # an experiment has more than twenty keys; nothing else comes near
+        assert len(str(signature)) <= (900 if name == "fedkit.FLConfig" else 450), name

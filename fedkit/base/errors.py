@@ -35,6 +35,10 @@ class FedkitError(Exception):
         self.remedy = remedy
         super().__init__(what)
 
+    def about(self, file: Path) -> FedkitError:
+        """The same error, of this file; the reason stays with the first one."""
+        return FedkitError(self.what, file=file, field=self.field, remedy=self.remedy)
+
     def __str__(self) -> str:
         where = [str(self.file)] if self.file is not None else []
         where += [self.field] if self.field else []
@@ -42,10 +46,6 @@ class FedkitError(Exception):
         why = f". {self.why}" if self.why else ""
         remedy = f" -> {self.remedy}" if self.remedy else ""
         return f"{head}{why}{remedy}"
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # keyword-only arguments do not survive the default pickling of exceptions
-        return (_rebuild, (self.what, self.file, self.field, self.why, self.remedy))
 
 
 class Unreadable(FedkitError):
@@ -58,9 +58,3 @@ class Busy(FedkitError):
 
 class Stopped(Exception):
     """Somebody asked the training to stop; the round is trained anew, to the same bits, when it goes on."""
-
-
-def _rebuild(
-    what: str, file: Path | None, field: str | None, why: str | None, remedy: str | None
-) -> FedkitError:
-    return FedkitError(what, file=file, field=field, why=why, remedy=remedy)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.text import is_hidden
@@ -18,7 +19,6 @@ __all__ = [
     "DataFound",
     "Declined",
     "Event",
-    "FileCarried",
     "FileRefused",
     "GlobalModelSent",
     "MailboxOpened",
@@ -39,16 +39,31 @@ __all__ = [
 ]
 
 
+AGGREGATOR, PARTICIPANT = "aggregator", "participant"
+"""The two roles."""
+
+Progress = Callable[[str, int, int, int, float], None]
+"""(project, round, local epoch, local epochs, loss)"""
+
+
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at the datasite `email` in `project` ("" where it concerns no project)."""
+    """Something that happened at the datasite `email` in `project` ("" where it concerns no project).
+
+    says : what is shown of it, with its fields in braces.
+    """
+
+    says: ClassVar[str]
 
     email: str
     project: str
 
+    def __init_subclass__(cls, says: str) -> None:
+        cls.says = says
+
 
 @dataclass(frozen=True)
-class ProjectLaunched(Event):
+class ProjectLaunched(Event, says="launched: {rounds} rounds with {participants}"):
     """The aggregator moved a launch into `running/`."""
 
     participants: tuple[str, ...]
@@ -56,40 +71,40 @@ class ProjectLaunched(Event):
 
 
 @dataclass(frozen=True)
-class RequestSent(Event):
+class RequestSent(Event, says="request sent to {participant}"):
     """The aggregator put the config and the model into a participant's `request/`."""
 
     participant: str
 
 
 @dataclass(frozen=True)
-class Approved(Event):
+class Approved(Event, says="approved (model sha256 {sha256:.12}…)"):
     """A person at this datasite approved the project; `sha256` is the hash of the approved model file."""
 
     sha256: str
 
 
 @dataclass(frozen=True)
-class Declined(Event):
+class Declined(Event, says="declined: {reason}"):
     """A person at this datasite said no."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class MailboxOpened(Event):
+class MailboxOpened(Event, says="ready to take part"):
     """The participant is ready: its `agg_weights/` accepts global models."""
 
 
 @dataclass(frozen=True)
-class DataFound(Event):
+class DataFound(Event, says="training data found: {num_samples:,} samples"):
     """The participant found training data in its private folder."""
 
     num_samples: int
 
 
 @dataclass(frozen=True)
-class GlobalModelSent(Event):
+class GlobalModelSent(Event, says="round {round}: global model sent to {participant}"):
     """The aggregator put the global model of `round` into a participant's mailbox."""
 
     participant: str
@@ -97,7 +112,10 @@ class GlobalModelSent(Event):
 
 
 @dataclass(frozen=True)
-class Trained(Event):
+class Trained(
+    Event,
+    says="round {round}: trained on {num_samples:,} samples, loss {loss:.3f}, {seconds:.2f} s",
+):
     """The participant trained in `round`: mean loss of its last local epoch (nats), samples, seconds."""
 
     round: int
@@ -107,14 +125,14 @@ class Trained(Event):
 
 
 @dataclass(frozen=True)
-class UpdateShared(Event):
+class UpdateShared(Event, says="round {round}: update shared"):
     """The participant put its update of `round` into the aggregator's folder."""
 
     round: int
 
 
 @dataclass(frozen=True)
-class UpdateRefused(Event):
+class UpdateRefused(Event, says="round {round}: update of {participant} refused: {reason}"):
     """The aggregator does not average an update, for a reason."""
 
     participant: str
@@ -123,7 +141,7 @@ class UpdateRefused(Event):
 
 
 @dataclass(frozen=True)
-class RoundAggregated(Event):
+class RoundAggregated(Event, says="round {round}: averaged {participants}"):
     """The aggregator averaged the updates of `participants` into the global model of `round`."""
 
     round: int
@@ -131,7 +149,9 @@ class RoundAggregated(Event):
 
 
 @dataclass(frozen=True)
-class RoundEvaluated(Event):
+class RoundEvaluated(
+    Event, says="round {round}/{rounds}: accuracy {accuracy:.1%}, loss {loss:.3f}"
+):
     """The global model of `round` on the aggregator's test set: accuracy in 0..1, loss in nats."""
 
     round: int
@@ -141,7 +161,7 @@ class RoundEvaluated(Event):
 
 
 @dataclass(frozen=True)
-class SecureStep(Event):
+class SecureStep(Event, says="round {round}: secure aggregation: {text}"):
     """A step of the secure aggregation of `round` was taken here."""
 
     round: int
@@ -149,14 +169,14 @@ class SecureStep(Event):
 
 
 @dataclass(frozen=True)
-class ProjectDone(Event):
+class ProjectDone(Event, says="done, as {role}"):
     """This side of the project lies in `done/`."""
 
     role: str
 
 
 @dataclass(frozen=True)
-class Waiting(Event):
+class Waiting(Event, says="waits for {whom} to {what}"):
     """Nothing can be done now: `whom` must do `what`.
 
     seconds : where the wait ends by itself, in how many seconds at the latest.
@@ -170,7 +190,7 @@ class Waiting(Event):
 
 
 @dataclass(frozen=True)
-class Problem(Event):
+class Problem(Event, says="PROBLEM {error}"):
     """Something a person must put right before this project can go on; others go on meanwhile."""
 
     role: str
@@ -178,50 +198,18 @@ class Problem(Event):
 
 
 @dataclass(frozen=True)
-class Notice(Event):
+class Notice(Event, says="{text}"):
     """Worth knowing; nothing to be done."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class FileCarried(Event):
-    """The sync carried one file to `receiver`."""
-
-    receiver: str
-    path: str
-    size: int
-
-
-@dataclass(frozen=True)
-class FileRefused(Event):
+class FileRefused(Event, says="REFUSED {path}: {reason}"):
     """The sync refused a change that `email` made in another datasite; the file was set aside."""
 
     path: str
     reason: str
-
-
-_TEMPLATES: dict[type[Event], str] = {
-    ProjectLaunched: "launched: {rounds} rounds with {participants}",
-    RequestSent: "request sent to {participant}",
-    Approved: "approved (model sha256 {sha256:.12}…)",
-    Declined: "declined: {reason}",
-    MailboxOpened: "ready to take part",
-    DataFound: "training data found: {num_samples:,} samples",
-    GlobalModelSent: "round {round}: global model sent to {participant}",
-    Trained: "round {round}: trained on {num_samples:,} samples, loss {loss:.3f}, {seconds:.2f} s",
-    UpdateShared: "round {round}: update shared",
-    UpdateRefused: "round {round}: update of {participant} refused: {reason}",
-    RoundAggregated: "round {round}: averaged {participants}",
-    RoundEvaluated: "round {round}/{rounds}: accuracy {accuracy:.1%}, loss {loss:.3f}",
-    SecureStep: "round {round}: secure aggregation: {text}",
-    ProjectDone: "done, as {role}",
-    Waiting: "waits for {whom} to {what}",
-    Problem: "PROBLEM {error}",
-    Notice: "{text}",
-    FileCarried: "{path} ({size:,} bytes) carried to {receiver}",
-    FileRefused: "REFUSED {path}: {reason}",
-}
 
 
 def render(event: Event) -> str:
@@ -230,17 +218,9 @@ def render(event: Event) -> str:
         name: ", ".join(value) if isinstance(value, tuple) else value
         for name, value in vars(event).items()
     }
-    text = _TEMPLATES[type(event)].format(**values)
+    text = event.says.format(**values)
     if isinstance(event, Waiting) and event.remedy:
         text += f" -> {event.remedy}"
     head = f"[{event.email}] {event.project}: " if event.project else f"[{event.email}] "
     # names of folders and the like come from strangers: no line end, no terminal's escape sequence
     return "".join("\N{REPLACEMENT CHARACTER}" if is_hidden(c) else c for c in head + text)
-
-
-PARTICIPANT = "participant"
-
-Progress = Callable[[str, int, int, int, float], None]
-"""(project, round, local epoch, local epochs, loss)"""
-
-AGGREGATOR = "aggregator"

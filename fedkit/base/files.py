@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.tensors import MAX_STATE_BYTES, load_state, load_tensors, state_bytes
+from fedkit.base.tensors import MAX_STATE_BYTES, load_pair, load_state, state_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "MAX_DATASET_BYTES",
     "append_line",
     "is_file",
     "load_state",
     "read_bytes",
     "read_dataset",
     "read_json",
+    "read_object",
     "read_state",
     "refuse_links",
     "remove",
@@ -74,9 +74,8 @@ def write_bytes(path: Path, data: bytes, *, root: Path | None = None, mode: int 
     try:
         refuse_links(path.parent, root)
         path.parent.mkdir(parents=True, exist_ok=True)
-        tmp.unlink(
-            missing_ok=True
-        )  # left by a killed process; or a pipe or a link, by somebody else
+        # left by a killed process; or a pipe or a link, by somebody else
+        tmp.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
         with os.fdopen(os.open(tmp, flags, mode), "wb") as handle:
             handle.write(data)
@@ -84,24 +83,28 @@ def write_bytes(path: Path, data: bytes, *, root: Path | None = None, mode: int 
     except (OSError, ValueError) as error:
         with contextlib.suppress(OSError, ValueError):
             tmp.unlink(missing_ok=True)
-        raise FedkitError(
-            f"can't be written ({_reason(error)})",
-            file=path,
-            why="The file that was there before is unchanged",
-            remedy=_disk_remedy(error),
-        ) from error
+        why = "The file that was there before is unchanged"
+        raise _by_the_disk("written", path, error, why) from error
 
 
-def read_bytes(path: Path, *, root: Path | None = None, max_bytes: int = MAX_STATE_BYTES) -> bytes:
+def read_bytes(
+    path: Path,
+    *,
+    root: Path | None = None,
+    max_bytes: int = MAX_STATE_BYTES,
+    absent: str | None = None,
+) -> bytes:
     """The content of a regular file of at most `max_bytes` bytes.
 
     Raises FileNotFoundError if there is none, Unreadable if it is too large, no regular file, or a link; so is it where a
-    folder between `root` and `path` is a link.
+    folder between `root` and `path` is a link. absent : what a person can do where there is none, for a FedkitError.
     """
     refuse_links(path.parent, root)
     try:
         number = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT)
     except (FileNotFoundError, NotADirectoryError):
+        if absent is not None:
+            raise FedkitError("is not there", file=path, remedy=absent) from None
         raise FileNotFoundError(path) from None
     except (OSError, ValueError) as error:
         if _is_link(path):
@@ -133,8 +136,7 @@ def append_line(path: Path, line: str) -> None:
             cut_off = handle.read(1) not in (b"", b"\n")
             handle.write(b"\n" * cut_off + line.encode("ascii") + b"\n")
     except OSError as error:
-        what = f"can't be written ({_reason(error)})"
-        raise FedkitError(what, file=path, remedy=_disk_remedy(error)) from error
+        raise _by_the_disk("written", path, error) from error
 
 
 def write_json(path: Path, value: object, *, root: Path | None = None) -> None:
@@ -148,6 +150,12 @@ def read_json(path: Path, *, root: Path | None = None) -> Any:
         return json.loads(read_bytes(path, root=root, max_bytes=MAX_JSON_BYTES))
     except (FileNotFoundError, FedkitError, ValueError, RecursionError):
         return None
+
+
+def read_object(path: Path, *, root: Path | None = None) -> dict[str, Any]:
+    """The JSON object in `path`, empty where there is no readable one (yet)."""
+    values = read_json(path, root=root)
+    return values if isinstance(values, dict) else {}
 
 
 def write_state(path: Path, state: Mapping[str, Tensor], *, root: Path | None = None) -> bytes:
@@ -181,18 +189,8 @@ def read_dataset(path: Path, *, root: Path | None = None) -> tuple[Tensor, Tenso
 
     Raises FileNotFoundError, or Unreadable if the file holds anything else.
     """
-    from torch import Tensor
-
     data = read_bytes(path, root=root, max_bytes=MAX_DATASET_BYTES)
-    value = load_tensors(data, path, MAX_DATASET_BYTES)
-    pair = isinstance(value, tuple | list) and len(value) == 2
-    if not (pair and all(isinstance(part, Tensor) for part in value)):
-        raise Unreadable(
-            f"holds a {type(value).__name__}, not a pair of tensors (images, labels)",
-            file=path,
-            remedy="save it with torch.save((images, labels), path)",
-        )
-    return value[0], value[1]
+    return load_pair(data, path, max_bytes=MAX_DATASET_BYTES)
 
 
 def remove(path: Path, *, root: Path | None = None) -> None:
@@ -203,9 +201,7 @@ def remove(path: Path, *, root: Path | None = None) -> None:
     except NotADirectoryError:
         return
     except OSError as error:
-        raise FedkitError(
-            f"can't be removed ({_reason(error)})", file=path, remedy=_disk_remedy(error)
-        ) from error
+        raise _by_the_disk("removed", path, error) from error
 
 
 def _is_link(path: Path | str) -> bool:
@@ -242,10 +238,11 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _disk_remedy(error: Exception) -> str:
-    number = getattr(error, "errno", None)
+def _by_the_disk(what: str, path: Path, error: Exception, why: str | None = None) -> FedkitError:
+    number, first = getattr(error, "errno", None), "put that right"
     if number in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
-        return "free some space on the disk, then run the same command again"
+        first = "free some space on the disk"
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return "make the folder writable for you, then run the same command again"
-    return "put that right, then run the same command again"
+        first = "make the folder writable for you"
+    remedy = f"{first}, then run the same command again"
+    return FedkitError(f"can't be {what} ({_reason(error)})", file=path, why=why, remedy=remedy)

@@ -52,16 +52,13 @@ def check_email(value: Any) -> str:
         raise ValueError(f"must be an e-mail, not {value!r}; write it in quotes")
     if len(value) > MAX_EMAIL:
         raise ValueError(f"has {len(value)} characters; use an e-mail of at most {MAX_EMAIL}")
+    remedy = "use one such as alice@example.org"
     if not _EMAIL.fullmatch(value) or ".." in value:
-        raise ValueError(
-            f"{value!r} is no e-mail that can name a folder; use one such as alice@example.org"
-        )
+        raise ValueError(f"{value!r} is no e-mail that can name a folder; {remedy}")
     try:
         validate_email(value, check_deliverability=False)
     except EmailNotValidError as error:
-        raise ValueError(
-            f"{value!r} is no valid e-mail ({error}); use one such as alice@example.org"
-        ) from error
+        raise ValueError(f"{value!r} is no valid e-mail ({error}); {remedy}") from error
     return _not_reserved(value)
 
 

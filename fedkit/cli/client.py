@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -176,18 +177,14 @@ def _make(settings: dict[str, str], app_data: AppDataName | None) -> tuple[Datas
 
 
 def _once(site: Datasite) -> int:
-    reporter = Reporter()
-    try:
-        with stopping() as stop:
-            events = advance_in_turn(
-                site,
-                on_event=reporter.event,
-                on_epoch=reporter.epoch,
-                stop=stop,
-                timeout_s=_PATIENCE_S,
-            )
-    finally:
-        reporter.close()
+    with closing(Reporter()) as reporter, stopping() as stop:
+        events = advance_in_turn(
+            site,
+            on_event=reporter.event,
+            on_epoch=reporter.epoch,
+            stop=stop,
+            timeout_s=_PATIENCE_S,
+        )
     if stop.is_set():
         raise KeyboardInterrupt
     stops = [event for event in events if isinstance(event, Waiting | Problem)]
@@ -214,7 +211,6 @@ def _how_to_begin(site: Datasite) -> str:
 def _watch(site: Datasite, port: int, config_path: Path) -> None:
     from fedkit.cli.serve import Server
 
-    reporter = Reporter()
     with stopping() as stop, Server(site, port):
         say(f"Serving {site.public} at http://localhost:{port}/, on this machine only.")
         say(f"Watching {site.data_dir}; Ctrl-C ends it. In another terminal:")
@@ -222,10 +218,8 @@ def _watch(site: Datasite, port: int, config_path: Path) -> None:
         if not node.status(site):
             say(_how_to_begin(site))
         sys.stdout.flush()
-        try:
+        with closing(Reporter()) as reporter:
             watch(site, stop, on_event=reporter.event, on_epoch=reporter.epoch)
-        finally:
-            reporter.close()
     say("Stopped. Start it again at any time: it goes on where it was.")
     end_now(DONE)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -97,8 +96,12 @@ def run(
         say(f"fedkit does not know the key {key!r}: it stays in the file{hint}", "yellow")
     name = (app_data or AppDataName.app_data).value
     network = _prepare(experiment, out.absolute(), name, workers)
-    page = _page(network, port) if serve else nullcontext()
-    with page:
+    with ExitStack() as page:
+        if serve:
+            from fedkit.cli.serve import Server
+
+            server = page.enter_context(Server(network[network.aggregator], port))
+            say(f"Serving the aggregator's public/ at {server.url}, on this machine only.")
         with stopping() as stop:
             history = _run(network, experiment, stop)
         if stop.is_set():
@@ -107,7 +110,10 @@ def run(
         show_table(_table(history))
         say(f"Written to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")
         if serve:
-            _stay()
+            say("Still serving; Ctrl-C ends it.")
+            with stopping() as stop:
+                while not stop.wait(0.5):  # without a limit, Windows would not hear Ctrl-C
+                    pass
     raise typer.Exit(_code(history))
 
 
@@ -167,22 +173,6 @@ def _must_be_free(out: Path, before: Any, identity: dict[str, Any]) -> None:
             file=out,
             remedy="name a new or an empty folder with --out",
         )
-
-
-@contextmanager
-def _page(network: Network, port: int) -> Iterator[None]:
-    from fedkit.cli.serve import Server
-
-    with Server(network[network.aggregator], port) as server:
-        say(f"Serving the aggregator's public/ at {server.url}, on this machine only.")
-        yield
-
-
-def _stay() -> None:
-    say("Still serving; Ctrl-C ends it.")
-    with stopping() as stop:
-        while not stop.wait(0.5):  # without a limit, Windows would not hear Ctrl-C
-            pass
 
 
 def _run(network: Network, experiment: Experiment, stop: threading.Event) -> History:

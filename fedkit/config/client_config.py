@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -14,7 +14,7 @@ from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email
 from fedkit.base.strict_json import parse_json_object
 
-__all__ = ["CONFIG_PATH_VARIABLE", "DEFAULT_PORT", "SERVER_URL", "ClientConfig", "read_env"]
+__all__ = ["CONFIG_PATH_VARIABLE", "ClientConfig", "read_env"]
 
 
 CONFIG_PATH_VARIABLE = "SYFTBOX_CLIENT_CONFIG_PATH"
@@ -39,12 +39,7 @@ class ClientConfig:
 
     def save(self, path: Path) -> None:
         """Write the four keys; keys that a real SyftBox client has added (tokens) stay."""
-        values = {
-            "data_dir": str(self.data_dir),
-            "email": self.email,
-            "server_url": self.server_url,
-            "client_url": self.client_url,
-        }
+        values = asdict(self) | {"data_dir": str(self.data_dir)}
         try:
             kept = parse_json_object(read_bytes(path), path)
         except (FileNotFoundError, FedkitError):
@@ -58,14 +53,8 @@ class ClientConfig:
         path = Path(
             path or os.environ.get(CONFIG_PATH_VARIABLE) or Path.home() / ".syftbox" / "config.json"
         )
-        try:
-            values = parse_json_object(read_bytes(path, max_bytes=2**20), path)
-        except FileNotFoundError:
-            raise FedkitError(
-                "is not there",
-                file=path,
-                remedy="run `fedkit client` once: it writes it; or check --config_path",
-            ) from None
+        remedy = "run `fedkit client` once: it writes it; or check --config_path"
+        values = parse_json_object(read_bytes(path, max_bytes=2**20, absent=remedy), path)
         data_dir = _folder(values.get("data_dir"), path, "data_dir")
         try:
             email = check_email(values.get("email"))

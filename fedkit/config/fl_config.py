@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -175,24 +176,14 @@ class FLConfig(BaseModel):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read and check an `fl_config.json`. Raises FedkitError."""
-        try:
-            return cls.parse(read_bytes(Path(path), max_bytes=2**20), file=path)
-        except FileNotFoundError:
-            raise FedkitError(
-                "is not there", file=path, remedy="create it, or check the path"
-            ) from None
+        remedy = "create it, or check the path"
+        return cls.parse(read_bytes(Path(path), max_bytes=2**20, absent=remedy), file=path)
 
     def to_json(self) -> str:
         """The ten keys, then whatever was set besides; what was left at its default is not written."""
-        ten = (*TUTORIAL_KEYS, "model_class_name", "test_dataset")
-        values = self.model_dump(mode="json")
-        written = {key: values[key] for key in ten}
-        written |= {
-            key: value
-            for key, value in values.items()
-            if key not in ten and (key in self.model_fields_set or key in self.unknown)
-        }
-        return json.dumps(written, indent=4) + "\n"  # ASCII: any text survives
+        written = {*TUTORIAL_KEYS, "model_class_name", "test_dataset", *self.model_fields_set}
+        values = self.model_dump(mode="json", include=written)
+        return json.dumps(values, indent=4) + "\n"  # ASCII: any text survives
 
     def save(self, path: Path) -> None:
         """Write the config as JSON, whole or not at all."""
@@ -200,12 +191,18 @@ class FLConfig(BaseModel):
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed. Raises FedkitError."""
-        values = {
-            k: v
-            for k, v in self.model_dump().items()
-            if k in self.model_fields_set | set(self.unknown)
-        }
-        return self.from_dict(values | changes)
+        return self.from_dict(self.model_dump(include=self.model_fields_set) | changes)
+
+
+def _in_plain_types(signature: Signature) -> Signature:
+    """What `help(FLConfig)` shows: the types as a person writes them, not what pydantic makes of them."""
+    hints = get_type_hints(FLConfig)
+    named = signature.parameters.values()
+    plain = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in named]
+    return signature.replace(parameters=plain)
+
+
+FLConfig.__signature__ = _in_plain_types(signature(FLConfig))
 
 
 def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
@@ -218,23 +215,15 @@ def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
     if detail["type"] == "missing":
         message = "is missing"
     message, _, remedy = message.partition("; ")
-    return FedkitError(
-        message,
-        file=file,
-        field=field or None,
-        remedy=remedy or _remedy(dict(detail)),
-    )
+    remedy = remedy or _remedy(dict(detail))
+    return FedkitError(message, file=file, field=field or None, remedy=remedy)
 
 
 def _remedy(detail: dict[str, Any]) -> str:
     """What to write instead, from what pydantic says was expected."""
     expected = detail.get("ctx") or {}
-    for bound, words in (
-        ("ge", "of at least"),
-        ("le", "of at most"),
-        ("gt", "above"),
-        ("lt", "below"),
-    ):
+    bounds = {"ge": "of at least", "le": "of at most", "gt": "above", "lt": "below"}
+    for bound, words in bounds.items():
         if bound in expected:
             return f"write a number {words} {expected[bound]:,}"
     if detail["type"] == "literal_error":

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fedkit.data.partition import wrong
-from fedkit.data.shards import Shard
+from fedkit.data.shards import Shard, wrong
 
 __all__ = ["heterogeneity", "label_counts", "shift_features"]
 
@@ -26,21 +25,10 @@ def shift_features(
     from torchvision.transforms import v2
     from torchvision.transforms.v2 import functional as T
 
-    def rotate(images: Tensor, amount: float) -> Tensor:
-        turned: Tensor = T.rotate(images, 45 * amount, v2.InterpolationMode.BILINEAR)
-        return turned
-
-    def fade(images: Tensor, amount: float) -> Tensor:
-        faded: Tensor = T.adjust_contrast(images, max(0.0, 1 - 0.8 * amount))
-        return faded
-
-    def blur(images: Tensor, amount: float) -> Tensor:
-        return images + 0.5 * amount * torch.randn(images.shape, generator=generator)
-
     changes: dict[str, Callable[[Tensor, float], Tensor]] = {
-        "rotation": rotate,
-        "contrast": fade,
-        "noise": blur,
+        "rotation": lambda x, amount: T.rotate(x, 45 * amount, v2.InterpolationMode.BILINEAR),
+        "contrast": lambda x, amount: T.adjust_contrast(x, max(0.0, 1 - 0.8 * amount)),
+        "noise": lambda x, amount: x + 0.5 * amount * torch.randn(x.shape, generator=generator),
     }
     if kind not in changes:
         raise wrong("kind", f"{kind!r} is unknown", f"one of {', '.join(changes)}")

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedkit.data.partition import check_count, check_labels, wrong
+from fedkit.data.partition import check_count, check_labels, some
+from fedkit.data.shards import wrong
 
 __all__ = [
     "deal_dirichlet",
@@ -114,9 +115,8 @@ def split_sizes(
     check_count("participants", participants)
     _check_room(labels, participants, min_size)
     if (alpha is None) == (power is None):
-        raise wrong(
-            "alpha", "and power: exactly one of them is needed", "give the one that you want"
-        )
+        what = "and power: exactly one of them is needed"
+        raise wrong("alpha", what, "give the one that you want")
     rng = _numpy(generator)
     if alpha is not None:
         _check_alpha(alpha)
@@ -128,10 +128,8 @@ def split_sizes(
         shares /= shares.sum()
     order = torch.from_numpy(rng.permutation(len(labels)))
     spare = len(labels) - participants * min_size
-    ends = np.concatenate([_cuts(shares, spare), [spare]])
-    return list(
-        order.tensor_split([int(end) + (k + 1) * min_size for k, end in enumerate(ends)][:-1])
-    )
+    cuts = [round(end * spare) for end in shares.cumsum().tolist()[:-1]]
+    return list(order.tensor_split([cut + k * min_size for k, cut in enumerate(cuts, start=1)]))
 
 
 def split_labels_each(
@@ -160,15 +158,13 @@ def split_labels_each(
             holders[digits[position]].append(k)
     parts: list[list[Tensor]] = [[] for _ in range(participants)]
     for digit in digits:
-        mine = (labels == digit).nonzero().flatten()
-        mine = mine[torch.randperm(len(mine), generator=generator)]
+        mine = some(labels, digit, None, generator)
         for k, piece in zip(holders[digit], mine.tensor_split(len(holders[digit])), strict=True):
             parts[k].append(piece)
     dealt = [torch.cat(part) for part in parts]
     if min(len(part) for part in dealt) == 0:
-        raise wrong(
-            "participants", "there are more holders of a label than images of it", "use fewer"
-        )
+        what = "there are more holders of a label than images of it"
+        raise wrong("participants", what, "use fewer")
     return dealt
 
 
@@ -185,21 +181,10 @@ def _check_alpha(alpha: float) -> None:
 
 
 def _check_room(labels: Tensor, participants: int, min_size: int) -> None:
-    if isinstance(min_size, bool) or not isinstance(min_size, int) or min_size < 0:
-        raise wrong(
-            "min_size", f"must be a whole number from 0, not {min_size!r}", "0 allows empty ones"
-        )
+    check_count("min_size", min_size, 0, "0 allows empty ones")
     if participants * min_size > len(labels):
-        raise wrong(
-            "min_size",
-            f"{participants} participants can't have {min_size} each of {len(labels)} images",
-            f"use at most {len(labels) // participants}",
-        )
-
-
-def _cuts(shares: np.ndarray, total: int) -> list[int]:
-    """Where to cut `total` things into pieces of these shares; the last cut is left out."""
-    return [round(value) for value in (np.cumsum(shares)[:-1] * total).tolist()]
+        what = f"{participants} participants can't have {min_size} each of {len(labels)} images"
+        raise wrong("min_size", what, f"use at most {len(labels) // participants}")
 
 
 def _numpy(generator: torch.Generator) -> np.random.Generator:

@@ -85,10 +85,7 @@ def install_full(source: Path | None = None) -> list[Path]:
 def _load_sample() -> MNIST:
     path = data_dir() / SAMPLE_NAME
     remedy = f"restore it with `git checkout -- data/{SAMPLE_NAME}`, or set FEDKIT_DATA to the folder that has it"
-    try:
-        data = read_bytes(path, max_bytes=MAX_SAMPLE_BYTES)
-    except FileNotFoundError:
-        raise FedkitError("is not there", file=path, remedy=remedy) from None
+    data = read_bytes(path, max_bytes=MAX_SAMPLE_BYTES, absent=remedy)
     digest = sha256_bytes(data)
     if digest != SAMPLE_SHA256:
         raise Unreadable(
@@ -119,27 +116,22 @@ def _load_full() -> MNIST:
             file=raw,
             remedy="run `fedkit data full`, or leave out full=True for the sample that comes with the clone",
         )
-    from torchvision.datasets import MNIST as Torchvision  # takes a second, and few need it
-
     try:
-        train, test = (
-            Torchvision(data_dir(), train=part, download=False) for part in (True, False)
-        )
-    except Exception as error:  # it raises many kinds for bad bytes
+        parts = {name: torch.from_numpy(read_mnist(raw, name)[1].copy()) for name in RAW_FILES}
+    except Unreadable as error:
         raise Unreadable(
-            f"can't be read as MNIST ({type(error).__name__}: {error})",
+            f"can't be read as MNIST ({error.file and error.file.name} {error.what})",
             file=raw,
+            why=error.why,
             remedy="remove this folder and run `fedkit data full` again",
         ) from error
-    for part, prefix in ((train, "train"), (test, "t10k")):
-        wanted = RAW_FILES[f"{prefix}-images-idx3-ubyte"][0]
-        if tuple(part.data.shape) != wanted or part.targets.shape != wanted[:1]:
-            raise Unreadable(
-                f"holds {list(part.data.shape)} images, MNIST has {list(wanted)}",
-                file=raw,
-                remedy="remove this folder and run `fedkit data full` again",
-            )
-    return MNIST(train.data, train.targets, test.data, test.targets, "MNIST")
+    return MNIST(
+        parts["train-images-idx3-ubyte"],
+        parts["train-labels-idx1-ubyte"].long(),
+        parts["t10k-images-idx3-ubyte"],
+        parts["t10k-labels-idx1-ubyte"].long(),
+        "MNIST",
+    )
 
 
 def _download() -> None:

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from fedkit.base.errors import FedkitError
-from fedkit.data.shards import Shard, as_float
+from fedkit.data.shards import Shard, as_float, wrong
 
 __all__ = ["TUTORIAL_GROUPS", "by_digits", "iid", "split_by_digits", "split_iid", "take"]
 
@@ -59,9 +58,8 @@ def split_by_digits(
     """
     check_labels(labels)
     if not groups:
-        raise wrong(
-            "groups", "is empty", "name at least one group of digits, such as [[0, 1], [2, 3]]"
-        )
+        remedy = "name at least one group of digits, such as [[0, 1], [2, 3]]"
+        raise wrong("groups", "is empty", remedy)
     dealt = [_digits(position, group) for position, group in enumerate(groups)]
     owner: dict[int, int] = {}
     for position, group in enumerate(dealt):
@@ -77,8 +75,7 @@ def split_by_digits(
     if per_digit is not None:
         check_count("per_digit", per_digit)
     return [
-        torch.cat([_some(labels, digit, per_digit, generator) for digit in group])
-        for group in dealt
+        torch.cat([some(labels, digit, per_digit, generator) for digit in group]) for group in dealt
     ]
 
 
@@ -99,20 +96,16 @@ def split_iid(
     if per_participant is not None:
         check_count("per_participant", per_participant)
         if participants * per_participant > total:
+            each = total // participants
             raise wrong(
                 "per_participant",
                 f"{participants} participants can't have {per_participant} each of {total} images",
-                f"ask for at most {total // participants}"
-                if total >= participants
-                else f"use at most {total} participants",
+                f"ask for at most {each}" if each else f"use at most {total} participants",
             )
         total = participants * per_participant
     elif total < participants:
-        raise wrong(
-            "participants",
-            f"{total} images can't be dealt out to {participants}",
-            f"use at most {total}",
-        )
+        what = f"{total} images can't be dealt out to {participants}"
+        raise wrong("participants", what, f"use at most {total}")
     order = torch.randperm(len(labels), generator=generator)[:total]
     return list(order.tensor_split(participants))
 
@@ -126,21 +119,16 @@ def take(images: Tensor, labels: Tensor, parts: Sequence[Tensor]) -> list[Shard]
     """
     check_labels(labels)
     if len(images) != len(labels):
-        raise wrong(
-            "labels", f"{len(images)} images have {len(labels)} labels", "give one label an image"
-        )
+        what = f"{len(images)} images have {len(labels)} labels"
+        raise wrong("labels", what, "give one label an image")
     shards = []
     for position, part in enumerate(parts):
         if not len(part):
-            raise wrong(
-                "parts", f"part {position} is empty", "give each participant at least one image"
-            )
+            remedy = "give each participant at least one image"
+            raise wrong("parts", f"part {position} is empty", remedy)
         if int(part.min()) < 0 or int(part.max()) >= len(labels):
-            raise wrong(
-                "parts",
-                f"part {position} has an index outside 0..{len(labels) - 1}",
-                "cut from the same labels",
-            )
+            what = f"part {position} has an index outside 0..{len(labels) - 1}"
+            raise wrong("parts", what, "cut from the same labels")
         sorted_part = part[torch.argsort(labels[part], stable=True)]
         cut = images[sorted_part]
         shards.append((as_float(cut) if cut.dtype == torch.uint8 else cut, labels[sorted_part]))
@@ -151,11 +139,8 @@ def _digits(position: int, group: Iterable[int]) -> tuple[int, ...]:
     try:
         digits = tuple(group)
     except TypeError:
-        raise wrong(
-            "groups",
-            f"group {position} is {group!r}, not a list",
-            "write a list of lists, such as [[0, 1], [2, 3]]",
-        ) from None
+        what = f"group {position} is {group!r}, not a list"
+        raise wrong("groups", what, "write a list of lists, such as [[0, 1], [2, 3]]") from None
     if not digits:
         raise wrong("groups", f"group {position} is empty", "give it at least one digit")
     for digit in digits:
@@ -164,35 +149,25 @@ def _digits(position: int, group: Iterable[int]) -> tuple[int, ...]:
     return digits
 
 
-def _some(labels: Tensor, digit: int, count: int | None, generator: torch.Generator) -> Tensor:
+def some(labels: Tensor, digit: int, count: int | None, generator: torch.Generator) -> Tensor:
+    """Random indices of `count` images of one digit, of all that there are where it is None. Raises FedkitError."""
     found = torch.nonzero(labels == digit).flatten()
     if not len(found):
         raise wrong("groups", f"no image shows the digit {digit}", "leave this digit out")
     if count is not None and count > len(found):
-        raise wrong(
-            "per_digit",
-            f"asks for {count} images of the digit {digit}, there are {len(found)}",
-            f"ask for at most {len(found)}",
-        )
+        what = f"asks for {count} images of the digit {digit}, there are {len(found)}"
+        raise wrong("per_digit", what, f"ask for at most {len(found)}")
     return found[torch.randperm(len(found), generator=generator)[:count]]
 
 
 def check_labels(labels: Tensor) -> None:
     """Raises FedkitError unless labels are int64 in one dimension."""
     if labels.dtype != torch.int64 or labels.dim() != 1:
-        raise wrong(
-            "labels",
-            f"are {labels.dtype} {list(labels.shape)}",
-            "give int64 labels in one dimension: labels.long()",
-        )
+        what = f"are {labels.dtype} {list(labels.shape)}"
+        raise wrong("labels", what, "give int64 labels in one dimension: labels.long()")
 
 
-def check_count(field: str, value: int) -> None:
-    """Raises FedkitError unless the value is a whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise wrong(field, f"must be a whole number from 1, not {value!r}", "ask for at least 1")
-
-
-def wrong(field: str, what: str, remedy: str) -> FedkitError:
-    """An error about one argument of a partition."""
-    return FedkitError(what, field=field, remedy=remedy)
+def check_count(field: str, value: int, least: int = 1, remedy: str = "ask for at least 1") -> None:
+    """Raises FedkitError unless the value is a whole number from `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise wrong(field, f"must be a whole number from {least}, not {value!r}", remedy)

@@ -12,10 +12,11 @@ from typing import Literal
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_json
-from fedkit.base.names import check_email
+from fedkit.base.names import DATA_FILE, check_email
 from fedkit.config.client_config import ClientConfig
 from fedkit.datasite.paths import AggregatorBox, ClientBox
-from fedkit.datasite.permissions import write_permissions
+from fedkit.datasite.permissions import OLDEST, write_permissions
+from fedkit.datasite.tree import entries
 
 __all__ = ["AppData", "Datasite"]
 
@@ -48,7 +49,13 @@ class Datasite:
             )
         try:
             site = cls(Path(data_dir).expanduser().absolute(), email, app_data)
-            for folder in site._folders():
+            client, aggregator = site.client(), site.aggregator()
+            for folder in (
+                site.data_dir / ("apps" if app_data == "app_data" else "apis"),
+                *(site.private_client, site.private_aggregator, site.public),
+                *(client.request, client.running, client.done),
+                *(aggregator.launch, aggregator.running, aggregator.done),
+            ):
                 folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, or the home of nobody
             raise FedkitError(
@@ -58,26 +65,12 @@ class Datasite:
             ) from error
         write_permissions(site.root, email, keep=True)
         write_permissions(site.public, email, read=["*"], keep=True)
-        write_permissions(site.client().request, email, write=["*"], keep=True)
-        sign = (
-            site.client().request / "_.syftperm"
-        )  # the only sign of a client that the real aggregator looks for
+        write_permissions(client.request, email, write=["*"], keep=True)
+        sign = client.request / OLDEST  # all of a client that the real aggregator looks for
         if not sign.is_file():
             everybody = {right: ["GLOBAL"] for right in ("read", "create", "write")}
             write_json(sign, {"admin": [site.email], **everybody})
         return site
-
-    def _folders(self) -> list[Path]:
-        client, aggregator = self.client(), self.aggregator()
-        apps = self.data_dir / ("apps" if self.app_data == "app_data" else "apis")
-        return [
-            apps,
-            self.private_client,
-            self.private_aggregator,
-            self.public,
-            *(client.request, client.running, client.done),
-            *(aggregator.launch, aggregator.running, aggregator.done),
-        ]
 
     @classmethod
     def load(cls, config_path: Path | None = None, app_data: AppData | None = None) -> Datasite:
@@ -108,6 +101,11 @@ class Datasite:
     def private_client(self) -> Path:
         """Training data: outside `datasites/`, so no sync ever sees it."""
         return self.data_dir / "private" / "fl_client"
+
+    @property
+    def data_files(self) -> list[Path]:
+        """The training data that lie there, by name."""
+        return [path for path in entries(self.private_client) if DATA_FILE.fullmatch(path.name)]
 
     @property
     def private_aggregator(self) -> Path:

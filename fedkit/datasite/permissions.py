@@ -22,16 +22,14 @@ from wcmatch import glob
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 
-__all__ = ["PERMISSION_FILES", "Permissions", "Right", "has_permission_file", "write_permissions"]
+__all__ = ["READY_FILES", "Permissions", "Right", "has_permission_file", "write_permissions"]
 
 
 Right = Literal["read", "create", "write", "admin"]
 NEW, OLD, OLDEST = "syft.pub.yaml", "syftperm.yaml", "_.syftperm"
-PERMISSION_FILES = (NEW, OLD)
-"""What fedkit writes, always both."""
-
 READY_FILES = (NEW, OLD, OLDEST)
-"""Any of these shows that a folder was opened on purpose; the last one is what the oldest real apps wrote."""
+"""Any of these shows that a folder was opened on purpose. fedkit writes the first two, always both; the oldest real apps
+wrote the last one."""
 
 BROKEN = "broken"
 """What a permission file holds that can't be parsed."""
@@ -128,19 +126,18 @@ class Permissions:
         return self._files[name]
 
     def _may_new(self, email: str, right: Right, parts: list[str]) -> bool:
-        nearest: tuple[int, Any] = (0, {})
+        nearest, file = 0, dict[str, Any]()
         for depth in range(1, len(parts)):  # from the datasite's root downwards
-            rules = self._rules(parts[:depth], NEW)
-            if rules is not None:
-                nearest = depth, rules if isinstance(rules, dict) else {}
-                if nearest[1].get("terminal") is True:
+            held = self._rules(parts[:depth], NEW)
+            if held is not None:
+                nearest, file = depth, held if isinstance(held, dict) else {}
+                if file.get("terminal") is True:
                     break
-        depth, file = nearest
-        rest = "/".join(parts[depth:])
+        rest = "/".join(parts[nearest:])
         rules = [rule for rule in _list(file.get("rules")) if isinstance(rule, dict)]
         for rule in sorted(rules, key=lambda rule: -_specificity(str(rule.get("pattern", "")))):
             if _matches(rest, str(rule.get("pattern", "")), _FLAGS | glob.DOTGLOB):
-                return email_has(rule.get("access"), email, right)
+                return _has_right(rule.get("access"), email, right)
         return False
 
     def _may_old(self, email: str, right: Right, parts: list[str]) -> bool:
@@ -194,13 +191,12 @@ def _matches(path: str, pattern: str, flags: int) -> bool:
         return False
 
 
-def email_has(access: Any, email: str, right: Right) -> bool:
+def _has_right(access: Any, email: str, right: Right) -> bool:
     """Does the `access` part of a `syft.pub.yaml` rule give the right? admin implies write, which implies read."""
     if not isinstance(access, dict):
         return False
-    enough = {"admin": ("admin",), "read": ("admin", "write", "read")}.get(
-        right, ("admin", "write")
-    )
+    held = {"admin": ("admin",), "read": ("admin", "write", "read")}
+    enough = held.get(right, ("admin", "write"))
     return any(who in (email, _EVERYONE) for name in enough for who in _list(access.get(name)))
 
 

@@ -23,9 +23,7 @@ __all__ = ["appearing", "back_to_running", "find_project", "launched_projects", 
 def launched_projects(site: Datasite) -> list[str]:
     """Names of the projects at this aggregator, running or done, the one launched last at the end."""
     box = site.aggregator()
-    found: list[Path] = []
-    for folder in (box.done, box.running):
-        found += (p for p in entries(folder) if is_file(p / "fl_config.json"))
+    found = [p for p in entries(box.done) + entries(box.running) if is_file(p / "fl_config.json")]
     return [p.name for p in sorted(found, key=_launched)]
 
 
@@ -42,10 +40,8 @@ def find_project(site: Datasite, project: str | None = None) -> AggregatorProjec
 
 
 def _launched(project: Path) -> tuple[int, str]:
-    for name in ("launch.json", "fl_config.json"):
-        if is_file(project / name):
-            return (project / name).stat().st_mtime_ns, project.name
-    return 0, project.name
+    signs = [project / name for name in ("launch.json", "fl_config.json")]
+    return next((p.stat().st_mtime_ns for p in signs if is_file(p)), 0), project.name
 
 
 @contextmanager

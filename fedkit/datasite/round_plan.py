@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import read_json, write_json
+from fedkit.base.files import read_json, read_object, write_json
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
@@ -28,7 +28,8 @@ __all__ = [
     "write_plan",
 ]
 
-_FIXED = ("round", "learning_rate", "epoch", "participants")
+_MAY_DIFFER = ("learning_rate", "epoch")
+_FIXED = ("round", *_MAY_DIFFER, "participants")
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,8 @@ class RoundPlan:
 
     def on_the_wire(self, config: FLConfig) -> dict[str, Any]:
         """What differs from the approved config; empty in an ordinary round."""
-        values = {"learning_rate": self.learning_rate, "epoch": self.epoch}
-        differs: dict[str, Any] = {
-            key: value for key, value in values.items() if value != getattr(config, key)
-        }
+        settings = {key: getattr(self, key) for key in _MAY_DIFFER}
+        differs = {key: v for key, v in settings.items() if v != getattr(config, key)}
         if self.participants != config.participants:
             differs["participants"] = list(self.participants)
         return differs
@@ -92,8 +91,8 @@ def change_settings(site: Datasite, project: str, **changes: Any) -> FLConfig:
 
 def current_settings(place: AggregatorProject, config: FLConfig) -> FLConfig:
     """The config with the changes that hold from the next round on."""
-    wish = read_json(place.settings)
-    return config.replace(**wish) if isinstance(wish, dict) and wish else config
+    wish = read_object(place.settings)
+    return config.replace(**wish) if wish else config
 
 
 def write_plan(place: AggregatorProject, plan: RoundPlan) -> None:
@@ -122,7 +121,7 @@ def received_plan(config: FLConfig, n: int, values: Any, path: Path) -> RoundPla
     Raises FedkitError if a setting changes that the approved config does not list as adjustable.
     """
     values = values if isinstance(values, dict) else {}
-    changes = {k: values[k] for k in ("learning_rate", "epoch") if k in values}
+    changes = {k: values[k] for k in _MAY_DIFFER if k in values}
     for name, value in changes.items():
         if value != getattr(config, name) and name not in config.adjustable:
             raise FedkitError(
@@ -137,4 +136,4 @@ def received_plan(config: FLConfig, n: int, values: Any, path: Path) -> RoundPla
     try:
         return RoundPlan.of(config.replace(**changes) if changes else config, n, chosen)
     except FedkitError as error:
-        raise FedkitError(error.what, file=path, field=error.field, remedy=error.remedy) from error
+        raise error.about(path) from error

@@ -1,7 +1,7 @@
 """The bar of a sweep: how many runs have ended, how many failed, and how long the rest will take.
 
 The time left comes from what finished runs took, kind by kind, and from how many workers share the rest. tqdm, which draws
-the bar, would count whole runs alone: with two workers its guess is off by a whole run, and it is blind after a restart.
+the bar, counts whole runs alone: it knows nothing of those under way, of their kinds, or of those before a restart.
 """
 
 from __future__ import annotations

@@ -87,9 +87,8 @@ class _Loader(yaml.SafeLoader):
 def read_spec(path: Path) -> dict[str, Any]:
     """The content of a spec file. Raises FedkitError if there is none, or it is no YAML mapping."""
     try:
-        values = yaml.load(read_bytes(path, max_bytes=2**20), Loader=_Loader)
-    except FileNotFoundError:
-        raise FedkitError("is not there", file=path, remedy="check the path") from None
+        data = read_bytes(path, max_bytes=2**20, absent="check the path")
+        values = yaml.load(data, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""

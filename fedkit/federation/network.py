@@ -18,13 +18,11 @@ from torch import Tensor
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import AGGREGATOR, Event, Problem, Progress, Waiting
 from fedkit.base.files import read_json, remove, write_bytes, write_dataset, write_json, write_state
-from fedkit.base.names import DATA_FILE
 from fedkit.config.client_config import ClientConfig
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard, write_shard
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import launched_projects
-from fedkit.datasite.tree import entries
 from fedkit.federation.ledger import LedgerEntry
 from fedkit.federation.sync import Sync
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
@@ -117,11 +115,9 @@ class Network:
     def give_data(self, email: str, shard: Shard) -> None:
         """Put (images float32 [N,1,28,28], labels int64 [N]) into this participant's private folder, in the
         place of what was there."""
-        folder = self.sites[email].private_client
-        for path in entries(folder):
-            if DATA_FILE.fullmatch(path.name):
-                remove(path)
-        write_shard(folder, shard)
+        for path in self.sites[email].data_files:
+            remove(path)
+        write_shard(self.sites[email].private_client, shard)
 
     def give_test(
         self, images: Tensor, labels: Tensor, name: str = "mnist_test_dataset.pt"
@@ -130,9 +126,13 @@ class Network:
         write_dataset(self.sites[self.aggregator].private_aggregator / name, images, labels)
 
     def launch(
-        self, config: FLConfig, model: str = SAMPLE_MODEL, weights: StateDict | None = None
+        self, config: FLConfig, model: str | None = None, weights: StateDict | None = None
     ) -> None:
-        """Put model, seed weights (default: the model's own, from the config's seed) and config into `launch/`."""
+        """Put model, seed weights (default: the model's own, from the config's seed) and config into `launch/`.
+
+        model : source of a model.py, by default the tutorial's.
+        """
+        model = SAMPLE_MODEL if model is None else model
         folder = self.sites[self.aggregator].aggregator().launch
         write_bytes(folder / config.model_arch, model.encode())
         if weights is None:

@@ -40,16 +40,17 @@ def rewind(network: Network, to_round: int = 0, project: str | None = None) -> N
     for email in config.participants:
         write_permissions(place.inbox(email), home.email, write=[email])
         for n in range(to_round + 1, config.rounds + 1):
-            remove(place.update(email, n))
-            remove(place.update_info(email, n))
-            remove(place.extra(email, n))
+            for path in (
+                place.update(email, n),
+                place.update_info(email, n),
+                place.extra(email, n),
+            ):
+                remove(path)
             remove_round(place.inbox(email), n)
     # the newest first: cut off, it is still a whole history
     for n in range(config.rounds, to_round, -1):
-        remove(place.global_model(n))
-        remove(place.record(n))
-        remove(place.memory(n))
-        remove(place.plan(n))
+        for path in (place.global_model(n), place.record(n), place.memory(n), place.plan(n)):
+            remove(path)
         remove_round(place.record(n).parent, n)
     if to_round == 0:
         remove(place.settings)
@@ -70,11 +71,8 @@ def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None
     # the aggregator sends global model `to_round` again
     for n in range(to_round, config.rounds + 1):
         remove(place.global_model(n))
-        remove(place.round_settings(n + 1))
-        remove(place.extra_for(n + 1))
-        remove(place.trained(n + 1))
-        remove(place.extra(n + 1))
-        remove(place.memory(n + 1))
+        for of in (place.round_settings, place.extra_for, place.trained, place.extra, place.memory):
+            remove(of(n + 1))
         remove_round(place.agg_weights, n + 1)
     forget(site, name)  # secrets serve one update: the next one gets new ones
     open_mailbox(site, place, config)

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, FileRefused, Problem
 from fedkit.base.files import (
     append_line,
     read_bytes,
-    read_json,
+    read_object,
     refuse_links,
     sha256_bytes,
     write_bytes,
@@ -38,8 +39,7 @@ __all__ = ["BRING", "LOOK", "OFFER", "ROLE", "Copy", "Rule", "Sync", "decide", "
 ROLE = "sync"
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """One line of a table. when : fact -> what it must be. why : in words; of a refusal, its author reads them."""
 
     when: Mapping[str, bool]
@@ -273,24 +273,20 @@ class Sync:
                 and (not there or copy.agrees(home, path))
             ),
         }
-        rule = decide(OFFER, facts)
-        if rule.then == "carry":
+        _, then, why = decide(OFFER, facts)
+        if then == "carry":
             self._carry(copy, home, path)
-        elif rule.then == "settle":
-            copy.remember(path, digest)
-        elif rule.then == "delete":
+            return
+        if then == "delete":
             home.remove(path)
-            copy.remember(path, None)
-        else:
-            self._set_aside(copy, path)
-            events.append(FileRefused(who, "", place, rule.why.format(who=who, right=right)))
-
-    def _set_aside(self, copy: Copy, path: str) -> None:
-        full = copy.root / path
-        if path in copy.now:
+        elif then == "refuse":
+            full = copy.root / path
             with contextlib.suppress(FileNotFoundError):
-                full.replace(full.with_name(f"{full.stem}{REJECTED}{full.suffix}"))
-        copy.remember(path, None)  # the owner's version, if any, comes back with the next step
+                if here:
+                    full.replace(full.with_name(f"{full.stem}{REJECTED}{full.suffix}"))
+            events.append(FileRefused(who, "", place, why.format(who=who, right=right)))
+            digest = None  # the owner's version, if any, comes back with the next step
+        copy.remember(path, digest)
 
     def _bring(
         self, home: Copy, copy: Copy, permissions: Permissions, again: bool, events: list[Event]
@@ -335,8 +331,7 @@ class Sync:
         return site.own / "sync.json"
 
     def _load(self, site: Datasite) -> dict[str, Copy]:
-        values = read_json(self._memory(site))
-        values = values if isinstance(values, dict) else {}
+        values = read_object(self._memory(site))
         return {owner: Copy(site, owner, read_synced(values.get(owner))) for owner in self._owners}
 
     def _save(self, site: Datasite) -> None:

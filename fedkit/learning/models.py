@@ -35,11 +35,7 @@ __all__ = [
 
 StateDict = dict[str, Tensor]
 
-SAMPLE_MODEL: str = (
-    resources.files("fedkit")
-    .joinpath("learning/sample_models/model.py")
-    .read_text(encoding="utf-8")
-)
+SAMPLE_MODEL = (resources.files("fedkit") / "learning/sample_models/model.py").read_text("utf-8")
 
 
 def load_model(

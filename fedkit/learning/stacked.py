@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from fedkit.learning.models import StateDict
 
-__all__ = ["NotStackable", "StackedModel", "Tape", "train_stacked"]
+__all__ = ["NotStackable", "StackedModel", "train_stacked"]
 
 
 class NotStackable(Exception):
@@ -115,7 +115,12 @@ class StackedModel:
         for layer in self.layers:
             before = value
             if layer.linear:
-                value = _linear(before, weights, layer.linear)
+                weight = weights[f"{layer.linear}.weight"].transpose(1, 2)
+                bias = weights.get(f"{layer.linear}.bias")
+                if bias is None:
+                    value = torch.bmm(before, weight)
+                else:
+                    value = torch.baddbmm(bias.unsqueeze(1), before, weight)
             elif layer.function is None:
                 value = before.flatten(2)
             else:  # a copy, since an in-place function would spoil what backward looks at
@@ -161,14 +166,6 @@ def _chain(graph: fx.Graph) -> Iterator[fx.Node]:
     if not isinstance(node, fx.Node) or node.op != "placeholder" or len(links) != len(nodes) - 2:
         raise NotStackable("a forward() that is no chain of layers")
     return reversed(links)
-
-
-def _linear(value: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
-    weight = weights[f"{name}.weight"].transpose(1, 2)
-    bias = weights.get(f"{name}.bias")
-    if bias is None:
-        return torch.bmm(value, weight)
-    return torch.baddbmm(bias.unsqueeze(1), value, weight)
 
 
 @torch.no_grad()
@@ -217,10 +214,10 @@ def train_stacked(
             # the gradient of the mean cross entropy: softmax minus one for the true class
             gradient = scores.exp().scatter_add_(2, target, minus_one.expand_as(target))
             gradient *= share.unsqueeze(2)
-            pull = _pull(weights, anchors, share)
+            away = {name: weights[name] - anchor for name, anchor in anchors.items()}
             stacked.descend(weights, tape, gradient, learning_rate)
-            for name, value in pull.items():  # FedProx: the gradient of (mu / 2) ||w - w_global||^2
-                weights[name].sub_(value, alpha=learning_rate * mu)
+            for name, value in away.items():  # FedProx: the gradient of (mu / 2) ||w - w_global||^2
+                weights[name].sub_(value * _here(share, value), alpha=learning_rate * mu)
             for name, value in shifted.items():  # SCAFFOLD: c - c_i on every gradient
                 weights[name].sub_(value * _here(share, value), alpha=learning_rate)
             total += (loss * share).sum(1) * share.count_nonzero(1)
@@ -232,15 +229,8 @@ def train_stacked(
     ]
 
 
-def _pull(weights: StateDict, anchors: StateDict, share: Tensor) -> StateDict:
-    """w - w_global of everybody who has a batch; 0 for those who stand still."""
-    return {
-        name: (weights[name] - anchor) * _here(share, anchor) for name, anchor in anchors.items()
-    }
-
-
 def _here(share: Tensor, like: Tensor) -> Tensor:
-    """Who has a batch, bool [K,1,...] to be multiplied with a stacked weight."""
+    """Who has a batch, bool [K,1,...] to be multiplied with a stacked weight: 0 for those who stand still."""
     return share.any(1).view(-1, *[1] * (like.dim() - 1))
 
 

@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +19,7 @@ from fedkit.base.errors import Stopped
 from fedkit.base.seeds import global_random
 from fedkit.learning.models import StateDict, state_of
 
-__all__ = [
-    "Trainer",
-    "draws",
-    "evaluate",
-    "local_steps",
-    "sgd_epoch",
-    "train",
-    "trained_names",
-]
+__all__ = ["Trainer", "draws", "evaluate", "local_steps", "sgd_epoch", "train", "trained_names"]
 
 
 # The only place that sets it. Models this small lose time to a second thread's barriers; participants run side by side.
@@ -91,10 +83,16 @@ def train(
     losses = []
     draw = int(torch.randint(2**62, (1,), generator=generator)) if draws(model, images) else None
     randomness = nullcontext() if draw is None else global_random(draw)
+
+    def ask(*_: object) -> None:
+        """Whenever the model sees a batch; `sgd_epoch` stays the function that lessons write by hand."""
+        if stop is not None and stop():
+            raise Stopped
+
     with randomness, _pulled(model, mu, shift or {}):
         for epoch in range(1, epochs + 1):
             model.train()
-            with _asking(stop, model):
+            with model.register_forward_pre_hook(ask):
                 loss = sgd_epoch(model, images, labels, learning_rate, batch_size, generator)
             losses.append(loss)
             if on_epoch is not None:
@@ -115,32 +113,14 @@ def _pulled(model: nn.Module, mu: float, shift: Mapping[str, Tensor]) -> Iterato
     def moved(by: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda gradient: gradient.add(by)
 
-    trained = [(name, model.get_parameter(name)) for name in trained_names(model)]
-    pulls = [p.register_hook(toward(p, p.detach().clone())) for _, p in trained] if mu else []
-    shifts = [
-        p.register_hook(moved(shift[name].to(p.device))) for name, p in trained if name in shift
-    ]
-    handles = [*pulls, *shifts]
-    try:
+    with ExitStack() as hooks:
+        for name in trained_names(model):
+            p = model.get_parameter(name)
+            if mu:
+                hooks.enter_context(p.register_hook(toward(p, p.detach().clone())))
+            if name in shift:
+                hooks.enter_context(p.register_hook(moved(shift[name].to(p.device))))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def _asking(stop: Callable[[], bool] | None, model: nn.Module) -> Iterator[None]:
-    """Ask `stop()` whenever the model sees a batch; `sgd_epoch` stays the function that lessons write by hand."""
-
-    def ask(*_: object) -> None:
-        if stop is not None and stop():
-            raise Stopped
-
-    handle = model.register_forward_pre_hook(ask)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def trained_names(model: nn.Module) -> list[str]:

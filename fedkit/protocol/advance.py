@@ -9,13 +9,12 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from filelock import FileLock, Timeout
 
 from fedkit.base.errors import Busy, FedkitError
-from fedkit.base.events import AGGREGATOR as AGGREGATOR
-from fedkit.base.events import PARTICIPANT as PARTICIPANT
-from fedkit.base.events import Event, Problem, Progress, Waiting
+from fedkit.base.events import AGGREGATOR, PARTICIPANT, Event, Problem, Progress, Waiting
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator import phases as aggregator
@@ -108,34 +107,19 @@ def advance(
 
 def status(site: Datasite) -> list[ProjectStatus]:
     """Where every project of this datasite stands and who must do what next; looks only."""
-    rows = [
-        _status(
-            "launch",
-            AGGREGATOR,
-            look(site.email, "launch", AGGREGATOR, lambda n: launch_status(site, n)),
-        )
+    machines: list[tuple[str, list[str], Callable[[str], Next]]] = [
+        (AGGREGATOR, ["launch"], partial(launch_status, site)),
+        (AGGREGATOR, aggregator.projects(site), partial(aggregator.next_step, site)),
+        (PARTICIPANT, client.projects(site), partial(client.next_step, site)),
     ]
-    for name in aggregator.projects(site):
-        rows.append(
-            _status(
-                name,
-                AGGREGATOR,
-                look(site.email, name, AGGREGATOR, lambda n: aggregator.next_step(site, n)),
-            )
-        )
-    for name in client.projects(site):
-        rows.append(
-            _status(
-                name,
-                PARTICIPANT,
-                look(site.email, name, PARTICIPANT, lambda n: client.next_step(site, n)),
-            )
-        )
+    rows = [
+        _status(name, role, look(site.email, name, role, next_step))
+        for role, names, next_step in machines
+        for name in names
+    ]
     for role, folder in ((AGGREGATOR, site.aggregator().done), (PARTICIPANT, site.client().done)):
-        rows += [
-            ProjectStatus(name, role, "done", "", "nothing more to do")
-            for name in folder_names(folder)
-        ]
+        for name in folder_names(folder):
+            rows.append(ProjectStatus(name, role, "done", "", "nothing more to do"))
     return [row for row in rows if row is not None]
 
 

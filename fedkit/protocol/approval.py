@@ -12,17 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined, Event, Problem
-from fedkit.base.files import (
-    is_file,
-    read_bytes,
-    read_json,
-    remove,
-    sha256_bytes,
-    write_bytes,
-    write_json,
-)
 from fedkit.base.names import check_name
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
@@ -31,6 +23,7 @@ from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.projects import appearing
 from fedkit.datasite.tree import folder_names
 from fedkit.privacy.dp.policy import accept, refusal
+from fedkit.protocol.project import check_folder
 
 __all__ = [
     "Policy",
@@ -119,13 +112,7 @@ def review(site: Datasite, project: str, folder: str = "request") -> Review:
     place = site.client().project(project, folder)
     data = read_part(site, place.config)
     config = FLConfig.parse(data, file=place.config)
-    if config.project_name != project:
-        raise FedkitError(
-            f"names the project {config.project_name!r}, but lies in the folder of {project!r}",
-            file=place.config,
-            field="project_name",
-            remedy="ask the aggregator to send it again",
-        )
+    check_folder(config, place.config, "ask the aggregator to send it again")
     if site.email not in config.participants:
         raise FedkitError(
             f"does not name {site.email}",
@@ -134,14 +121,15 @@ def review(site: Datasite, project: str, folder: str = "request") -> Review:
             remedy="decline it",
         )
     source = read_part(site, place.path / config.model_arch)
-    hashes = {"fl_config.json": sha256_bytes(data), config.model_arch: sha256_bytes(source)}
+    parts = {"fl_config.json": data, config.model_arch: source}
+    hashes = {name: files.sha256_bytes(part) for name, part in parts.items()}
     return Review(site.email, config, data, source, hashes)
 
 
 def read_part(site: Datasite, path: Path) -> bytes:
     """A file of a request. Raises FedkitError; FileNotFoundError becomes one that says who must act."""
     try:
-        return read_bytes(path, root=site.data_dir, max_bytes=MAX_SOURCE_BYTES)
+        return files.read_bytes(path, root=site.data_dir, max_bytes=MAX_SOURCE_BYTES)
     except FileNotFoundError:
         raise FedkitError(
             "is not there (yet)",
@@ -166,12 +154,13 @@ def approve(site: Datasite, reviewed: Review | str) -> Approved:
                 remedy="let it run, or move that folder away first",
             )
     accept(site, config)
-    remove(site.client().declined(reviewed.project), root=site.data_dir)  # a no can become a yes
+    # a no can become a yes
+    files.remove(site.client().declined(reviewed.project), root=site.data_dir)
     pin(site, reviewed.project, reviewed.hashes)
     aside = site.own / "approving" / site.email / reviewed.project
     with appearing(place.path, aside, "check the disk, then approve again") as unfinished:
-        write_bytes(unfinished / config.model_arch, reviewed.source_bytes)
-        write_bytes(unfinished / "fl_config.json", reviewed.config_bytes)
+        files.write_bytes(unfinished / config.model_arch, reviewed.source_bytes)
+        files.write_bytes(unfinished / "fl_config.json", reviewed.config_bytes)
         open_mailbox(site, ClientProject(unfinished), config)
     return Approved(site.email, reviewed.project, reviewed.hashes[config.model_arch])
 
@@ -205,14 +194,14 @@ def decline(site: Datasite, project: str, reason: str) -> Declined:
         raise FedkitError("is no pending request", file=place.path, remedy="check the name")
     path, values = site.client().declined(project), {"participant": site.email, "reason": reason}
     write_permissions(path.parent, site.email, read=["*"], root=site.data_dir)
-    write_json(path, values, root=site.data_dir)
+    files.write_json(path, values, root=site.data_dir)
     return Declined(site.email, project, reason)
 
 
 def why_declined(site: Datasite, project: str, email: str | None = None) -> str | None:
     """The reason with which `email` (default: this datasite) declined, None where it did not."""
-    values = read_json(site.client(email).declined(project), root=site.data_dir)
-    reason = values.get("reason") if isinstance(values, dict) else None
+    path = site.client(email).declined(project)
+    reason = files.read_object(path, root=site.data_dir).get("reason")
     return str(reason)[:MAX_REASON] if reason else None
 
 
@@ -220,14 +209,14 @@ def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None
     """Let the aggregator read `state/` and write into `agg_weights/`; the latter's permission file is the ready signal."""
     root = site.data_dir
     write_permissions(place.state.parent, site.email, read=[config.aggregator], root=root)
-    if read_json(place.state) is None:
+    if files.read_json(place.state) is None:
         empty = {"dataset_added": False, "model_train_progress": None}
-        write_json(place.state, empty, root=root)
+        files.write_json(place.state, empty, root=root)
     early = place.path / ".agg_weights.tmp"
-    if is_file(place.agg_weights):
+    if files.is_file(place.agg_weights):
         # a real aggregator that was too early: its copy into the missing folder became a file of that name
         place.agg_weights.replace(early)
-    if is_file(early):
+    if files.is_file(early):
         place.agg_weights.mkdir(exist_ok=True)
         early.replace(place.global_model(0))
     write_permissions(place.agg_weights, site.email, write=[config.aggregator], root=root)
@@ -242,16 +231,15 @@ def pin(site: Datasite, project: str, hashes: Mapping[str, str]) -> None:
     """Remember the hashes (by file name) of what was approved."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     values = {"project": project, "sha256": dict(hashes), "approved": when}
-    write_json(pin_path(site, project), values)
+    files.write_json(pin_path(site, project), values)
 
 
 def pinned(site: Datasite, project: str) -> dict[str, str] | None:
     """The hashes of what was approved, by file name, or None."""
-    values = read_json(pin_path(site, project))
-    hashes = values.get("sha256") if isinstance(values, dict) else None
+    hashes = files.read_object(pin_path(site, project)).get("sha256")
     return hashes if isinstance(hashes, dict) else None
 
 
 def unpin(site: Datasite, project: str) -> None:
     """Forget an approval: the project is over, or its folder was taken away and may be approved anew."""
-    remove(pin_path(site, project))
+    files.remove(pin_path(site, project))

@@ -10,6 +10,7 @@ import ast
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from fedkit.base.text import is_hidden
 
@@ -91,13 +92,8 @@ def review_code(source: str, class_name: str | None = None) -> list[Finding]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 0
-        found.add(
-            Finding(
-                line,
-                f"can't be read as Python ({type(error).__name__}), so nothing here was reviewed",
-            )
-        )
-        return sorted(found)
+        what = f"can't be read as Python ({type(error).__name__}), so nothing here was reviewed"
+        return sorted({*found, Finding(line, what)})
     for node in ast.walk(tree):
         found.update(Finding(getattr(node, "lineno", 0), what) for what in _in_a_node(node))
     found.update(_as_it_loads(tree))
@@ -110,7 +106,7 @@ def review_code(source: str, class_name: str | None = None) -> list[Finding]:
 def _as_it_loads(tree: ast.Module) -> Iterator[Finding]:
     """Statements outside of functions that do more than define something."""
     bodies = [tree.body, *(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
-    for statement in (statement for body in bodies for statement in body):
+    for statement in chain.from_iterable(bodies):
         if not isinstance(statement, _DEFINITIONS) and not _is_text(statement):
             yield Finding(statement.lineno, "runs as soon as the file is loaded")
 
@@ -165,9 +161,8 @@ def _in_the_text(source: str) -> Iterator[Finding]:
         hidden = {c for c in line if is_hidden(c) and c not in "\t\r\f"}
         for sign in sorted(hidden):
             name = unicodedata.name(sign, f"U+{ord(sign):04X}")
-            yield Finding(
-                number, f"holds an invisible sign ({name}): the line is not what it looks like"
-            )
+            what = f"holds an invisible sign ({name}): the line is not what it looks like"
+            yield Finding(number, what)
         if len(line) > _LONG_LINE:
             yield Finding(number, f"is {len(line):,} characters long: look at its end too")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedkit.base import files
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import AGGREGATOR, PARTICIPANT, Waiting
+from fedkit.base.events import AGGREGATOR, PARTICIPANT, Event, Waiting
 from fedkit.base.tensors import MAX_STATE_BYTES
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fedkit.learning.strategies.base import Strategy
 
-__all__ = ["AtAggregator", "AtParticipant", "Project"]
+__all__ = ["AtAggregator", "AtParticipant", "Project", "check_folder"]
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,20 @@ class Project:
         """An event that says for whom this project waits, and for what."""
         return Waiting(self.site.email, self.name, self.role, whom, what, remedy, seconds)
 
-    def read(self, path: Path, max_bytes: int = MAX_STATE_BYTES) -> bytes:
+    def read(
+        self, path: Path, max_bytes: int = MAX_STATE_BYTES, absent: str | None = None
+    ) -> bytes:
         """`files.read_bytes`."""
-        return files.read_bytes(path, root=self.site.data_dir, max_bytes=max_bytes)
+        root = self.site.data_dir
+        return files.read_bytes(path, root=root, max_bytes=max_bytes, absent=absent)
 
     def read_json(self, path: Path) -> Any:
         """`files.read_json`: None where there is nothing readable (yet)."""
         return files.read_json(path, root=self.site.data_dir)
 
     def read_object(self, path: Path) -> dict[str, Any]:
-        """The object in a JSON file, empty where there is none."""
-        values = self.read_json(path)
-        return values if isinstance(values, dict) else {}
+        """`files.read_object`: empty where there is nothing readable (yet)."""
+        return files.read_object(path, root=self.site.data_dir)
 
     def read_state(self, path: Path) -> dict[str, Tensor]:
         """`files.read_state`."""
@@ -80,6 +82,12 @@ class Project:
     def write_state(self, path: Path, state: Mapping[str, Tensor]) -> None:
         """`files.write_state`."""
         files.write_state(path, state, root=self.site.data_dir)
+
+    def write_files(self, values: Mapping[Path, object]) -> list[Event]:
+        """A step: these JSON files are written, and there is nothing to tell about it."""
+        for path, value in values.items():
+            self.write_json(path, value)
+        return []
 
     def copy(self, source: Path, target: Path) -> None:
         """The bytes of one file into another one."""
@@ -127,9 +135,12 @@ class AtAggregator(Project):
 
     def launched(self, file: str) -> bytes:
         """A file that was launched, as it lies in `running/`. Raises FedkitError."""
-        path = self.place.path / file
-        try:
-            return self.read(path)
-        except FileNotFoundError:
-            remedy = "restore it from your own copy"
-            raise FedkitError("is not there", file=path, remedy=remedy) from None
+        return self.read(self.place.path / file, absent="restore it from your own copy")
+
+
+def check_folder(config: FLConfig, file: Path, remedy: str) -> None:
+    """Raises FedkitError where a config does not lie in the folder that bears its project's name."""
+    name, folder = config.project_name, file.parent.name
+    if name != folder:
+        what = f"names the project {name!r}, but lies in the folder of {folder!r}"
+        raise FedkitError(what, file=file, field="project_name", remedy=remedy)

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fedkit.base.files import read_state, write_json, write_state
-from fedkit.datasite.paths import AggregatorProject
-from fedkit.learning.strategies.base import ServerState, Strategy, pack, unpack
+from fedkit.learning.strategies.base import ServerState, pack, unpack
+from fedkit.protocol.project import AtAggregator
 from fedkit.rounds.history import RoundRecord
 
 __all__ = ["state_after", "write_round"]
 
 
-def state_after(place: AggregatorProject, strategy: Strategy, n: int) -> ServerState:
+def state_after(at: AtAggregator, n: int) -> ServerState:
     """What the aggregator carries after round n (0: before the first), from its files."""
-    model = read_state(place.global_model(n))
-    state = strategy.init(model)
+    model = at.read_state(at.place.global_model(n))
+    state = at.strategy.init(model)
     if state.memory and n > 0:
-        return ServerState(model, unpack(read_state(place.memory(n))))
+        return ServerState(model, unpack(at.read_state(at.place.memory(n))))
     return state
 
 
-def write_round(place: AggregatorProject, after: ServerState, record: RoundRecord) -> None:
+def write_round(at: AtAggregator, after: ServerState, record: RoundRecord) -> None:
     """End a round: what is carried on from it, in the order that survives being cut off anywhere."""
     if after.memory:
-        write_state(place.memory(record.round), pack(after.memory))
-    write_json(place.record(record.round), asdict(record))
-    write_state(place.global_model(record.round), after.model)
+        at.write_state(at.place.memory(record.round), pack(after.memory))
+    at.write_json(at.place.record(record.round), asdict(record))
+    at.write_state(at.place.global_model(record.round), after.model)

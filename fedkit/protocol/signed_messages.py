@@ -29,6 +29,7 @@ __all__ = [
     "STEPS",
     "Message",
     "group_of",
+    "hexed",
     "identity",
     "open_message",
     "published_key",
@@ -64,6 +65,11 @@ class Message:
             raise FedkitError(
                 f"message of {self.sender} can't be read", remedy="ask for it again"
             ) from error
+
+
+def hexed(values: Mapping[str, bytes]) -> dict[str, str]:
+    """Bytes by name as JSON can hold them."""
+    return {name: value.hex() for name, value in values.items()}
 
 
 def group_of(config: FLConfig, config_sha256: str, n: int, asked: tuple[str, ...]) -> Group:

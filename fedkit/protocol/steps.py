@@ -37,10 +37,8 @@ def look(email: str, project: str, role: str, next_step: Callable[[str], Next]) 
     """`next_step(project)`, with every error turned into a Problem, so that one project never stops another."""
     try:
         return next_step(project)
-    except FedkitError as error:
-        return Problem(email, project, role, error)
     except Exception as error:
-        return Problem(email, project, role, _unexpected(error))
+        return Problem(email, project, role, _told(error))
 
 
 def drive(
@@ -60,17 +58,17 @@ def drive(
                 happened = step()
             except Stopped:
                 return [*events, Notice(email, project, "stopped in the middle of a round")]
-            except FedkitError as error:
-                happened = [Problem(email, project, role, error)]
             except Exception as error:
-                happened = [Problem(email, project, role, _unexpected(error))]
+                happened = [Problem(email, project, role, _told(error))]
             events += happened
             if any(isinstance(event, Problem | Waiting) for event in happened):
                 break
     return events
 
 
-def _unexpected(error: Exception) -> FedkitError:
+def _told(error: Exception) -> FedkitError:
+    if isinstance(error, FedkitError):
+        return error
     return FedkitError(
         f"stopped on {type(error).__name__}: {error}",
         why="fedkit did not expect this; nothing was lost",

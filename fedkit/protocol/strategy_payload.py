@@ -8,13 +8,11 @@ late or was refused changed nothing there; so both sides stay together, whatever
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.files import is_file
 from fedkit.base.tensors import load_state
 from fedkit.learning.models import StateDict, check_state
 from fedkit.learning.strategies.base import pack, unpack
@@ -22,26 +20,16 @@ from fedkit.protocol.project import AtAggregator, AtParticipant
 from fedkit.protocol.server_state import state_after
 
 __all__ = [
-    "Received",
     "keep_beside",
     "most_bytes",
     "read_extra",
     "receive",
     "send_beside",
-    "share_beside",
 ]
 
 
 MARGIN = 2**20
 """What a file of tensors may have beside their numbers, in bytes."""
-
-
-@dataclass(frozen=True)
-class Received:
-    """At a participant: what came for a round, and what it remembers. Both are empty for most strategies."""
-
-    sent: StateDict
-    memory: StateDict
 
 
 def send_beside(at: AtAggregator, email: str, n: int, counted: int) -> None:
@@ -51,16 +39,21 @@ def send_beside(at: AtAggregator, email: str, n: int, counted: int) -> None:
     """
     if not at.strategy.two_sided:
         return
-    sent = at.strategy.broadcast(state_after(at.place, at.strategy, n - 1))
+    sent = at.strategy.broadcast(state_after(at, n - 1))
     values = pack({"sent": sent, "round": {"counted": torch.tensor(counted)}})
     at.write_state(at.mailbox(email).extra_for(n), values)
 
 
-def receive(at: AtParticipant, start: Mapping[str, Tensor], n: int) -> Received | None:
-    """Participant: what came for round n, None while it is not there yet. Raises FedkitError if it does not fit."""
+def receive(
+    at: AtParticipant, start: Mapping[str, Tensor], n: int
+) -> tuple[StateDict, StateDict] | None:
+    """Participant: what came for round n, and what it remembers; None while that is not there yet.
+
+    Both are empty for most strategies. Raises FedkitError if it does not fit.
+    """
     path, nothing = at.place.extra_for(n), at.strategy.beside(start)
     if not nothing:
-        return Received({}, {})
+        return {}, {}
     try:
         values = at.read_state(path)
     except (FileNotFoundError, Unreadable):
@@ -76,7 +69,7 @@ def receive(at: AtParticipant, start: Mapping[str, Tensor], n: int) -> Received 
             remedy="ask the aggregator to send it again",
         )
     if counted == 0:
-        return Received(parts["sent"], nothing)
+        return parts["sent"], nothing
     try:
         memory = at.read_state(at.place.memory(counted))
     except FileNotFoundError:
@@ -85,7 +78,7 @@ def receive(at: AtParticipant, start: Mapping[str, Tensor], n: int) -> Received 
             file=at.place.memory(counted),
             remedy="restore it, or leave the project",
         ) from None
-    return Received(parts["sent"], memory)
+    return parts["sent"], memory
 
 
 def keep_beside(
@@ -95,12 +88,6 @@ def keep_beside(
     if at.strategy.two_sided:
         at.write_state(at.place.memory(n), memory)
         at.write_state(at.place.extra(n), extra)
-
-
-def share_beside(at: AtParticipant, n: int) -> None:
-    """Participant, before the update itself is shared: a copy into the aggregator's folder for this participant."""
-    if is_file(at.place.extra(n)):
-        at.copy(at.place.extra(n), at.box.extra(at.site.email, n))
 
 
 def read_extra(at: AtAggregator, reference: Mapping[str, Tensor], email: str, n: int) -> StateDict:

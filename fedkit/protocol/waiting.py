@@ -29,7 +29,6 @@ from fedkit.protocol.project import AtAggregator
 __all__ = [
     "HALF_WRITTEN_S",
     "PATIENCE_S",
-    "is_up",
     "lingers",
     "may_be_half_written",
     "needed_ready",

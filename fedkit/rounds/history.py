@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import (
-    Event,
-    render,
-)
+from fedkit.base.events import Event, render
 from fedkit.base.files import read_json, write_json
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.data.shards import Shard
@@ -19,7 +20,7 @@ from fedkit.learning.models import StateDict
 from fedkit.learning.update import Update
 from fedkit.rounds.simulation import OnTheWay
 
-__all__ = ["CHANGES", "flip_labels", "poisoned"]
+__all__ = ["CHANGES", "changed", "flip_labels", "poisoned"]
 
 
 def poisoned(who: Collection[str], kind: str = "sign-flipped", factor: float = 10.0) -> OnTheWay:
@@ -30,11 +31,11 @@ def poisoned(who: Collection[str], kind: str = "sign-flipped", factor: float = 1
     """
     if kind not in ("sign-flipped", "scaled"):
         raise FedkitError(f"{kind!r} is unknown", field="kind", remedy="sign-flipped or scaled")
-    change, hostile = CHANGES[kind], frozenset(who)
+    hostile = frozenset(who)
 
     def on_the_way(model: StateDict, updates: list[Update]) -> Sequence[Update]:
         return [
-            replace(update, state=change(model, dict(update.state), factor))
+            replace(update, state=changed(kind, model, dict(update.state), factor))
             if update.participant in hostile
             else update
             for update in updates
@@ -49,29 +50,15 @@ def flip_labels(shard: Shard, classes: int = 10) -> Shard:
     return images, classes - 1 - labels
 
 
-Change = Callable[[StateDict, StateDict, float], StateDict]
-"""(global model before the round, trained model, factor) -> what is sent."""
-
-
-def _nan(before: StateDict, after: StateDict, factor: float) -> StateDict:
-    return {name: torch.full_like(value, float("nan")) for name, value in after.items()}
-
-
-def _another_model(before: StateDict, after: StateDict, factor: float) -> StateDict:
-    return {name: torch.zeros([*value.shape, 2]) for name, value in after.items()}
-
-
-def _flipped(before: StateDict, after: StateDict, factor: float) -> StateDict:
-    return {name: before[name] - (value - before[name]) for name, value in after.items()}
-
-
-def _scaled(before: StateDict, after: StateDict, factor: float) -> StateDict:
-    return {name: before[name] + factor * (value - before[name]) for name, value in after.items()}
-
-
-CHANGES: dict[str, Change] = {
-    "NaN": _nan,
-    "wrong shape": _another_model,
-    "sign-flipped": _flipped,
-    "scaled": _scaled,
+CHANGES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "NaN": lambda before, after, factor: torch.full_like(after, float("nan")),
+    "wrong shape": lambda before, after, factor: torch.zeros([*after.shape, 2]),
+    "sign-flipped": lambda before, after, factor: before - (after - before),
+    "scaled": lambda before, after, factor: before + factor * (after - before),
 }
+"""(a tensor of the global model before the round, the same of the trained model, factor) -> what is sent."""
+
+
+def changed(kind: str, before: StateDict, after: StateDict, factor: float) -> StateDict:
+    """The model that is sent in place of `after`: each tensor as one of `CHANGES` makes it."""
+    return {name: CHANGES[kind](before[name], value, factor) for name, value in after.items()}

@@ -67,17 +67,19 @@ def fine_tune(
     learning_rate: float = 0.05,
     batch_size: int = 64,
     generator: torch.Generator,
-    model: str = SAMPLE_MODEL,
+    model: str | None = None,
 ) -> FineTuned:
     """Train a global model on one participant's shard for `epochs` local epochs of plain SGD, and compare before and after.
 
     state : the global model; it stays as it is. shard, own_test (see `hold_out`), common_test : images float32 [N,1,28,28],
     labels int64 [N]. learning_rate : of these epochs, default 0.05. The same generator state gives the same bits.
+    model : source of the model.py that the state belongs to, by default the tutorial's.
     Raises FedkitError if the state does not fit the model, or no epoch is asked for.
     """
     if epochs < 1:
         raise FedkitError(f"is {epochs}", field="epochs", remedy="ask for at least one")
-    built = fitting_model(model, state, field="state", remedy="give the model it belongs to")
+    source = SAMPLE_MODEL if model is None else model
+    built = fitting_model(source, state, field="state", remedy="give the model it belongs to")
     tuned, _ = train(
         built,
         state,

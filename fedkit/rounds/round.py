@@ -32,7 +32,7 @@ from fedkit.learning.update import Update
 from fedkit.privacy.dp.noisy_mean import chosen_in_private
 from fedkit.rounds.history import Contribution, RoundRecord
 
-__all__ = ["draw", "finish", "local_update", "plan_round", "server_step"]
+__all__ = ["draw", "local_update", "plan_round", "server_step"]
 
 
 def plan_round(config: FLConfig, able: Sequence[str], n: int) -> RoundPlan:
@@ -65,6 +65,7 @@ def local_update(
     sent: Mapping[str, Tensor],
     memory: Mapping[str, Tensor],
     *,
+    trained: tuple[StateDict, list[float]] | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> tuple[Update, StateDict]:
@@ -72,52 +73,36 @@ def local_update(
 
     Returns its update, and what the strategy's part at this participant remembers once that update has counted.
     model : where the training happens, on whichever device. sent : what came beside the global model. memory : what this
-    participant remembers. on_epoch, stop : as for `fedkit.learning.training.train`, which raises Stopped.
+    participant remembers. trained : weights, and the loss of each local epoch, where several participants were trained at
+    once before. on_epoch, stop : as for `fedkit.learning.training.train`, which raises Stopped.
     """
-    terms = strategy.terms(sent, memory)
-    place = next((p.device for p in model.parameters()), torch.device("cpu"))
-    trained, losses = strategy.trainer(who, plan.round)(
-        model,
-        {name: value.to(place) for name, value in start.items()},
-        (shard[0].to(place), shard[1].to(place)),
-        epochs=plan.epoch,
-        learning_rate=plan.learning_rate,
-        batch_size=plan.batch_size,
-        generator=generator(plan.seed, who, plan.round),
-        on_epoch=on_epoch,
-        stop=stop,
-        mu=terms.mu,
-        shift=terms.shift,
-    )
-    names = trained_names(model)
-    return finish(
-        strategy, plan, who, start, trained, len(shard[1]), losses[-1], names, sent, memory
-    )
-
-
-def finish(
-    strategy: Strategy,
-    plan: RoundPlan,
-    who: str,
-    start: Mapping[str, Tensor],
-    trained: Mapping[str, Tensor],
-    num_samples: int,
-    loss: float,
-    names: Sequence[str],
-    sent: Mapping[str, Tensor],
-    memory: Mapping[str, Tensor],
-) -> tuple[Update, StateDict]:
-    """The end of `local_update`, however the weights were trained. names : of the trained parameters."""
-    state = {name: value.cpu() for name, value in trained.items()}
+    if trained is None:
+        terms = strategy.terms(sent, memory)
+        place = next((p.device for p in model.parameters()), torch.device("cpu"))
+        trained = strategy.trainer(who, plan.round)(
+            model,
+            {name: value.to(place) for name, value in start.items()},
+            (shard[0].to(place), shard[1].to(place)),
+            epochs=plan.epoch,
+            learning_rate=plan.learning_rate,
+            batch_size=plan.batch_size,
+            generator=generator(plan.seed, who, plan.round),
+            on_epoch=on_epoch,
+            stop=stop,
+            mu=terms.mu,
+            shift=terms.shift,
+        )
+    weights, losses = trained
+    state = {name: value.cpu() for name, value in weights.items()}
+    num_samples = len(shard[1])
     steps = local_steps(num_samples, plan.epoch, plan.batch_size)
     extra: StateDict = {}
     after: StateDict = {}
     if strategy.two_sided:
-        first, last = ({k: s[k] for k in names} for s in (start, state))
-        extra, after = strategy.report(
-            LocalRun(first, last, steps, plan.learning_rate, sent, memory)
-        )
-    told = None if strategy.quiet else loss
+        first, last = ({k: s[k] for k in trained_names(model)} for s in (start, state))
+        run = LocalRun(first, last, steps, plan.learning_rate, sent, memory)
+        extra, after = strategy.report(run)
+    told = None if strategy.quiet else losses[-1]
     return Update(who, plan.round, state, num_samples, told, steps, extra), after
 
 

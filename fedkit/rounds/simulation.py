@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,32 +28,18 @@ from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.learning.models import (
-    SAMPLE_MODEL,
-    StateDict,
-    fitting_model,
-    load_model,
-    seed_weights,
-)
+from fedkit.learning.models import SAMPLE_MODEL, StateDict, fitting_model, load_model, seed_weights
 from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
 from fedkit.learning.strategies.base import ServerState, Strategy
-from fedkit.learning.training import evaluate, train, trained_names
+from fedkit.learning.training import evaluate, train
 from fedkit.learning.update import Update
 from fedkit.privacy.secagg.fixedpoint import fixed_point_mean
 from fedkit.rounds.checkpoints import Checkpoint
 from fedkit.rounds.history import History, RoundRecord
-from fedkit.rounds.round import finish, local_update, plan_round, server_step
+from fedkit.rounds.round import local_update, plan_round, server_step
 from fedkit.rounds.strategy import strategy_of
 
-__all__ = [
-    "OnTheWay",
-    "Shards",
-    "World",
-    "numbered_participants",
-    "shards_by_email",
-    "simulate",
-    "train_round",
-]
+__all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
 
 
 OnTheWay = Callable[[StateDict, list[Update]], Sequence[Update]]
@@ -70,7 +57,7 @@ def simulate(
     shards: Shards,
     test: Shard,
     *,
-    model: str = SAMPLE_MODEL,
+    model: str | None = None,
     weights: StateDict | None = None,
     exact: bool = False,
     device: str = "cpu",
@@ -84,7 +71,8 @@ def simulate(
 ) -> History:
     """Run all rounds of a config in memory.
 
-    shards, test : images float32 [N,1,28,28] in 0..1, labels int64 [N]. weights : seed weights, by default the model's own.
+    shards, test : images float32 [N,1,28,28] in 0..1, labels int64 [N]. model : source of a model.py, by default the
+    tutorial's. weights : seed weights, by default the model's own.
     exact : one participant after the other (side by side in threads), the same bits as `network.run()`.
     device : "cuda" where it is there and wanted. until : stop as soon as it says yes. checkpoint : a folder; every `every`
     rounds the state is written there, and a call with the same config goes on from it, to the same bits.
@@ -93,6 +81,7 @@ def simulate(
 
     Ctrl-C returns the history so far. Raises FedkitError if shards are missing or the weights don't fit the model.
     """
+    model = SAMPLE_MODEL if model is None else model
     state = dict(weights) if weights else seed_weights(model, config.seed, config.model_class_name)
     built = fitting_model(
         *(model, state, config.model_class_name),
@@ -106,11 +95,12 @@ def simulate(
         server, records, memories = saved.resume() or (server, records, memories)
     place = torch.device(device)
     images, labels = (part.to(place) for part in test)
-    judge = built.to(place)
+    judge, together = built.to(place), None
+    with suppress(NotStackable):
+        together = None if exact else StackedModel(judge)
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    by_email = shards_by_email(config, shards)
-    together = None if exact else _stacked(built)
-    world = World(config, strategy, by_email, model, together, trained_names(built), place, pool)
+    by_email = _shards_by_email(config, shards)
+    world = _World(config, strategy, by_email, model, judge, together, place, pool)
     rounds = range(len(records) + 1, config.rounds + 1)
     bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
     with bar:
@@ -136,7 +126,7 @@ def simulate(
 
 
 def _round(
-    world: World,
+    world: _World,
     server: ServerState,
     memories: dict[str, StateDict],
     n: int,
@@ -150,7 +140,7 @@ def _round(
     nothing = strategy.beside(state)
     before = {who: memories.get(who, nothing) for who in plan.participants}
     updates, fresh = list[Update](), dict[str, StateDict]()
-    for update, remembered in train_round(world, plan, state, sent, before):
+    for update, remembered in _train_round(world, plan, state, sent, before):
         updates.append(update)
         fresh[update.participant] = remembered
     if on_the_way is not None:
@@ -170,13 +160,6 @@ def _round(
     return server_step(strategy, plan, server, updates, mean=mean)
 
 
-def _stacked(model: nn.Module) -> StackedModel | None:
-    try:
-        return StackedModel(model)
-    except NotStackable:
-        return None
-
-
 def _history(config: FLConfig, records: Sequence[RoundRecord]) -> History:
     return History(config.project_name, tuple(records), config.rounds)
 
@@ -185,7 +168,7 @@ Shards = Mapping[str, Shard] | Sequence[Shard] | Callable[[str], Shard]
 """Data by e-mail, or one shard a participant in the config's order, or a function that makes a participant's shard."""
 
 
-def shards_by_email(config: FLConfig, shards: Shards) -> Callable[[str], Shard]:
+def _shards_by_email(config: FLConfig, shards: Shards) -> Callable[[str], Shard]:
     """A function that gives a participant's shard. Raises FedkitError where one is missing."""
     if callable(shards):
         return shards
@@ -208,44 +191,64 @@ _STACK_NUMBERS = 1_000_000
 
 
 @dataclass(frozen=True)
-class World:
-    """What stays the same in all rounds. stacked : None where participants are trained one by one. names : of the
-    parameters that are trained."""
+class _World:
+    """What stays the same in all rounds. source : of the model. stacked : None where all are trained one by one."""
 
     config: FLConfig
     strategy: Strategy
     shard: Callable[[str], Shard]
     source: str
+    model: nn.Module
     stacked: StackedModel | None
-    names: Sequence[str]
     device: torch.device
     pool: Executor
 
 
-def train_round(
-    world: World,
+def _train_round(
+    world: _World,
     plan: RoundPlan,
     state: StateDict,
     sent: Mapping[str, Tensor],
     memory: Mapping[str, Mapping[str, Tensor]],
 ) -> Iterator[tuple[Update, StateDict]]:
     """(update, what is remembered then) of each participant of a round, in the plan's order."""
+    strategy, stacked, place = world.strategy, world.stacked, world.device
+    chosen = plan.participants
 
     def one(who: str) -> tuple[Update, StateDict]:
-        model = load_model(world.source, world.config.model_class_name).to(world.device)
-        return local_update(
-            world.strategy, plan, who, model, state, world.shard(who), sent, memory[who]
-        )
+        model = load_model(world.source, world.config.model_class_name).to(place)
+        return local_update(strategy, plan, who, model, state, world.shard(who), sent, memory[who])
 
-    stacked, chosen = world.stacked, plan.participants
+    if not chosen:  # a Poisson sample may be empty
+        return
     # a batched product knows plain SGD only
-    if stacked is None or any(world.strategy.trainer(e, plan.round) is not train for e in chosen):
+    if stacked is None or any(strategy.trainer(who, plan.round) is not train for who in chosen):
         yield from world.pool.map(one, chosen)
         return
+
+    def several(group: Sequence[str]) -> list[tuple[Update, StateDict]]:
+        shards = [world.shard(who) for who in group]
+        terms = [strategy.terms(sent, memory[who]) for who in group]
+        trained = train_stacked(
+            stacked,
+            {name: value.to(place) for name, value in state.items()},
+            [(images.to(place), labels.to(place)) for images, labels in shards],
+            epochs=plan.epoch,
+            learning_rate=plan.learning_rate,
+            batch_size=plan.batch_size,
+            generators=[generator(plan.seed, who, plan.round) for who in group],
+            mu=terms[0].mu,
+            shifts=[own.shift for own in terms],
+        )
+        return [
+            local_update(
+                *(strategy, plan, who, world.model, state, shard, sent, memory[who]), trained=own
+            )
+            for who, shard, own in zip(group, shards, trained, strict=True)
+        ]
+
     groups = _groups(chosen, sum(value.numel() for value in state.values()))
-    for group in world.pool.map(
-        lambda some: _train_group(world, stacked, plan, state, some, sent, memory), groups
-    ):
+    for group in world.pool.map(several, groups):
         yield from group
 
 
@@ -255,35 +258,3 @@ def _groups(chosen: Sequence[str], numbers: int) -> list[Sequence[str]]:
     count = max(math.ceil(len(chosen) / most), min(2, len(chosen) // 4), 1)
     cuts = [len(chosen) * k // count for k in range(count + 1)]
     return [chosen[a:b] for a, b in pairwise(cuts)]
-
-
-def _train_group(
-    world: World,
-    stacked: StackedModel,
-    plan: RoundPlan,
-    state: StateDict,
-    emails: Sequence[str],
-    sent: Mapping[str, Tensor],
-    memory: Mapping[str, Mapping[str, Tensor]],
-) -> list[tuple[Update, StateDict]]:
-    """`local_update` for several participants at once."""
-    shards = [world.shard(email) for email in emails]
-    terms = [world.strategy.terms(sent, memory[email]) for email in emails]
-    trained = train_stacked(
-        stacked,
-        {name: value.to(world.device) for name, value in state.items()},
-        [(images.to(world.device), labels.to(world.device)) for images, labels in shards],
-        epochs=plan.epoch,
-        learning_rate=plan.learning_rate,
-        batch_size=plan.batch_size,
-        generators=[generator(plan.seed, email, plan.round) for email in emails],
-        mu=terms[0].mu,
-        shifts=[own.shift for own in terms],
-    )
-    return [
-        finish(
-            *(world.strategy, plan, email, state, weights, len(shard[1]), losses[-1]),
-            *(world.names, sent, memory[email]),
-        )
-        for email, shard, (weights, losses) in zip(emails, shards, trained, strict=True)
-    ]

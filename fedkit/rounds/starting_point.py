@@ -30,12 +30,7 @@ from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
 from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
-from fedkit.config.tutorial import (
-    AGGREGATOR,
-    PARTICIPANTS,
-    tutorial_keys,
-    tutorial_participants,
-)
+from fedkit.config.tutorial import AGGREGATOR, PARTICIPANTS, tutorial_keys, tutorial_participants
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_by_digits, split_iid, take
 from fedkit.data.shards import Shard, as_float, write_shard
@@ -96,10 +91,8 @@ def read_experiment(
         emails = tutorial_participants(participants or len(PARTICIPANTS))
         values, where = tutorial_keys(emails), Path("fl_config.json")
     else:
-        try:
-            values, where = parse_json_object(read_bytes(path, max_bytes=2**20), path), path
-        except FileNotFoundError:
-            raise FedkitError("is not there", file=path, remedy="check the path") from None
+        data = read_bytes(path, max_bytes=2**20, absent="check the path")
+        values, where = parse_json_object(data, path), path
     config = FLConfig.from_dict(values | changes, file=where)
     count = len(config.participants)
     if participants is not None and participants != count:
@@ -116,8 +109,7 @@ def read_experiment(
 
 def unknown_keys(config: FLConfig) -> dict[str, str | None]:
     """Keys that fedkit does not know, each with the known name that is nearest, if one is near."""
-    known = list(FLConfig.model_fields)
-    return {key: nearest(key, known) for key in config.unknown}
+    return {key: nearest(key, FLConfig.model_fields) for key in config.unknown}
 
 
 def even_groups(participants: int) -> list[list[int]]:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from fedkit.base.errors import FedkitError
 from fedkit.base.events import (
     Event,
     FileRefused,
@@ -25,7 +24,7 @@ from fedkit.federation.network import Go, Network
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate
 from fedkit.protocol.approval import Review, approve_all
-from fedkit.rounds.history import Contribution, History, RoundRecord
+from fedkit.rounds.history import History
 from tests.support.helpers import (
     AGGREGATOR,
     ALICE,
@@ -119,17 +118,6 @@ def test_the_history_is_what_the_models_show(tmp_path: Path) -> None:
     assert list(frame["samples"]) == [12, 12]
     parts = history.contributions_frame()
     assert list(parts["participant"]) == [ALICE, BOB, ALICE, BOB]
-
-
-def test_a_history_survives_its_file(tmp_path: Path) -> None:
-    history = launched(tmp_path / "net").run(approve=approve_all)
-    history.save(tmp_path / "history.json")
-    assert History.load(tmp_path / "history.json").rounds == history.rounds
-    (tmp_path / "other.json").write_text("[1]", encoding="utf-8")
-    for name in ("other.json", "nothing.json"):
-        with pytest.raises(FedkitError) as caught:
-            History.load(tmp_path / name)
-        assert caught.value.file == tmp_path / name
 
 
 def test_a_policy_decides_and_a_stopped_run_goes_on(tmp_path: Path) -> None:
@@ -332,16 +320,3 @@ def test_waiting_events_are_for_people(tmp_path: Path) -> None:
     text = str(history)
     assert f"waits for {ALICE}" in text
     assert "0 of 2 rounds" in text
-
-
-def test_a_sum_of_samples_is_missing_where_a_participant_does_not_tell() -> None:
-    def record(n: int, *counts: int | None) -> RoundRecord:
-        parts = [
-            Contribution(f"p{k}@example.org", 0.5, c, None, 1.0, "") for k, c in enumerate(counts)
-        ]
-        return RoundRecord(n, tuple(parts))
-
-    told = History("P", (record(1, 3, 4), record(2, 3, 4)), 2).to_frame()["samples"]
-    assert list(told) == [7, 7]
-    mixed = History("P", (record(1, 3, 4), record(2, 3, None)), 2).to_frame()["samples"]
-    assert list(mixed.isna()) == [False, True]

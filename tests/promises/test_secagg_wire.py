@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import read_json, read_state, write_bytes, write_dataset, write_json
 from fedkit.base.keys import new_secret, sign, signing_key
@@ -28,11 +27,10 @@ from fedkit.federation.rewind import rewind
 from fedkit.learning.strategies.base import unpack
 from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.protocol import advance as node
-from fedkit.protocol import signed_messages as secagg_wire
+from fedkit.protocol import signed_messages
 from fedkit.protocol.aggregator.secure_round import AggregatorRound
 from fedkit.protocol.approval import answer, approve_all
-from fedkit.protocol.client import secure_round as secagg_client
-from fedkit.protocol.client import secure_round as secagg_round
+from fedkit.protocol.client import secure_round as client_round
 from fedkit.rounds.simulation import simulate
 from tests.support.helpers import (
     AGGREGATOR,
@@ -54,7 +52,7 @@ from tests.support.kills import Killed, cut_off
 
 ALL = (ALICE, BOB, CAROL)
 SECURE = {"secure_aggregation": {"threshold": 2}, "participants": ALL}
-STEPS = secagg_wire.STEPS
+STEPS = signed_messages.STEPS
 
 
 def start(root: Path, **changes: Any) -> Network:
@@ -108,12 +106,12 @@ def leaving(who: dict[str, str], back: Callable[[], bool] = lambda: False) -> An
         place = site.aggregator(AGGREGATOR).project(PROJECT)
         if step == "" or place.message(site.email, 1, step).is_file():
             return []
-        known = secagg_client.STEPS
-        secagg_client.STEPS = known[: known.index(step) + 1]  # it dies right after this step
+        known = client_round.STEPS
+        client_round.STEPS = known[: known.index(step) + 1]  # it dies right after this step
         try:
             return go()
         finally:
-            secagg_client.STEPS = known
+            client_round.STEPS = known
 
     return act
 
@@ -575,14 +573,13 @@ def test_strangers_in_a_roster_never_become_paths(
     strangers = {ALICE: "../../../../private/x", BOB: "eve@example.org", CAROL: ""}
     lie(monkeypatch, "roster", lambda who, value: {**value, strangers[who]: value[ALICE]})
     opened: list[str] = []
-    honest = secagg_round.published_key
+    honest = client_round.published_key
 
     def published_key(site: Datasite, email: str) -> bytes | None:
         opened.append(email)
         return honest(site, email)
 
-    for module in (secagg_round, secagg_client):
-        monkeypatch.setattr(module, "published_key", published_key)
+    monkeypatch.setattr(client_round, "published_key", published_key)
     found = refusals(start(tmp_path))
     assert all("is not signed" in found[email] for email in ALL)
     assert set(opened) == set(ALL)
@@ -631,36 +628,14 @@ def test_a_message_is_never_made_twice(tmp_path: Path) -> None:
     assert net.run().done
 
 
-def test_a_message_is_good_for_its_step_and_sender_alone() -> None:
-    config = small(participants=ALL, secure_aggregation={"threshold": 2})
-    group, secret = secagg_wire.group_of(config, "0" * 64, 1, ALL), new_secret()
-    said = secagg_wire.Message(ALICE, {"roster": "r"}, b"body")
-    sent, key = secagg_wire.write_message(secret, group, 1, "masked", said), signing_key(secret)
-    assert secagg_wire.open_message(sent, key, group, 1, "masked", ALICE) == said
-    others = secagg_wire.group_of(config, "0" * 64, 1, ALL[:2])
-    for where, reason in (
-        ((key, group, 1, "keys", ALICE), "says step 'masked', not 'keys'"),
-        ((key, group, 1, "masked", BOB), f"says from '{ALICE}', not '{BOB}'"),
-        ((key, group, 2, "masked", ALICE), "belongs to round 1, not to round 2"),
-        ((key, others, 1, "masked", ALICE), "belongs to another project"),
-        ((signing_key(new_secret()), group, 1, "masked", ALICE), "is not signed by"),
-    ):
-        with pytest.raises(FedkitError, match=reason) as caught:
-            secagg_wire.open_message(sent, *where)
-        assert caught.value.remedy
-    for broken in (b"", b"\n\n", sent[:100], b"x" * 128 + sent[128:], sent[:128], sent.upper()):
-        with pytest.raises(FedkitError, match="is not signed by"):
-            secagg_wire.open_message(broken, key, group, 1, "masked", ALICE)
-
-
 def test_whoever_has_not_published_a_key_is_waited_for(tmp_path: Path) -> None:
     net = start(tmp_path)
     site = net[ALICE]
-    assert secagg_wire.published_key(site, BOB) is None
-    key = secagg_wire.identity(net[BOB])
+    assert signed_messages.published_key(site, BOB) is None
+    key = signed_messages.identity(net[BOB])
     net.sync()
-    assert secagg_wire.published_key(site, BOB) is not None
-    assert secagg_wire.identity(net[BOB]) == key
+    assert signed_messages.published_key(site, BOB) is not None
+    assert signed_messages.identity(net[BOB]) == key
     path = site.datasites / BOB / "public" / "keys" / "fl_client.json"
     for bad in (
         b"",
@@ -669,7 +644,7 @@ def test_whoever_has_not_published_a_key_is_waited_for(tmp_path: Path) -> None:
         b'{"email": "bob@example.org", "ed25519": "zz"}',
     ):
         path.write_bytes(bad)
-        assert secagg_wire.published_key(site, BOB) is None
+        assert signed_messages.published_key(site, BOB) is None
 
 
 def test_status_says_what_it_waits_for(tmp_path: Path) -> None:

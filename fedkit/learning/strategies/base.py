@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
 
 from torch import Tensor
 
@@ -32,6 +34,7 @@ __all__ = [
     "LocalRun",
     "LocalTerms",
     "ServerState",
+    "Step",
     "Strategy",
     "pack",
     "unpack",
@@ -51,6 +54,10 @@ class ServerState:
 
     model: Mapping[str, Tensor]
     memory: Mapping[str, StateDict] = field(default_factory=dict)
+
+
+Step = tuple[ServerState, Diagnostics]
+"""What comes of a round: the state after it, and what the rule says about it."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +110,7 @@ class Strategy:
         """The state before the first round; as it stands here, nothing is remembered."""
         return ServerState(dict(model))
 
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
+    def apply(self, state: ServerState, updates: Sequence[Update]) -> Step:
         """The state after a round in which these updates arrived."""
         raise NotImplementedError
 
@@ -136,45 +141,17 @@ class Around(Strategy):
 
     inner: Strategy
 
-    @property
-    def two_sided(self) -> bool:
-        """The inner one's."""
-        return self.inner.two_sided
 
-    @property
-    def quiet(self) -> bool:
-        """The inner one's."""
-        return self.inner.quiet
+def _inner_ones(name: str, hook: Any) -> Any:
+    """A hook of `Strategy` that hands on to the inner strategy's."""
+    if isinstance(hook, property):
+        return property(lambda self: getattr(self.inner, name), doc=hook.__doc__)
+    return wraps(hook)(lambda self, *given: getattr(self.inner, name)(*given))
 
-    def init(self, model: Mapping[str, Tensor]) -> ServerState:
-        """The inner one's."""
-        return self.inner.init(model)
 
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
-        """The inner one's."""
-        return self.inner.apply(state, updates)
-
-    def beside(self, model: Mapping[str, Tensor]) -> StateDict:
-        """The inner one's."""
-        return self.inner.beside(model)
-
-    def broadcast(self, state: ServerState) -> StateDict:
-        """The inner one's."""
-        return self.inner.broadcast(state)
-
-    def terms(self, received: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> LocalTerms:
-        """The inner one's."""
-        return self.inner.terms(received, memory)
-
-    def report(self, run: LocalRun) -> tuple[StateDict, StateDict]:
-        """The inner one's."""
-        return self.inner.report(run)
-
-    def trainer(self, who: str, n: int) -> Trainer:
-        """The inner one's."""
-        return self.inner.trainer(who, n)
+# all that `Strategy` has, so that none can be forgotten
+for _name, _hook in [pair for pair in vars(Strategy).items() if not pair[0].startswith("_")]:
+    setattr(Around, _name, _inner_ones(_name, _hook))
 
 
 _BETWEEN = "/"

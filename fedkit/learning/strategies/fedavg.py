@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedkit.learning.models import StateDict
 from fedkit.learning.strategies.arithmetic import mixing_weights
-from fedkit.learning.strategies.base import Diagnostics, LocalTerms, ServerState, Strategy
+from fedkit.learning.strategies.base import LocalTerms, ServerState, Step, Strategy
 from fedkit.learning.update import Update
 
 __all__ = ["FedAvg", "FedProx", "fedavg"]
@@ -37,9 +37,7 @@ class FedAvg(Strategy):
 
     weighting: str = "samples"
 
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
+    def apply(self, state: ServerState, updates: Sequence[Update]) -> Step:
         """`fedavg`."""
         return ServerState(fedavg(updates, self.weighting)), {}
 

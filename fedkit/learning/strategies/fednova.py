@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedkit.learning.strategies.arithmetic import deltas, mixing_weights, move, weighted_sum
-from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.learning.strategies.base import ServerState, Step, Strategy
 from fedkit.learning.update import Update
 
 __all__ = ["FedNova"]
@@ -30,9 +30,7 @@ class FedNova(Strategy):
 
     weighting: str = "samples"
 
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
+    def apply(self, state: ServerState, updates: Sequence[Update]) -> Step:
         """One normalised step."""
         unknown = sum(not update.steps for update in updates)
         steps = [1.0 if unknown else float(update.steps or 1) for update in updates]

@@ -10,38 +10,27 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
 from fedkit.config.limits import LIMITS
+from fedkit.learning.strategies import fedavg, fednova, robust, scaffold, server
 from fedkit.learning.strategies.base import Strategy
-from fedkit.learning.strategies.fedavg import FedAvg, FedProx
-from fedkit.learning.strategies.fednova import FedNova
-from fedkit.learning.strategies.robust import (
-    GeometricMedian,
-    Krum,
-    Median,
-    MultiKrum,
-    NormClip,
-    TrimmedMean,
-)
-from fedkit.learning.strategies.scaffold import Scaffold
-from fedkit.learning.strategies.server import FedAdagrad, FedAdam, FedAvgM, FedYogi
 
 __all__ = ["STRATEGIES", "make_strategy"]
 
 
 STRATEGIES: dict[str, type[Any]] = {
-    "fedavg": FedAvg,
-    "fedprox": FedProx,
-    "scaffold": Scaffold,
-    "fednova": FedNova,
-    "fedavgm": FedAvgM,
-    "fedadagrad": FedAdagrad,
-    "fedadam": FedAdam,
-    "fedyogi": FedYogi,
-    "median": Median,
-    "trimmed_mean": TrimmedMean,
-    "krum": Krum,
-    "multi_krum": MultiKrum,
-    "geometric_median": GeometricMedian,
-    "norm_clip": NormClip,
+    "fedavg": fedavg.FedAvg,
+    "fedprox": fedavg.FedProx,
+    "scaffold": scaffold.Scaffold,
+    "fednova": fednova.FedNova,
+    "fedavgm": server.FedAvgM,
+    "fedadagrad": server.FedAdagrad,
+    "fedadam": server.FedAdam,
+    "fedyogi": server.FedYogi,
+    "median": robust.Median,
+    "trimmed_mean": robust.TrimmedMean,
+    "krum": robust.Krum,
+    "multi_krum": robust.MultiKrum,
+    "geometric_median": robust.GeometricMedian,
+    "norm_clip": robust.NormClip,
 }
 """Name in the config -> class; a class's fields are its parameters."""
 

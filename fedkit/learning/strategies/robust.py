@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.learning.strategies.arithmetic import deltas, mixing_weights, move, stack, unstack
-from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.learning.strategies.base import Diagnostics, ServerState, Step, Strategy
 from fedkit.learning.update import Update
 
 __all__ = ["GeometricMedian", "Krum", "Median", "MultiKrum", "NormClip", "TrimmedMean"]
@@ -27,9 +27,7 @@ class _Robust(Strategy):
         """The rule itself."""
         raise NotImplementedError
 
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
+    def apply(self, state: ServerState, updates: Sequence[Update]) -> Step:
         """Move the global model by the combined change."""
         changes = deltas(state.model, updates)
         row, diagnostics = self.combine(stack(changes), updates)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fedkit.learning.models import StateDict
 from fedkit.learning.strategies.arithmetic import mean_delta, move, norm_of, over_floats
-from fedkit.learning.strategies.base import Diagnostics, LocalRun, LocalTerms, ServerState, Strategy
+from fedkit.learning.strategies.base import LocalRun, LocalTerms, ServerState, Step, Strategy
 from fedkit.learning.update import Update
 
 __all__ = ["Scaffold"]
@@ -54,9 +54,7 @@ class Scaffold(Strategy):
         zeros = {name: value.double() for name, value in self.beside(model).items()}
         return ServerState(dict(model), {"total": zeros, "counts": {}})
 
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
+    def apply(self, state: ServerState, updates: Sequence[Update]) -> Step:
         """The mean change, and the mean change of the control variates."""
         delta = mean_delta(state.model, updates, self.weighting)
         step = {name: self.server_lr * value for name, value in delta.items()}

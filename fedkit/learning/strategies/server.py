@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedkit.learning.models import StateDict
 from fedkit.learning.strategies.arithmetic import mean_delta, move, norm_of
-from fedkit.learning.strategies.base import Diagnostics, ServerState, Strategy
+from fedkit.learning.strategies.base import ServerState, Step, Strategy
 from fedkit.learning.update import Update
 
 __all__ = ["FedAdagrad", "FedAdam", "FedAvgM", "FedYogi"]
@@ -45,9 +45,7 @@ class FedAvgM(Strategy):
         """No velocity yet."""
         return ServerState(dict(model), {"velocity": _like(model, 0.0)})
 
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
+    def apply(self, state: ServerState, updates: Sequence[Update]) -> Step:
         """One step with momentum."""
         delta = mean_delta(state.model, updates, self.weighting)
         velocity = {n: self.momentum * v + delta[n] for n, v in state.memory["velocity"].items()}
@@ -77,9 +75,7 @@ class _FedOpt(Strategy):
     def _second(self, v: Tensor, square: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
+    def apply(self, state: ServerState, updates: Sequence[Update]) -> Step:
         """One adaptive step."""
         delta = mean_delta(state.model, updates, self.weighting)
         m = {

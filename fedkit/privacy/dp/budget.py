@@ -15,18 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, read_bytes, sha256_bytes, write_bytes, write_json
-from fedkit.base.names import DATA_FILE
 from fedkit.base.strict_json import parse_json_object
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.tree import entries
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.dp.mechanism import promised
 
 if TYPE_CHECKING:
     from fedkit.data.shards import Shard
 
-__all__ = ["Spent", "data_files", "spent", "write_spending", "write_unbounded"]
+__all__ = ["Spent", "spent", "write_spending", "write_unbounded"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def write_spending(
 
 def write_unbounded(site: Datasite, project: str, shard: Shard) -> None:
     """Write down that a project without differential privacy uses these images: once, until the data change."""
-    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in data_files(site)]
+    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in site.data_files]
     name = f"{project}.{sha256_bytes(repr(files).encode())[:12]}.json"
     path = _folder(site) / site.email / name
     if not is_file(path):
@@ -105,11 +103,6 @@ def write_unbounded(site: Datasite, project: str, shard: Shard) -> None:
 
 def _folder(site: Datasite) -> Path:
     return site.private_client / "spent"
-
-
-def data_files(site: Datasite) -> list[Path]:
-    """The training data in the private folder, in the order of their names."""
-    return [p for p in entries(site.private_client) if DATA_FILE.fullmatch(p.name)]
 
 
 def _entries(site: Datasite) -> Iterator[dict[str, Any]]:

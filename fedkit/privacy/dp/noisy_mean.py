@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedkit.config.fl_config import FLConfig
 from fedkit.learning.strategies.arithmetic import deltas, move, stack, unstack
-from fedkit.learning.strategies.base import Around, Diagnostics, ServerState
+from fedkit.learning.strategies.base import Around, ServerState, Step
 from fedkit.learning.update import Update
 from fedkit.privacy.dp.clip import next_clip, noisy_mean, split_noise
 from fedkit.privacy.dp.mechanism import count_noise, participant_mechanism, promised
@@ -38,9 +38,7 @@ class NoisyMean(Around):
         clip = promised(self.config, "participant").clip
         return self._with(self.inner.init(model), 0, clip)
 
-    def apply(
-        self, state: ServerState, updates: Sequence[Update]
-    ) -> tuple[ServerState, Diagnostics]:
+    def apply(self, state: ServerState, updates: Sequence[Update]) -> Step:
         """Clip, sum, add noise, divide by the average number of participants; the inner rule does the rest."""
         dp = promised(self.config, "participant")
         mechanism = participant_mechanism(self.config)

@@ -22,7 +22,7 @@ from fedkit.config.fl_config import FLConfig, first_problem
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
-from fedkit.privacy.dp.budget import Spent, data_files, spent, write_spending, write_unbounded
+from fedkit.privacy.dp.budget import Spent, spent, write_spending, write_unbounded
 from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism, promised
 
 if TYPE_CHECKING:
@@ -99,9 +99,8 @@ def refusal(site: Datasite, config: FLConfig) -> str | None:
     if read_policy(site) is None:
         return None
     try:
-        if config.dp is None or not data_files(
-            site
-        ):  # no image is looked at, and torch not waited for
+        # no image is looked at, and torch not waited for
+        if config.dp is None or not site.data_files:
             return why_refused(site, config, None)
         from fedkit.data.shards import read_shard
 

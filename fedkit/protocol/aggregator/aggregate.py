@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
@@ -18,9 +17,6 @@ from fedkit.protocol.aggregator.inbox import Collected
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.waiting import HALF_WRITTEN_S, quorum_of, round_may_end, started, time_left
 from fedkit.rounds.history import RoundRecord
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["end_round", "evaluate_round", "only_recorded", "waits_for"]
 
@@ -35,13 +31,13 @@ def waits_for(at: AtAggregator, plan: RoundPlan, found: Collected, patient: bool
     theirs = "its update" if len(whom) == 1 else "their updates"
     what = f"send {'a sound update' if found.refused else theirs} of round {n}"
     remedies = [f"{email}: {reason}" for email, reason in found.refused.items()]
+    seconds = left if left is not None and left > 0 else None
     if config.min_participants is None:
         remedies.append("without min_participants in the config, a round waits for everybody")
-    elif left is not None and left > 0:
-        remedies.append(f"the round ends with {quorum} updates in {left:.0f} s at the latest")
+    elif seconds is not None:
+        remedies.append(f"the round ends with {quorum} updates in {seconds:.0f} s at the latest")
     else:
         remedies.append(f"{len(found.updates)} of at least {quorum} updates are there")
-    seconds = left if left is not None and left > 0 else None
     if any(at.place.update(email, n).exists() for email in found.missing):
         seconds = min(seconds or HALF_WRITTEN_S, HALF_WRITTEN_S)
     return at.wait(", ".join(whom), what, "; ".join(remedies), seconds)
@@ -63,11 +59,11 @@ def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event
     from fedkit.rounds.round import server_step
 
     n, site = plan.round, at.site
-    state = state_after(at.place, at.strategy, n - 1)
+    state = state_after(at, n - 1)
     after, record = server_step(
         at.strategy, plan, state, found.updates, refused=found.refused, absent=found.missing
     )
-    write_round(at.place, after, record)
+    write_round(at, after, record)
     return [
         *(UpdateRefused(site.email, at.name, who, n, why) for who, why in found.refused.items()),
         RoundAggregated(site.email, at.name, n, tuple(u.participant for u in found.updates)),
@@ -76,11 +72,14 @@ def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event
 
 def evaluate_round(at: AtAggregator, record: RoundRecord, source: bytes) -> list[Event]:
     """Accuracy and loss of the round's global model on the aggregator's private test set, into the record."""
+    from fedkit.data.shards import check_dataset
     from fedkit.learning.models import load_model
     from fedkit.learning.training import evaluate
 
     place, config, n = at.place, at.config, record.round
-    images, labels = _test_set(at)
+    path = at.site.private_aggregator / config.test_dataset
+    images, labels = read_dataset(path)
+    check_dataset(images, labels, path)
     model = load_model(source, config.model_class_name, file=place.path / config.model_arch)
     accuracy, loss = evaluate(model, read_state(place.global_model(n)), images, labels)
     if not math.isfinite(loss):
@@ -92,13 +91,3 @@ def evaluate_round(at: AtAggregator, record: RoundRecord, source: bytes) -> list
         )
     write_json(place.record(n), asdict(replace(record, accuracy=accuracy, loss=loss)))
     return [RoundEvaluated(at.site.email, at.name, n, config.rounds, accuracy, loss)]
-
-
-def _test_set(at: AtAggregator) -> tuple[Tensor, Tensor]:
-    """The aggregator's test set: images float32 [N,1,28,28], labels int64 [N]. Raises FedkitError."""
-    from fedkit.data.shards import check_dataset
-
-    path = at.site.private_aggregator / at.config.test_dataset
-    images, labels = read_dataset(path)
-    check_dataset(images, labels, path)
-    return images, labels

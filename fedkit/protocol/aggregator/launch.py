@@ -12,18 +12,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from fedkit.base import files
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.events import AGGREGATOR, Event, Notice, ProjectLaunched, RequestSent, Waiting
-from fedkit.base.files import (
-    is_file,
-    read_bytes,
-    read_json,
-    refuse_links,
-    remove,
-    sha256_bytes,
-    write_bytes,
-    write_json,
-)
+from fedkit.base.events import Event, Notice, ProjectLaunched, RequestSent, Waiting
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import MAX_STATE_BYTES, load_state
 from fedkit.config.fl_config import FLConfig
@@ -47,15 +38,16 @@ _LARGEST = {"model_arch": 2**20, "model_weight": MAX_STATE_BYTES}
 
 def launch_step(site: Datasite, name: str = "launch") -> Next:
     """What is to be done with `launch/`; looks only, and runs nothing. None if no config lies there."""
-    if is_file(_clearing(site)):  # killed between the rename and the clearing
+    if files.is_file(_clearing(site)):  # killed between the rename and the clearing
         return partial(_clear, site)
     folder = site.aggregator().launch
     path = folder / "fl_config.json"
     try:
-        data = read_bytes(path, root=site.data_dir, max_bytes=2**20)
+        data = files.read_bytes(path, root=site.data_dir, max_bytes=2**20)
     except FileNotFoundError:
         return None
     config = FLConfig.parse(data, file=path)
+    at = AtAggregator(site, config)
     if config.aggregator != site.email:
         raise FedkitError(
             f"names {config.aggregator!r}, but this datasite belongs to {site.email}",
@@ -64,36 +56,31 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
             remedy="launch it in the aggregator's datasite, or correct the key",
         )
     contents = {"fl_config.json": data}
-    for field, file in (("model_arch", config.model_arch), ("model_weight", config.model_weight)):
+    for field, most in _LARGEST.items():
+        file = getattr(config, field)
         try:
-            contents[file] = read_bytes(
-                folder / file, root=site.data_dir, max_bytes=_LARGEST[field]
-            )
+            contents[file] = at.read(folder / file, most)
         except FileNotFoundError:
             what = f"put {file} (named by {field}) into launch/"
-            remedy = "it belongs beside fl_config.json"
-            return Waiting(site.email, config.project_name, AGGREGATOR, site.email, what, remedy)
-    hashes = {file: sha256_bytes(content) for file, content in contents.items()}
-    place = site.aggregator().project(config.project_name)
-    refuse_links(place.path, site.data_dir)
-    for used in _places(site, config.project_name):
+            return at.wait(site.email, what, "it belongs beside fl_config.json")
+    hashes = {file: files.sha256_bytes(content) for file, content in contents.items()}
+    files.refuse_links(at.place.path, site.data_dir)
+    for used in _places(site, at.name):
         if used.exists():
             raise FedkitError(
-                f"{config.project_name!r} is the name of a project that is {used.parent.name} already",
+                f"{at.name!r} is the name of a project that is {used.parent.name} already",
                 file=path,
                 field="project_name",
                 remedy="choose another name; the old project is untouched",
             )
-    return partial(_launch, site, config, contents, hashes)
+    return partial(_launch, at, contents, hashes)
 
 
 def launch_status(site: Datasite, name: str = "launch") -> Next:
     """`launch_step`, and where exactly these files were tried before and refused, the reason; nothing is tried again."""
     step = launch_step(site, name)
-    tried = read_json(_refusal(site))
-    if not isinstance(step, partial) or step.func is not _launch or not isinstance(tried, dict):
-        return step
-    if tried.get("files") == step.args[-1]:
+    tried = files.read_object(_refusal(site))
+    if isinstance(step, partial) and step.func is _launch and tried.get("files") == step.args[-1]:
         told = dict(tried["error"])
         raise FedkitError(told.pop("what"), **told)
     return step
@@ -110,49 +97,46 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
         if config.dp is not None and config.dp.unit == "participant":
             participant_mechanism(config)
     except FedkitError as error:
-        raise FedkitError(
-            error.what, file=folder / "fl_config.json", field=error.field, remedy=error.remedy
-        ) from error
-    source, weights = contents[config.model_arch], contents[config.model_weight]
+        raise error.about(folder / "fl_config.json") from error
+    path = folder / config.model_weight
     fitting_model(
-        *(source, load_state(weights, folder / config.model_weight), config.model_class_name),
+        contents[config.model_arch],
+        load_state(contents[config.model_weight], path),
+        config.model_class_name,
         file=folder / config.model_arch,
         what=config.model_arch,
-        weights=folder / config.model_weight,
+        weights=path,
         field="model_weight",
         remedy="save it with torch.save(FLModel().state_dict(), path)",
     )
 
 
-def _launch(
-    site: Datasite, config: FLConfig, contents: dict[str, bytes], hashes: dict[str, str]
-) -> list[Event]:
+def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]) -> list[Event]:
+    site, config = at.site, at.config
     try:
         _check_model(config, contents, site.aggregator().launch)
     except FedkitError as error:
         told = {key: str(value) for key, value in vars(error).items() if value is not None}
-        write_json(_refusal(site), {"files": hashes, "error": told})
+        files.write_json(_refusal(site), {"files": hashes, "error": told})
         raise
-    remove(_refusal(site))
-    place = site.aggregator().project(config.project_name)
-    aside = site.own / "launching" / site.email / config.project_name
-    with appearing(place.path, aside, "check the disk; launch/ is unchanged") as folder:
+    files.remove(_refusal(site))
+    aside = site.own / "launching" / site.email / at.name
+    with appearing(at.place.path, aside, "check the disk; launch/ is unchanged") as folder:
         unfinished = AggregatorProject(folder)
         for file, content in contents.items():
-            write_bytes(unfinished.path / file, content)
+            files.write_bytes(unfinished.path / file, content)
         _complete(config, unfinished.config, contents["fl_config.json"])
-        write_bytes(unfinished.global_model(0), contents[config.model_weight])
+        files.write_bytes(unfinished.global_model(0), contents[config.model_weight])
         for email in config.participants:
             write_permissions(unfinished.inbox(email), site.email, write=[email])
-        write_json(unfinished.path / LAUNCHED, hashes)
-        write_json(_clearing(site), {"project": config.project_name, "files": hashes})
+        files.write_json(unfinished.path / LAUNCHED, hashes)
+        files.write_json(_clearing(site), {"project": at.name, "files": hashes})
     _clear(site)
-    events: list[Event] = [
-        ProjectLaunched(site.email, config.project_name, config.participants, config.rounds)
-    ]
+    launched = ProjectLaunched(site.email, at.name, config.participants, config.rounds)
+    events: list[Event] = [launched]
     if config.unknown:
         text = f"fl_config.json has keys that fedkit does not know ({', '.join(config.unknown)}); they stay in the file"
-        events.append(Notice(site.email, config.project_name, text))
+        events.append(Notice(site.email, at.name, text))
     return events
 
 
@@ -160,14 +144,15 @@ def _complete(config: FLConfig, path: Path, data: bytes) -> None:
     """Eight keys are accepted, ten are written: the real aggregator demands the other two."""
     values = parse_json_object(data, path)
     added = {"model_class_name": config.model_class_name, "test_dataset": config.test_dataset}
-    if not values.keys() >= added.keys():
-        complete = values | {k: v for k, v in added.items() if k not in values}
-        write_bytes(path, json.dumps(complete, indent=4).encode())  # a stranger's NaN stays too
+    complete = values | {key: added[key] for key in added if key not in values}
+    if complete != values:
+        # a stranger's NaN stays too
+        files.write_bytes(path, json.dumps(complete, indent=4).encode())
 
 
 def invite(at: AtAggregator, ready: Sequence[str]) -> Next:
     """Send a request where the participant's copy is missing or another one; config last."""
-    files = (at.config.model_arch, "fl_config.json")
+    names = (at.config.model_arch, "fl_config.json")
     for email in at.config.participants:
         box = at.site.client(email)
         if email in ready or not has_permission_file(box.request):
@@ -177,17 +162,17 @@ def invite(at: AtAggregator, ready: Sequence[str]) -> Next:
         if (box.running / at.name).is_dir() or (box.done / at.name).is_dir():
             continue
         target = box.project(at.name, "request").path
-        if not all(_is_copy(at, file, target / file) for file in files):
-            return partial(_ask, at, email, {target / file: at.launched(file) for file in files})
+        launched = {target / name: at.launched(name) for name in names}
+        if any(_differs(at, path, content) for path, content in launched.items()):
+            return partial(_ask, at, email, launched)
     return None
 
 
-def _is_copy(at: AtAggregator, file: str, copy: Path) -> bool:
-    content = at.launched(file)
+def _differs(at: AtAggregator, path: Path, content: bytes) -> bool:
     try:
-        return at.read(copy) == content
+        return at.read(path) != content
     except FileNotFoundError:
-        return False
+        return True
 
 
 def _ask(at: AtAggregator, email: str, contents: dict[Path, bytes]) -> list[Event]:
@@ -203,26 +188,18 @@ def gate(at: AtAggregator, ready: Sequence[str]) -> Waiting | None:
         reasons = {e: why_declined(site, at.name, e) for e in config.participants}
         declined = [f"{email}: {reason}" for email, reason in reasons.items() if reason]
         if declined:
-            return at.wait(
-                site.email,
-                "go on without those who declined",
-                f"{'; '.join(declined)}; launch again without them, or ask them to approve after all",
-            )
+            remedy = "launch again without them, or ask them to approve after all"
+            what = "go on without those who declined"
+            return at.wait(site.email, what, f"{'; '.join(declined)}; {remedy}")
         closed = [e for e in config.participants if not has_permission_file(site.client(e).request)]
         if closed:
-            return at.wait(
-                ", ".join(closed),
-                "start its client",
-                "its mailbox is not there yet: `fedkit client` makes it",
-            )
+            remedy = "its mailbox is not there yet: `fedkit client` makes it"
+            return at.wait(", ".join(closed), "start its client", remedy)
         late = [e for e in config.participants if e not in ready]
         return at.wait(", ".join(late), "approve the request and start its client")
-    if not is_file(site.private_aggregator / config.test_dataset):
-        return at.wait(
-            site.email,
-            f"put {config.test_dataset} into private/fl_aggregator",
-            "for example `fedkit data samples`",
-        )
+    if not files.is_file(site.private_aggregator / config.test_dataset):
+        what = f"put {config.test_dataset} into private/fl_aggregator"
+        return at.wait(site.email, what, "for example `fedkit data samples`")
     return None
 
 
@@ -243,15 +220,15 @@ def _refusal(site: Datasite) -> Path:
 
 def _clear(site: Datasite) -> list[Event]:
     """Remove from `launch/` what was launched; what a person has changed since then stays."""
-    wanted = read_json(_clearing(site))
+    wanted = files.read_json(_clearing(site))
     try:
         project, hashes = str(wanted["project"]), dict(wanted["files"])
     except (TypeError, KeyError, ValueError):
         project, hashes = "", {}
-    if any(read_json(place / LAUNCHED) == hashes for place in _places(site, project)):
+    if any(files.read_json(place / LAUNCHED) == hashes for place in _places(site, project)):
         for path, digest in ((site.aggregator().launch / f, d) for f, d in hashes.items()):
             with contextlib.suppress(FileNotFoundError, Unreadable):
-                if sha256_bytes(read_bytes(path, root=site.data_dir)) == digest:
-                    remove(path, root=site.data_dir)
-    remove(_clearing(site))
+                if files.sha256_bytes(files.read_bytes(path, root=site.data_dir)) == digest:
+                    files.remove(path, root=site.data_dir)
+    files.remove(_clearing(site))
     return []

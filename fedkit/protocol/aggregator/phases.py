@@ -26,9 +26,9 @@ from fedkit.protocol.aggregator.aggregate import (
     only_recorded,
     waits_for,
 )
-from fedkit.protocol.aggregator.publish import outdated, write_results
+from fedkit.protocol.aggregator.publish import outdated
 from fedkit.protocol.approval import why_declined
-from fedkit.protocol.project import AtAggregator
+from fedkit.protocol.project import AtAggregator, check_folder
 from fedkit.protocol.steps import Next, Phase, drive, first_answer
 from fedkit.protocol.waiting import lingers
 from fedkit.rounds.history import RoundRecord, read_records
@@ -42,13 +42,9 @@ def advance(site: Datasite, patient: bool = True, until_round: int | None = None
     until_round : begin no round after this one; its global model stays unsent, so that settings may still change.
     patient : without it, a round whose quorum is reached ends at once; for callers who know that nothing more comes.
     """
-    events = drive(site.email, AGGREGATOR, ["launch"], lambda name: launch.launch_step(site, name))
-    return events + drive(
-        site.email,
-        AGGREGATOR,
-        projects(site),
-        lambda name: next_step(site, name, patient, until_round),
-    )
+    events = drive(site.email, AGGREGATOR, ["launch"], partial(launch.launch_step, site))
+    following = partial(next_step, site, patient=patient, until_round=until_round)
+    return events + drive(site.email, AGGREGATOR, projects(site), following)
 
 
 def projects(site: Datasite) -> list[str]:
@@ -66,13 +62,7 @@ def next_step(
         what = "let the app that launched this project go on; fedkit's aggregator keeps out of it"
         return Waiting(site.email, project, AGGREGATOR, site.email, what)
     config = FLConfig.load(place.config)
-    if config.project_name != project:
-        raise FedkitError(
-            f"names the project {config.project_name!r}, but lies in the folder of {project!r}",
-            file=place.config,
-            field="project_name",
-            remedy="give the folder and the project the same name",
-        )
+    check_folder(config, place.config, "give the folder and the project the same name")
     return first_answer(PHASES, _stand(AtAggregator(site, config), patient, until_round))
 
 
@@ -136,7 +126,7 @@ def _stand(at: AtAggregator, patient: bool, until_round: int | None) -> Stand:
 def publish(now: Stand) -> Next:
     """What everybody may see follows from the files, after whatever has happened; so this comes first."""
     news = outdated(now.at, now.records)
-    return partial(write_results, now.at, news) if news else None
+    return partial(now.at.write_files, news) if news else None
 
 
 def invite(now: Stand) -> Next:
@@ -189,11 +179,9 @@ def collect(now: Stand) -> Next:
 
 def aggregate(now: Stand) -> Next:
     """The end of a round."""
-    return (
-        None
-        if now.plan is None
-        else partial(end_round, now.at, now.plan, now.recorded or now.found)
-    )
+    if now.plan is None:
+        return None
+    return partial(end_round, now.at, now.plan, now.recorded or now.found)
 
 
 def finish(now: Stand) -> Next:
@@ -237,12 +225,9 @@ def _send(now: Stand, email: str, n: int) -> list[Event]:
     if plan is not None and email in plan.participants:
         from fedkit.protocol.strategy_payload import send_beside
 
-        mine = (
-            r.round
-            for r in now.records[:n]
-            if email in {part.participant for part in r.contributions}
-        )
-        send_beside(at, email, n + 1, counted=max(mine, default=0))
+        parts = ((r.round, part.participant) for r in now.records[:n] for part in r.contributions)
+        counted = max((number for number, who in parts if who == email), default=0)
+        send_beside(at, email, n + 1, counted)
     at.copy(at.place.global_model(n), mailbox.global_model(n))
     return [GlobalModelSent(at.site.email, at.name, email, n)]
 

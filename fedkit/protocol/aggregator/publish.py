@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedkit.base.events import Event
-from fedkit.base.files import read_json
+from fedkit.base.files import is_file, read_json
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.protocol.project import AtAggregator
 from fedkit.rounds.history import RoundRecord
 
-__all__ = ["outdated", "write_results"]
+__all__ = ["outdated"]
 
 
 _LONGEST = 200  # of what a participant writes, so much is shown to the world
@@ -30,10 +29,11 @@ def outdated(at: AtAggregator, records: Sequence[RoundRecord]) -> dict[Path, Any
     evaluated = [record for record in records if record.accuracy is not None]
     metrics: list[dict[str, Any]] = [{"accuracy": 0, "round": 0}]
     metrics += [{"round": record.round, "accuracy": record.accuracy} for record in evaluated]
+    newest = place.global_model(len(evaluated))  # as large as an update, which has its form
     history = {
         "project": config.project_name,
         "rounds": config.rounds,
-        "model_bytes": _size(place.global_model(len(evaluated))),
+        "model_bytes": newest.stat().st_size if is_file(newest) else None,
         "history": [_round(record) for record in evaluated],
     }
     rows = [_row(at, email) for email in config.participants]
@@ -46,13 +46,6 @@ def outdated(at: AtAggregator, records: Sequence[RoundRecord]) -> dict[Path, Any
     }
 
 
-def write_results(at: AtAggregator, files: dict[Path, Any]) -> list[Event]:
-    """Write what `outdated` found."""
-    for path, value in files.items():
-        at.write_json(path, value)
-    return []
-
-
 def _round(record: RoundRecord) -> dict[str, Any]:
     """One round, in numbers that name nobody."""
     counts = {
@@ -60,23 +53,9 @@ def _round(record: RoundRecord) -> dict[str, Any]:
         "refused": len(record.refused),
         "absent": len(record.absent),
     }
-    return {
-        "round": record.round,
-        "accuracy": record.accuracy,
-        "loss": record.loss,
-        "learning_rate": record.learning_rate,
-        "local_epochs": record.local_epochs,
-        "asked": sum(counts.values()),
-        **counts,
-    }
-
-
-def _size(model: Path) -> int | None:
-    """Bytes of a global model, and so of an update, which has its form; None where there is none (yet)."""
-    try:
-        return model.stat().st_size
-    except OSError:
-        return None
+    told = ("round", "accuracy", "loss", "learning_rate", "local_epochs")
+    values = {name: getattr(record, name) for name in told}
+    return values | {"asked": sum(counts.values())} | counts
 
 
 def _row(at: AtAggregator, email: str) -> dict[str, Any]:
@@ -97,9 +76,5 @@ def _never_back(old: Any, new: dict[str, Any]) -> dict[str, Any]:
     """A participant that has moved its folder to done/ is still installed, approved and trained."""
     if not isinstance(old, dict) or old.get("Email") != new["Email"] or new["Project Approved"]:
         return new
-    kept = {
-        key: old[key]
-        for key in ("Project Approved", "Added Private Data", "Training Progress")
-        if key in old
-    }
-    return new | kept
+    stays = ("Project Approved", "Added Private Data", "Training Progress")
+    return new | {key: old[key] for key in stays if key in old}

@@ -7,34 +7,28 @@ the moment that its masked update is in, it counts, and any t of the others can 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, RoundAggregated, SecureStep, UpdateRefused, Waiting
-from fedkit.base.files import (
-    is_file,
-    read_json,
-    read_state,
-    remove,
-    sha256_bytes,
-    write_bytes,
-    write_json,
-)
+from fedkit.base.keys import KEY_BYTES
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.update import Update
-from fedkit.privacy.secagg.bonawitz import Group, unmask
+from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, unmask
 from fedkit.privacy.secagg.fixedpoint import decode
-from fedkit.protocol.aggregator.secure_inbox import Inbox, Seen
+from fedkit.privacy.secagg.shamir import SHARE_BYTES
+from fedkit.protocol.aggregator.secure_inbox import Form, Inbox, Seen
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.server_state import state_after, write_round
-from fedkit.protocol.signed_messages import group_of, roster_digest
+from fedkit.protocol.signed_messages import group_of, hexed, roster_digest
 from fedkit.protocol.steps import Next
 from fedkit.protocol.waiting import TOLD, started, step_may_end, step_needs, time_left
 from fedkit.rounds.round import server_step
@@ -42,136 +36,10 @@ from fedkit.rounds.round import server_step
 __all__ = ["AggregatorRound", "secure_round"]
 
 
-def secure_round(at: AtAggregator, plan: RoundPlan, patient: bool) -> Next:
-    """What the aggregator would do next in a round that has begun; looks only."""
-    place, n = at.place, plan.round
-    group = group_of(at.config, sha256_bytes(at.read(place.config)), n, plan.participants)
-    this, inbox = AggregatorRound(at, plan, group, patient), Inbox(at, group, n)
+_LISTS = {"roster": "keys", "dealt": "shares", "survivors": "masked", "agreement": "agreed"}
+"""What is decided in a round, in this order, and from which step's messages. The last step, "revealed", decides nothing."""
 
-    roster = this.decided("roster")
-    if roster is None:
-        seen = inbox.keys(plan.participants)
-        return this.wait("keys", seen) or partial(_decide_roster, this, inbox, seen)
-    pinned = this.decided("identities") or {}
-    inbox = replace(inbox, identities={who: bytes.fromhex(key) for who, key in pinned.items()})
-    known = inbox.roster(roster)
-    sent = this.send("roster", _to_all(roster, roster))
-    if sent is not None:
-        return sent
-
-    dealt = this.decided("dealt")
-    if dealt is None:
-        seen = inbox.shares(known)
-        return this.wait("shares", seen) or partial(this.decide, "dealt", _by_dealer(seen))
-    sent = this.send("dealt", {who: _for(who, dealt) for who in dealt})
-    if sent is not None:
-        return sent
-
-    dealers = {"roster": roster_digest(known), "dealers": sorted(dealt)}
-    before = read_state(place.global_model(n - 1))
-    size = 1 + sum(value.numel() for value in before.values())
-    arrived = inbox.masked(dealers, size)
-    survivors = this.decided("survivors")
-    if survivors is None:
-        return this.wait("masked", arrived) or partial(_decide_survivors, this, inbox, arrived)
-    about = {**dealers, "survivors": sorted(survivors)}
-    sent = this.send("survivors", _to_all(survivors, {"survivors": sorted(survivors)}))
-    if sent is not None:
-        return sent
-
-    agreement = this.decided("agreement")
-    if agreement is None:
-        seen = inbox.agreed(about)
-        return this.wait("agreed", seen) or partial(this.decide, "agreement", seen.texts())
-    sent = this.send("agreement", _to_all(survivors, agreement))
-    if sent is not None:
-        return sent
-    answers = inbox.revealed(about)
-    masked = inbox.masked(dealers, size, survivors)
-    if masked.missing or masked.refused:
-        raise FedkitError(
-            "is not there any more, or was altered",
-            file=inbox.kept((*masked.missing, *masked.refused)[0]),
-            remedy=f"restore it, or rewind to round {n - 1}",
-        )
-    steps = inbox.keys(plan.participants), inbox.shares(known), arrived
-    refused = _refused(plan, survivors, *steps)
-    return this.wait("revealed", answers) or partial(_finish, this, known, masked, answers, refused)
-
-
-def _decide_roster(this: AggregatorRound, inbox: Inbox, seen: Seen) -> list[Event]:
-    """Who is in, with which keys; from now on, what they publish besides changes nothing in this round."""
-    keys = {who: inbox.identity(who) or b"" for who in seen.messages}
-    write_json(this.list_of("identities"), {who: key.hex() for who, key in keys.items()})
-    return this.decide("roster", seen.texts())
-
-
-def _decide_survivors(this: AggregatorRound, inbox: Inbox, seen: Seen) -> list[Event]:
-    """Whose masked updates count; they are kept, since an inbox is its participant's to change."""
-    for who, data in seen.bytes.items():
-        write_bytes(inbox.kept(who), data)
-    return this.decide("survivors", seen.hashes)
-
-
-def _to_all(who: Iterable[str], value: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return dict.fromkeys(who, value)
-
-
-def _for(who: str, dealt: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """What the others have dealt to one participant."""
-    return {dealer: shares[who] for dealer, shares in dealt.items() if dealer != who}
-
-
-def _by_dealer(seen: Seen) -> dict[str, Any]:
-    return {
-        who: {other: sealed.hex() for other, sealed in message.values().items()}
-        for who, message in seen.messages.items()
-    }
-
-
-def _refused(plan: RoundPlan, survivors: Mapping[str, str], *steps: Seen) -> dict[str, str]:
-    """Who sent something that was refused, and is not in for that reason."""
-    reasons = {who: why for seen in steps for who, why in seen.refused.items()}
-    return {
-        who: reasons[who] for who in plan.participants if who in reasons and who not in survivors
-    }
-
-
-def _finish(
-    this: AggregatorRound, known: Any, masked: Seen, answers: Seen, refused: dict[str, str]
-) -> list[Event]:
-    """Unmask the sum, take the strategy's step with its mean; the record first, then the global model."""
-    at, n = this.at, this.plan.round
-    dealers = this.decided("dealt") or {}
-    survivors = this.decided("survivors") or {}
-    total = unmask(
-        this.group,
-        known,
-        sorted(dealers),
-        {w: np.frombuffer(masked.messages[w].body, dtype="<u8") for w in survivors},
-        {who: message.values() for who, message in answers.messages.items()},
-    )
-    state = state_after(at.place, at.strategy, n - 1)
-    mean, weight = decode(total, state.model)
-    order = [who for who in this.plan.participants if who in survivors]
-    after, record = server_step(
-        at.strategy,
-        this.plan,
-        state,
-        [Update(who, n, {}, sha256=survivors[who]) for who in order],
-        mean=Update("sum", n, mean, weight),
-        refused=refused,
-        absent=[w for w in this.plan.participants if w not in survivors and w not in refused],
-    )
-    said = {"sum_of_weights": float(weight), "unmasked_for": float(len(dealers) - len(order))}
-    write_round(at.place, after, replace(record, diagnostics={**record.diagnostics, **said}))
-    for who in survivors:
-        remove(Inbox(at, this.group, n).kept(who))
-    email, name = at.site.email, at.name
-    events: list[Event] = [UpdateRefused(email, name, who, n, why) for who, why in refused.items()]
-    return [*events, RoundAggregated(email, name, n, tuple(order))]
-
-
+_BEFORE = {"shares": "roster", "masked": "dealt", "agreed": "survivors", "revealed": "agreement"}
 _SAID = {
     "keys": "publish {} keys",
     "shares": "deal {} shares",
@@ -185,7 +53,30 @@ _DECIDED = {
     "survivors": "the masked updates of {} participants are in",
     "agreement": "{} participants have signed who is in",
 }
-_BEFORE = {"shares": "roster", "masked": "dealt", "agreed": "survivors", "revealed": "agreement"}
+_KEYS = {"seal", "mask", "own"}
+_SEAL_BYTES = 16
+
+
+def secure_round(at: AtAggregator, plan: RoundPlan, patient: bool) -> Next:
+    """What the aggregator would do next in a round that has begun; looks only."""
+    digest = files.sha256_bytes(at.read(at.place.config))
+    group = group_of(at.config, digest, plan.round, plan.participants)
+    this = AggregatorRound(at, plan, group, patient)
+    for name, step in _LISTS.items():
+        if name not in this.lists:
+            seen = this.see(step)
+            return this.wait(step, seen) or partial(this.decide, name, seen)
+        sent = this.send(name, this.told(name))
+        if sent is not None:
+            return sent
+    answers, masked = this.see("revealed"), this.see("masked", kept=True)
+    if masked.missing or masked.refused:
+        raise FedkitError(
+            "is not there any more, or was altered",
+            file=this.kept((*masked.missing, *masked.refused)[0]),
+            remedy=f"restore it, or rewind to round {plan.round - 1}",
+        )
+    return this.wait("revealed", answers) or partial(_finish, this, masked, answers)
 
 
 @dataclass(frozen=True)
@@ -197,20 +88,93 @@ class AggregatorRound:
     group: Group
     patient: bool
 
+    @cached_property
+    def lists(self) -> dict[str, dict[str, Any]]:
+        """What was decided so far, by name."""
+        found = {name: files.read_object(self.list_of(name)) for name in (*_LISTS, "identities")}
+        return {name: values for name, values in found.items() if values}
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """All inboxes; once the roster is decided, what its people publish besides changes nothing in this round."""
+        pinned = self.lists.get("identities", {}) if "roster" in self.lists else {}
+        keys = {who: bytes.fromhex(key) for who, key in pinned.items()}
+        return Inbox(self.at, self.group, self.plan.round, keys)
+
+    @cached_property
+    def roster(self) -> dict[str, PublicKeys]:
+        """The keys of those in the roster. Raises FedkitError if they were altered since it was decided."""
+        return self.inbox.roster(self.lists["roster"])
+
+    @cached_property
+    def size(self) -> int:
+        """How many numbers a masked update has."""
+        before = files.read_state(self.at.place.global_model(self.plan.round - 1))
+        return 1 + sum(value.numel() for value in before.values())
+
     def list_of(self, name: str) -> Path:
         """Where a decision is kept."""
         return self.at.place.path / "rounds" / f"secagg_{self.plan.round}_{name}.json"
 
-    def decided(self, name: str) -> dict[str, Any] | None:
-        """What was decided, None if nothing was yet."""
-        values = read_json(self.list_of(name))
-        return values if isinstance(values, dict) else None
+    def kept(self, who: str) -> Path:
+        """Where a masked update that counts is kept: what becomes of the inbox no longer matters."""
+        return self.at.place.path / "rounds" / f"secagg_{self.plan.round}_masked_{who}.msg"
 
-    def decide(self, name: str, values: Mapping[str, Any]) -> list[Event]:
+    def see(self, step: str, kept: bool = False) -> Seen:
+        """What is there of a step. kept : of the masked updates, those that count, as they were kept."""
+        asked, form = self._asked(step)
+        n, place = self.plan.round, self.at.place
+        paths = {who: place.message(who, n, step) for who in asked}
+        if kept:
+            paths = {who: self.kept(who) for who in self.lists["survivors"]}
+        return self.inbox.look(step, paths, form)
+
+    def _asked(self, step: str) -> tuple[Collection[str], Form]:
+        """Who is asked for a message in a step, and what a sound one looks like."""
+        if step == "keys":
+            return self.plan.participants, Form(None, lambda _: _KEYS, KEY_BYTES)
+        about: dict[str, Any] = {"roster": roster_digest(self.roster)}
+        if step == "shares":
+            length = 2 * SHARE_BYTES + _SEAL_BYTES
+            return self.roster, Form(about, lambda who: self.roster.keys() - {who}, length)
+        dealers = about["dealers"] = sorted(self.lists["dealt"])
+        if step == "masked":
+            return dealers, Form(about, length=8 * self.size)
+        survivors = about["survivors"] = sorted(self.lists["survivors"])
+        if step == "agreed":
+            return survivors, Form(about)
+        return survivors, Form(about, lambda _: dealers, SHARE_BYTES)
+
+    def decide(self, name: str, seen: Seen) -> list[Event]:
         """From now on it is so: who is in, and what all of them get to see."""
-        write_json(self.list_of(name), dict(values))
+        values: dict[str, Any] = hexed(seen.bytes)
+        if name == "roster":
+            keys = {who: self.inbox.identity(who) or b"" for who in seen.messages}
+            files.write_json(self.list_of("identities"), hexed(keys))
+        elif name == "dealt":
+            values = {who: hexed(message.values()) for who, message in seen.messages.items()}
+        elif name == "survivors":
+            values = {who: files.sha256_bytes(data) for who, data in seen.bytes.items()}
+            for who, data in seen.bytes.items():
+                files.write_bytes(self.kept(who), data)
+        files.write_json(self.list_of(name), values)
         text = _DECIDED[name].format(len(values))
         return [SecureStep(self.at.site.email, self.at.name, self.plan.round, text)]
+
+    def told(self, name: str) -> dict[str, Mapping[str, Any]]:
+        """What each participant gets to see of a decision."""
+        values = self.lists[name]
+        if name == "roster":
+            return dict.fromkeys(self.roster, values)
+        if name == "dealt":  # to each, what the others have dealt to it
+            return {
+                who: {dealer: shares[who] for dealer, shares in values.items() if dealer != who}
+                for who in values
+            }
+        survivors = sorted(self.lists["survivors"])
+        if name == "survivors":
+            values = {"survivors": survivors}
+        return dict.fromkeys(survivors, values)
 
     def send(self, name: str, values: Mapping[str, Mapping[str, Any]]) -> Next:
         """Put a list into the mailbox of everybody who is to get it and hasn't."""
@@ -218,14 +182,9 @@ class AggregatorRound:
         for email, value in values.items():
             mailbox = self.at.mailbox(email)
             path = mailbox.secure_list(self.plan.round, name)
-            if has_permission_file(mailbox.agg_weights) and not is_file(path):
-                missing[path] = value
-        return partial(self._write, missing) if missing else None
-
-    def _write(self, lists: Mapping[Path, Mapping[str, Any]]) -> list[Event]:
-        for path, value in lists.items():
-            self.at.write_json(path, dict(value))
-        return []
+            if has_permission_file(mailbox.agg_weights) and not files.is_file(path):
+                missing[path] = dict(value)
+        return partial(self.at.write_files, missing) if missing else None
 
     def wait(self, step: str, seen: Seen) -> Waiting | None:
         """None if this step may end now, else for whom it waits."""
@@ -239,7 +198,7 @@ class AggregatorRound:
         remedies += [
             f"{email}: its client has sent an update without a mask, and does not know secure aggregation"
             for email in seen.missing
-            if is_file(self.at.place.update(email, self.plan.round))
+            if files.is_file(self.at.place.update(email, self.plan.round))
         ]
         remedies.append(f"{there} of at least {needed} are there")
         if there < needed and step != "keys":
@@ -258,3 +217,38 @@ class AggregatorRound:
         if step == "keys":
             return started(self.at, self.plan.round)
         return self.list_of(_BEFORE[step]).stat().st_mtime
+
+
+def _finish(this: AggregatorRound, masked: Seen, answers: Seen) -> list[Event]:
+    """Unmask the sum, take the strategy's step with its mean; the record first, then the global model."""
+    at, n, asked = this.at, this.plan.round, this.plan.participants
+    dealers, survivors = this.lists["dealt"], this.lists["survivors"]
+    steps = [this.see(step) for step in ("keys", "shares", "masked")]
+    reasons = {who: why for seen in steps for who, why in seen.refused.items()}
+    refused = {w: reasons[w] for w in asked if w in reasons and w not in survivors}
+    total = unmask(
+        this.group,
+        this.roster,
+        sorted(dealers),
+        {w: np.frombuffer(masked.messages[w].body, dtype="<u8") for w in survivors},
+        {who: message.values() for who, message in answers.messages.items()},
+    )
+    state = state_after(at, n - 1)
+    mean, weight = decode(total, state.model)
+    order = [who for who in asked if who in survivors]
+    after, record = server_step(
+        at.strategy,
+        this.plan,
+        state,
+        [Update(who, n, {}, sha256=survivors[who]) for who in order],
+        mean=Update("sum", n, mean, weight),
+        refused=refused,
+        absent=[w for w in asked if w not in survivors and w not in refused],
+    )
+    said = {"sum_of_weights": float(weight), "unmasked_for": float(len(dealers) - len(order))}
+    write_round(at, after, replace(record, diagnostics={**record.diagnostics, **said}))
+    for who in survivors:
+        files.remove(this.kept(who))
+    email, name = at.site.email, at.name
+    events: list[Event] = [UpdateRefused(email, name, who, n, why) for who, why in refused.items()]
+    return [*events, RoundAggregated(email, name, n, tuple(order))]

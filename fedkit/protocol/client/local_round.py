@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Progress, Trained, UpdateShared
-from fedkit.base.files import is_file, read_json
+from fedkit.base.files import is_file, read_object
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.protocol.project import AtParticipant
@@ -70,7 +70,7 @@ def train_round(
             on_epoch(at.name, n, epoch, plan.epoch, loss)
 
     update, memory = local_update(
-        *(at.strategy, plan, at.site.email, model, start, shard, beside.sent, beside.memory),
+        *(at.strategy, plan, at.site.email, model, start, shard, *beside),
         on_epoch=after_epoch,
         stop=stop,
     )
@@ -88,26 +88,25 @@ def train_round(
 
 def share(at: AtParticipant, n: int) -> list[Event]:
     """Copy the update, and what it says about itself, into the aggregator's folder for this participant."""
-    from fedkit.protocol.strategy_payload import share_beside
-
     place, email = at.place, at.site.email
     if is_file(_info(place, n)):
         at.copy(_info(place, n), at.box.update_info(email, n))
-    share_beside(at, n)
-    at.copy(place.trained(n), at.box.update(email, n))
+    if is_file(place.extra(n)):
+        at.copy(place.extra(n), at.box.extra(email, n))
+    at.copy(place.trained(n), at.box.update(email, n))  # last: the others are there when it is
     return [UpdateShared(email, at.name, n)]
 
 
 def trained_samples(place: ClientProject, n: int) -> int:
     """How many samples round n was trained on. Raises FedkitError if that is not known here."""
-    info = read_json(_info(place, n))
-    if not isinstance(info, dict) or not isinstance(info.get("num_samples"), int):
+    num_samples = read_object(_info(place, n)).get("num_samples")
+    if not isinstance(num_samples, int):
         raise FedkitError(
             "does not say how many samples were trained on",
             file=_info(place, n),
             remedy=f"remove {place.trained(n).name}: the round is then trained again",
         )
-    return int(info["num_samples"])
+    return num_samples
 
 
 def _info(place: ClientProject, n: int) -> Path:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError, Unreadable
@@ -22,29 +21,17 @@ from fedkit.base.events import (
     MailboxOpened,
     Progress,
     ProjectDone,
-    Waiting,
 )
-from fedkit.base.files import is_file, read_json, refuse_links, sha256_bytes
-from fedkit.base.names import DATA_FILE
-from fedkit.base.tensors import load_state
+from fedkit.base.files import is_file, refuse_links, sha256_bytes
+from fedkit.base.tensors import inspect_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import move_to_done
-from fedkit.datasite.round_plan import received_plan
+from fedkit.datasite.round_plan import RoundPlan, received_plan
 from fedkit.datasite.tree import entries, folder_names
 from fedkit.privacy.dp.policy import accept, refusal
-from fedkit.protocol.approval import (
-    decline,
-    open_mailbox,
-    pending_requests,
-    pin,
-    pin_path,
-    pinned,
-    read_part,
-    review,
-    unpin,
-)
+from fedkit.protocol import approval
 from fedkit.protocol.client.local_round import share, train_round
 from fedkit.protocol.project import AtParticipant
 from fedkit.protocol.steps import Next, Phase, drive, first_answer
@@ -60,14 +47,13 @@ def advance(
     site: Datasite, on_epoch: Progress | None = None, stop: Callable[[], bool] | None = None
 ) -> list[Event]:
     """Do whatever this datasite's client can do now; returns what happened and what each project waits for."""
-    return drive(
-        site.email, PARTICIPANT, projects(site), lambda name: next_step(site, name, on_epoch, stop)
-    )
+    following = partial(next_step, site, on_epoch=on_epoch, stop=stop)
+    return drive(site.email, PARTICIPANT, projects(site), following)
 
 
 def projects(site: Datasite) -> list[str]:
     """Projects that are requested or under way here, in alphabetical order."""
-    return sorted({*folder_names(site.client().running), *pending_requests(site)})
+    return sorted({*folder_names(site.client().running), *approval.pending_requests(site)})
 
 
 def next_step(
@@ -93,8 +79,9 @@ class Here:
     @cached_property
     def at(self) -> AtParticipant:
         """The project as it was approved. Raises FedkitError if these are no longer the bytes that a person approved."""
-        place, hashes = self.site.client().project(self.name), pinned(self.site, self.name) or {}
-        contents = {name: read_part(self.site, place.path / name) for name in hashes}
+        place = self.site.client().project(self.name)
+        hashes = approval.pinned(self.site, self.name) or {}
+        contents = {name: approval.read_part(self.site, place.path / name) for name in hashes}
         for name, data in contents.items():
             if sha256_bytes(data) != hashes[name]:
                 raise FedkitError(
@@ -123,30 +110,32 @@ class Here:
         return max((m for m in self.models if m < self.at.config.rounds), default=-1) + 1
 
     @cached_property
-    def wanted(self) -> Any:
+    def wanted(self) -> dict[str, Any]:
         """What the aggregator asks for in this round where it differs from the config."""
-        return self.at.read_json(self.at.place.round_settings(self.n))
+        return self.at.read_object(self.at.place.round_settings(self.n))
+
+    @property
+    def plan(self) -> RoundPlan:
+        """The plan of this round. Raises FedkitError if it asks for what was not approved."""
+        path = self.at.place.round_settings(self.n)
+        return received_plan(self.at.config, self.n, self.wanted, path)
 
 
 def approve(here: Here) -> Next:
     """Nothing runs before a person has said yes to exactly these bytes."""
     site, project = here.site, here.name
     if site.client().project(project).path.is_dir():
-        return None if pinned(site, project) is not None else _pin_what_was_copied(site, project)
-    asked = review(site, project)
-    if is_file(pin_path(site, project)):  # of an approval that was cut off, or taken back
+        done = approval.pinned(site, project) is not None
+        return None if done else _pin_what_was_copied(site, project)
+    asked = approval.review(site, project)
+    if is_file(approval.pin_path(site, project)):  # of an approval that was cut off, or taken back
         return partial(_unpin, site, project)
     reason = refusal(site, asked.config)
     if reason is not None:
-        return lambda: [decline(site, project, reason)]
-    return Waiting(
-        site.email,
-        project,
-        PARTICIPANT,
-        site.email,
-        f"approve the request of {asked.aggregator}",
-        f"look at it and run `fedkit approve {project}`, or copy the folder from request/ to running/",
-    )
+        return lambda: [approval.decline(site, project, reason)]
+    what = f"approve the request of {asked.aggregator}"
+    remedy = f"look at it and run `fedkit approve {project}`, or copy the folder from request/ to running/"
+    return AtParticipant(site, asked.config).wait(site.email, what, remedy)
 
 
 def open_(here: Here) -> Next:
@@ -156,7 +145,7 @@ def open_(here: Here) -> Next:
         return None
 
     def do() -> list[Event]:
-        open_mailbox(at.site, at.place, at.config)
+        approval.open_mailbox(at.site, at.place, at.config)
         return [MailboxOpened(at.site.email, at.name)]
 
     return do
@@ -165,15 +154,11 @@ def open_(here: Here) -> Next:
 def find_data(here: Here) -> Next:
     """Training data is there, and the aggregator may know that it is."""
     at = here.at
-    if not any(DATA_FILE.fullmatch(p.name) for p in entries(at.site.private_client)):
+    if not at.site.data_files:
         what = "put training data into private/fl_client"
         return at.wait(at.site.email, what, "for example `fedkit data samples`")
-    state = read_json(at.place.state)
-    if (
-        isinstance(state, dict)
-        and state.get("dataset_added")
-        and (state.get("num_samples") or at.config.secure_aggregation)
-    ):
+    state = at.read_object(at.place.state)
+    if state.get("dataset_added") and (state.get("num_samples") or at.config.secure_aggregation):
         return None
 
     def do() -> list[Event]:
@@ -194,7 +179,7 @@ def receive(here: Here) -> Next:
         return None
     if here.n == 0:
         return at.wait(at.config.aggregator, "send the global model")
-    chosen = here.wanted.get("participants") if isinstance(here.wanted, dict) else None
+    chosen = here.wanted.get("participants")
     if isinstance(chosen, list) and at.site.email not in chosen:
         return at.wait(at.config.aggregator, f"end round {here.n}, which others train")
     return None
@@ -205,12 +190,12 @@ def train(here: Here) -> Next:
     at, n = here.at, here.n
     if here.all_there:
         return None
-    plan = received_plan(at.config, n, here.wanted, at.place.round_settings(n))
+    plan = here.plan
     if is_file(at.place.trained(n)):
         return None
     start = at.place.global_model(n - 1)
     try:
-        load_state(at.read(start), start)
+        inspect_state(at.read(start), start)
     except (Unreadable, FileNotFoundError) as error:
         return at.wait(at.config.aggregator, f"send a readable global model ({error})")
     return partial(train_round, at, plan, here.on_epoch, here.stop)
@@ -224,11 +209,11 @@ def share_update(here: Here) -> Next:
     if at.config.secure_aggregation is not None:
         from fedkit.protocol.client.secure_round import secure_step
 
-        plan = received_plan(at.config, n, here.wanted, at.place.round_settings(n))
-        return secure_step(at, n, plan.participants)
+        return secure_step(at, n, here.plan.participants)
     if not at.box.inbox(at.site.email).is_dir():
         return at.wait(at.config.aggregator, "open its folder for this participant's updates")
-    if not _same_size(at.place.trained(n), at.box.update(at.site.email, n)):
+    trained, sent = at.place.trained(n), at.box.update(at.site.email, n)
+    if not is_file(sent) or sent.stat().st_size != trained.stat().st_size:
         return partial(share, at, n)
     return at.wait(at.config.aggregator, f"aggregate round {n}")
 
@@ -243,47 +228,40 @@ def finish(here: Here) -> Next:
     return partial(_finish, at)
 
 
-PHASES: tuple[Phase[Here], ...] = (
-    approve,
-    open_,
-    find_data,
-    receive,
-    train,
-    share_update,
-    finish,
-)
+PHASES: tuple[Phase[Here], ...] = (approve, open_, find_data, receive, train, share_update, finish)
 """In this order; the first one that answers says what is next."""
 
 
 def _pin_what_was_copied(site: Datasite, project: str) -> Next:
-    copied = review(site, project, "running")
+    copied = approval.review(site, project, "running")
     accept(site, copied.config)
     asked = site.client().project(project, "request")
     if asked.path.is_dir():
         for name, digest in copied.hashes.items():
-            if sha256_bytes(read_part(site, asked.path / name)) != digest:
+            if sha256_bytes(approval.read_part(site, asked.path / name)) != digest:
                 raise FedkitError(
                     "differs from the same file in request/",
                     file=site.client().project(project).path / name,
                     why="The copy is not complete, or the request has changed since it was copied",
                     remedy=f"remove running/{project}, look at the request again, then copy or approve it",
                 )
-    if site.client().project(project, "done").path.exists():
+    done = site.client().project(project, "done").path
+    if done.exists():
         raise FedkitError(
             "a project of this name is done already",
-            file=site.client().project(project, "done").path,
+            file=done,
             remedy="move that folder away, or ask the aggregator for another project name",
         )
 
     def do() -> list[Event]:
-        pin(site, project, copied.hashes)
+        approval.pin(site, project, copied.hashes)
         return [Approved(site.email, project, copied.hashes[copied.config.model_arch])]
 
     return do
 
 
 def _unpin(site: Datasite, project: str) -> list[Event]:
-    unpin(site, project)
+    approval.unpin(site, project)
     return []
 
 
@@ -304,9 +282,6 @@ def _finish(at: AtParticipant) -> list[Event]:
     opened = (at.place.agg_weights, at.place.state.parent)
     move_to_done(at.site, at.site.client(), at.name, opened)
     forget(at.site, at.name)
-    unpin(at.site, at.name)  # last: until then a killed client still knows what was approved
+    # last: until then a killed client still knows what was approved
+    approval.unpin(at.site, at.name)
     return [ProjectDone(at.site.email, at.name, PARTICIPANT)]
-
-
-def _same_size(one: Path, other: Path) -> bool:
-    return is_file(other) and one.stat().st_size == other.stat().st_size

@@ -19,15 +19,9 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, SecureStep, UpdateShared, Waiting
 from fedkit.base.files import is_file, read_bytes, read_json, write_bytes
 from fedkit.datasite.datasite import Datasite
-from fedkit.privacy.secagg.bonawitz import (
-    Group,
-    PublicKeys,
-    Secrets,
-    deal,
-    mask,
-    open_shares,
-    reveal,
-)
+from fedkit.datasite.tree import entries
+from fedkit.privacy.secagg import bonawitz
+from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, Secrets
 from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.protocol.client.local_round import trained_samples
 from fedkit.protocol.project import AtParticipant
@@ -35,6 +29,7 @@ from fedkit.protocol.signed_messages import (
     STEPS,
     Message,
     group_of,
+    hexed,
     identity,
     open_message,
     published_key,
@@ -43,7 +38,7 @@ from fedkit.protocol.signed_messages import (
 )
 from fedkit.protocol.steps import Next
 
-__all__ = ["ParticipantRound", "forget", "secure_step", "vault_of"]
+__all__ = ["forget", "secure_step"]
 
 
 _SAID = {
@@ -58,16 +53,20 @@ _SAID = {
 def secure_step(at: AtParticipant, n: int, asked: Sequence[str]) -> Next:
     """What this participant would do next in round n, whose update is trained; looks only."""
     group = group_of(at.config, at.hashes["fl_config.json"], n, tuple(asked))
-    this, box = ParticipantRound(at, group, n), at.box
-    vault = vault_of(at.site, at.name)
-    if vault.is_dir() and any(p.name != str(n) for p in vault.iterdir()):
-        return partial(_forget_others, vault, n)
-    if not box.inbox(at.site.email).is_dir():
+    this = ParticipantRound(at, group, n)
+    over = [path for path in entries(vault_of(at.site, at.name)) if path.name != str(n)]
+    if over:
+        return partial(_forget_rounds, over)
+    if not at.box.inbox(this.me).is_dir():
         return this.wait("open its folder for this participant's messages")
     for step in STEPS:
-        own, there = this.vault / f"{step}.msg", box.message(at.site.email, n, step)
+        own, there = this.vault / f"{step}.msg", at.box.message(this.me, n, step)
         if not is_file(own):
-            return _MAKE[step](this)
+            name, awaited, make = _MAKE[step]
+            given = this.from_aggregator(name) if name else {}
+            if given is None:
+                return this.wait(awaited.format(n))
+            return _left_out(this, step, given) or partial(make, this, given)
         if not is_file(there) or there.stat().st_size != own.stat().st_size:
             return partial(_share, this, step, own, there)
     return this.wait(f"aggregate round {n}")
@@ -78,123 +77,97 @@ def forget(site: Datasite, project: str) -> None:
     shutil.rmtree(vault_of(site, project), ignore_errors=True)
 
 
-def _forget_others(vault: Path, n: int) -> list[Event]:
-    for path in vault.iterdir():
-        if path.name != str(n):
-            shutil.rmtree(path)
+def _forget_rounds(vaults: list[Path]) -> list[Event]:
+    for vault in vaults:
+        shutil.rmtree(vault)
     return []
 
 
 def _share(this: ParticipantRound, step: str, own: Path, there: Path) -> list[Event]:
     this.at.write(there, read_bytes(own))
-    who, project = this.me, this.at.name
-    events: list[Event] = [SecureStep(who, project, this.n, _SAID[step])]
-    return events + ([UpdateShared(who, project, this.n)] if step == "masked" else [])
+    who, project, n = this.me, this.at.name, this.n
+    shared = [UpdateShared(who, project, n)] if step == "masked" else []
+    return [SecureStep(who, project, n, _SAID[step]), *shared]
 
 
-def _make_keys(this: ParticipantRound) -> Next:
-    def do() -> list[Event]:
-        body = {name: value.hex() for name, value in asdict(this.secrets().public()).items()}
-        return this.keep("keys", {}, json.dumps(body).encode())
-
-    return do
-
-
-def _make_shares(this: ParticipantRound) -> Next:
-    given = this.from_aggregator("roster")
-    if given is None:
-        return this.wait(f"send the roster of round {this.n}")
-    if this.me not in given:
+def _left_out(this: ParticipantRound, step: str, given: Mapping[str, Any]) -> Waiting | None:
+    """Is there no part for this participant in what was decided, or is a key missing?"""
+    if step == "shares" and this.me not in given:
         return this.wait(f"end round {this.n}, which has begun without this participant")
-    others = [e for e in given if e in this.group.numbers]
-    unknown = [e for e in others if published_key(this.at.site, e) is None]
-    if unknown:
-        return this.wait("publish the key that its messages are signed with", unknown[0])
-
-    def do() -> list[Event]:
-        roster = this.checked_roster(given)
-        dealt = deal(this.group, this.me, this.secrets(), roster)
-        keys = {who: this.identity_of(who) or b"" for who in roster}
-        this.accept("identities", {who: key.hex() for who, key in keys.items()})
-        this.accept("roster", given)
-        body = json.dumps({who: sealed.hex() for who, sealed in dealt.items()}).encode()
-        return this.keep("shares", {"roster": roster_digest(roster)}, body)
-
-    return do
-
-
-def _make_masked(this: ParticipantRound) -> Next:
-    given = this.from_aggregator("dealt")
-    if given is None:
-        return this.wait(f"pass on the shares of round {this.n}")
-
-    def do() -> list[Event]:
-        me, roster = this.me, this.checked_roster(this.accepted("roster"))
-        sealed = this.sealed(given, roster)
-        dealers = sorted([*sealed, me])
-        # what does not open now could not be revealed later
-        open_shares(this.group, me, this.secrets(), roster, sealed)
-        state = this.at.read_state(this.at.place.trained(this.n))
-        weight = (
-            trained_samples(this.at.place, this.n) if this.at.config.weighting == "samples" else 1
-        )
-        vector = encode(state, weight, len(this.group.numbers))
-        hidden = mask(this.group, me, this.secrets(), roster, dealers, vector)
-        this.accept("dealt", given)
-        about = {**this.said("shares"), "dealers": dealers}
-        return this.keep("masked", about, hidden.astype("<u8").tobytes())
-
-    return do
-
-
-def _make_agreed(this: ParticipantRound) -> Next:
-    given = this.from_aggregator("survivors")
-    if given is None:
-        return this.wait(f"say whose updates of round {this.n} have arrived")
-    about, names = this.said("masked"), given.get("survivors")
-    survivors = sorted(str(name) for name in names) if isinstance(names, list) else []
-    if this.me not in survivors:
+    if step == "shares":
+        others = (who for who in given if who in this.group.numbers)
+        unknown = next((who for who in others if published_key(this.at.site, who) is None), None)
+        if unknown is not None:
+            return this.wait("publish the key that its messages are signed with", unknown)
+    if step == "agreed" and this.me not in _survivors(given):
         return this.wait(f"end round {this.n}, in which this update is not")
-
-    def do() -> list[Event]:
-        if not set(survivors) <= set(about["dealers"]) or len(set(survivors)) < len(survivors):
-            raise this.unlike(
-                "survivors", "names somebody who has dealt no shares, or one person twice"
-            )
-        this.group.enough(survivors, "survivors")
-        return this.keep("agreed", {**about, "survivors": survivors}, b"")
-
-    return do
+    return None
 
 
-def _make_revealed(this: ParticipantRound) -> Next:
-    given = this.from_aggregator("agreement")
-    if given is None:
-        return this.wait(f"show that all have the same list in round {this.n}")
-
-    def do() -> list[Event]:
-        about = this.said("agreed")
-        for who, message in this.messages("agreement", given, "agreed").items():
-            if who not in about["survivors"] or message.about != about:
-                raise this.unlike("agreement", f"{who} was shown another list than {this.me}")
-        this.group.enough(given, "agreement")
-        me, roster = this.me, this.checked_roster(this.accepted("roster"))
-        sealed = this.sealed(this.accepted("dealt"), roster)
-        shares = open_shares(this.group, me, this.secrets(), roster, sealed)
-        told = reveal(this.group, shares, about["survivors"])
-        body = json.dumps({who: share.hex() for who, share in told.items()}).encode()
-        return this.keep("revealed", about, body)
-
-    return do
+def _survivors(given: Mapping[str, Any]) -> list[str]:
+    names = given.get("survivors")
+    return sorted(str(name) for name in names) if isinstance(names, list) else []
 
 
-_MAKE: dict[str, Callable[[ParticipantRound], Next]] = {
-    "keys": _make_keys,
-    "shares": _make_shares,
-    "masked": _make_masked,
-    "agreed": _make_agreed,
-    "revealed": _make_revealed,
+def _make_keys(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event]:
+    return this.keep("keys", {}, hexed(asdict(this.secrets().public())))
+
+
+def _make_shares(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event]:
+    roster = this.checked_roster(given)
+    dealt = bonawitz.deal(this.group, this.me, this.secrets(), roster)
+    this.accept("identities", hexed({who: this.identity_of(who) or b"" for who in roster}))
+    this.accept("roster", given)
+    return this.keep("shares", {"roster": roster_digest(roster)}, hexed(dealt))
+
+
+def _make_masked(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event]:
+    at, me, roster = this.at, this.me, this.checked_roster(this.accepted("roster"))
+    sealed = this.sealed(given, roster)
+    dealers = sorted([*sealed, me])
+    # what does not open now could not be revealed later
+    bonawitz.open_shares(this.group, me, this.secrets(), roster, sealed)
+    weight = trained_samples(at.place, this.n) if at.config.weighting == "samples" else 1
+    vector = encode(at.read_state(at.place.trained(this.n)), weight, len(this.group.numbers))
+    hidden = bonawitz.mask(this.group, me, this.secrets(), roster, dealers, vector)
+    this.accept("dealt", given)
+    about = {**this.said("shares"), "dealers": dealers}
+    return this.keep("masked", about, hidden.astype("<u8").tobytes())
+
+
+def _make_agreed(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event]:
+    about, survivors = this.said("masked"), _survivors(given)
+    if not set(survivors) <= set(about["dealers"]) or len(set(survivors)) < len(survivors):
+        what = "names somebody who has dealt no shares, or one person twice"
+        raise this.unlike("survivors", what)
+    this.group.enough(survivors, "survivors")
+    return this.keep("agreed", {**about, "survivors": survivors})
+
+
+def _make_revealed(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event]:
+    about = this.said("agreed")
+    for who, message in this.messages("agreement", given, "agreed").items():
+        if who not in about["survivors"] or message.about != about:
+            raise this.unlike("agreement", f"{who} was shown another list than {this.me}")
+    this.group.enough(given, "agreement")
+    roster = this.checked_roster(this.accepted("roster"))
+    sealed = this.sealed(this.accepted("dealt"), roster)
+    shares = bonawitz.open_shares(this.group, this.me, this.secrets(), roster, sealed)
+    return this.keep(
+        "revealed", about, hexed(bonawitz.reveal(this.group, shares, about["survivors"]))
+    )
+
+
+_Make = Callable[["ParticipantRound", Mapping[str, Any]], list[Event]]
+
+_MAKE: dict[str, tuple[str, str, _Make]] = {
+    "keys": ("", "", _make_keys),
+    "shares": ("roster", "send the roster of round {}", _make_shares),
+    "masked": ("dealt", "pass on the shares of round {}", _make_masked),
+    "agreed": ("survivors", "say whose updates of round {} have arrived", _make_agreed),
+    "revealed": ("agreement", "show that all have the same list in round {}", _make_revealed),
 }
+"""A step's message: the aggregator's list that it answers, what that one must do first, and who makes it."""
 
 
 @dataclass(frozen=True)
@@ -217,19 +190,15 @@ class ParticipantRound:
 
     def secrets(self) -> Secrets:
         """This round's secrets, drawn where there are none yet."""
-        path = self.vault / "secrets.json"
-        values = read_json(path)
-        if values is None:
-            made = Secrets.new()
-            values = {name: value.hex() for name, value in asdict(made).items()}
-            write_bytes(path, json.dumps(values).encode(), mode=0o600)
+        if read_json(self.vault / "secrets.json") is None:
+            self.accept("secrets", hexed(asdict(Secrets.new())))
+        values = self.accepted("secrets")
         return Secrets(**{name: bytes.fromhex(value) for name, value in values.items()})
 
     def said(self, step: str) -> Mapping[str, Any]:
         """What my own message of a step refers to: the lists that I have accepted."""
         data = read_bytes(self.vault / f"{step}.msg")
-        about = json.loads(data.split(b"\n", 2)[1])["about"]
-        return dict(about)
+        return dict(json.loads(data.split(b"\n", 2)[1])["about"])
 
     def accepted(self, name: str) -> dict[str, Any]:
         """A list of the aggregator's, as it was when I accepted it."""
@@ -244,9 +213,12 @@ class ParticipantRound:
         """An event that says for what."""
         return self.at.wait(whom or self.at.config.aggregator, what)
 
-    def keep(self, step: str, about: Mapping[str, Any], body: bytes) -> list[Event]:
+    def keep(
+        self, step: str, about: Mapping[str, Any], body: bytes | Mapping[str, str] = b""
+    ) -> list[Event]:
         """Sign a message and keep it; from now on it is the one of this step."""
-        message = Message(self.me, about, body)
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        message = Message(self.me, about, content)
         data = write_message(identity(self.at.site), self.group, self.n, step, message)
         write_bytes(self.vault / f"{step}.msg", data, mode=0o600)
         return []
@@ -293,7 +265,7 @@ class ParticipantRound:
         return sealed
 
     def accept(self, name: str, given: Mapping[str, Any]) -> None:
-        """Keep a list of the aggregator's as it was when it was checked."""
+        """Keep a list of the aggregator's as it was when it was checked; or what I have drawn."""
         write_bytes(self.vault / f"{name}.json", json.dumps(given).encode(), mode=0o600)
 
     def unlike(self, name: str, what: str) -> FedkitError:

@@ -1,11 +1,8 @@
 """What a check is made of: an attempt, three possible results, and words for what went wrong.
 
 A check is a function of the learner's objects. It returns why the answer is right, or raises `Wrong` with what is
-wrong. Whatever else happens on the way (an exercise still open, an error in the learner's code) becomes a `Result`.
-
-Looking at a learner's answer: is it still the stub, and which of its lines failed?
-
-How a check's result looks: an icon and words first, a colour only beside them.
+wrong. Whatever else happens on the way (an exercise still open, an error in the learner's code) becomes a `Result`, which
+a notebook shows as an icon and words first, a colour only beside them.
 """
 
 from __future__ import annotations
@@ -26,25 +23,21 @@ from typing import Any, Literal
 from fedkit.experiments.notebooks import CHECK_MIME
 from fedkit.teaching.notebook import publish, running_cell
 
-__all__ = [
-    "CHECK_MIME",
-    "Check",
-    "Result",
-    "Wrong",
-    "box",
-    "check",
-    "has_gap",
-    "line_at_fault",
-    "near",
-    "number",
-    "sentence",
-    "unfinished",
-]
+__all__ = ["REGISTRY", "Check", "Result", "Wrong", "box", "check", "near", "number", "unfinished"]
 
 
 State = Literal["not yet", "try again", "right"]
 
+# state -> icon, words, colour of the edge (Okabe-Ito)
+LOOKS = {
+    "not yet": ("○", "Not yet", "#56B4E9"),
+    "try again": ("↻", "Try again", "#D55E00"),
+    "right": ("✓", "Right", "#009E73"),
+}
 REGISTRY: dict[str, Check] = {}
+
+
+# ------------------------------------------------------------------------------- a check, its result
 
 
 class Wrong(Exception):
@@ -70,16 +63,14 @@ class Result:
         _, cell = running_cell()
         if cell not in self._shown_in:
             self._shown_in.append(cell)
-            publish(
-                {
-                    CHECK_MIME: {"name": self.name, "state": self.state},
-                    "text/html": box(self.name, self.title, self.state, self.message),
-                    "text/plain": sentence(self.title, self.state, self.message),
-                }
-            )
+            kept = {"name": self.name, "state": self.state}
+            shown = box(self.name, self.title, self.state, self.message)
+            publish({CHECK_MIME: kept, "text/html": shown, "text/plain": str(self)})
 
     def __str__(self) -> str:
-        return sentence(self.title, self.state, self.message)
+        """The same as the box, in plain text."""
+        icon, words, _ = LOOKS[self.state]
+        return f"{icon} {words} · {self.title}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -108,9 +99,8 @@ class Check:
         except Exception as error:
             if any(has_gap(answer) for answer in answers):
                 return "not yet", self.hint  # what is left of the stub explains whatever failed
-            return "try again", str(error) if isinstance(error, Wrong) else _in_words(
-                error, answers
-            )
+            said = str(error) if isinstance(error, Wrong) else _in_words(error, answers)
+            return "try again", said
 
 
 def check(*, hint: str, returns: bool = True) -> Callable[[Callable[..., str]], Check]:
@@ -135,6 +125,7 @@ def check(*, hint: str, returns: bool = True) -> Callable[[Callable[..., str]], 
     return make
 
 
+# ------------------------------------------------------------------------- what an answer should be
 def number(answer: object) -> float:
     """The answer as a finite float; a scalar tensor or array will do. Raises Wrong for anything else."""
     try:
@@ -156,6 +147,7 @@ def near(answer: object, target: float, *, within: float, wrong: str) -> None:
         raise Wrong(wrong)
 
 
+# ------------------------------------------------------------------- a learner's code, looked at
 def _guard(answer: object, returns: bool) -> object:
     """A learner's function that says "unfinished" instead of returning nothing; anything else as it is."""
     if not isinstance(answer, types.FunctionType | types.MethodType | functools.partial):
@@ -202,13 +194,10 @@ def has_gap(answer: object) -> bool | None:
         tree = ast.parse(textwrap.dedent(inspect.getsource(answer)))
     except (OSError, TypeError, SyntaxError):
         return None
-    indexed = {
-        id(leaf)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Subscript)
-        for leaf in ast.walk(node.slice)
-    }
-    dots = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value is ...]
+    nodes = list(ast.walk(tree))
+    slices = [node.slice for node in nodes if isinstance(node, ast.Subscript)]
+    indexed = {id(leaf) for part in slices for leaf in ast.walk(part)}
+    dots = [node for node in nodes if isinstance(node, ast.Constant) and node.value is ...]
     return any(id(node) not in indexed for node in dots)
 
 
@@ -233,14 +222,7 @@ def line_at_fault(error: BaseException, answer: object) -> str | None:
     return None
 
 
-# state -> icon, words, colour of the edge (Okabe-Ito)
-LOOKS = {
-    "not yet": ("○", "Not yet", "#56B4E9"),
-    "try again": ("↻", "Try again", "#D55E00"),
-    "right": ("✓", "Right", "#009E73"),
-}
-
-
+# ------------------------------------------------------------------------------------ how it looks
 def box(name: str, title: str, state: str, message: str) -> str:
     """The result as one HTML element; learners' own words in it are escaped."""
     icon, words, colour = LOOKS[state]
@@ -251,9 +233,3 @@ def box(name: str, title: str, state: str, message: str) -> str:
         f'<span aria-hidden="true">{icon}</span> <strong>{words}</strong> · {html.escape(title)}<br>'
         f"{html.escape(message)}</div>"
     )
-
-
-def sentence(title: str, state: str, message: str) -> str:
-    """The same in plain text."""
-    icon, words, _ = LOOKS[state]
-    return f"{icon} {words} · {title}: {message}"

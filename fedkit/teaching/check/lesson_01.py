@@ -13,63 +13,33 @@ from fedkit.teaching.check.base import Wrong, check
 ALICE, BOB = "alice@example.org", "bob@example.org"
 AGGREGATOR, STRANGER = "aggregator@example.org", "mallory@example.org"
 
-# (what the rule gives, who asks, the answer, what is wrong with another answer)
-_READING: tuple[tuple[dict[str, list[str]], str, bool, str], ...] = (
+# (the list, who stands in it, who asks, may they?) -> what is wrong with another answer
+_READING = {
+    ("read", BOB, BOB, True): "Bob stands in the read list, and your function refuses him.",
     (
-        {"read": [BOB]},
+        "read",
         BOB,
-        True,
-        "Bob stands in the read list, and your function refuses him.",
-    ),
-    (
-        {"read": [BOB]},
         STRANGER,
         False,
-        "The rule names Bob alone, and your function lets Mallory read.",
+    ): "The rule names Bob alone, and your function lets Mallory read.",
+    ("read", "*", STRANGER, True): (
+        "The read list holds *, which stands for everybody, and your function refuses Mallory."
     ),
-    (
-        {"read": ["*"]},
-        STRANGER,
-        True,
-        "The read list holds *, which stands for everybody, and your function refuses Mallory.",
+    ("write", BOB, BOB, True): (
+        "Bob stands in the write list, and your function does not let him read. Writing includes reading."
     ),
-    (
-        {"write": [BOB]},
-        BOB,
-        True,
-        "Bob stands in the write list, and your function does not let him read. Writing includes reading.",
+    ("write", "*", STRANGER, True): (
+        "The write list holds *, as in Alice's request folder, and your function does not let Mallory read."
     ),
-    (
-        {"write": ["*"]},
-        STRANGER,
-        True,
-        "The write list holds *, as in Alice's request folder, and your function does not let Mallory read.",
+    ("write", BOB, STRANGER, False): "Only Bob may write, and your function lets Mallory read.",
+    ("admin", ALICE, ALICE, True): (
+        "Alice is an admin of the folder, and your function refuses her. An admin may do everything."
     ),
-    (
-        {"write": [BOB]},
-        STRANGER,
-        False,
-        "Only Bob may write, and your function lets Mallory read.",
+    ("admin", ALICE, STRANGER, False): "Only Alice is named, and your function lets Mallory read.",
+    ("read", "joann@example.org", "ann@example.org", False): (
+        "joann@example.org may read, and your function takes ann@example.org for her. Compare whole e-mails."
     ),
-    (
-        {"admin": [ALICE]},
-        ALICE,
-        True,
-        "Alice is an admin of the folder, and your function refuses her. An admin may do everything.",
-    ),
-    (
-        {"admin": [ALICE]},
-        STRANGER,
-        False,
-        "Only Alice is named, and your function lets Mallory read.",
-    ),
-    (
-        {"read": ["joann@example.org"]},
-        "ann@example.org",
-        False,
-        "joann@example.org may read, and your function takes ann@example.org for her. Compare whole e-mails.",
-    ),
-)
+}
 
 
 @check(
@@ -79,8 +49,8 @@ _READING: tuple[tuple[dict[str, list[str]], str, bool, str], ...] = (
 def may_read(attempt: Callable[[dict[str, list[str]], str], object]) -> str:
     """Who may read."""
     nobody: dict[str, list[str]] = {"admin": [], "write": [], "read": []}
-    for given, email, answer, wrong in _READING:
-        got = attempt({**nobody, **given}, email)
+    for (name, listed, email, answer), wrong in _READING.items():
+        got = attempt({**nobody, name: [listed]}, email)
         if not isinstance(got, bool):
             raise Wrong(
                 f"The answer should be True or False; yours is of type {type(got).__name__}."

@@ -25,20 +25,14 @@ def valid_config(broken: Mapping[str, Any], repairs: Mapping[str, Any]) -> str:
         config = FLConfig.from_dict({**broken, **repairs})
     except FedkitError as error:
         raise Wrong(f"FLConfig still refuses it: {error}") from error
-    if set(config.participants) != PEOPLE:
-        raise Wrong(
-            "The config is valid now, but it is another experiment: Alice and Bob should train."
-        )
-    if config.rounds != 3:
-        raise Wrong(
-            "The config is valid now, but it is another experiment: there were three rounds."
-        )
-    if config.epoch != 10:
-        raise Wrong(
-            "The config is valid now, but it is another experiment: each round had ten epochs."
-        )
-    if config.model_arch != "model.py":
-        raise Wrong("The config is valid now, but the file with the model is named model.py.")
+    for found, wanted, said in (
+        (set(config.participants), PEOPLE, "it is another experiment: Alice and Bob should train."),
+        (config.rounds, 3, "it is another experiment: there were three rounds."),
+        (config.epoch, 10, "it is another experiment: each round had ten epochs."),
+        (config.model_arch, "model.py", "the file with the model is named model.py."),
+    ):
+        if found != wanted:
+            raise Wrong(f"The config is valid now, but {said}")
     return "A config that loads is one that the aggregator and both clients understand in the same way."
 
 

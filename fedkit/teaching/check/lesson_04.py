@@ -17,34 +17,22 @@ def _update(samples: int | None, state: Mapping[str, Tensor] | None = None) -> U
     return Update("somebody@example.org", 1, state or {}, samples)
 
 
-# (sample counts, weighting, the shares, what is wrong with others)
-_SHARES: tuple[tuple[tuple[int | None, ...], str, tuple[float, ...], str], ...] = (
-    (
-        (600, 200),
-        "samples",
-        (0.75, 0.25),
-        "With 600 and 200 images, the first update should have three quarters of the average.",
+# (sample counts, weighting, the shares) -> what is wrong with others
+_SHARES: dict[tuple[tuple[int | None, ...], str, tuple[float, ...]], str] = {
+    ((600, 200), "samples", (0.75, 0.25)): (
+        "With 600 and 200 images, the first update should have three quarters of the average."
     ),
-    (
-        (100, 300, 100),
-        "samples",
-        (0.2, 0.6, 0.2),
-        "With 100, 300 and 100 images, the second of three should have 0.6 of the average.",
+    ((100, 300, 100), "samples", (0.2, 0.6, 0.2)): (
+        "With 100, 300 and 100 images, the second of three should have 0.6 of the average."
     ),
-    (
-        (600, 200),
-        "equal",
-        (0.5, 0.5),
-        'With the weighting "equal", 600 and 200 images should not matter: half each.',
+    ((600, 200), "equal", (0.5, 0.5)): (
+        'With the weighting "equal", 600 and 200 images should not matter: half each.'
     ),
-    (
-        (600, None, 200),
-        "samples",
-        (1 / 3, 1 / 3, 1 / 3),
-        "If one count is unknown, all three updates should count the same.",
+    ((600, None, 200), "samples", (1 / 3, 1 / 3, 1 / 3)): (
+        "If one count is unknown, all three updates should count the same."
     ),
-    ((50,), "samples", (1.0,), "A single update is the whole average."),
-)
+    ((50,), "samples", (1.0,)): "A single update is the whole average.",
+}
 
 
 @check(
@@ -53,7 +41,7 @@ _SHARES: tuple[tuple[tuple[int | None, ...], str, tuple[float, ...], str], ...] 
 )
 def mixing_weights(attempt: Callable[..., object]) -> str:
     """The share of each update."""
-    for counts, weighting, wanted, wrong in _SHARES:
+    for (counts, weighting, wanted), wrong in _SHARES.items():
         got = attempt([_update(count) for count in counts], weighting)
         if isinstance(got, str | bytes | Mapping) or not isinstance(got, Sequence | Tensor):
             raise Wrong("The answer should be a list with one share for each update.")

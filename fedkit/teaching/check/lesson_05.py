@@ -40,15 +40,12 @@ def quorum(answer: object, prediction: object, history: History) -> str:
 
 
 def _off(guess: float, came: float) -> str:
+    said = f"than the {guess:.1%} that you said."
     if guess < came:
-        return (
-            f"The accuracy became higher than the {guess:.1%} that you said. Fewer images are not as bad as that here: "
-            "which digits do the other three hold?"
-        )
-    return (
-        f"The accuracy became lower than the {guess:.1%} that you said. Where did the project end in which everybody took "
-        "part?"
-    )
+        more = "Fewer images are not as bad as that here: which digits do the other three hold?"
+        return f"The accuracy became higher {said} {more}"
+    more = "Where did the project end in which everybody took part?"
+    return f"The accuracy became lower {said} {more}"
 
 
 @check(

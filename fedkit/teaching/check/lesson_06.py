@@ -82,23 +82,16 @@ def agreement(attempt: Callable[..., object]) -> str:
         ]
         return number(attempt(start, updates))
 
-    same = torch.stack([_STEPS[0], _STEPS[0]])
-    near(
-        left(same, [5, 5]),
-        1,
-        within=1e-5,
-        wrong="Where all walk the same way, all of it is left: 1.",
-    )
-    opposite = torch.stack([_STEPS[0], -_STEPS[0]])
-    near(left(opposite, [5, 5]), 0, within=1e-5, wrong="Two opposite steps of one length leave 0.")
-    got, root = left(_STEPS, [5, 5]), math.sqrt(0.5)
-    if abs(got - 1 / root) < 1e-3:
-        raise Wrong("The quotient is upside down: what is left can't be more than was walked.")
-    near(got, root, within=1e-5, wrong="Two steps at a right angle leave 0.71 of the way.")
-    near(
-        left(opposite, [30, 10]),
-        0.5,
-        within=1e-5,
-        wrong="Three quarters of the images walk one way and a quarter the other: 0.5 is left. Do your shares count?",
-    )
+    same, opposite = torch.stack([_STEPS[0], _STEPS[0]]), torch.stack([_STEPS[0], -_STEPS[0]])
+    fewer = "Three quarters of the images walk one way and a quarter the other: 0.5 is left. Do your shares count?"
+    for rows, counts, wanted, wrong in (
+        (same, [5, 5], 1.0, "Where all walk the same way, all of it is left: 1."),
+        (opposite, [5, 5], 0.0, "Two opposite steps of one length leave 0."),
+        (_STEPS, [5, 5], math.sqrt(0.5), "Two steps at a right angle leave 0.71 of the way."),
+        (opposite, [30, 10], 0.5, fewer),
+    ):
+        got = left(rows, counts)
+        if rows is _STEPS and abs(got - 1 / wanted) < 1e-3:
+            raise Wrong("The quotient is upside down: what is left can't be more than was walked.")
+        near(got, wanted, within=1e-5, wrong=wrong)
     return "1 means that all go one way, 0 that they cancel each other: the mean is as long as they agree."

@@ -29,10 +29,8 @@ def _tensor(got: object, shape: tuple[int, ...], what: str) -> Tensor:
 
 
 @check(
-    hint=(
-        "Each row is multiplied by min(1, clip / its norm). `torch.clamp(x, max=1)` cuts at 1; "
-        "`norms` has one number a row."
-    )
+    hint="Each row is multiplied by min(1, clip / its norm). `torch.clamp(x, max=1)` cuts at 1; "
+    "`norms` has one number a row."
 )
 def clip_rows(attempt: Callable[..., object]) -> str:
     """Cutting each change to a norm."""
@@ -56,10 +54,8 @@ def clip_rows(attempt: Callable[..., object]) -> str:
 
 
 @check(
-    hint=(
-        "`noise.normal(total.shape, std)` gives Gaussian numbers. Their standard deviation is "
-        "noise_multiplier times clip."
-    )
+    hint="`noise.normal(total.shape, std)` gives Gaussian numbers. Their standard deviation is "
+    "noise_multiplier times clip."
 )
 def noisy_mean(attempt: Callable[..., object]) -> str:
     """The noisy mean."""
@@ -89,10 +85,8 @@ def noisy_mean(attempt: Callable[..., object]) -> str:
 
 
 @check(
-    hint=(
-        "`noise_for(epsilon, delta, sampling_rate, steps)` finds the smallest noise multiplier for "
-        "an epsilon."
-    )
+    hint="`noise_for(epsilon, delta, sampling_rate, steps)` finds the smallest noise multiplier for "
+    "an epsilon."
 )
 def noise_under_a_floor(answer: object) -> str:
     """Noise between a promise and a floor."""

@@ -8,30 +8,23 @@ import pandas as pd
 
 from fedkit.teaching.check.base import Wrong, check, number
 
-# (accuracies, target, rounds, what is wrong with others)
-_CURVES: tuple[tuple[tuple[float, ...], float, float, str], ...] = (
+# (accuracies, target, rounds) -> what is wrong with others
+_CURVES: dict[tuple[tuple[float, ...], float, float], str] = {
     (
         (0.2, 0.4, 0.8),
         0.8,
         3.0,
-        "A curve that has exactly the target after round 3 needs 3 rounds.",
+    ): "A curve that has exactly the target after round 3 needs 3 rounds.",
+    ((0.2, 0.4, 0.8), 0.5, 2.25): (
+        "From 0.4 after round 2 to 0.8 after round 3, a target of 0.5 is crossed a quarter of the way: 2.25."
     ),
-    (
-        (0.2, 0.4, 0.8),
-        0.5,
-        2.25,
-        "From 0.4 after round 2 to 0.8 after round 3, a target of 0.5 is crossed a quarter of the way: 2.25.",
-    ),
-    (
-        (0.6, 0.2, 0.8),
-        0.7,
-        2.5,
+    ((0.6, 0.2, 0.8), 0.7, 2.5): (
         "After 0.6 and 0.2 the best so far is 0.6, so 0.7 is halfway between rounds 2 and 3: 2.5. "
-        "Is `best` the best of all rounds before, or the last one?",
+        "Is `best` the best of all rounds before, or the last one?"
     ),
-    ((0.3, 0.7, 0.5, 0.9), 0.65, 1.875, "The first crossing counts, not the last one."),
-    ((0.9, 0.95), 0.5, 1.0, "A run that is above the target after round 1 needs 1 round."),
-)
+    ((0.3, 0.7, 0.5, 0.9), 0.65, 1.875): "The first crossing counts, not the last one.",
+    ((0.9, 0.95), 0.5, 1.0): "A run that is above the target after round 1 needs 1 round.",
+}
 
 
 @check(
@@ -40,7 +33,7 @@ _CURVES: tuple[tuple[tuple[float, ...], float, float, str], ...] = (
 )
 def rounds_to_reach(attempt: Callable[..., object]) -> str:
     """Rounds until a run arrives."""
-    for accuracies, target, wanted, wrong in _CURVES:
+    for (accuracies, target, wanted), wrong in _CURVES.items():
         got = attempt(list(accuracies), target)
         if got is None or abs(number(got) - wanted) > 1e-6:
             raise Wrong(f"For {list(accuracies)} and the target {target}, yours is {got}. {wrong}")

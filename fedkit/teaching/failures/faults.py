@@ -22,7 +22,7 @@ from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.tree import entries
 from fedkit.federation.network import Go
 from fedkit.protocol.project import AtParticipant
-from fedkit.rounds.hostile import CHANGES
+from fedkit.rounds.hostile import CHANGES, changed
 from fedkit.teaching.failures.doomed_process import run_child
 
 __all__ = ["KINDS", "Fault", "Faults"]
@@ -212,5 +212,5 @@ def _spoil(at: AtParticipant, fault: Fault, n: int) -> bool:
         at.copy(place.trained(n - 1) if n > 1 else place.global_model(0), sent)
     else:
         before, after = at.read_state(place.global_model(n - 1)), at.read_state(sent)
-        at.write_state(sent, CHANGES[fault.kind](before, after, fault.factor))
+        at.write_state(sent, changed(fault.kind, before, after, fault.factor))
     return True

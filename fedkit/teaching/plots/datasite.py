@@ -7,7 +7,7 @@ panel `DatasiteTree` says changes in the same signs and words.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedkit.datasite.permissions import Permissions, Right
@@ -35,10 +35,6 @@ class _Line(NamedTuple):
     size: str = ""
 
 
-class _Folder(dict[str, "_Folder | None"]):
-    """Name -> what lies there: a folder, or None for a file."""
-
-
 def folder_tree(
     path: Path | str,
     before: Tree | None = None,
@@ -60,7 +56,8 @@ def folder_tree(
     names = [n for n in sorted({*now, *(before or {})}) if not hidden & set(n.split("/"))]
     signs = {name: sign_of(name, before, now) for name in names}
     lines = [_Line(f"{root or path.name}/")]
-    lines += _branch(_nested(path, signs, hidden), "", "", signs, now, before is not None)
+    below = _contents(path, signs, hidden)
+    lines += _branch(".", "", below, signs, now, before is not None)
     if len(lines) > rows:
         lines = [*lines[: rows - 1], _Line(f"… and {len(lines) - rows + 1} lines more")]
     default = f"What lies in the folder: {style.count(len(signs), 'file')}"
@@ -90,45 +87,39 @@ def shortened(name: str, room: int) -> str:
     return name if len(name) <= room else f"{name[: room // 2]}…{name[-room // 2 + 1 :]}"
 
 
-def _nested(path: Path, signs: Mapping[str, str], hidden: set[str]) -> _Folder:
-    """The tree of `signs`' files, and of the folders on disk, since empty ones are part of the picture."""
-    top = _Folder()
-    for name, entry in walk(path):
-        if entry.is_dir(follow_symlinks=False) and not hidden & set(name.split("/")):
-            _place(top, name)
-    for name in signs:
-        parent, _, last = name.rpartition("/")
-        _place(top, parent)[last] = None
-    return top
-
-
-def _place(top: _Folder, name: str) -> _Folder:
-    for part in filter(None, name.split("/")):
-        below = top.get(part)
-        if below is None:
-            below = top[part] = _Folder()
-        top = below
-    return top
+def _contents(path: Path, files: Collection[str], hidden: set[str]) -> dict[str, list[str]]:
+    """Folder -> what lies in it: folders first, empty ones too, then files, each in alphabetical order."""
+    folders = {name for name, entry in walk(path) if entry.is_dir(follow_symlinks=False)}
+    folders = {name for name in folders if not hidden & set(name.split("/"))}
+    folders |= {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    below: dict[str, list[str]] = {folder: [] for folder in sorted(folders - {"."})}
+    for name in [*below, *files]:
+        below.setdefault(str(PurePosixPath(name).parent), []).append(name)
+    return below
 
 
 def _branch(
-    folder: _Folder, place: str, indent: str, signs: Mapping[str, str], now: Tree, fold: bool
+    folder: str,
+    indent: str,
+    below: Mapping[str, Sequence[str]],
+    signs: Mapping[str, str],
+    now: Tree,
+    fold: bool,
 ) -> Iterator[_Line]:
-    """The lines of one folder: folders first, then files, each in alphabetical order."""
-    entries = sorted(folder.items(), key=lambda entry: (entry[1] is None, entry[0]))
-    for name, below in entries:
-        last = name == entries[-1][0]
+    """The lines of one folder and of those in it."""
+    for path in below.get(folder, ()):
+        last, name = path == below[folder][-1], PurePosixPath(path).name
         guide = indent + ("└── " if last else "├── ")
-        full = place + name
-        if below is None:
-            size = style.size_text(now[full][0]) if full in now else ""
-            yield _Line(name, guide, signs[full], size)
-        elif fold and not any(s and f.startswith(f"{full}/") for f, s in signs.items()):
-            yield _Line(f"{name}/{' …' if below else ''}", guide)
+        if path in signs:
+            yield _Line(
+                name, guide, signs[path], style.size_text(now[path][0]) if path in now else ""
+            )
+        elif fold and not any(s and f.startswith(f"{path}/") for f, s in signs.items()):
+            yield _Line(f"{name}/{' …' if below[path] else ''}", guide)
         else:
             yield _Line(f"{name}/", guide)
             deeper = indent + ("    " if last else "│   ")
-            yield from _branch(below, f"{full}/", deeper, signs, now, fold)
+            yield from _branch(path, deeper, below, signs, now, fold)
 
 
 def _drawn(lines: list[_Line], title: str) -> Figure:

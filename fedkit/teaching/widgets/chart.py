@@ -20,18 +20,9 @@ __all__ = ["chart", "chart_image", "chart_text", "settings_changes"]
 
 WIDTH, HEIGHT = 720, 240  # CSS pixels, both plots together
 _PLOT, _TOP, _BOTTOM, _LEFT = 348, 50, 204, 42
-_LIVE = {
-    name: f"var(--fk-{name})" for name in ("ink", "soft", "line", "paper", "blue", "red", "purple")
-}
-_PRINT = {
-    "ink": style.INK,
-    "soft": style.GREY,
-    "line": style.PALE,
-    "paper": style.PAPER,
-    "blue": style.BLUE,
-    "red": "#b64a00",
-    "purple": "#9a4a7a",
-}
+_PRINT = {"ink": style.INK, "soft": style.GREY, "line": style.PALE, "paper": style.PAPER}
+_PRINT |= {"blue": style.BLUE, "red": "#b64a00", "purple": "#9a4a7a"}
+_LIVE = {name: f"var(--fk-{name})" for name in _PRINT}
 Points = list[tuple[int, float]]
 
 
@@ -39,26 +30,23 @@ def settings_changes(history: History) -> list[tuple[int, str]]:
     """Where a round asked for something else than the one before it: (round, what changed)."""
     changes = []
     for before, after in itertools.pairwise(history):
-        said = []
-        if after.learning_rate != before.learning_rate:
-            said.append(
-                f"learning rate {_said(before.learning_rate)} → {_said(after.learning_rate)}"
-            )
-        if after.local_epochs != before.local_epochs:
-            said.append(f"local epochs {_said(before.local_epochs)} → {_said(after.local_epochs)}")
-        if _asked(after) != _asked(before):
-            said.append(f"participants {_asked(before)} → {_asked(after)}")
+        pairs = zip(_settings(before).items(), _settings(after).values(), strict=True)
+        said = [f"{name} {_said(was)} → {_said(now)}" for (name, was), now in pairs if was != now]
         if said:
             changes.append((after.round, ", ".join(said)))
     return changes
 
 
+def _settings(record: RoundRecord) -> dict[str, float | None]:
+    return {
+        "learning rate": record.learning_rate,
+        "local epochs": record.local_epochs,
+        "participants": len(record.contributions) + len(record.refused) + len(record.absent),
+    }
+
+
 def _said(value: float | None) -> str:
     return "?" if value is None else f"{value:g}"
-
-
-def _asked(record: RoundRecord) -> int:
-    return len(record.contributions) + len(record.refused) + len(record.absent)
 
 
 def chart_text(history: History) -> str:
@@ -127,8 +115,7 @@ def _plot(
         return x0 + (n - 0.5) * room, _BOTTOM - min(value / top, 1.0) * (_BOTTOM - _TOP)
 
     out = [_label(ink, left, 14, title, "ink", "start", bold=True)]
-    for quarter in range(5):
-        value = top * quarter / 4
+    for value in (top * quarter / 4 for quarter in range(5)):
         y = at(1, value)[1]
         out.append(f'<line x1="{x0}" x2="{x1}" y1="{y:.1f}" y2="{y:.1f}" stroke="{ink["line"]}"/>')
         said = f"{value:.0%}" if percent else f"{value:.3g}"
@@ -136,23 +123,16 @@ def _plot(
     for n in _ticks(rounds):
         out.append(_label(ink, at(n, 0)[0], _BOTTOM + 16, str(n), "soft", "middle"))
     out.append(_label(ink, (x0 + x1) / 2, _BOTTOM + 32, "round", "soft", "middle"))
-    for number, n in enumerate(marks, 1):
-        out.append(_mark(ink, at(n - 0.5, 0)[0], number))
+    out += [_mark(ink, at(n - 0.5, 0)[0], number) for number, n in enumerate(marks, 1)]
     places = [at(n, value) for n, value in points]
-    dashes = "" if percent else ' stroke-dasharray="6 3"'
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    out.append(
-        f'<polyline points="{line}" fill="none" stroke="{ink[colour]}" stroke-width="2"{dashes}/>'
-    )
+    line, dashes = " ".join(f"{x:.1f},{y:.1f}" for x, y in places), ' stroke-dasharray="6 3"'
+    look = f'fill="none" stroke="{ink[colour]}" stroke-width="2"{"" if percent else dashes}'
+    out.append(f'<polyline points="{line}" {look}/>')
     size = 4 if rounds <= 25 else 2.5
     for x, y in places:
-        if percent:
-            out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size}" fill="{ink[colour]}"/>')
-        else:
-            out.append(
-                f'<rect x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size}" height="{2 * size}" '
-                f'fill="{ink[colour]}"/>'
-            )
+        square = f'x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size}" height="{2 * size}"'
+        shape = f'circle cx="{x:.1f}" cy="{y:.1f}" r="{size}"' if percent else f"rect {square}"
+        out.append(f'<{shape} fill="{ink[colour]}"/>')
     if points:
         said = f"{points[-1][1]:.1%}" if percent else f"{points[-1][1]:.3f}"
         out.append(_label(ink, x1, 14, said, colour, "end", bold=True))

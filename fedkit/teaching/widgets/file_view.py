@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, read_dataset, read_state
-from fedkit.datasite.permissions import PERMISSION_FILES, READY_FILES
+from fedkit.datasite.permissions import READY_FILES
 from fedkit.learning.models import flatten
 from fedkit.teaching import plots
 from fedkit.teaching.plots.style import count, size_text
@@ -28,9 +28,7 @@ __all__ = ["FileView", "view_file"]
 MOST_LETTERS = 20_000
 LARGEST = 64 * 2**20  # bytes; what is larger is not opened for a look
 PICTURES = 18  # hidden units, or digits, in a picture
-WIDTH = (
-    4.2  # inches: it stands beside a tree, and its letters should be as large as those of the tree
-)
+WIDTH = 4.2  # inches: beside a tree, with letters as large as those of the tree
 
 
 @dataclass(frozen=True)
@@ -75,16 +73,11 @@ def _view(data_dir: Path, path: str) -> FileView:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return FileView(path, "unreadable", (size, "It is neither text nor tensors."))
-    kind = "permissions" if place.name in (*PERMISSION_FILES, *READY_FILES) else "text"
+    kind = "permissions" if place.name in READY_FILES else "text"
     if place.suffix == ".json":
         kind, text = "json", _indented(text)
-    facts = (size, _lines(text)) if kind == "text" else (size,)
+    facts = (size, count(len(text.splitlines()), "line")) if kind == "text" else (size,)
     return FileView(path, kind, facts, text[:MOST_LETTERS] + ("\n…" * (len(text) > MOST_LETTERS)))
-
-
-def _lines(text: str) -> str:
-    """How many lines a text has, in words."""
-    return count(len(text.splitlines()), "line")
 
 
 def _indented(text: str) -> str:
@@ -100,10 +93,8 @@ def _weights(path: str, size: str, state: dict[str, Tensor]) -> FileView:
         facts.append(f"norm of all of them {float(flatten(state).norm()):.4g}")
     for name, tensor in state.items():
         shape = " x ".join(map(str, tensor.shape)) or "one number"
-        norm = float(tensor.double().norm())
-        facts.append(
-            f"{name}: {shape}, {str(tensor.dtype).removeprefix('torch.')}, norm {norm:.4g}"
-        )
+        dtype, norm = str(tensor.dtype).removeprefix("torch."), float(tensor.double().norm())
+        facts.append(f"{name}: {shape}, {dtype}, norm {norm:.4g}")
     layer = next((n for n, w in state.items() if w.ndim == 2 and w.shape[1] == 784), None)
     if layer is None:
         return FileView(path, "weights", tuple(facts))

@@ -15,15 +15,13 @@ __all__ = ["highlight"]
 
 # token -> class of the live panel, style of the static twin
 _LOOKS = {
-    Keyword: ("fk-k", "color: #8a3a6b; font-weight: bold"),
-    Operator.Word: ("fk-k", "color: #8a3a6b; font-weight: bold"),
+    **dict.fromkeys((Keyword, Operator.Word), ("fk-k", "color: #8a3a6b; font-weight: bold")),
     String: ("fk-s", "color: #a04000"),
     Comment: ("fk-c", "color: #595959; font-style: italic"),
     Number: ("fk-m", "color: #00694a"),
-    Name.Function: ("fk-f", "color: #005f94"),
-    Name.Class: ("fk-f", "color: #005f94"),
-    Name.Decorator: ("fk-f", "color: #005f94"),
-    Name.Builtin: ("fk-f", "color: #005f94"),
+    **dict.fromkeys(
+        (Name.Function, Name.Class, Name.Decorator, Name.Builtin), ("fk-f", "color: #005f94")
+    ),
 }
 _PAPER = "background: #f6f6f6; color: #1a1a1a; padding: 8px; margin: 0; font-family: monospace"
 
@@ -32,11 +30,11 @@ def highlight(source: str, marked: Collection[int] = (), live: bool = True) -> s
     """A `<pre>` element. marked : numbers of lines (from 1) that get a sign in front."""
     spans = [_span(kind, visible(text), live) for kind, text in PythonLexer().get_tokens(source)]
     lines = "".join(spans).rstrip("\n").split("\n")
-    width = len(str(len(lines)))
-    numbered = []
-    for number, line in enumerate(lines, 1):
-        sign = "▸" if number in marked else " "
-        numbered.append(_number(f"{sign}{number:>{width}} ", live) + line)
+    width, soft = len(str(len(lines))), 'class="fk-soft"' if live else 'style="color: #595959"'
+    numbered = [
+        f"<span {soft}>{'▸' if n in marked else ' '}{n:>{width}} </span>{line}"
+        for n, line in enumerate(lines, 1)
+    ]
     look = f'style="{_PAPER}"'
     if live:  # the keyboard reaches it too, to scroll
         look = 'class="fk-code" tabindex="0" role="region" aria-label="source of the model"'
@@ -60,8 +58,3 @@ def _span(kind: object, text: str, live: bool) -> str:
                 f"<span {what}>{esc(line)}</span>" if line else "" for line in text.split("\n")
             )
     return esc(text)
-
-
-def _number(text: str, live: bool) -> str:
-    what = 'class="fk-soft"' if live else 'style="color: #595959"'
-    return f"<span {what}>{text}</span>"

@@ -20,18 +20,7 @@ from fedkit.teaching.plots.style import count, size_text
 from fedkit.teaching.widgets.chart import chart, chart_image, chart_text, settings_changes
 from fedkit.teaching.widgets.panel import Panel, button, esc, heading, note, row, table
 
-__all__ = [
-    "NAMES",
-    "RoundControl",
-    "bars_html",
-    "cells",
-    "kind",
-    "marks_html",
-    "rows_html",
-    "status_html",
-    "status_text",
-    "subject",
-]
+__all__ = ["RoundControl", "status_html"]
 
 
 NAMES = {

@@ -7,7 +7,7 @@ widget `DatasiteTree`, which notebook 05 shows; `fedkit.teaching.widgets.file_vi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fedkit.base.errors import FedkitError
@@ -50,29 +50,16 @@ class Line:
         return PurePosixPath(self.path).name
 
 
-@dataclass
-class _Machine:
-    """What lies in one data dir now, and what lay there before the last step."""
-
-    now: Tree = field(default_factory=dict)
-    before: Tree | None = None  # None: no step has been seen yet
-
-    @property
-    def paths(self) -> list[str]:
-        return sorted(self.now.keys() | (self.before or {}).keys())
-
-
 class TreeModel:
     """Whose data dir is looked at, which folders are open, and what has changed."""
 
     def __init__(self, network: Network, machine: str | None = None) -> None:
         self.network = network
         self.machine = self._known(machine or network.participants[0])
-        self._machines = {email: _Machine() for email in network.sites}
         self._wanted: dict[str, bool] = {}  # folders that a person opened or folded
         self._whole: set[str] = set()  # folders of which a person wants every entry
-        for email, site in network.sites.items():
-            self._machines[email].now = scan(site.data_dir)
+        self._now = self._scan()
+        self._before: dict[str, Tree] | None = None  # None: no step has been seen yet
         self._permissions = self._ask_again()
         self._readers: dict[str, str] = {}  # path -> who else may read it; asking costs time
 
@@ -83,8 +70,7 @@ class TreeModel:
 
     def begin(self) -> None:
         """A step begins: from now on, what changed is compared with the last look."""
-        for seen in self._machines.values():
-            seen.before = seen.now
+        self._before = self._now
 
     def look(self, new_step: bool = True) -> bool:
         """Look at all data dirs again; is anything different from the last look?
@@ -92,15 +78,14 @@ class TreeModel:
         new_step : what changed is compared with the last look; without it, with what that one was compared with, so that
         many looks while something runs are one step.
         """
-        found = {email: scan(site.data_dir) for email, site in self.network.sites.items()}
-        different = any(found[email] != seen.now for email, seen in self._machines.items())
+        found = self._scan()
+        different = found != self._now
         if different:
             self._permissions = self._ask_again()
             self._readers.clear()
-        for email, seen in self._machines.items():
-            if (new_step and different) or seen.before is None:
-                seen.before = seen.now
-            seen.now = found[email]
+        if (new_step and different) or self._before is None:
+            self._before = self._now
+        self._now = found
         return different
 
     def toggle(self, path: str) -> None:
@@ -114,12 +99,17 @@ class TreeModel:
     def changes(self, machine: str | None = None, below: str = "") -> tuple[int, int, int]:
         """Files that are new, rewritten, gone since the last step, of one person or (None) of all."""
         signs = [
-            sign_of(path, seen.before, seen.now)
-            for seen in ([self._machines[machine]] if machine else self._machines.values())
-            for path in seen.paths
+            sign
+            for email in ([machine] if machine else self.network.sites)
+            for path, sign in self._signs(email).items()
             if path.startswith(below)
         ]
         return signs.count("+"), signs.count("~"), signs.count("-")
+
+    def _signs(self, machine: str) -> dict[str, str]:
+        """Every file that lies there, or lay there before the last step, and what has happened to it."""
+        now, before = self._now[machine], (self._before or {}).get(machine)
+        return {path: sign_of(path, before, now) for path in sorted({*now, *(before or {})})}
 
     def who_may(self, right: Right, path: str) -> list[str]:
         """The e-mails of the others who may do this with a file of the chosen data dir, as the owner's files say."""
@@ -146,19 +136,17 @@ class TreeModel:
         return list(self._branch("", 0))
 
     def _branch(self, folder: str, depth: int) -> Iterator[Line]:
-        seen = self._machines[self.machine]
-        files = [path for path in seen.paths if path.startswith(folder)]
-        below: dict[str, list[str]] = {}
-        for path in files:
-            below.setdefault(folder + path[len(folder) :].partition("/")[0], []).append(path)
-        for name in self._folders(folder):
-            below.setdefault(name, [])
-        order = sorted(below, key=lambda path: (path in seen.paths, path))
+        signs, now = self._signs(self.machine), self._now[self.machine]
+        below: dict[str, list[str]] = {name: [] for name in self._folders(folder)}
+        for path in signs:
+            if path.startswith(folder):
+                below.setdefault(folder + path[len(folder) :].partition("/")[0], []).append(path)
+        order = sorted(below, key=lambda path: (path in signs, path))
         shown = order if folder in self._whole or len(order) <= MOST + 1 else order[:MOST]
         for path in shown:
             if below[path] == [path]:
-                sign, size = sign_of(path, seen.before, seen.now), seen.now.get(path, (0,))[0]
-                yield Line(path, depth, sign=sign, size=size, may_read=self._may_read(path))
+                size, words = now.get(path, (0,))[0], self._may_read(path)
+                yield Line(path, depth, sign=signs[path], size=size, may_read=words)
                 continue
             yield self._folder(path, depth, below[path])
             if self._is_open(path):
@@ -167,7 +155,9 @@ class TreeModel:
             yield Line(folder, depth, folder=True, more=len(order) - len(shown))
 
     def _folder(self, path: str, depth: int, files: list[str]) -> Line:
-        seen = self._machines[self.machine]
+        here = [
+            self._now[self.machine][file][0] for file in files if file in self._now[self.machine]
+        ]
         words = {self._may_read(file) for file in files}
         return Line(
             path,
@@ -175,8 +165,8 @@ class TreeModel:
             folder=True,
             open=self._is_open(path),
             changes=self.changes(self.machine, f"{path}/"),
-            size=sum(seen.now[file][0] for file in files if file in seen.now),
-            files=sum(file in seen.now for file in files),
+            size=sum(here),
+            files=len(here),
             may_read=words.pop() if len(words) == 1 else "",
         )
 
@@ -199,6 +189,9 @@ class TreeModel:
         place = self.network[self.machine].data_dir / folder
         names = [name for name in folder_names(place) if travels(name)]
         return [folder + name for name in names if not (place / name).is_symlink()]
+
+    def _scan(self) -> dict[str, Tree]:
+        return {email: scan(site.data_dir) for email, site in self.network.sites.items()}
 
     def _ask_again(self) -> dict[str, Permissions]:
         return {email: Permissions(site.datasites) for email, site in self.network.sites.items()}
