@@ -110,7 +110,7 @@ class Permissions:
         return sorted(name for name, rules in self._files.items() if rules is BROKEN)
 
     def _broken(self, folder: list[str]) -> bool:
-        return any(self._rules(folder, kind) is BROKEN for kind in PERMISSION_FILES)
+        return any(self._rules(folder, kind) is BROKEN for kind in (NEW, OLD))
 
     def _rules(self, folder: list[str], kind: str) -> Any:
         """What the folder's file of this kind holds, None if there is none, BROKEN if it can't be read."""
