@@ -16,6 +16,7 @@ __all__ = [
     "AGGREGATOR",
     "PARTICIPANT",
     "Approved",
+    "ClaimCapped",
     "DataFound",
     "Declined",
     "Event",
@@ -139,6 +140,19 @@ class UpdateRefused(Event, says="round {round}: update of {participant} refused:
     participant: str
     round: int
     reason: str
+
+
+@dataclass(frozen=True)
+class ClaimCapped(
+    Event,
+    says="round {round}: {participant} claims {claimed:,} samples; no more than {counted:,} are believed",
+):
+    """An update claims to be made of more samples than the config believes."""
+
+    participant: str
+    round: int
+    claimed: int
+    counted: int
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ __all__ = [
 
 
 MAX_JSON_BYTES = 10 * 2**20
+MAX_OBJECT_BYTES = 2**20
 MAX_DATASET_BYTES = 2**31
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -144,17 +145,20 @@ def write_json(path: Path, value: object, *, root: Path | None = None) -> None:
     write_bytes(path, json.dumps(value, indent=4, allow_nan=False).encode(), root=root)
 
 
-def read_json(path: Path, *, root: Path | None = None) -> Any:
+def read_json(path: Path, *, root: Path | None = None, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """The JSON value in `path`, or None where there is no readable one (yet)."""
     try:
-        return json.loads(read_bytes(path, root=root, max_bytes=MAX_JSON_BYTES))
+        return json.loads(read_bytes(path, root=root, max_bytes=max_bytes))
     except (FileNotFoundError, FedkitError, ValueError, RecursionError):
         return None
 
 
 def read_object(path: Path, *, root: Path | None = None) -> dict[str, Any]:
-    """The JSON object in `path`, empty where there is no readable one (yet)."""
-    values = read_json(path, root=root)
+    """The JSON object in `path`, of at most 1 MiB, empty where there is no readable one (yet).
+
+    For what others write: JSON takes up to 25 times its length in memory, and time that grows with it.
+    """
+    values = read_json(path, root=root, max_bytes=MAX_OBJECT_BYTES)
     return values if isinstance(values, dict) else {}
 
 

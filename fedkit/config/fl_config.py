@@ -77,6 +77,10 @@ class FLConfig(BaseModel):
     weighting : "samples" weights an update by its participant's sample count where all are known, "equal" never.
     min_participants : the quorum: a round may end with this many updates once nothing more is to be expected;
         None (the default) means all participants.
+    max_samples : the most samples that an update may claim to be made of; what claims more counts as this many. None (the
+        default) believes every claim, since honest datasites differ widely.
+    max_update_norm : the largest L2 norm of (update - global model) that is averaged; a larger one is refused. None for
+        any.
     round_timeout_s : seconds after which a round ends if the quorum is reached; None waits for ever.
     approval : "all" starts when every participant is ready, "quorum" as soon as `min_participants` are.
     participants_per_round : how many of them train in a round, drawn anew each time; None (the default) means all.
@@ -111,6 +115,10 @@ class FLConfig(BaseModel):
     weighting: Literal["samples", "equal"] = "samples"
     min_participants: Count | None = None
     round_timeout_s: Positive | None = None
+    max_samples: (
+        Annotated[int, Field(strict=True, ge=1, le=int(LIMITS["max_samples"].high))] | None
+    ) = None
+    max_update_norm: Positive | None = None
     approval: Literal["all", "quorum"] = "all"
     participants_per_round: Count | None = None
     strategy: dict[str, Any] | None = None

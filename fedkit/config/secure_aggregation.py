@@ -47,6 +47,11 @@ class SecureAggregation(BaseModel):
                 f"min_participants: lets a round end with {config.min_participants}, but {t} (the threshold) must "
                 f"answer to unmask the sum; write at least {t}"
             )
+        if config.max_update_norm is not None:
+            return (
+                "max_update_norm: bounds single updates, and secure_aggregation shows only their sum; "
+                "leave one of the two out"
+            )
         if "participants_per_round" in config.adjustable:
             return (
                 "adjustable: lets participants_per_round change, but the threshold was approved for one number; "

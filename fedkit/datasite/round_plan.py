@@ -35,7 +35,8 @@ _FIXED = ("round", *_MAY_DIFFER, "participants")
 @dataclass(frozen=True)
 class RoundPlan:
     """One round, all that its training takes: step size of local SGD, local epochs, the e-mails of those who train; and,
-    the same in all rounds, samples a batch, the seed that every shuffle derives from, and how updates are weighted."""
+    the same in all rounds, samples a batch, the seed that every shuffle derives from, how updates are weighted, and what is
+    believed of them."""
 
     round: int
     learning_rate: float
@@ -44,6 +45,8 @@ class RoundPlan:
     batch_size: int = 64
     seed: int = 0
     weighting: str = "samples"
+    max_samples: int | None = None
+    max_update_norm: float | None = None
 
     @classmethod
     def of(cls, settings: FLConfig, n: int, participants: Sequence[str]) -> RoundPlan:
@@ -56,6 +59,8 @@ class RoundPlan:
             settings.batch_size,
             settings.seed,
             settings.weighting,
+            settings.max_samples,
+            settings.max_update_norm,
         )
 
     def on_the_wire(self, config: FLConfig) -> dict[str, Any]:

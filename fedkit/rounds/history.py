@@ -45,6 +45,7 @@ class RoundRecord:
 
     diagnostics : what the strategy says about its step.
     learning_rate, local_epochs : what the round asked for.
+    capped : who claimed more samples than the config believes, and how many.
     accuracy : 0..1 on the aggregator's test set. loss : mean cross entropy in nats. Both None until evaluated.
     """
 
@@ -57,6 +58,7 @@ class RoundRecord:
     local_epochs: int | None = None
     accuracy: float | None = None
     loss: float | None = None
+    capped: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], file: Path | None = None) -> RoundRecord:

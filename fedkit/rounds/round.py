@@ -16,10 +16,12 @@ of them: `protocol/client/local_round.py` calls `local_update`, `protocol/aggreg
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
@@ -32,7 +34,7 @@ from fedkit.learning.update import Update
 from fedkit.privacy.dp.noisy_mean import chosen_in_private
 from fedkit.rounds.history import Contribution, RoundRecord
 
-__all__ = ["draw", "local_update", "plan_round", "server_step"]
+__all__ = ["capped", "draw", "local_update", "plan_round", "server_step", "too_far"]
 
 
 def plan_round(config: FLConfig, able: Sequence[str], n: int) -> RoundPlan:
@@ -121,7 +123,21 @@ def server_step(
     updates : those that arrived and are sound, in the plan's order. mean : where masks hide them, all that the aggregator
     sees. refused : whose update was not sound, and why. absent : who has sent none.
     """
-    after, diagnostics = strategy.apply(state, updates if mean is None else [mean])
+    claimed, updates = updates, [capped(update, plan) for update in updates]
+    turned_away = dict(refused or {})
+    while True:
+        after, diagnostics = strategy.apply(state, updates if mean is None else [mean])
+        if mean is not None or not updates or _finite(after):
+            break
+        far = max(updates, key=lambda update: distance(update.state, state.model))
+        turned_away[far.participant] = "its numbers are so large that the mean overflows"
+        updates = [update for update in updates if update is not far]
+        if not updates:
+            raise FedkitError(
+                f"of round {plan.round} can't be averaged: {', '.join(turned_away)} sent numbers that overflow",
+                field="updates",
+                remedy="ask for smaller ones, or set max_update_norm",
+            )
     shares = mixing_weights(updates, plan.weighting) if updates else []
     contributions = tuple(
         Contribution(
@@ -138,9 +154,44 @@ def server_step(
     return after, RoundRecord(
         plan.round,
         contributions,
-        dict(refused or {}),
+        turned_away,
         tuple(absent),
         diagnostics,
         plan.learning_rate,
         plan.epoch,
+        capped={
+            update.participant: update.num_samples or 0
+            for update in claimed
+            if (capped(update, plan).num_samples or 0) < (update.num_samples or 0)
+        },
     )
+
+
+def capped(update: Update, plan: RoundPlan) -> Update:
+    """The update with no larger claims than the config believes: samples, and the steps that follow from them."""
+    most = plan.max_samples
+    if most is None:
+        return update
+    steps = local_steps(most, plan.epoch, plan.batch_size)
+    samples = None if update.num_samples is None else min(update.num_samples, most)
+    return replace(
+        update,
+        num_samples=samples,
+        steps=None if update.steps is None else min(update.steps, steps),
+    )
+
+
+def too_far(update: Update, model: Mapping[str, Tensor], plan: RoundPlan) -> str | None:
+    """Why an update moves the model further than the config allows, None where it does not."""
+    if plan.max_update_norm is None:
+        return None
+    norm = distance(update.state, model)
+    if norm <= plan.max_update_norm:
+        return None
+    return f"moves the model by {norm:.3g}, more than the {plan.max_update_norm:g} that the config allows"
+
+
+def _finite(after: ServerState) -> bool:
+    """Does the aggregator's state hold numbers only?"""
+    parts = [after.model, *after.memory.values()]
+    return all(bool(torch.isfinite(value).all()) for part in parts for value in part.values())

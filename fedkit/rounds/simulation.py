@@ -36,7 +36,7 @@ from fedkit.learning.update import Update
 from fedkit.privacy.secagg.fixedpoint import fixed_point_mean
 from fedkit.rounds.checkpoints import Checkpoint
 from fedkit.rounds.history import History, RoundRecord
-from fedkit.rounds.round import local_update, plan_round, server_step
+from fedkit.rounds.round import capped, local_update, plan_round, server_step, too_far
 from fedkit.rounds.strategy import strategy_of
 
 __all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
@@ -154,10 +154,20 @@ def _round(
         memories.update((who, fresh[who]) for who in arrived)
     if exact:
         updates = [replace(u, sha256=sha256_bytes(state_bytes(u.state))) for u in updates]
+    far = {u.participant: why for u in updates if (why := too_far(u, state, plan))}
+    updates = [update for update in updates if update.participant not in far]
+    if far and not updates:
+        raise FedkitError(
+            f"of round {n} all move the model too far: {'; '.join(f'{w}: {why}' for w, why in far.items())}",
+            field="max_update_norm",
+            remedy="raise it",
+        )
     mean = None
     if config.secure_aggregation is not None:  # the sum of fixed-point numbers, as under its masks
-        mean = fixed_point_mean(updates, config.weighting, len(plan.participants))
-    return server_step(strategy, plan, server, updates, mean=mean)
+        mean = fixed_point_mean(
+            [capped(u, plan) for u in updates], config.weighting, len(plan.participants)
+        )
+    return server_step(strategy, plan, server, updates, mean=mean, refused=far)
 
 
 def _history(config: FLConfig, records: Sequence[RoundRecord]) -> History:

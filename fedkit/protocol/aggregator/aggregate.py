@@ -10,7 +10,14 @@ import math
 from dataclasses import asdict, replace
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import Event, RoundAggregated, RoundEvaluated, UpdateRefused, Waiting
+from fedkit.base.events import (
+    ClaimCapped,
+    Event,
+    RoundAggregated,
+    RoundEvaluated,
+    UpdateRefused,
+    Waiting,
+)
 from fedkit.base.files import read_dataset, read_state, write_json
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.protocol.aggregator.inbox import Collected
@@ -65,10 +72,23 @@ def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event
     after, record = server_step(
         at.strategy, plan, state, found.updates, refused=found.refused, absent=found.missing
     )
+    averaged = tuple(part.participant for part in record.contributions)
+    if len(averaged) < quorum_of(at.config, plan):
+        turned_away = "; ".join(f"{who}: {why}" for who, why in record.refused.items())
+        raise FedkitError(
+            f"has {len(averaged)} updates that can be averaged, fewer than its quorum ({turned_away})",
+            file=at.place.inbox(next(iter(record.refused))),
+            field=f"round {n}",
+            remedy="ask for smaller numbers, or rewind to the round before",
+        )
     write_round(at, after, record)
     return [
-        *(UpdateRefused(site.email, at.name, who, n, why) for who, why in found.refused.items()),
-        RoundAggregated(site.email, at.name, n, tuple(u.participant for u in found.updates)),
+        *(UpdateRefused(site.email, at.name, who, n, why) for who, why in record.refused.items()),
+        *(
+            ClaimCapped(site.email, at.name, who, n, claimed, at.config.max_samples or claimed)
+            for who, claimed in record.capped.items()
+        ),
+        RoundAggregated(site.email, at.name, n, averaged),
     ]
 
 

@@ -65,6 +65,7 @@ def _sound(
     from fedkit.learning.training import local_steps
     from fedkit.learning.update import Update
     from fedkit.protocol.strategy_payload import most_bytes, read_extra
+    from fedkit.rounds.round import too_far
 
     n, path = plan.round, at.place.update(email, plan.round)
     limit = most_bytes(reference)
@@ -79,7 +80,7 @@ def _sound(
     steps = _count(said.get("steps"))
     if steps is None and samples:  # the real app: its epochs, in batches of 64
         steps = local_steps(samples, plan.epoch, _REAL_BATCH)
-    return Update(
+    update = Update(
         email,
         n,
         state,
@@ -90,6 +91,12 @@ def _sound(
         _number(said.get("seconds")),
         sha256_bytes(data),
     )
+    wrong = too_far(update, reference, plan)
+    if wrong:
+        raise Unreadable(
+            wrong, file=path, remedy="train with a smaller learning rate, or fewer epochs"
+        )
+    return update
 
 
 def _samples(at: AtAggregator, email: str, said: Mapping[str, Any]) -> int | None:

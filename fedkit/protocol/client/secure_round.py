@@ -128,6 +128,9 @@ def _make_masked(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event
     # what does not open now could not be revealed later
     bonawitz.open_shares(this.group, me, this.secrets(), roster, sealed)
     weight = trained_samples(at.place, this.n) if at.config.weighting == "samples" else 1
+    weight = min(
+        weight, at.config.max_samples or weight
+    )  # nobody else can see it, so it is cut here
     vector = encode(at.read_state(at.place.trained(this.n)), weight, len(this.group.numbers))
     hidden = bonawitz.mask(this.group, me, this.secrets(), roster, dealers, vector)
     this.accept("dealt", given)
