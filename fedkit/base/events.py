@@ -27,6 +27,7 @@ __all__ = [
     "Progress",
     "ProjectDone",
     "ProjectLaunched",
+    "ProjectStopped",
     "RequestSent",
     "RoundAggregated",
     "RoundEvaluated",
@@ -173,6 +174,19 @@ class ProjectDone(Event, says="done, as {role}"):
     """This side of the project lies in `done/`."""
 
     role: str
+
+
+@dataclass(frozen=True)
+class ProjectStopped(
+    Event,
+    says="stopped after round {round}: {left} left, and fewer remain than the {quorum} that were agreed on; the last "
+    "global model stays",
+):
+    """The aggregator ends a project before its last round: `left` took their approval back."""
+
+    round: int
+    left: tuple[str, ...]
+    quorum: int
 
 
 @dataclass(frozen=True)

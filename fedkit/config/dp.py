@@ -22,12 +22,13 @@ from pydantic import (
 )
 
 from fedkit.base.strict_json import number_of
+from fedkit.config.limits import LIMITS
 from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
 
 __all__ = ["AdaptiveClip", "DPSettings"]
 
 
-LARGEST_EPSILON = 100.0
+LARGEST_EPSILON = LIMITS["epsilon"].high
 """Beyond it, e^epsilon has 44 digits: a promise in name only."""
 
 _ROBUST = {"median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "norm_clip"}
@@ -59,11 +60,16 @@ def _positive(value: Any, about: ValidationInfo) -> float:
     if not 0 < number < math.inf:
         why = _USELESS[str(about.field_name)]
         raise ValueError(f"of {number:g} {why}; write a number above 0, such as 1.0")
+    limit = LIMITS["dp.clip" if about.field_name == "clip" else "noise_multiplier"]
+    if limit.wrong(number):
+        raise ValueError(f"of {number:g} {limit.wrong(number)}; write one such as 1.0")
     return number
 
 
 def _delta(value: Any) -> float:
     number = number_of(value, _UNQUOTED)
+    if 0 < number < LIMITS["delta"].low:
+        raise ValueError(f"of {number:g} {LIMITS['delta'].wrong(number)}; write one such as 1e-5")
     if not 0 < number < 1:
         reason = "with Gaussian noise" if number == 0 else "by its definition"
         raise ValueError(
@@ -85,7 +91,9 @@ class AdaptiveClip(BaseModel):
 
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
     learning_rate: Annotated[float, Field(gt=0, le=2)] = 0.2
-    count_noise: Annotated[float, Field(gt=0)] | None = None
+    count_noise: (
+        Annotated[float, Field(ge=LIMITS["count_noise"].low, le=LIMITS["count_noise"].high)] | None
+    ) = None
 
 
 class DPSettings(BaseModel):

@@ -12,13 +12,22 @@ from inspect import Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email, check_file_name, check_name
 from fedkit.base.strict_json import not_too_deep, number_of, parse_json_object
 from fedkit.config.dp import DPSettings
+from fedkit.config.limits import LIMITS
 from fedkit.config.secure_aggregation import SecureAggregation
 from fedkit.config.tutorial import tutorial_keys
 
@@ -38,10 +47,13 @@ _REMEDIES = {
 }
 
 
-def _finite_number(value: Any) -> float:
+def _finite_number(value: Any, about: ValidationInfo) -> float:
     number = number_of(value, "write one without quotes, such as 0.1")
     if not math.isfinite(number) or number <= 0:
         raise ValueError(f"must be a finite number above 0, not {number}; write one such as 0.1")
+    limit = LIMITS[str(about.field_name)]
+    if limit.wrong(number):
+        raise ValueError(f"of {number:g} {limit.wrong(number)}; write one such as 0.1")
     return number
 
 
@@ -50,7 +62,7 @@ Email = Annotated[str, BeforeValidator(check_email)]
 PythonFile = Annotated[str, BeforeValidator(lambda v: check_file_name(v, (".py",)))]
 WeightFile = Annotated[str, BeforeValidator(lambda v: check_file_name(v, (".pt", ".pth")))]
 Positive = Annotated[float, BeforeValidator(_finite_number)]
-Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Count = Annotated[int, Field(strict=True, ge=1, le=int(LIMITS["rounds"].high))]
 
 
 class FLConfig(BaseModel):
@@ -104,19 +116,18 @@ class FLConfig(BaseModel):
     strategy: dict[str, Any] | None = None
     adjustable: tuple[Literal["learning_rate", "epoch", "participants_per_round"], ...] = ()
     secure_aggregation: SecureAggregation | None = None
-    linger_s: Annotated[float, Field(ge=0, le=86_400)] = 40.0
+    linger_s: Annotated[float, Field(ge=0, le=LIMITS["linger_s"].high)] = 40.0
     dp: DPSettings | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if not self.participants:
             raise ValueError("participants: is empty; name at least one e-mail")
-        folded = [email.casefold() for email in self.participants]
-        for position, email in enumerate(folded):
-            if email in folded[:position]:
-                raise ValueError(
-                    f"participants: names {self.participants[position]} twice; name it once"
-                )
+        folded: set[str] = set()
+        for email in self.participants:
+            if email.casefold() in folded:
+                raise ValueError(f"participants: names {email} twice; name it once")
+            folded.add(email.casefold())
         if self.aggregator.casefold() in folded and self.aggregator not in self.participants:
             raise ValueError(
                 "aggregator: differs from a participant in upper and lower case only; write both alike"

@@ -139,6 +139,11 @@ class AggregatorProject(_Project):
         return self.path / "rounds" / f"plan_{round_number}.json"
 
     @property
+    def stopped(self) -> Path:
+        """There where the project ended before its last round: after which, and who left."""
+        return self.path / "stopped.json"
+
+    @property
     def settings(self) -> Path:
         """What a person wants from the next round on, where it differs from the config."""
         return self.path / "settings.json"

@@ -31,9 +31,13 @@ READY_FILES = (NEW, OLD, OLDEST)
 """Any of these shows that a folder was opened on purpose. fedkit writes the first two, always both; the oldest real apps
 wrote the last one."""
 
+BROKEN = "broken"
+"""What a permission file holds that can't be parsed."""
+
 _EVERYONE = "*"
 _FLAGS = glob.GLOBSTAR | glob.FORCEUNIX
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DEEPEST = 30
 _ALL: tuple[Right, ...] = ("admin", "create", "write", "read")
 
 
@@ -87,6 +91,8 @@ class Permissions:
             return True
         if parts[-1].casefold() in READY_FILES and right in ("create", "write"):
             right = "admin"
+        if any(self._broken(parts[:depth]) for depth in range(1, len(parts))):
+            return False
         for depth in range(len(parts) - 1, 0, -1):  # from the file upwards
             new, old = (self._rules(parts[:depth], kind) for kind in (NEW, OLD))
             if new is not None or old is not None:
@@ -98,8 +104,16 @@ class Permissions:
                 return _may_oldest(oldest, email, right)
         return False
 
+    @property
+    def broken(self) -> list[str]:
+        """The permission files seen so far that can't be parsed: below their folders, nobody but the owner may anything."""
+        return sorted(name for name, rules in self._files.items() if rules is BROKEN)
+
+    def _broken(self, folder: list[str]) -> bool:
+        return any(self._rules(folder, kind) is BROKEN for kind in (NEW, OLD))
+
     def _rules(self, folder: list[str], kind: str) -> Any:
-        """What the folder's file of this kind holds, None if there is none; an unreadable one allows nothing."""
+        """What the folder's file of this kind holds, None if there is none, BROKEN if it can't be read."""
         name = "/".join([*folder, kind])
         if name not in self._files:
             try:
@@ -108,7 +122,7 @@ class Permissions:
             except FileNotFoundError:
                 self._files[name] = None
             except FedkitError:
-                self._files[name] = []
+                self._files[name] = BROKEN
         return self._files[name]
 
     def _may_new(self, email: str, right: Right, parts: list[str]) -> bool:
@@ -147,17 +161,34 @@ class Permissions:
 
 @lru_cache(maxsize=1024)
 def _parse(data: bytes) -> Any:
-    """The rules in a permission file, [] where it can't be parsed; equal bytes are parsed once."""
+    """The rules in a permission file, BROKEN where it can't be parsed; equal bytes are parsed once.
+
+    Plain YAML only: a tag, an alias, or more than thirty levels, and the file allows nothing.
+    """
     try:
+        depth = 0
+        for event in yaml.parse(data, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if (
+                isinstance(event, yaml.AliasEvent)
+                or getattr(event, "tag", None)
+                or depth > _DEEPEST
+            ):
+                return BROKEN
         value = yaml.load(data, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return []
+    except Exception:  # the parser, and what builds its dates and numbers, raise many kinds
+        return BROKEN
     return [] if value is None else value
 
 
 @lru_cache(maxsize=4096)
 def _matches(path: str, pattern: str, flags: int) -> bool:
-    return bool(glob.globmatch(path, pattern, flags=flags))
+    """Does the pattern fit? One that no compiler takes fits nothing."""
+    try:
+        return bool(glob.globmatch(path, pattern, flags=flags))
+    except Exception:  # wcmatch and re raise many kinds
+        return False
 
 
 def _has_right(access: Any, email: str, right: Right) -> bool:

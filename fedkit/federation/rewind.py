@@ -52,6 +52,7 @@ def rewind(network: Network, to_round: int = 0, project: str | None = None) -> N
         for path in (place.global_model(n), place.record(n), place.memory(n), place.plan(n)):
             remove(path)
         remove_round(place.record(n).parent, n)
+    remove(place.stopped)
     if to_round == 0:
         remove(place.settings)
     for email in config.participants:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import AGGREGATOR, PARTICIPANT, Event, Problem, Progress, Waiting
+from fedkit.base.files import is_file
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator import phases as aggregator
@@ -119,7 +120,10 @@ def status(site: Datasite) -> list[ProjectStatus]:
     ]
     for role, folder in ((AGGREGATOR, site.aggregator().done), (PARTICIPANT, site.client().done)):
         for name in folder_names(folder):
-            rows.append(ProjectStatus(name, role, "done", "", "nothing more to do"))
+            text = "nothing more to do"
+            if role == AGGREGATOR and is_file(site.aggregator().project(name, "done").stopped):
+                text += ": stopped before its last round, since too many left"
+            rows.append(ProjectStatus(name, role, "done", "", text))
     return [row for row in rows if row is not None]
 
 

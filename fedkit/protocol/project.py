@@ -5,6 +5,7 @@ Everything that a project reads or writes goes through its handle, so that no li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,8 @@ from fedkit.base.tensors import MAX_STATE_BYTES
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
+from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.tree import entries
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,6 +121,12 @@ class AtParticipant(Project):
         self.write_json(self.place.state, self.read_object(self.place.state) | changes)
 
 
+_OURS = re.compile(
+    r"\.?(agg_model_round_\d+\.pt|round_\d+\.json|extra_round_\d+\.bin|secagg_\d+_\w+\.json)(\..*)?"
+)
+"""What an aggregator puts into a participant's `agg_weights/`, finished or not."""
+
+
 @dataclass(frozen=True)
 class AtAggregator(Project):
     """A project at its aggregator."""
@@ -128,6 +137,27 @@ class AtAggregator(Project):
     def place(self) -> AggregatorProject:
         """Its folder here."""
         return self.site.aggregator().project(self.name)
+
+    def is_ready(self, email: str) -> bool:
+        """Does a participant take part, and can be reached?"""
+        return has_permission_file(self.mailbox(email).agg_weights) and not self.obstacle(email)
+
+    def obstacle(self, email: str) -> str | None:
+        """What keeps files from being put into a participant's folders, and what to do; None if nothing does.
+
+        Their folders are theirs: what lies there is their own harm, and nobody else's.
+        """
+        box, asked = self.mailbox(email), self.site.client(email).project(self.name, "request")
+        names = re.compile(rf"fl_config\.json|{re.escape(self.config.model_arch)}")
+        for folder, ours in ((box.agg_weights, _OURS), (asked.path, names)):
+            try:
+                files.refuse_links(folder, self.site.data_dir)
+            except FedkitError as error:
+                return str(error)
+            for path in entries(folder):
+                if ours.fullmatch(path.name) and not files.is_file(path):
+                    return f"{folder.name}/{path.name} is no file, and its owner must remove it"
+        return None
 
     def mailbox(self, email: str) -> ClientProject:
         """A participant's folder of it, as far as it is seen here."""

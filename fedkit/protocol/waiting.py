@@ -10,31 +10,39 @@
 | participant, at the end | a real app's aggregator | it has finished too, or `linger_s` is over | `lingers` |
 | both | a file that can't be read | it can, or is older than 10 s | `may_be_half_written` |
 
-Time is up `round_timeout_s` seconds after the round's global model was sent (a masked step's: after the list before it was
-decided), `PATIENCE_S` where the config sets none but a quorum; and at once where the caller knows that nothing more comes.
+Time is up `round_timeout_s` seconds after the round was planned (a masked step's: after the list before it was decided),
+`PATIENCE_S` where the config sets none but a quorum; and at once where the caller knows that nothing more comes.
 The quorum is `min_participants`, or all. A round of fewer than that many people needs all of those.
+
+| what decides | who can influence it |
+|---|---|
+| the time of a round or a step | the aggregator alone: the age of its own plan, or of its own decision |
+| who is missing | each participant for itself: by sending, late, or not at all |
+| the quorum | nobody: it stands in the config that everybody approved |
+| whether a bad file is on its way | its writer, for 10 s after each rewriting; never the round's time |
+| lingering | who wrote the last global model, for `linger_s` |
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 
 from fedkit.base.errors import Unreadable
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.protocol.project import AtAggregator
 
 __all__ = [
     "HALF_WRITTEN_S",
     "PATIENCE_S",
+    "age",
     "lingers",
     "may_be_half_written",
     "needed_ready",
     "quorum_of",
     "round_may_end",
-    "started",
     "step_may_end",
     "step_needs",
     "time_left",
@@ -61,20 +69,27 @@ def quorum_of(config: FLConfig, plan: RoundPlan) -> int:
     return min(config.quorum, len(plan.participants))
 
 
-def started(at: AtAggregator, n: int) -> float:
-    """When the participants could start with round n: the latest moment at which its global model was sent."""
-    times = [at.place.global_model(n - 1).stat().st_mtime]
-    for email in at.config.participants:
-        sent = at.mailbox(email).global_model(n - 1)
-        if sent.is_file():
-            times.append(sent.stat().st_mtime)
-    return max(times)
+@lru_cache(maxsize=4096)
+def _first_seen(path: Path, version: int) -> tuple[float, float]:
+    """How old this version of a file was when this process first looked, and when that was by the steady clock."""
+    return max(0.0, time.time() - version / 1e9), time.monotonic()
 
 
-def time_left(config: FLConfig, since: Callable[[], float]) -> float | None:
-    """Seconds for which a round, or a step of it, waits for everybody; None for ever. since : asked where it matters."""
+def age(path: Path) -> float:
+    """Seconds since a file was written. The wall clock tells what was before the first look; who sets it later, or dates
+    a file ahead, makes nobody wait longer."""
+    before, seen = _first_seen(path, path.lstat().st_mtime_ns)
+    return before + time.monotonic() - seen
+
+
+def time_left(config: FLConfig, began: Path) -> float | None:
+    """Seconds for which a round, or a step of it, waits for everybody; None for ever.
+
+    began : the aggregator's own file with which it began, its plan or its last decision. What participants can write is
+    never asked: who could date it could turn the clock.
+    """
     timeout = config.round_timeout_s or (PATIENCE_S if config.min_participants else None)
-    return None if timeout is None else since() + timeout - time.time()
+    return None if timeout is None else timeout - age(began)
 
 
 def is_up(left: float | None, patient: bool) -> bool:
@@ -108,13 +123,13 @@ def step_may_end(
 
 def lingers(config: FLConfig, last_model: Path) -> float:
     """Seconds for which a finished project stays in place, from when its last global model was there; 0 or less: over."""
-    return last_model.stat().st_mtime + config.linger_s - time.time()
+    return config.linger_s - age(last_model)
 
 
 def may_be_half_written(path: Path, error: Unreadable) -> bool:
     """May a file that can't be read still be on its way?"""
     try:
-        young = time.time() - path.lstat().st_mtime < HALF_WRITTEN_S
+        young = age(path) < HALF_WRITTEN_S
     except OSError:
         return True
     return young and error.what.startswith(("can't be read as tensors", "comes without"))

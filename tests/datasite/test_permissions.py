@@ -318,3 +318,49 @@ def test_stars_and_hidden_files(tmp_path: Path) -> None:
     for name, by_old in (("x", {"read"}), (".x", set()), (".x/y", set()), ("x/y", {"read"})):
         assert rights(tmp_path, BOB, f"{ALICE}/old/{name}") == by_old, name
         assert rights(tmp_path, BOB, f"{ALICE}/new/{name}") == {"read"}, name
+
+
+# ------------------------------------------------------------------------------- a stranger's YAML
+BROKEN = {
+    "a tag": b"- {path: x, user: !!bool x}",
+    "a tag of Python's": b"- !!python/object/apply:os.system [ls]",
+    "a tag of one's own": b"- !mine {path: '**', user: '*', permissions: [read]}",
+    "a tag on a text": b"rules: [{pattern: !!str '**', access: {read: ['*']}}]",
+    "an alias": b"- &a {path: '**', user: '*', permissions: [read]}\n- *a",
+    "a date that is none": b"- {path: 2026-13-45, user: '*', permissions: [read]}",
+    "a key that is a list": b"? [a]\n: b",
+    "brackets without end": b"[" * 5_000,
+    "levels without end": b"{a: " * 200 + b"1" + b"}" * 200,
+    "no text": b"\xff\xfe\x00",
+    "not closed": b"rules: [{pattern: '**'",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(BROKEN))
+@pytest.mark.parametrize("name", ["syft.pub.yaml", "syftperm.yaml"])
+def test_a_broken_permission_file_allows_nothing_below_and_stops_nobody(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "alice@example.org" / "open"
+    write_permissions(folder, "alice@example.org", read=["*"])
+    write_permissions(tmp_path / "bob@example.org", "bob@example.org", read=["*"])
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / name).write_bytes(BROKEN[kind])
+    rights = Permissions(tmp_path)
+    assert not rights.may("eve@example.org", "read", "alice@example.org/open/inner/x.txt")
+    assert rights.may("alice@example.org", "write", "alice@example.org/open/inner/x.txt")
+    assert rights.may("eve@example.org", "read", "alice@example.org/open/x.txt")
+    assert rights.may("eve@example.org", "read", "bob@example.org/x.txt")
+
+
+@pytest.mark.parametrize("pattern", ["[", "[!", "{", "{a", "(" * 300, "{" * 40, "[[:nope:]]", "\\"])
+def test_a_pattern_that_no_compiler_takes_fits_nothing(pattern: str, tmp_path: Path) -> None:
+    folder = tmp_path / "alice@example.org"
+    folder.mkdir()
+    new = {"rules": [{"pattern": pattern, "access": {"read": ["*"]}}]}
+    old = [{"path": pattern, "user": "*", "permissions": ["read"]}]
+    for name, rules in (("syft.pub.yaml", new), ("syftperm.yaml", old)):
+        (folder / name).write_text(yaml.safe_dump(rules), encoding="utf-8")
+        assert not Permissions(tmp_path).may("eve@example.org", "read", "alice@example.org/x.txt")
+        (folder / name).unlink()

@@ -4,9 +4,11 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from fedkit.base.files import is_file
+from fedkit.protocol.waiting import age
 from fedkit.rounds.history import read_history
 from tests.support.aggregator import World, quorum
 from tests.support.helpers import ALICE, BOB, CAROL, waits
@@ -28,23 +30,39 @@ def test_with_a_quorum_the_others_have_until_the_time_out(tmp_path: Path) -> Non
     assert wait.whom == CAROL
     assert wait.seconds is not None
     assert 0 < wait.seconds <= 100
-    for email in (ALICE, BOB, CAROL):  # as if the round had begun earlier
-        os.utime(world.box(email).global_model(0), (time.time() - 101,) * 2)
-    os.utime(world.place.global_model(0), (time.time() - 101,) * 2)
+    os.utime(world.place.plan(1), (time.time() - 101,) * 2)  # as if the round had begun earlier
     world.advance()
     assert torch.equal(world.model(1)["fc.bias"], torch.full((10,), 2.0))
     assert read_history(world.site).rounds[0].absent == (CAROL,)
 
 
-def test_the_time_runs_from_when_the_last_one_could_begin(tmp_path: Path) -> None:
+def test_no_participant_can_turn_the_clock(tmp_path: Path) -> None:
+    """Who rewrites its own copy of the global model again and again, or dates it ahead, gains no second."""
     world = quorum(tmp_path, round_timeout_s=100.0)
     world.send(ALICE, 1)
     world.send(BOB, 1)
-    for email in (ALICE, BOB):
-        os.utime(world.box(email).global_model(0), (time.time() - 101,) * 2)
-    os.utime(world.place.global_model(0), (time.time() - 101,) * 2)
-    (wait,) = waits(world.advance())
-    assert wait.whom == CAROL
+    os.utime(world.place.plan(1), (time.time() - 101,) * 2)
+    mine = world.box(CAROL).global_model(0)
+    mine.write_bytes(mine.read_bytes())
+    os.utime(mine, (time.time() + 10_000,) * 2)
+    world.advance()
+    assert read_history(world.site).rounds[0].absent == (CAROL,)
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("{}")
+    assert 0 <= age(path) < 5
+    real, steady = time.time, time.monotonic
+    monkeypatch.setattr(time, "time", lambda: real() - 100_000)
+    monkeypatch.setattr(time, "monotonic", lambda: steady() + 50)
+    assert 50 <= age(path) < 60
+    os.utime(path, (real() + 10_000,) * 2)  # dated ahead: as old as when it was first seen
+    assert age(path) == pytest.approx(0, abs=1)
+    monkeypatch.setattr(time, "monotonic", lambda: steady() + 80)
+    assert 25 <= age(path) < 35
 
 
 def test_below_the_quorum_no_time_out_ends_a_round(tmp_path: Path) -> None:

@@ -97,6 +97,11 @@ class Strategy:
         return False
 
     @property
+    def fewest_updates(self) -> int:
+        """With fewer updates than this, a round can't be aggregated."""
+        return 1
+
+    @property
     def quiet(self) -> bool:
         """Must an update come without its loss and its time? They depend on the data, and no noise covers them."""
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from fedkit.base.errors import FedkitError
 from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
+from fedkit.config.limits import LIMITS
 from fedkit.learning.strategies import fedavg, fednova, robust, scaffold, server
 from fedkit.learning.strategies.base import Strategy
 
@@ -33,16 +33,6 @@ STRATEGIES: dict[str, type[Any]] = {
     "norm_clip": robust.NormClip,
 }
 """Name in the config -> class; a class's fields are its parameters."""
-
-_BOUNDS: dict[str, tuple[float, float]] = {
-    "momentum": (0, 1),
-    "beta1": (0, 1),
-    "beta2": (0, 1),
-    "beta": (0, 0.5),
-    "keep": (1, math.inf),
-    "iterations": (1, 10_000),
-}
-"""Of the parameters that may not be any number from 0."""
 
 _GIVEN: dict[str, Callable[[FLConfig], Any]] = {
     "weighting": lambda config: config.weighting,
@@ -75,21 +65,31 @@ def make_strategy(config: FLConfig) -> Strategy:
                 field=f"strategy.{key}",
                 remedy=f"it has {', '.join(known) or 'none'}",
             )
-        _check(name, key, value, whole=key in ("hostile", "keep", "iterations"))
+        _check(name, key, value)
     takes = {field.name for field in fields(kind)} - _KEEPS.get(name, set())
     given = {key: value(config) for key, value in _GIVEN.items() if key in takes}
     strategy: Strategy = kind(**spec, **given)
+    _enough(config, strategy)
     return strategy
 
 
-def _check(name: str, key: str, value: Any, whole: bool) -> None:
-    low, high = _BOUNDS.get(key, (0, math.inf))
-    number = isinstance(value, int) if whole else isinstance(value, int | float)
-    fits = number and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
-    if not fits or (high in (1, 0.5) and value == high):
-        kind = "a whole number" if whole else "a number"
+def _check(name: str, key: str, value: Any) -> None:
+    wrong = LIMITS[key].wrong(value)
+    if wrong is not None:
         raise FedkitError(
-            f"{value!r} is not {kind} from {low} to {'any' if high == math.inf else f'below {high}'}",
+            f"{value!r:.80} {wrong}",
             field=f"strategy.{key}",
             remedy=f"correct the parameter of {name}",
+        )
+
+
+def _enough(config: FLConfig, strategy: Strategy) -> None:
+    """Raises FedkitError where a round of this config may have fewer updates than the rule needs."""
+    fewest = min(config.quorum, config.participants_per_round or config.quorum)
+    if fewest < strategy.fewest_updates:
+        raise FedkitError(
+            f"needs {strategy.fewest_updates} updates a round, and a round of this project may have {fewest}",
+            field="strategy",
+            why="With fewer of them nothing is proven of it, and the round would never end",
+            remedy="take more participants a round, or a strategy or parameters that need fewer updates",
         )

@@ -59,7 +59,7 @@ class TrimmedMean(_Robust):
 
     def combine(self, changes: Tensor, updates: Sequence[Update]) -> tuple[Tensor, Diagnostics]:
         """Coordinate by coordinate."""
-        cut = int(self.beta * len(changes) + 1e-9)
+        cut = min(int(self.beta * len(changes) + 1e-9), (len(changes) - 1) // 2)
         kept = changes.sort(0).values[cut : len(changes) - cut]
         return kept.mean(0), {"trimmed": 2.0 * cut}
 
@@ -92,6 +92,11 @@ class MultiKrum(_Robust):
     hostile: int = 1
     keep: int | None = None
 
+    @property
+    def fewest_updates(self) -> int:
+        """2 f + 3; below that the paper proves nothing."""
+        return 2 * self.hostile + 3
+
     def combine(self, changes: Tensor, updates: Sequence[Update]) -> tuple[Tensor, Diagnostics]:
         """The mean of the best."""
         scores = krum_scores(changes, self.hostile)
@@ -108,6 +113,11 @@ class Krum(_Robust):
     """
 
     hostile: int = 1
+
+    @property
+    def fewest_updates(self) -> int:
+        """2 f + 3, as for `MultiKrum`."""
+        return 2 * self.hostile + 3
 
     def combine(self, changes: Tensor, updates: Sequence[Update]) -> tuple[Tensor, Diagnostics]:
         """The best."""

@@ -22,8 +22,16 @@ from functools import lru_cache, partial
 from typing import Any
 
 from fedkit.base.errors import FedkitError
+from fedkit.config.limits import LIMITS
 
 __all__ = ["ACCOUNTANTS", "Mechanism", "epsilon_of", "noise_for"]
+
+
+_LEAST_NOISE = 1e-3
+"""Below it, no accountant can hold the numbers, and epsilon is in the hundred thousands."""
+
+_BEYOND = 1000.0
+"""An epsilon beyond it promises nothing, and its exact size is not worth minutes: there, RDP's upper bound is told."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,9 @@ class Mechanism:
                 0 < self.noise_multiplier < math.inf,
                 "a number above 0: without noise, epsilon is infinite",
             ),
+            ("noise_multiplier", self.noise_multiplier >= _LEAST_NOISE, "more noise"),
             ("steps", self.steps >= 0, "a number of at least 0"),
+            ("steps", LIMITS["steps"].wrong(self.steps) is None, f"{LIMITS['steps']}"),
         ):
             if not fits:
                 value = getattr(self, field)
@@ -81,7 +91,8 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float = 1.0, steps: i
 @lru_cache(maxsize=512)
 def _epsilon(mechanism: Mechanism, delta: float, accountant: str) -> float:
     with _quiet():
-        return float(ACCOUNTANTS[accountant](mechanism, delta))
+        bound = _rdp(mechanism, delta)
+        return bound if bound > _BEYOND else float(ACCOUNTANTS[accountant](mechanism, delta))
 
 
 @lru_cache(maxsize=256)

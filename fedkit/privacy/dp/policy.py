@@ -98,11 +98,17 @@ def refusal(site: Datasite, config: FLConfig) -> str | None:
     """`why_refused` with the data that lies in this datasite's private folder now."""
     if read_policy(site) is None:
         return None
-    if config.dp is None or not site.data_files:  # no image is looked at, and torch not waited for
-        return why_refused(site, config, None)
-    from fedkit.data.shards import read_shard
+    try:
+        # no image is looked at, and torch not waited for
+        if config.dp is None or not site.data_files:
+            return why_refused(site, config, None)
+        from fedkit.data.shards import read_shard
 
-    return why_refused(site, config, read_shard(site.private_client))
+        return why_refused(site, config, read_shard(site.private_client))
+    except FedkitError:  # the policy or the data can't be read: for their owner to put right
+        raise
+    except Exception as error:  # a request with numbers that nobody foresaw stops no other
+        return f"asks for what this datasite's policy can't judge ({type(error).__name__})"
 
 
 def accept(site: Datasite, config: FLConfig) -> None:

@@ -15,7 +15,7 @@ from fedkit.base.files import read_dataset, read_state, write_json
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.protocol.aggregator.inbox import Collected
 from fedkit.protocol.project import AtAggregator
-from fedkit.protocol.waiting import HALF_WRITTEN_S, quorum_of, round_may_end, started, time_left
+from fedkit.protocol.waiting import HALF_WRITTEN_S, quorum_of, round_may_end, time_left
 from fedkit.rounds.history import RoundRecord
 
 __all__ = ["end_round", "evaluate_round", "only_recorded", "waits_for"]
@@ -24,13 +24,15 @@ __all__ = ["end_round", "evaluate_round", "only_recorded", "waits_for"]
 def waits_for(at: AtAggregator, plan: RoundPlan, found: Collected, patient: bool) -> Waiting | None:
     """None if the round may end now, else for whom it waits. Without patience, a reached quorum is enough."""
     config, n = at.config, plan.round
-    quorum, left = quorum_of(config, plan), time_left(config, lambda: started(at, n))
+    quorum, left = quorum_of(config, plan), time_left(config, at.place.plan(n))
     if round_may_end(len(found.updates), found.missing, quorum, left, patient):
         return None
     whom = [*found.missing, *found.refused]
     theirs = "its update" if len(whom) == 1 else "their updates"
     what = f"send {'a sound update' if found.refused else theirs} of round {n}"
     remedies = [f"{email}: {reason}" for email, reason in found.refused.items()]
+    blocked = {email: at.obstacle(email) for email in found.missing}
+    remedies += [f"{email}: {reason}" for email, reason in blocked.items() if reason]
     seconds = left if left is not None and left > 0 else None
     if config.min_participants is None:
         remedies.append("without min_participants in the config, a round waits for everybody")

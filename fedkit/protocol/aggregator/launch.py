@@ -161,6 +161,8 @@ def invite(at: AtAggregator, ready: Sequence[str]) -> Next:
             continue
         if (box.running / at.name).is_dir() or (box.done / at.name).is_dir():
             continue
+        if at.obstacle(email) is not None:
+            continue
         target = box.project(at.name, "request").path
         launched = {target / name: at.launched(name) for name in names}
         if any(_differs(at, path, content) for path, content in launched.items()):
@@ -196,7 +198,9 @@ def gate(at: AtAggregator, ready: Sequence[str]) -> Waiting | None:
             remedy = "its mailbox is not there yet: `fedkit client` makes it"
             return at.wait(", ".join(closed), "start its client", remedy)
         late = [e for e in config.participants if e not in ready]
-        return at.wait(", ".join(late), "approve the request and start its client")
+        reasons = {e: at.obstacle(e) for e in late}
+        remedy = "; ".join(f"{email}: {reason}" for email, reason in reasons.items() if reason)
+        return at.wait(", ".join(late), "approve the request and start its client", remedy)
     if not files.is_file(site.private_aggregator / config.test_dataset):
         what = f"put {config.test_dataset} into private/fl_aggregator"
         return at.wait(site.email, what, "for example `fedkit data samples`")

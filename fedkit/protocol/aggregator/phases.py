@@ -1,4 +1,4 @@
-"""The aggregator's state machine: launch, then publish, invite, gate, evaluate, plan, send, collect, aggregate, finish.
+"""The aggregator's state machine: launch; publish, invite, gate, evaluate, stop, plan, send, collect, aggregate, finish.
 
 Its memory is `launch/` and `running/P`; what it publishes is derived from them. Notebook 04 builds the step that matters,
 the average, by hand.
@@ -11,11 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import AGGREGATOR, Event, GlobalModelSent, ProjectDone, Waiting
+from fedkit.base.events import (
+    AGGREGATOR,
+    Event,
+    GlobalModelSent,
+    ProjectDone,
+    ProjectStopped,
+    Waiting,
+)
 from fedkit.base.files import is_file, refuse_links
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import move_to_done
 from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan, write_plan
 from fedkit.datasite.tree import folder_names
@@ -83,7 +89,7 @@ class Stand:
     def ready(self) -> list[str]:
         """Who takes part and can be reached, in the config's order."""
         at = self.at
-        return [e for e in at.config.participants if has_permission_file(at.mailbox(e).agg_weights)]
+        return [email for email in at.config.participants if at.is_ready(email)]
 
     @cached_property
     def plan(self) -> RoundPlan | None:
@@ -136,7 +142,8 @@ def invite(now: Stand) -> Next:
 
 def gate(now: Stand) -> Next:
     """Before the first round."""
-    return None if now.newest or now.records else launch.gate(now.at, now.ready)
+    begun = now.newest or now.records or now.plan is not None
+    return None if begun else launch.gate(now.at, now.ready)
 
 
 def evaluate(now: Stand) -> Next:
@@ -145,6 +152,23 @@ def evaluate(now: Stand) -> Next:
         return None
     source = now.at.launched(now.at.config.model_arch)
     return partial(evaluate_round, now.at, now.records[now.newest - 1], source)
+
+
+def stop(now: Stand) -> Next:
+    """People have left, and fewer than the quorum remain: the project ends as it is, with its last model."""
+    at, place = now.at, now.at.place
+    if is_file(place.stopped):
+        return partial(_finish, at)
+    if not now.records and now.plan is None:
+        return None  # before the first round, the gate says so
+    left = [e for e in at.config.participants if why_declined(at.site, at.name, e) is not None]
+    remain = len(at.config.participants) - len(left)
+    if remain >= at.config.quorum or now.newest == at.config.rounds:
+        return None
+    owed = now.plan.participants if now.plan is not None else left
+    if not any(e in owed and not place.has_update(e, now.newest + 1) for e in left):
+        return None  # the round under way has all it needs from them
+    return partial(_stop, now, left)
 
 
 def plan(now: Stand) -> Next:
@@ -195,6 +219,7 @@ PHASES: tuple[Phase[Stand], ...] = (
     invite,
     gate,
     evaluate,
+    stop,
     plan,
     send,
     collect,
@@ -230,6 +255,12 @@ def _send(now: Stand, email: str, n: int) -> list[Event]:
         send_beside(at, email, n + 1, counted)
     at.copy(at.place.global_model(n), mailbox.global_model(n))
     return [GlobalModelSent(at.site.email, at.name, email, n)]
+
+
+def _stop(now: Stand, left: Sequence[str]) -> list[Event]:
+    at = now.at
+    at.write_json(at.place.stopped, {"round": now.newest, "left": list(left)})
+    return [ProjectStopped(at.site.email, at.name, now.newest, tuple(left), at.config.quorum)]
 
 
 def _owed(now: Stand) -> Waiting | None:

@@ -30,12 +30,14 @@ def outdated(at: AtAggregator, records: Sequence[RoundRecord]) -> dict[Path, Any
     metrics: list[dict[str, Any]] = [{"accuracy": 0, "round": 0}]
     metrics += [{"round": record.round, "accuracy": record.accuracy} for record in evaluated]
     newest = place.global_model(len(evaluated))  # as large as an update, which has its form
-    history = {
+    history: dict[str, Any] = {
         "project": config.project_name,
         "rounds": config.rounds,
         "model_bytes": newest.stat().st_size if is_file(newest) else None,
         "history": [_round(record) for record in evaluated],
     }
+    if is_file(place.stopped):
+        history["stopped"] = True
     rows = [_row(at, email) for email in config.participants]
     before = read_json(folder / "participants.json")
     if isinstance(before, list) and len(before) == len(rows):

@@ -19,7 +19,6 @@ from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, RoundAggregated, SecureStep, UpdateRefused, Waiting
 from fedkit.base.keys import KEY_BYTES
-from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.update import Update
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, unmask
@@ -30,7 +29,7 @@ from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.server_state import state_after, write_round
 from fedkit.protocol.signed_messages import group_of, hexed, roster_digest
 from fedkit.protocol.steps import Next
-from fedkit.protocol.waiting import TOLD, started, step_may_end, step_needs, time_left
+from fedkit.protocol.waiting import TOLD, step_may_end, step_needs, time_left
 from fedkit.rounds.round import server_step
 
 __all__ = ["AggregatorRound", "secure_round"]
@@ -182,7 +181,7 @@ class AggregatorRound:
         for email, value in values.items():
             mailbox = self.at.mailbox(email)
             path = mailbox.secure_list(self.plan.round, name)
-            if has_permission_file(mailbox.agg_weights) and not files.is_file(path):
+            if self.at.is_ready(email) and not files.is_file(path):
                 missing[path] = dict(value)
         return partial(self.at.write_files, missing) if missing else None
 
@@ -190,7 +189,7 @@ class AggregatorRound:
         """None if this step may end now, else for whom it waits."""
         config, t, there = self.at.config, self.group.threshold, len(seen.messages)
         late = [*seen.missing, *seen.refused]
-        left = time_left(config, lambda: self._since(step))
+        left = time_left(config, self._since(step))
         if step_may_end(config, step, t, there, len(late), left, self.patient):
             return None
         needed = t if step in TOLD else step_needs(config, t, there, len(late))
@@ -212,11 +211,11 @@ class AggregatorRound:
             seconds,
         )
 
-    def _since(self, step: str) -> float:
-        """When the participants could begin with this step."""
-        if step == "keys":
-            return started(self.at, self.plan.round)
-        return self.list_of(_BEFORE[step]).stat().st_mtime
+    def _since(self, step: str) -> Path:
+        """The aggregator's own file with which this step began."""
+        return (
+            self.at.place.plan(self.plan.round) if step == "keys" else self.list_of(_BEFORE[step])
+        )
 
 
 def _finish(this: AggregatorRound, masked: Seen, answers: Seen) -> list[Event]:

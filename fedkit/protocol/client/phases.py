@@ -105,6 +105,17 @@ class Here:
         return self.models.issuperset(range(self.at.config.rounds + 1))
 
     @property
+    def over(self) -> bool:
+        """Is there nothing more to be trained?"""
+        return self.all_there or self.stopped
+
+    @cached_property
+    def stopped(self) -> bool:
+        """Did the aggregator end the project before its last round?"""
+        results = self.at.site.public_results(self.name, self.at.config.aggregator)
+        return self.at.read_object(results / "history.json").get("stopped") is True
+
+    @property
     def n(self) -> int:
         """The round to be trained, or the one that was trained last; 0 where no global model is there."""
         return max((m for m in self.models if m < self.at.config.rounds), default=-1) + 1
@@ -175,7 +186,7 @@ def find_data(here: Here) -> Next:
 def receive(here: Here) -> Next:
     """The global model of a round is there, and this participant takes part in it."""
     at = here.at
-    if here.all_there:
+    if here.over:
         return None
     if here.n == 0:
         return at.wait(at.config.aggregator, "send the global model")
@@ -188,7 +199,7 @@ def receive(here: Here) -> Next:
 def train(here: Here) -> Next:
     """Local training, once a round."""
     at, n = here.at, here.n
-    if here.all_there:
+    if here.over:
         return None
     plan = here.plan
     if is_file(at.place.trained(n)):
@@ -204,7 +215,7 @@ def train(here: Here) -> Next:
 def share_update(here: Here) -> Next:
     """The update reaches the aggregator, plain or under masks; whatever is missing there is shared again."""
     at, n = here.at, here.n
-    if here.all_there:
+    if here.over:
         return None
     if at.config.secure_aggregation is not None:
         from fedkit.protocol.client.secure_round import secure_step
