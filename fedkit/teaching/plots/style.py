@@ -53,6 +53,7 @@ TEXT, SMALL, TITLE = 10.0, 9.0, 12.0  # points
 MONO = "DejaVu Sans Mono"  # comes with matplotlib, so trees look the same everywhere
 TITLE_LETTERS = 66  # what fits into a line of the title
 FIFTHS = ([0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0%", "20%", "40%", "60%", "80%", "100%"])
+_LEGEND = {"fontsize": TEXT, "frameon": False, "labelcolor": INK}
 
 Side = Literal["left", "center", "right"]
 Height = Literal["top", "center", "baseline"]
@@ -122,29 +123,16 @@ def percent_axis(ax: Axes) -> None:
 
 def legend(ax: Axes, below: int = 0) -> None:
     """Who is who, to the right of the plot, where no line can hide it; or below, in so many columns."""
-    ax.legend(
-        loc="upper center" if below else "upper left",
-        bbox_to_anchor=(0.5, -0.22) if below else (1.0, 1.02),
-        ncols=below or 1,
-        fontsize=TEXT,
-        frameon=False,
-        labelcolor=INK,
-        handlelength=None if below else 2.4,
-    )
+    if below:
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=below, **_LEGEND)
+    else:
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=2.4, **_LEGEND)
 
 
 def legend_of_panels(fig: Figure, columns: int) -> None:
     """Who is who in all panels, below them."""
     handles, labels = fig.axes[0].get_legend_handles_labels()
-    fig.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=columns,
-        fontsize=TEXT,
-        frameon=False,
-        labelcolor=INK,
-    )
+    fig.legend(handles, labels, loc="outside lower center", ncols=columns, **_LEGEND)
 
 
 # ------------------------------------------------------------------------------------------ texts
