@@ -292,8 +292,10 @@ def test_with_a_quorum_the_others_go_on(tmp_path: Path) -> None:
         (wait,) = waits(wire.aggregator())
         assert wait.whom == BOB
         assert 0 < (wait.seconds or 0) <= 60
-        for folder in (wire.agg(), wire.cl(ALICE), wire.cl(BOB)):
+        for folder in (wire.cl(ALICE), wire.cl(BOB)):  # no file of a participant's is a clock
             age(folder / model(n - 1), 61)
+        assert [wait.whom for wait in waits(wire.aggregator())] == [BOB]
+        age(wire.agg() / "rounds" / f"plan_{n}.json", 61)
         wire.aggregator()
     assert wire.agg("done").is_dir()
     assert wire.participant(BOB) == "done"  # all models were sent to it meanwhile
