@@ -46,7 +46,8 @@ __all__ = [
 
 
 MAX_JSON_BYTES = 10 * 2**20
-MAX_OBJECT_BYTES = 2**20
+MAX_STRANGERS_JSON_BYTES = 2**20
+"""Of what others write: JSON takes up to 25 times its length in memory, and time that grows with it."""
 MAX_DATASET_BYTES = 2**31
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -153,12 +154,11 @@ def read_json(path: Path, *, root: Path | None = None, max_bytes: int = MAX_JSON
         return None
 
 
-def read_object(path: Path, *, root: Path | None = None) -> dict[str, Any]:
-    """The JSON object in `path`, of at most 1 MiB, empty where there is no readable one (yet).
-
-    For what others write: JSON takes up to 25 times its length in memory, and time that grows with it.
-    """
-    values = read_json(path, root=root, max_bytes=MAX_OBJECT_BYTES)
+def read_object(
+    path: Path, *, root: Path | None = None, max_bytes: int = MAX_JSON_BYTES
+) -> dict[str, Any]:
+    """The JSON object in `path`, empty where there is no readable one (yet)."""
+    values = read_json(path, root=root, max_bytes=max_bytes)
     return values if isinstance(values, dict) else {}
 
 

@@ -59,23 +59,32 @@ def folder_names(folder: Path) -> list[str]:
     return [path.name for path in entries(folder) if path.name[0] != "." and path.is_dir()]
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Whatever lies below `root` and travels, with its path from there; nothing is opened, and no link is followed."""
+def walk(root: Path, unseen: set[str] | None = None) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Whatever lies below `root` and travels, with its path from there; nothing is opened, and no link is followed.
+
+    unseen : gets the paths ("" for `root`, else ending in "/") of the folders that are there and can't be looked into.
+    """
     todo = [(str(root), "")]
     while todo:
         folder, prefix = todo.pop()
-        with contextlib.suppress(OSError), os.scandir(folder) as found:
-            for entry in found:
-                if travels(entry.name):
-                    yield prefix + entry.name, entry
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append((entry.path, f"{prefix}{entry.name}/"))
+        try:
+            with os.scandir(folder) as found:
+                for entry in found:
+                    if travels(entry.name):
+                        yield prefix + entry.name, entry
+                        if entry.is_dir(follow_symlinks=False):
+                            todo.append((entry.path, f"{prefix}{entry.name}/"))
+        except (FileNotFoundError, NotADirectoryError):  # moved away while we look
+            continue
+        except OSError:
+            if unseen is not None:
+                unseen.add(prefix)
 
 
-def scan(root: Path) -> Tree:
-    """Every file under `root` that travels, with its stamp; 1 GiB is the most that travels."""
+def scan(root: Path, unseen: set[str] | None = None) -> Tree:
+    """Every file under `root` that travels, with its stamp; 1 GiB is the most that travels. unseen : as for `walk`."""
     tree: Tree = {}
-    for path, entry in walk(root):
+    for path, entry in walk(root, unseen):
         try:
             if entry.is_file(follow_symlinks=False):
                 version = stamp(entry.stat(follow_symlinks=False))

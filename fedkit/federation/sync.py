@@ -118,12 +118,21 @@ class Copy:
     owner: str
     synced: dict[str, tuple[Stamp, str]]
     now: Tree = field(default_factory=dict)
+    unseen: set[str] = field(default_factory=set)
     dirty: bool = False
 
     @property
     def root(self) -> Path:
         """The copy's folder."""
         return self.site.datasites / self.owner
+
+    def look(self) -> None:
+        """See what is there now. What lies in a folder that can't be looked into is as it was: not seen is not gone."""
+        self.unseen = set()
+        self.now = scan(self.root, self.unseen)
+        for path, (version, _) in self.synced.items() if self.unseen else ():
+            if path.startswith(tuple(self.unseen)):
+                self.now.setdefault(path, version)
 
     def changed(self) -> list[str]:
         """Paths whose file is not the one that was synced last (new, rewritten or gone), in order."""
@@ -227,8 +236,14 @@ class Sync:
             copy = self._copies[site.email][owner]
             with self._going_on(site.email, events, owner):
                 refuse_links(copy.root, site.data_dir)
-                copy.now = scan(copy.root)
+                copy.look()
                 copies.append(copy)
+            for folder in sorted(copy.unseen):
+                what = "can't be looked into, and what it held counts as unchanged"
+                error = FedkitError(
+                    what, file=copy.root / folder, remedy="make it readable for you again"
+                )
+                events.append(Problem(site.email, "", ROLE, error))
         again = owner in self._unfinished
         facts = {
             "seen": lambda: home in copies,

@@ -201,7 +201,8 @@ def decline(site: Datasite, project: str, reason: str) -> Declined:
 def why_declined(site: Datasite, project: str, email: str | None = None) -> str | None:
     """The reason with which `email` (default: this datasite) declined, None where it did not."""
     path = site.client(email).declined(project)
-    reason = files.read_object(path, root=site.data_dir).get("reason")
+    most = files.MAX_STRANGERS_JSON_BYTES
+    reason = files.read_object(path, root=site.data_dir, max_bytes=most).get("reason")
     return str(reason)[:MAX_REASON] if reason else None
 
 

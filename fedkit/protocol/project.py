@@ -67,8 +67,9 @@ class Project:
         return files.read_json(path, root=self.site.data_dir)
 
     def read_object(self, path: Path) -> dict[str, Any]:
-        """`files.read_object`: empty where there is nothing readable (yet)."""
-        return files.read_object(path, root=self.site.data_dir)
+        """`files.read_object`, of at most 1 MiB: empty where there is nothing readable (yet)."""
+        most = files.MAX_STRANGERS_JSON_BYTES
+        return files.read_object(path, root=self.site.data_dir, max_bytes=most)
 
     def read_state(self, path: Path) -> dict[str, Tensor]:
         """`files.read_state`."""

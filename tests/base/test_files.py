@@ -428,3 +428,11 @@ def test_damaged_bytes_are_unreadable_or_tensors(data: st.DataObject) -> None:
     except Unreadable:
         return
     assert all(isinstance(value, Tensor) for value in state.values())
+
+
+def test_json_of_ones_own_may_be_longer_than_that_of_others(tmp_path: Path) -> None:
+    values = {f"k{n}": "x" * 100 for n in range(20_000)}  # more than 2 MiB
+    files.write_json(tmp_path / "mine.json", values)
+    assert files.read_object(tmp_path / "mine.json") == values
+    most = files.MAX_STRANGERS_JSON_BYTES
+    assert files.read_object(tmp_path / "mine.json", max_bytes=most) == {}

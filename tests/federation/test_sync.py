@@ -760,3 +760,39 @@ def test_any_sequence_of_changes_leaves_the_owners_files_and_what_each_may_read(
         entries = len(net.sync.entries())
         assert net.sync() == []
         assert len(net.sync.entries()) == entries
+
+
+# ------------------------------------------------------------------------------ not seen is not gone
+@pytest.mark.parametrize("depth", ["the folder", "the whole copy"])
+def test_a_folder_that_can_not_be_looked_into_deletes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: str
+) -> None:
+    alice, bob = (Datasite.create(tmp_path / email, email) for email in (ALICE, BOB))
+    inbox = alice.root / "inbox"
+    write_permissions(inbox, ALICE, write=[BOB])
+    sync = Sync([alice, bob], tmp_path / "ledger.jsonl")
+    sync()
+    copy = bob.datasites / ALICE / "inbox"
+    (copy / "update.pt").write_bytes(b"weights")
+    sync()
+    assert (inbox / "update.pt").read_bytes() == b"weights"
+
+    closed = copy if depth == "the folder" else bob.datasites / ALICE
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).is_relative_to(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        for again in (sync, Sync([alice, bob], tmp_path / "ledger.jsonl")):
+            events = again()
+            assert (inbox / "update.pt").read_bytes() == b"weights"
+            assert any(isinstance(e, Problem) and "looked into" in str(e.error) for e in events)
+    sync()
+    assert (inbox / "update.pt").read_bytes() == b"weights"
+    (copy / "update.pt").unlink()  # seen to be gone: now it is
+    sync()
+    assert not (inbox / "update.pt").exists()

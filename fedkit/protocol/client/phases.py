@@ -113,7 +113,8 @@ class Here:
     def stopped(self) -> bool:
         """Did the aggregator end the project before its last round?"""
         results = self.at.site.public_results(self.name, self.at.config.aggregator)
-        return self.at.read_object(results / "history.json").get("stopped") is True
+        told = self.at.read_json(results / "history.json")  # as long as the project has rounds
+        return isinstance(told, dict) and told.get("stopped") is True
 
     @property
     def n(self) -> int:
