@@ -190,6 +190,7 @@ class Sync:
         self.sites = sorted(sites, key=lambda site: site.email)
         self.ledger_path = ledger
         self._owners = {site.email: site for site in self.sites}
+        self._told: dict[str, Stamp | None] = {}  # the broken permission files that were named
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -267,6 +268,15 @@ class Sync:
         again = again or any(path.casefold().endswith(READY_FILES) for path in changed)
         for copy in others:
             self._bring(home, copy, permissions, again, events)
+        for path in permissions.broken:
+            if self._told.get(path) != home.now.get(path.partition("/")[2]):
+                self._told[path] = home.now.get(path.partition("/")[2])
+                error = FedkitError(
+                    "can't be read as plain YAML, so nobody but its owner may do anything below its folder",
+                    file=home.site.datasites / path,
+                    remedy="correct it, without tags and aliases, or remove it",
+                )
+                events.append(Problem(owner, "", ROLE, error))
 
     def _offer(
         self, copy: Copy, home: Copy, permissions: Permissions, path: str, events: list[Event]

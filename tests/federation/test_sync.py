@@ -796,3 +796,23 @@ def test_a_folder_that_can_not_be_looked_into_deletes_nothing(
     (copy / "update.pt").unlink()  # seen to be gone: now it is
     sync()
     assert not (inbox / "update.pt").exists()
+
+
+def test_a_broken_permission_file_is_named_once_and_stops_nobody(tmp_path: Path) -> None:
+    alice, bob, eve = (Datasite.create(tmp_path / email, email) for email in (ALICE, BOB, EVE))
+    sync = Sync([alice, bob, eve], tmp_path / "ledger.jsonl")
+    sync()
+    bad = alice.public / "inner" / "syftperm.yaml"
+    bad.parent.mkdir()
+    bad.write_bytes(b"- {path: x, user: !!bool x}")
+    (bad.parent / "secret.txt").write_text("mine", encoding="utf-8")
+    (bob.public / "news.txt").write_text("for all", encoding="utf-8")
+    named = [e for e in sync() if isinstance(e, Problem)]
+    assert [str(bad) in str(e.error) for e in named] == [True]
+    assert (eve.datasites / BOB / "public" / "news.txt").is_file()
+    assert not (eve.datasites / ALICE / "public" / "inner" / "secret.txt").exists()
+    (alice.public / "more.txt").write_text("x", encoding="utf-8")
+    assert sync() == []  # said once
+    assert (eve.datasites / ALICE / "public" / "more.txt").is_file()
+    bad.write_bytes(b"- {path: y, user: !!bool y}")  # another one: said again
+    assert len(sync()) == 1
