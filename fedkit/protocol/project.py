@@ -148,16 +148,17 @@ class AtAggregator(Project):
 
         Their folders are theirs: what lies there is their own harm, and nobody else's.
         """
-        box, asked = self.mailbox(email), self.site.client(email).project(self.name, "request")
-        names = re.compile(rf"fl_config\.json|{re.escape(self.config.model_arch)}")
-        for folder, ours in ((box.agg_weights, _OURS), (asked.path, names)):
-            try:
-                files.refuse_links(folder, self.site.data_dir)
-            except FedkitError as error:
-                return str(error)
-            for path in entries(folder):
-                if ours.fullmatch(path.name) and not files.is_file(path):
-                    return f"{folder.name}/{path.name} is no file, and its owner must remove it"
+        folder, ours = self.mailbox(email).agg_weights, _OURS
+        if not has_permission_file(folder):  # not approved yet: the request is what is put there
+            folder = self.site.client(email).project(self.name, "request").path
+            ours = re.compile(rf"fl_config\.json|{re.escape(self.config.model_arch)}")
+        try:
+            files.refuse_links(folder, self.site.data_dir)
+        except FedkitError as error:
+            return str(error)
+        for path in entries(folder):
+            if ours.fullmatch(path.name) and not files.is_file(path):
+                return f"{folder.name}/{path.name} is no file, and its owner must remove it"
         return None
 
     def mailbox(self, email: str) -> ClientProject:

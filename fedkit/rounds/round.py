@@ -160,9 +160,9 @@ def server_step(
         plan.learning_rate,
         plan.epoch,
         capped={
-            update.participant: update.num_samples or 0
+            update.participant: told
             for update in claimed
-            if (capped(update, plan).num_samples or 0) < (update.num_samples or 0)
+            if plan.max_samples is not None and (told := update.num_samples or 0) > plan.max_samples
         },
     )
 

@@ -149,9 +149,6 @@ def _round(
             raise FedkitError(
                 f"lets no update of round {n} arrive", field="on_the_way", remedy="let one through"
             )
-    if strategy.two_sided:
-        arrived = [u.participant for u in updates if u.participant in fresh]
-        memories.update((who, fresh[who]) for who in arrived)
     if exact:
         updates = [replace(u, sha256=sha256_bytes(state_bytes(u.state))) for u in updates]
     far = {u.participant: why for u in updates if (why := too_far(u, state, plan))}
@@ -167,7 +164,11 @@ def _round(
         mean = fixed_point_mean(
             [capped(u, plan) for u in updates], config.weighting, len(plan.participants)
         )
-    return server_step(strategy, plan, server, updates, mean=mean, refused=far)
+    after, record = server_step(strategy, plan, server, updates, mean=mean, refused=far)
+    if strategy.two_sided:  # whose update did not count remembers what it remembered before
+        counted = [part.participant for part in record.contributions]
+        memories.update((who, fresh[who]) for who in counted if who in fresh)
+    return after, record
 
 
 def _history(config: FLConfig, records: Sequence[RoundRecord]) -> History:

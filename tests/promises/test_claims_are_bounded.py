@@ -180,3 +180,37 @@ def test_bounds_that_mean_nothing_are_refused(changes: dict[str, Any], field: st
     with pytest.raises(FedkitError) as caught:
         FLConfig.from_dict(small(participants=THREE).model_dump() | changes)
     assert caught.value.field == field
+
+
+def test_who_is_refused_remembers_nothing_of_that_round() -> None:
+    """SCAFFOLD: an update that goes too far is as if it had never arrived, in what its participant remembers too."""
+
+    def run(on_the_way: Any) -> list[StateDict]:
+        kept: list[StateDict] = []
+        fk.simulate(
+            small(
+                participants=THREE, rounds=2, strategy={"name": "scaffold"}, max_update_norm=100.0
+            ),
+            [shard([0, 1]), shard([2, 3]), shard([4, 5])],
+            held_out(),
+            model=LINEAR,
+            exact=True,
+            on_the_way=on_the_way,
+            on_round=lambda record, state: kept.append(state),
+        )
+        return kept
+
+    def far(state: StateDict, updates: list[Update]) -> list[Update]:
+        return [
+            replace(u, state={k: v + 1e6 for k, v in u.state.items()})
+            if u.participant == CAROL and u.round == 1
+            else u
+            for u in updates
+        ]
+
+    def lost(state: StateDict, updates: list[Update]) -> list[Update]:
+        return [u for u in updates if u.participant != CAROL or u.round != 1]
+
+    for one, other in zip(run(far), run(lost), strict=True):
+        for name, value in one.items():
+            assert torch.equal(value, other[name])
