@@ -30,6 +30,7 @@ _GROUP_MS = 200
 """Changes that follow each other closely are acted upon together, after this time at the latest."""
 
 _QUIET_MS = 20
+_LOOK_S = 1.0  # where nothing tells of changes, look so often
 _SECOND_LOOK_S = 2.0
 _SELDOM_S = 60.0
 _STANDS_S = 0.3
@@ -47,6 +48,16 @@ def snapshot(folders: Iterable[Path]) -> Snapshot:
             version = (0, 0, 0) if entry.is_dir(follow_symlinks=False) else stamp(info)
             found[entry.path] = (info.st_mode, *version)
     return found
+
+
+def _has_a_name_that_is_no_text(folders: Iterable[Path]) -> bool:
+    """Does something below the folders have a name that is no UTF-8?"""
+    try:
+        for path, _ in (pair for folder in folders for pair in walk(folder)):
+            path.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def advance_in_turn(
@@ -104,11 +115,15 @@ def watch(
                 worker.bell.set()
             began = True
     except (OSError, RuntimeError) as error:
-        raise FedkitError(
-            f"can't be watched ({error})",
-            file=site.data_dir,
-            remedy="set WATCHFILES_FORCE_POLLING=true, or raise the limit fs.inotify.max_user_watches",
-        ) from error
+        if not _has_a_name_that_is_no_text(worker.folders):
+            raise FedkitError(
+                f"can't be watched ({error})",
+                file=site.data_dir,
+                remedy="set WATCHFILES_FORCE_POLLING=true, or raise the limit fs.inotify.max_user_watches",
+            ) from error
+        # anybody may put such a file into request/: the watcher gives up over it, and we look ourselves
+        while not stop.wait(_LOOK_S):
+            worker.bell.set()
     finally:
         stop.set()
         worker.bell.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -38,6 +39,7 @@ from tests.support.helpers import (
     LINEAR,
     PROJECT,
     held_out,
+    posix,
     put_launch,
     shard,
     small,
@@ -278,3 +280,18 @@ def test_a_snapshot_shows_what_changed(tmp_path: Path, change: Change, shows: bo
 
 def test_a_snapshot_of_nothing_is_empty(tmp_path: Path) -> None:
     assert snapshot([tmp_path / "nowhere"]) == {}
+
+
+@posix
+def test_a_name_that_is_no_text_does_not_end_the_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may put one into request/; what comes afterwards is seen all the same."""
+    site = Datasite.create(tmp_path, ALICE)
+    strange = os.fsencode(site.client().request) + b"/\xff.txt"
+    os.close(os.open(strange, os.O_CREAT | os.O_WRONLY))
+    monkeypatch.setattr("fedkit.federation.watch._LOOK_S", 0.05)
+    with watching(site, monkeypatch) as seen:
+        put_launch(site, small(aggregator=ALICE, participants=[ALICE]))
+        seen.until(ProjectLaunched)
+    assert seen.error is None
