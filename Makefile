@@ -16,7 +16,7 @@ SETUP = $(PYTHON) tools/setup.py --venv "$(VENV)"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab course lessons bench setup setup-dev browser clean distclean python
+.PHONY: help run test test-all lab course lessons bench setup setup-dev browser clean distclean python
 
 help:
 	@echo "make run      the tutorial: notebooks $(TUTORIAL), executed copies and a summary in runs/"
@@ -24,6 +24,7 @@ help:
 	@echo "make course   every notebook of both editions, in batch"
 	@echo "make lessons  both editions of every lesson, built from notebooks/src"
 	@echo "make test     all checks and tests"
+	@echo "make test-all the same, with twenty times as many random cases: an hour or more"
 	@echo "make bench    the ratios of benchmarks/"
 	@echo "make clean    removes runs/ and caches; make distclean also removes $(VENV)"
 
@@ -46,6 +47,9 @@ test: setup-dev browser
 	"$(BIN)/mypy"
 	"$(BIN)/python" -m tools.course check
 	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+test-all: export FEDKIT_FUZZ ?= 20
+test-all: test
 
 bench: setup
 	@"$(BIN)/python" -m benchmarks

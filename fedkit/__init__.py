@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from fedkit.base.seeds import derive, generator
     from fedkit.config.client_config import ClientConfig, read_env
     from fedkit.config.fl_config import FLConfig
+    from fedkit.data.array_files import import_arrays
     from fedkit.data.feature_shift import heterogeneity, label_counts, shift_features
+    from fedkit.data.folder import DataFolder, read_data_folder, write_data_folder
+    from fedkit.data.importing import deal_out, import_images, import_table
     from fedkit.data.label_skew import (
         deal_dirichlet,
         split_dirichlet,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from fedkit.data.mnist import MNIST, load_mnist
     from fedkit.data.partition import by_digits, iid, take
     from fedkit.data.shards import Shard, as_float, read_shard, write_shard
+    from fedkit.data.standardise import standardised
     from fedkit.datasite.datasite import Datasite
     from fedkit.datasite.permissions import Permissions, write_permissions
     from fedkit.datasite.round_plan import RoundPlan, change_settings
@@ -80,13 +84,17 @@ _NAMES = {
     "base.seeds": "derive generator",
     "config.client_config": "ClientConfig read_env",
     "config.fl_config": "FLConfig",
+    "data.array_files": "import_arrays",
     "data.feature_shift": "heterogeneity label_counts shift_features",
+    "data.folder": "DataFolder read_data_folder write_data_folder",
+    "data.importing": "deal_out import_images import_table",
     "data.label_skew": (
         "deal_dirichlet split_dirichlet split_groups split_labels_each split_shards split_sizes"
     ),
     "data.mnist": "MNIST load_mnist",
     "data.partition": "by_digits iid take",
     "data.shards": "Shard as_float read_shard write_shard",
+    "data.standardise": "standardised",
     "datasite.datasite": "Datasite",
     "datasite.permissions": "Permissions write_permissions",
     "datasite.round_plan": "RoundPlan change_settings",
@@ -131,6 +139,7 @@ __all__ = [
     "STRATEGIES",
     "ClientConfig",
     "Contribution",
+    "DataFolder",
     "Datasite",
     "Event",
     "FLConfig",
@@ -158,6 +167,7 @@ __all__ = [
     "check",
     "check_state",
     "deal_dirichlet",
+    "deal_out",
     "decline",
     "derive",
     "evaluate",
@@ -169,6 +179,9 @@ __all__ = [
     "heterogeneity",
     "hold_out",
     "iid",
+    "import_arrays",
+    "import_images",
+    "import_table",
     "label_counts",
     "load_mnist",
     "load_model",
@@ -181,6 +194,7 @@ __all__ = [
     "principal_plane",
     "privacy",
     "privacy_report",
+    "read_data_folder",
     "read_env",
     "read_json",
     "read_shard",
@@ -202,6 +216,7 @@ __all__ = [
     "split_labels_each",
     "split_shards",
     "split_sizes",
+    "standardised",
     "state_of",
     "status",
     "sweep",
@@ -209,6 +224,7 @@ __all__ = [
     "train",
     "tuned",
     "workspace",
+    "write_data_folder",
     "write_json",
     "write_permissions",
     "write_samples",

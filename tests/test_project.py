@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -386,6 +387,15 @@ def test_nothing_of_one_machine_is_committed() -> None:
     for path in committed():
         if path.suffix in BINARY:
             continue
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                texts = (
+                    archive.read(name).decode("utf-8", "replace") for name in archive.namelist()
+                )
+                hits = [hit for text in texts for hit in unwanted(text)]
+            if hits:
+                found[path.relative_to(ROOT).as_posix()] = hits
+            continue
         try:
             text = path.read_bytes().decode("utf-8")
         except UnicodeDecodeError:
@@ -453,7 +463,13 @@ def test_outputs_are_found() -> None:
 CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
 NOT_ON_CONDA_FORGE = ["dp-accounting>=0.5"]
 # Where the name to import is another than the one pip knows.
-IMPORT_NAMES = {"PIL": "pillow", "dotenv": "python-dotenv", "yaml": "pyyaml", "fluke": "fluke-fl"}
+IMPORT_NAMES = {
+    "PIL": "pillow",
+    "dotenv": "python-dotenv",
+    "yaml": "pyyaml",
+    "fluke": "fluke-fl",
+    "sklearn": "scikit-learn",
+}
 # Needed although fedkit never imports them: what the learner starts, and tqdm's bars in a notebook.
 NOT_IMPORTED = {"jupyterlab", "ipykernel"}
 
@@ -515,6 +531,10 @@ def test_what_is_imported_is_declared(folder: str) -> None:
     declared = set(bounds(project()["dependencies"]))
     if folder in ("tests", "tools"):
         declared |= set(bounds(project()["optional-dependencies"]["dev"]))
+    if folder == "tests":  # what it installs into an environment of its own
+        from tests.support.engines import SYFTBOX
+
+        declared |= set(bounds([SYFTBOX]))
     if folder == "benchmarks":  # what it installs into environments of their own
         from benchmarks.field import PEERS
 

@@ -32,10 +32,12 @@ __all__ = [
     "RequestSent",
     "RoundAggregated",
     "RoundEvaluated",
+    "RoundMeasured",
     "SecureStep",
     "Trained",
     "UpdateRefused",
     "UpdateShared",
+    "UpdateValidated",
     "Waiting",
     "render",
 ]
@@ -124,6 +126,19 @@ class Trained(
     loss: float
     num_samples: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class UpdateValidated(
+    Event,
+    says="round {round}: on {num_samples:,} samples kept back: the model received {received}; its update {trained}",
+):
+    """The participant tried both models on the samples that it keeps back: metrics and loss as text."""
+
+    round: int
+    num_samples: int
+    received: str
+    trained: str
 
 
 @dataclass(frozen=True)
@@ -230,6 +245,16 @@ class Notice(Event, says="{text}"):
     """Worth knowing; nothing to be done."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class RoundMeasured(Event, says="round {round}/{rounds}: {scores}, loss {loss:.3f}"):
+    """As `RoundEvaluated`, for a task with other metrics than accuracy alone; scores : these in words."""
+
+    round: int
+    rounds: int
+    scores: str
+    loss: float
 
 
 @dataclass(frozen=True)

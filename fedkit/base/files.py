@@ -1,7 +1,8 @@
 """The only door for bytes: whatever fedkit reads or writes on a datasite passes through here.
 
-* A write is whole or not at all: a hidden `.name.tmp` beside the target, then `os.replace`. A process killed in
-  between leaves the old file (there is no fsync: a power cut is another matter).
+* A write is whole or not at all: a hidden scratch file beside the target, each writer its own, then `os.replace`. A
+  process killed in between leaves the old file (there is no fsync: a power cut is another matter), and its scratch file
+  to whoever writes there next.
 * A reader treats an unreadable file as "not there yet": its writer may still be busy.
 * A stranger's bytes are data: tensors load with `weights_only=True` and a size limit, and links are not followed.
 """
@@ -15,24 +16,30 @@ import io
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import FedkitError, Unreadable
+from fedkit.base.scratch import put
 from fedkit.base.tensors import MAX_STATE_BYTES, load_pair, load_state, state_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "append_line",
     "is_file",
+    "is_folder",
+    "is_link",
+    "is_writable",
+    "line_before",
     "load_state",
     "read_bytes",
     "read_dataset",
     "read_json",
     "read_object",
+    "read_own",
     "read_state",
     "refuse_links",
     "remove",
@@ -67,24 +74,30 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """True for a folder; what can't be looked at is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_writable(folder: Path) -> bool:
+    """May files be put into this folder, and taken out?"""
+    as_now = os.access in os.supports_effective_ids
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=as_now)
+
+
 def write_bytes(path: Path, data: bytes, *, root: Path | None = None, mode: int = 0o644) -> None:
     """Write `data` whole or not at all; missing folders are made. mode : who may do what with it on this machine.
 
     Raises FedkitError if the disk is full or read-only, or if a folder between `root` and `path` is a link.
     """
-    tmp = path.with_name(f".{path.name}.tmp")
     try:
         refuse_links(path.parent, root)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # left by a killed process; or a pipe or a link, by somebody else
-        tmp.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
-        with os.fdopen(os.open(tmp, flags, mode), "wb") as handle:
-            handle.write(data)
-        tmp.replace(path)
+        put(path, data, mode)
     except (OSError, ValueError) as error:
-        with contextlib.suppress(OSError, ValueError):
-            tmp.unlink(missing_ok=True)
         why = "The file that was there before is unchanged"
         raise _by_the_disk("written", path, error, why) from error
 
@@ -109,7 +122,7 @@ def read_bytes(
             raise FedkitError("is not there", file=path, remedy=absent) from None
         raise FileNotFoundError(path) from None
     except (OSError, ValueError) as error:
-        if _is_link(path):
+        if is_link(path):
             raise _link(path) from error
         what = f"can't be read ({_reason(error)})"
         raise Unreadable(what, file=path, remedy="check its permissions") from error
@@ -129,21 +142,33 @@ def read_bytes(
         os.close(number)
 
 
-def append_line(path: Path, line: str) -> None:
-    """Add a line of ASCII to a file; one that was cut off before is ended first. Raises FedkitError."""
+@contextmanager
+def line_before(path: Path, line: str) -> Iterator[None]:
+    """Add a line of ASCII to a file, then do what it tells of; where the block raises a FedkitError, that did not happen,
+    and the line is taken out again. One that was cut off before is ended first. Raises FedkitError.
+    """
     try:
         with path.open("a+b") as handle:
-            if handle.tell():
+            length = handle.tell()
+            if length:
                 handle.seek(-1, os.SEEK_END)
             cut_off = handle.read(1) not in (b"", b"\n")
             handle.write(b"\n" * cut_off + line.encode("ascii") + b"\n")
     except OSError as error:
         raise _by_the_disk("written", path, error) from error
+    try:
+        yield
+    except FedkitError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, length)
+        raise
 
 
-def write_json(path: Path, value: object, *, root: Path | None = None) -> None:
+def write_json(
+    path: Path, value: object, *, root: Path | None = None, indent: int | None = 4
+) -> None:
     """Write `value` as indented JSON, in ASCII: any text survives; NaN and infinities are refused (ValueError)."""
-    write_bytes(path, json.dumps(value, indent=4, allow_nan=False).encode(), root=root)
+    write_bytes(path, json.dumps(value, indent=indent, allow_nan=False).encode(), root=root)
 
 
 def read_json(path: Path, *, root: Path | None = None, max_bytes: int = MAX_JSON_BYTES) -> Any:
@@ -160,6 +185,24 @@ def read_object(
     """The JSON object in `path`, empty where there is no readable one (yet)."""
     values = read_json(path, root=root, max_bytes=max_bytes)
     return values if isinstance(values, dict) else {}
+
+
+def read_own(path: Path, what: str, remedy: str, *, root: Path | None = None) -> Any:
+    """The JSON value in a file that fedkit wrote here itself, None where there is none: it is never half-written.
+
+    Raises Unreadable, "is no <what>" with this remedy, where something else lies there.
+    """
+    try:
+        value = json.loads(read_bytes(path, root=root, max_bytes=MAX_JSON_BYTES))
+        if value is None:
+            raise ValueError
+    except FileNotFoundError:
+        return None
+    except FedkitError as error:
+        raise Unreadable(f"is no {what}: it {error.what}", file=path, remedy=remedy) from error
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"is no {what}: it is no JSON", file=path, remedy=remedy) from error
+    return value
 
 
 def write_state(path: Path, state: Mapping[str, Tensor], *, root: Path | None = None) -> bytes:
@@ -208,7 +251,8 @@ def remove(path: Path, *, root: Path | None = None) -> None:
         raise _by_the_disk("removed", path, error) from error
 
 
-def _is_link(path: Path | str) -> bool:
+def is_link(path: Path | str) -> bool:
+    """Is there a link, of either kind that Windows has?"""
     try:
         info = os.lstat(path)
     except (OSError, ValueError):
@@ -234,7 +278,7 @@ def refuse_links(folder: Path, root: Path | None) -> None:
     place = str(root)
     for part in folder.relative_to(root).parts:
         place = os.path.join(place, part)  # noqa: PTH118 (this runs for every file that is read)
-        if part == ".." or _is_link(place):
+        if part == ".." or is_link(place):
             raise _link(place)
 
 

@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["derive", "generator", "global_random"]
-
-
-_GLOBAL_RANDOM = threading.RLock()
+__all__ = ["derive", "generator"]
 
 
 def derive(seed: int, *keys: str | int) -> int:
@@ -36,16 +30,3 @@ def generator(seed: int, *keys: str | int) -> torch.Generator:
     import torch
 
     return torch.Generator().manual_seed(derive(seed, *keys))
-
-
-@contextmanager
-def global_random(seed: int = 0) -> Iterator[None]:
-    """torch's one global generator, seeded, for as long as the block lasts; afterwards it stands where it stood.
-
-    Initial weights and drop-out draw from that generator, whatever we would like. One block at a time, in all threads.
-    """
-    import torch
-
-    with _GLOBAL_RANDOM, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

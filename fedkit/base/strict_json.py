@@ -17,7 +17,7 @@ _DEEPEST = 20  # no config needs more levels; thousands would overflow the stack
 
 
 def parse_json_object(data: bytes | str, file: Path | str) -> dict[str, Any]:
-    """A JSON object without repeated keys. Raises FedkitError that says where it breaks."""
+    """A JSON object without repeated keys, at most 20 levels deep. Raises FedkitError that says where it breaks."""
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
         value = json.loads(text, object_pairs_hook=_no_repeats)
@@ -33,6 +33,7 @@ def parse_json_object(data: bytes | str, file: Path | str) -> dict[str, Any]:
             file=file,
             remedy="write { ... } with the keys",
         )
+    not_too_deep(value, file)
     return value
 
 
@@ -51,7 +52,7 @@ def not_too_deep(values: dict[str, Any], file: Path | str) -> None:
 def number_of(value: Any, remedy: str) -> float:
     """A number that stands there as one, infinite where it is too large. Raises ValueError ("what; remedy")."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {value!r}; {remedy}")
+        raise ValueError(f"must be a number, not {value!r:.80}; {remedy}")
     try:
         return float(value)
     except OverflowError:

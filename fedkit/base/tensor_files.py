@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedkit.base import tensor_remedies as remedies
 from fedkit.base.errors import Unreadable
 from fedkit.base.tensor_pickle import (
     MAX_OPCODES,
@@ -52,7 +53,7 @@ def inspect_state(data: bytes, path: Path, *, max_bytes: int = MAX_STATE_BYTES) 
 
     Raises Unreadable where `load_state` does, with the same text.
     """
-    with _refused(path):
+    with _refused(path, remedies.TENSORS_OF_A_STATE):
         found = _read(data, max_bytes)
     state = found.value
     if (type(state) is not dict and type(state) is not OrderedDict) or not all(
@@ -61,7 +62,7 @@ def inspect_state(data: bytes, path: Path, *, max_bytes: int = MAX_STATE_BYTES) 
         raise Unreadable(
             f"holds a {_kind(state)}, not a state dict (name -> tensor)",
             file=path,
-            remedy="save it with torch.save(model.state_dict(), path)",
+            remedy=remedies.of_state(state) or "save it with torch.save(model.state_dict(), path)",
         )
     for name, tensor in state.items():
         if not tensor.plain:
@@ -80,7 +81,7 @@ def inspect_state(data: bytes, path: Path, *, max_bytes: int = MAX_STATE_BYTES) 
 
 def inspect_pair(data: bytes, path: Path, *, max_bytes: int) -> tuple[Form, Form]:
     """The (dtype, shape) of a dataset's images and labels. Raises Unreadable where `load_pair` does, with the same text."""
-    with _refused(path):
+    with _refused(path, remedies.TENSORS_OF_A_PAIR):
         found = _read(data, max_bytes)
     pair = found.value
     if (
@@ -91,7 +92,7 @@ def inspect_pair(data: bytes, path: Path, *, max_bytes: int) -> tuple[Form, Form
         raise Unreadable(
             f"holds a {_kind(pair)}, not a pair of tensors (images, labels)",
             file=path,
-            remedy="save it with torch.save((images, labels), path)",
+            remedy=remedies.of_pair(pair) or "save it with torch.save((images, labels), path)",
         )
     for field, tensor in zip(("images", "labels"), pair, strict=True):
         if not tensor.plain:
@@ -153,8 +154,8 @@ class _Found:
 
 
 @contextlib.contextmanager
-def _refused(path: Path) -> Iterator[None]:
-    """What the readers below find wrong, said of the file."""
+def _refused(path: Path, remedy: str | None = None) -> Iterator[None]:
+    """What the readers below find wrong, said of the file. remedy : for a file that holds more than tensors."""
     try:
         yield
     except Broken as error:
@@ -165,11 +166,23 @@ def _refused(path: Path) -> Iterator[None]:
         raise Unreadable(
             "holds more than tensors; nothing in it was run",
             file=path,
-            remedy="save tensors only, with torch.save(model.state_dict(), path)",
+            remedy=remedy,
+        ) from error
+    except _Safetensors as error:
+        raise Unreadable(
+            "is a safetensors file, not one of torch.save",
+            file=path,
+            remedy=f"write it anew: {remedies.FROM_SAFETENSORS}",
         ) from error
 
 
+class _Safetensors(Exception):
+    """It begins with the length of a JSON object, and that object."""
+
+
 def _read(data: bytes, max_bytes: int) -> _Found:
+    if data[8:10] == b'{"' and int.from_bytes(data[:8], "little") <= len(data) - 8:
+        raise _Safetensors
     return _in_zip(data, max_bytes) if data[:4] == _LOCAL else _in_a_row(data)
 
 

@@ -10,7 +10,7 @@ import io
 import math
 import pickletools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -168,7 +168,7 @@ def read_pickle(
         raise Broken(NOT_TORCHS) from error
     if reader.below:
         raise Broken(NOT_TORCHS)
-    if any(reader.empty) or not all(map(_is_metadata, reader.metadata)):
+    if any(reader.empty) or not _are_metadata(reader.metadata):
         raise Foreign
     return Pickled(result, reader.storages)
 
@@ -344,14 +344,17 @@ def _is_size(value: object) -> bool:
     return type(value) is int and 0 <= value < _LARGEST
 
 
-def _is_metadata(value: object) -> bool:
-    """Layer -> {"version": 2}, and nothing deeper."""
-    if type(value) is not dict and type(value) is not OrderedDict:
-        return False
+def _are_metadata(values: Iterable[object]) -> bool:
+    """Is each one layer -> {"version": 2}, and nothing deeper? What is named many times is looked at once."""
+    layers: dict[int, object] = {}
+    for value in {id(value): value for value in values}.values():
+        if type(value) is not dict and type(value) is not OrderedDict:
+            return False
+        layers.update((id(layer), layer) for layer in value.values())
     return all(
         type(layer) is dict
         and all(type(v) in (int, str, bool, float, type(None)) for v in layer.values())
-        for layer in value.values()
+        for layer in layers.values()
     )
 
 

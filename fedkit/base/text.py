@@ -9,13 +9,18 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
-__all__ = ["is_hidden", "nearest", "visible"]
+__all__ = ["is_hidden", "nearest", "one_line", "visible"]
 
 
 def visible(text: str, show: Callable[[str], str] = lambda sign: ascii(sign)[1:-1]) -> str:
     """Text in which every hidden sign is spelled out, by default as an escape; line ends and tabs stay."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return "".join(show(c) if c not in "\n\t" and is_hidden(c) else c for c in text)
+
+
+def one_line(text: object) -> str:
+    """What is said of something, in one line: a stranger's line ends and hidden signs are spelled out."""
+    return "".join(ascii(sign)[1:-1] if is_hidden(sign) else sign for sign in str(text))
 
 
 def is_hidden(sign: str) -> bool:

@@ -13,6 +13,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import render
 from fedkit.base.text import visible
 from fedkit.cli.client import load_site
+from fedkit.cli.keys import show_keys
 from fedkit.cli.output import (
     FAILED,
     AppDataOption,
@@ -40,7 +41,7 @@ def approve_command(
     site = load_site(config_path, app_data)
     _must_be_open(site, project)
     shown = review(site, project)
-    _show(shown)
+    _show(site, shown)
     if not yes and not _ask(shown):
         say("Not approved. Nothing was changed, and the request stays where it is.")
         raise typer.Exit(FAILED)
@@ -48,7 +49,7 @@ def approve_command(
     say("A running `fedkit client` goes on by itself; else start it now.")
 
 
-def _show(shown: Review) -> None:
+def _show(site: Datasite, shown: Review) -> None:
     say(f"{shown.aggregator} asks {shown.participant} to take part in {shown.project}.")
     say()
     values: dict[str, Any] = shown.config.model_dump(mode="json")
@@ -73,6 +74,9 @@ def _show(shown: Review) -> None:
     say()
     for name, digest in shown.hashes.items():
         say(f"sha256 {digest}  {name}")
+    if shown.config.secure_aggregation is not None:
+        say()
+        show_keys(site, shown.config.participants)
 
 
 def _ask(shown: Review) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +20,9 @@ from fedkit.cli.output import (
     DONE,
     FAILED,
     WAITING,
-    AppDataName,
     AppDataOption,
     ConfigPath,
+    DeviceOption,
     Reporter,
     end_now,
     say,
@@ -66,6 +68,7 @@ def client(
         ),
     ] = None,
     app_data: AppDataOption = None,
+    device: DeviceOption = "cpu",
     once: Annotated[
         bool, typer.Option("--once", help="Do what can be done now, then end; don't watch.")
     ] = False,
@@ -76,7 +79,14 @@ def client(
     """
     given = {"EMAIL": email, "DATA_DIR": data_dir, "CONFIG_PATH": config_path, "PORT": port}
     settings = _settings({k: str(v) for k, v in given.items() if v is not None}, env_file)
+    if device != "cpu":
+        from fedkit.learning.device import (
+            find_device,  # and so torch, before it has something to train
+        )
+
+        find_device(device)
     site, settings_path = _make(settings, app_data)
+    site = replace(site, device=device)
     if once:
         raise typer.Exit(_once(site))
     _watch(site, int(settings["PORT"]), settings_path)
@@ -113,9 +123,9 @@ def status(
     show_table(table)
 
 
-def load_site(config_path: Path | None, app_data: AppDataName | None) -> Datasite:
+def load_site(config_path: Path | None, app_data: AppData | None) -> Datasite:
     """The datasite of a `config.json`. Raises FedkitError if it is not there (any more)."""
-    site = Datasite.load(config_path, _plain(app_data))
+    site = Datasite.load(config_path, app_data)
     if not site.client().path.is_dir():
         raise FedkitError(
             f"holds no datasite of {site.email} with {site.app_data}",
@@ -147,14 +157,21 @@ def _settings(given: dict[str, str], env_file: Path | None) -> dict[str, str]:
     return values
 
 
-def _make(settings: dict[str, str], app_data: AppDataName | None) -> tuple[Datasite, Path]:
+def _same_folder(one: Path, other: Path) -> bool:
+    """Do two paths lead to one folder, however they are spelled?"""
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+def _make(settings: dict[str, str], app_data: AppData | None) -> tuple[Datasite, Path]:
     """Create or complete the datasite and its config.json; never touches those of another one."""
     email, port = settings["EMAIL"], settings["PORT"]
     data_dir = Path(settings["DATA_DIR"]).expanduser().absolute()
     path = Path(settings["CONFIG_PATH"]).expanduser().absolute()
     before = ClientConfig.load(path) if path.exists() or path.is_symlink() else None
     if before is not None and (
-        before.email != email or before.data_dir.resolve() != data_dir.resolve()
+        before.email != email or not _same_folder(before.data_dir, data_dir)
     ):
         raise FedkitError(
             f"belongs to {before.email} in {before.data_dir}",
@@ -165,7 +182,7 @@ def _make(settings: dict[str, str], app_data: AppDataName | None) -> tuple[Datas
     old = Datasite(data_dir, email, "api_data").client().path.is_dir()
     new = Datasite(data_dir, email).client().path.is_dir()
     found: AppData = "api_data" if old and not new else "app_data"
-    site = Datasite.create(data_dir, email, _plain(app_data) or found)
+    site = Datasite.create(data_dir, email, app_data or found)
     config = before or ClientConfig(site.data_dir, email)
     url = config.client_url if before and before.port == int(port) else f"http://localhost:{port}"
     ClientConfig(site.data_dir, email, config.server_url, url).save(path)
@@ -222,7 +239,3 @@ def _watch(site: Datasite, port: int, config_path: Path) -> None:
             watch(site, stop, on_event=reporter.event, on_epoch=reporter.epoch)
     say("Stopped. Start it again at any time: it goes on where it was.")
     end_now(DONE)
-
-
-def _plain(app_data: AppDataName | None) -> AppData | None:
-    return None if app_data is None else app_data.value

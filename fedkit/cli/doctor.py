@@ -26,7 +26,13 @@ __all__ = ["Finding", "check_requirement", "doctor", "examine"]
 
 OLDEST_PYTHON = (3, 11)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-IMPORT_NAMES = {"ipython": "IPython", "python-dotenv": "dotenv", "pyyaml": "yaml"}
+IMPORT_NAMES = {
+    "ipython": "IPython",
+    "pillow": "PIL",
+    "python-dotenv": "dotenv",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+}
 """Where the name to import is not the package's own with `_` for `-`."""
 
 INSTALL = "run `make setup` in the clone, or `pip install -e .` there"

@@ -25,6 +25,10 @@ COMMANDS = {
         "approve:approve_command",
         "Show a request's config and code with their hashes, ask, and approve exactly what was shown.",
     ),
+    "keys": (
+        "keys:keys",
+        "Show the fingerprints of the keys that masked rounds are signed with; accept a new one.",
+    ),
     "status": (
         "client:status",
         "Show where each project of the datasite stands, and who must do what next.",
@@ -41,7 +45,10 @@ COMMANDS = {
         "doctor:doctor",
         "Look for what fedkit needs on this machine: a line a check, with the remedy.",
     ),
-    "data": ("data:app", "Sample files for the tutorial, and the full MNIST."),
+    "data": (
+        "data:app",
+        "Sample files for the tutorial, shards of your own data, and the full MNIST.",
+    ),
     "course": ("course:app", "The course's notebooks: run, list."),
 }
 """Name -> where its function lies, and what `fedkit --help` says of it without loading that (a test compares)."""

@@ -9,10 +9,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -22,13 +21,22 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import Event, Problem, ProjectDone, RoundEvaluated, Waiting, render
-from fedkit.base.text import visible
+from fedkit.base.events import (
+    Event,
+    Problem,
+    ProjectDone,
+    RoundEvaluated,
+    RoundMeasured,
+    Waiting,
+    render,
+)
+from fedkit.base.text import one_line, visible
 
 __all__ = [
     "AppDataOption",
     "Commands",
     "ConfigPath",
+    "DeviceOption",
     "Reporter",
     "console",
     "end_now",
@@ -42,13 +50,14 @@ __all__ = [
 DONE, FAILED, WRONG_USAGE, WAITING, INTERRUPTED = 0, 1, 2, 3, 130
 """The exit codes; 130 is the shell's own for Ctrl-C."""
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)  # what others wrote is no markup
 
 _STYLES: dict[type[Event], str] = {
     Problem: "red",
     Waiting: "yellow",
     ProjectDone: "green",
     RoundEvaluated: "green",
+    RoundMeasured: "green",
 }
 
 
@@ -60,18 +69,11 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except FedkitError as error:
-            typer.echo(f"Error: {error}", err=True)
+            typer.echo(f"Error: {one_line(error)}", err=True)
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             typer.echo("Stopped. Run the same command again: it goes on where it was.", err=True)
             raise typer.Exit(INTERRUPTED) from None
-
-
-class AppDataName(StrEnum):
-    """The two names that SyftBox has had for the folder of the apps' mailboxes."""
-
-    app_data = "app_data"
-    api_data = "api_data"
 
 
 ConfigPath = Annotated[
@@ -84,12 +86,16 @@ ConfigPath = Annotated[
     ),
 ]
 AppDataOption = Annotated[
-    AppDataName | None,
+    Literal["app_data", "api_data"] | None,
     typer.Option(
         "--app-data",
         "--app_data",
         help="Name of the mailboxes' folder; api_data is the tutorial's. Default: the one that is there, else app_data.",
     ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:1, mps."),
 ]
 
 
@@ -104,7 +110,7 @@ def show_table(table: Table) -> None:
     if console.is_terminal:
         console.print(table)
         return
-    wide = Console(width=10_000, file=io.StringIO(), highlight=False)
+    wide = Console(width=10_000, file=io.StringIO(), highlight=False, markup=False)
     with wide.capture() as captured:
         wide.print(table)
     for line in captured.get().splitlines():

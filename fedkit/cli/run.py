@@ -7,23 +7,30 @@ import json
 import threading
 from contextlib import ExitStack
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import Event, FileRefused, Problem, RoundEvaluated, UpdateRefused, Waiting
+from fedkit.base.events import (
+    Event,
+    FileRefused,
+    Problem,
+    RoundEvaluated,
+    RoundMeasured,
+    UpdateRefused,
+    Waiting,
+)
 from fedkit.base.files import read_json, write_bytes, write_json
 from fedkit.cli.output import (
     DONE,
     FAILED,
     WAITING,
-    AppDataName,
     AppDataOption,
+    DeviceOption,
     Reporter,
     console,
     say,
@@ -31,8 +38,10 @@ from fedkit.cli.output import (
     stopping,
     usage_error,
 )
+from fedkit.datasite.datasite import AppData
 from fedkit.federation.network import Network
 from fedkit.federation.report_facts import privacy_report
+from fedkit.learning.device import find_device
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import History
 from fedkit.rounds.starting_point import (
@@ -42,19 +51,11 @@ from fedkit.rounds.starting_point import (
     read_experiment,
     unknown_keys,
 )
-from fedkit.teaching import plots
 
 __all__ = ["run"]
 
 
-_WORTH_A_LINE = (RoundEvaluated, UpdateRefused, FileRefused, Waiting, Problem)
-
-
-class Partition(StrEnum):
-    """How the digits are dealt out."""
-
-    digits = "digits"
-    iid = "iid"
+_WORTH_A_LINE = (RoundEvaluated, RoundMeasured, UpdateRefused, FileRefused, Waiting, Problem)
 
 
 def run(
@@ -65,8 +66,17 @@ def run(
     ] = None,
     participants: Annotated[int | None, typer.Option(min=1, max=8000, metavar="N")] = None,
     partition: Annotated[
-        Partition, typer.Option(help="digits: each digit to one participant; iid: all alike.")
-    ] = Partition.digits,
+        Literal["digits", "iid"] | None,
+        typer.Option(
+            help="digits: each digit to one participant; iid: all alike. Default: digits, above ten participants iid."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="Data of your own, as `fedkit data import` writes it."
+        ),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config; repeatable."),
@@ -74,6 +84,7 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, metavar="S", help="As --set seed=S.")] = None,
     app_data: AppDataOption = None,
     workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="At once.")] = None,
+    device: DeviceOption = "cpu",
     full: Annotated[
         bool, typer.Option("--full", help="All of MNIST (`fedkit data full`).")
     ] = False,
@@ -89,13 +100,17 @@ def run(
     """
     values = dict(map(_assignment, changes or [])) | ({} if seed is None else {"seed": seed})
     experiment = read_experiment(
-        config, participants=participants, changes=values, partition=partition.value, full=full
+        config,
+        participants=participants,
+        changes=values,
+        partition=partition,
+        full=full,
+        data=data,
     )
     for key, near in unknown_keys(experiment.config).items():
         hint = f"; do you mean {near}?" if near else ""
         say(f"fedkit does not know the key {key!r}: it stays in the file{hint}", "yellow")
-    name = (app_data or AppDataName.app_data).value
-    network = _prepare(experiment, out.absolute(), name, workers)
+    network = _prepare(experiment, out.absolute(), app_data or "app_data", workers, device)
     with ExitStack() as page:
         if serve:
             from fedkit.cli.serve import Server
@@ -127,10 +142,13 @@ def _assignment(text: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
-def _prepare(experiment: Experiment, out: Path, app_data: str, workers: int | None) -> Network:
+def _prepare(
+    experiment: Experiment, out: Path, app_data: AppData, workers: int | None, device: str
+) -> Network:
     """The network in `out`, with data and a launched project; what an earlier run left there is kept."""
+    find_device(device)
     config = experiment.config
-    if experiment.partition == "digits":
+    if experiment.partition == "digits" and experiment.data is None:
         even_groups(len(config.participants))
     identity = experiment.identity(app_data)
     before = read_json(out / "run.json")
@@ -141,8 +159,9 @@ def _prepare(experiment: Experiment, out: Path, app_data: str, workers: int | No
         out / "network",
         aggregator=config.aggregator,
         participants=config.participants,
-        app_data=app_data,  # type: ignore[arg-type]
+        app_data=app_data,
         workers=workers,
+        device=device,
     )
     if config.project_name in network.projects():
         over = len(network.history()) == config.rounds
@@ -151,7 +170,7 @@ def _prepare(experiment: Experiment, out: Path, app_data: str, workers: int | No
         return network
     shards, test = deal(experiment)
     for email, shard in zip(config.participants, shards, strict=True):
-        network.give_data(email, shard)
+        network.give_data(email, shard, config.task)
     network.give_test(*test, name=config.test_dataset)
     network.launch(config, experiment.model, experiment.weights)
     return network
@@ -159,7 +178,8 @@ def _prepare(experiment: Experiment, out: Path, app_data: str, workers: int | No
 
 def _must_be_free(out: Path, before: Any, identity: dict[str, Any]) -> None:
     if isinstance(before, dict):
-        flat = [{**d, **d.get("config", {})} for d in (before, identity)]
+        told = before if isinstance(before.get("config"), dict) else before | {"config": {}}
+        flat = [{**d, **d.get("config", {})} for d in (told, identity)]
         keys = [k for k in sorted(flat[0] | flat[1]) if k != "config"]
         differ = [k for k in keys if flat[0].get(k) != flat[1].get(k)]
         raise FedkitError(
@@ -200,7 +220,7 @@ def _run(network: Network, experiment: Experiment, stop: threading.Event) -> His
         def on_event(event: Event) -> None:
             if isinstance(event, _WORTH_A_LINE):
                 reporter.event(event)
-            if isinstance(event, RoundEvaluated):
+            if isinstance(event, RoundEvaluated | RoundMeasured):
                 progress.update(task, completed=per_round * event.round)
 
         return network.run(
@@ -209,6 +229,8 @@ def _run(network: Network, experiment: Experiment, stop: threading.Event) -> His
 
 
 def _write(out: Path, network: Network, experiment: Experiment, history: History) -> None:
+    from fedkit.teaching import plots  # slow to import, and needed when all is over
+
     experiment.config.save(out / "fl_config.json")
     history.save(out / "history.json")
     privacy_report(network, project=experiment.config.project_name).save(out)
@@ -218,6 +240,8 @@ def _write(out: Path, network: Network, experiment: Experiment, history: History
     pictures = {}
     if history.accuracies:
         pictures["accuracy_by_round.png"] = plots.accuracy_by_round(history)
+    for metric in history.metrics if not history.accuracies else ():
+        pictures[f"{metric}_by_round.png"] = plots.metric_by_round(history, metric)
     if any(entry.receiver == network.aggregator for entry in ledger):
         pictures["what_crossed.png"] = plots.what_crossed(ledger, aggregator=network.aggregator)
     for name, figure in pictures.items():
@@ -229,11 +253,15 @@ def _write(out: Path, network: Network, experiment: Experiment, history: History
 def _table(history: History) -> Table:
     frame = history.to_frame()
     extra = [name for name in ("refused", "absent") if frame[name].any()]
-    table = Table("round", "accuracy", "loss", "participants", "samples", *extra)
+    scores = [name for name in ("accuracy", *history.metrics) if frame[name].notna().any()]
+    table = Table("round", *scores, "loss", "participants", "samples", *extra)
     for number, row in frame.iterrows():
-        numbers = (f"{row['accuracy']:.1%}", f"{row['loss']:.3f}", str(row["participants"]))
-        # NaN, and so not itself, where a participant does not tell
-        samples = f"{row['samples']:,.0f}" if row["samples"] == row["samples"] else "not told"
+        numbers = [
+            f"{row[name]:.1%}" if name == "accuracy" else f"{row[name]:.3f}" for name in scores
+        ]
+        numbers += [f"{row['loss']:.3f}", str(row["participants"])]
+        told = row["samples"]  # NaN, and so not itself, or None where nobody tells
+        samples = "not told" if told is None or told != told else f"{told:,.0f}"
         table.add_row(str(number), *numbers, samples, *(row[name] for name in extra))
     return table
 

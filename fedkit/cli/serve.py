@@ -27,8 +27,8 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes
+from fedkit.base.names import names_permission_file
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.permissions import READY_FILES
 from fedkit.datasite.tree import folder_names, scan
 
 __all__ = ["PAGES", "Server", "application", "projects", "public_file", "servable"]
@@ -156,7 +156,7 @@ def public_file(public: Path, url_path: str) -> Path:
         if not servable(name):
             raise FileNotFoundError(name)
         path = path / name
-        if name.casefold() in READY_FILES or path.is_symlink():
+        if names_permission_file(name) or path.is_symlink():
             raise FileNotFoundError(name)
     return path
 

@@ -37,7 +37,8 @@ def sweep(
 ) -> None:
     """Run every combination of parameters and seeds; the same command goes on after an interruption.
 
-    SPEC.yaml: `run` (simulate, a lesson or a notebook), `fixed`, `grid`, `list`, `seeds`, `limit_s`, `edition`.
+    SPEC.yaml: `run` (simulate, a lesson or a notebook), `data` (a folder of your own), `fixed`, `grid`, `list`, `seeds`,
+    `limit_s`, `edition`.
     """
     from fedkit.experiments.spec import make_plan, read_spec
     from fedkit.experiments.sweep import finished
@@ -98,5 +99,9 @@ def _spread(values: list[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
 
 
-def _said(value: object) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+def _said(value: Any) -> str:
+    import pandas as pd
+
+    if not isinstance(value, list | dict) and pd.isna(value):  # not given
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

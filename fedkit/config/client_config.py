@@ -64,9 +64,10 @@ class ClientConfig:
             raise FedkitError(what, file=path, field="email", remedy=remedy) from error
         url = values.get("client_url")
         url = f"http://localhost:{url}" if isinstance(url, int) else str(url or cls.client_url)
-        if not url.rstrip("/").rpartition(":")[2].isdigit():
+        port = url.rstrip("/").rpartition(":")[2]
+        if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
             raise FedkitError(
-                f"{url!r} names no port",
+                f"{url!r:.200} names no port",
                 file=path,
                 field="client_url",
                 remedy="write one such as http://localhost:8080",
@@ -77,7 +78,7 @@ class ClientConfig:
 def _folder(text: object, file: Path, field: str) -> Path:
     """A folder that a person named, `~` expanded. Raises FedkitError."""
     if not isinstance(text, str) or not text:
-        what, remedy = f"must be a text, not {text!r}", "write a path in quotes"
+        what, remedy = f"must be a text, not {text!r:.80}", "write a path in quotes"
         raise FedkitError(what, file=file, field=field, remedy=remedy)
     try:
         if "\0" in text:
@@ -85,7 +86,7 @@ def _folder(text: object, file: Path, field: str) -> Path:
         return Path(text).expanduser()
     except (ValueError, RuntimeError) as error:  # a home of nobody
         raise FedkitError(
-            f"{text!r} is no folder ({error})", file=file, field=field, remedy="write its path"
+            f"{text!r:.200} is no folder ({error})", file=file, field=field, remedy="write its path"
         ) from error
 
 

@@ -8,7 +8,6 @@ A promise whose epsilon would be undefined or would mean nothing is refused here
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,12 +16,12 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
-    model_serializer,
     model_validator,
 )
 
 from fedkit.base.strict_json import number_of
 from fedkit.config.limits import LIMITS
+from fedkit.config.part import Part
 from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
 
 __all__ = ["AdaptiveClip", "DPSettings"]
@@ -96,7 +95,7 @@ class AdaptiveClip(BaseModel):
     ) = None
 
 
-class DPSettings(BaseModel):
+class DPSettings(Part):
     """What a project promises. Frozen.
 
     unit : what one can't tell from the results: "example", whether one image was used (each participant adds noise to its
@@ -112,8 +111,6 @@ class DPSettings(BaseModel):
         same bits. Without it they derive from the config's seed, which everybody can read: that is for learning.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     unit: Literal["example", "participant"]
     epsilon: Annotated[float, BeforeValidator(_epsilon)] | None = None
     noise_multiplier: Annotated[float, BeforeValidator(_positive)] | None = None
@@ -122,10 +119,6 @@ class DPSettings(BaseModel):
     noise_at: Literal["aggregator", "participants"] = "aggregator"
     adaptive_clip: AdaptiveClip | None = None
     secure_noise: Annotated[bool, Field(strict=True)] = False
-
-    @model_serializer(mode="wrap")
-    def _as_written(self, values: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {key: value for key, value in values(self).items() if key in self.model_fields_set}
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -160,6 +153,11 @@ class DPSettings(BaseModel):
             return (
                 f"adjustable: lists {moving}, and epsilon depends on it; "
                 "take it out: what participants approve is one fixed budget"
+            )
+        if config.task.standardise in ("own", "federated"):
+            return (
+                "task.standardise: takes means and deviations from the private samples, and epsilon does not cover those; "
+                'leave it out, or write {"mean": [...], "std": [...]} that hang on nobody\'s samples'
             )
         fitting = {*SUM_IS_ENOUGH, *(_ROBUST if self.unit == "example" else ())}
         if strategy not in fitting:

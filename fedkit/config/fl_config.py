@@ -28,8 +28,12 @@ from fedkit.base.names import check_email, check_file_name, check_name
 from fedkit.base.strict_json import not_too_deep, number_of, parse_json_object
 from fedkit.config.dp import DPSettings
 from fedkit.config.limits import LIMITS
+from fedkit.config.optimizer import Optimizer
+from fedkit.config.schedule import Schedule
 from fedkit.config.secure_aggregation import SecureAggregation
+from fedkit.config.task import DIGITS, Task
 from fedkit.config.tutorial import tutorial_keys
+from fedkit.config.validation import Validation
 
 __all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
 
@@ -42,9 +46,21 @@ _REMEDIES = {
     "int_type": "write a whole number, without quotes",
     "float_type": "write a number, without quotes",
     "string_type": "write a text in quotes",
-    "list_type": 'write a list, such as ["alice@example.org", "bob@example.org"]',
-    "tuple_type": 'write a list, such as ["alice@example.org", "bob@example.org"]',
+    "list_type": "write a list",
+    "tuple_type": "write a list",
 }
+
+_LISTS = {
+    "participants": '["alice@example.org", "bob@example.org"]',
+    "shape": "[3, 32, 32]",
+    "metrics": '["accuracy", "auc"]',
+    "class_names": '["benign", "malignant"]',
+    "class_weights": "[1.0, 2.5]",
+    "range": "[0, 1]",
+    "betas": "[0.9, 0.999]",
+    "adjustable": '["learning_rate"]',
+}
+"""What a list in the config looks like, by field."""
 
 
 def _finite_number(value: Any, about: ValidationInfo) -> float:
@@ -55,6 +71,14 @@ def _finite_number(value: Any, about: ValidationInfo) -> float:
     if limit.wrong(number):
         raise ValueError(f"of {number:g} {limit.wrong(number)}; write one such as 0.1")
     return number
+
+
+def _not_too_many(value: Any) -> Any:
+    """A stranger's list is counted before its e-mails are looked at, one by one."""
+    most = LIMITS["participants"].high
+    if isinstance(value, list | tuple) and len(value) > most:
+        raise ValueError(f"names {len(value):,}; name at most {most:,}")
+    return value
 
 
 Name = Annotated[str, BeforeValidator(check_name)]
@@ -74,7 +98,8 @@ class FLConfig(BaseModel):
 
     seed : every shuffle derives from it (default 0).
     batch_size : samples a batch (default 64).
-    weighting : "samples" weights an update by its participant's sample count where all are known, "equal" never.
+    weighting : "samples" weights an update by its participant's sample count (an unknown one counts as the median of the
+        others, and all alike where none is known), "equal" never does.
     min_participants : the quorum: a round may end with this many updates once nothing more is to be expected;
         None (the default) means all participants.
     max_samples : the most samples that an update may claim to be made of; what claims more counts as this many. None (the
@@ -90,6 +115,16 @@ class FLConfig(BaseModel):
     secure_aggregation : {"threshold": t}: the aggregator sees a round's sum, and no single update; None by default.
     linger_s : seconds that a participant leaves its finished project in place for a real aggregator (default 40).
 
+    optimizer : what takes the steps of local training, such as {"name": "sgd", "momentum": 0.9} or {"name": "adam"} (see
+        `Optimizer`); None (the default) is plain SGD.
+    schedule : how the learning rate changes from round to round, such as {"name": "cosine"} (see `Schedule`); None (the
+        default) keeps it.
+    validation : what each participant keeps back of its samples to see how models do on them, and when its training ends
+        early, such as {"share": 0.2, "patience": 3} (see `Validation`); None (the default) keeps nothing back.
+
+    task : what samples and labels are, and how an answer is judged, such as {"samples": "vectors", "shape": [30],
+        "loss": "bce_with_logits"} (see `Task`); the tutorial's digits by default.
+
     dp : the differential privacy that the project promises, such as
         {"unit": "example", "epsilon": 4, "delta": 1e-5, "clip": 1.0} (see `DPSettings`); None (the default) promises none.
 
@@ -100,7 +135,7 @@ class FLConfig(BaseModel):
 
     project_name: Name
     aggregator: Email
-    participants: tuple[Email, ...]
+    participants: Annotated[tuple[Email, ...], BeforeValidator(_not_too_many)]
     rounds: Count
     model_arch: PythonFile
     model_weight: WeightFile
@@ -126,6 +161,10 @@ class FLConfig(BaseModel):
     secure_aggregation: SecureAggregation | None = None
     linger_s: Annotated[float, Field(ge=0, le=LIMITS["linger_s"].high)] = 40.0
     dp: DPSettings | None = None
+    task: Task = DIGITS
+    optimizer: Optimizer | None = None
+    schedule: Schedule | None = None
+    validation: Validation | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -152,8 +191,9 @@ class FLConfig(BaseModel):
                 )
         if self.approval == "quorum" and self.min_participants is None:
             raise ValueError('approval: is "quorum" without a quorum; set min_participants too')
-        for promise in (self.secure_aggregation, self.dp):
-            if promise is not None and (wrong := promise.misfit(self)):
+        promises = (self.secure_aggregation, self.dp)
+        for part in (*promises, self.optimizer, self.schedule, self.validation):
+            if part is not None and (wrong := part.misfit(self)):
                 raise ValueError(wrong)
         return self
 
@@ -218,6 +258,8 @@ def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
     detail = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
     message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] in ("list_type", "tuple_type"):
+        message = f"is {str(detail['input'])!r:.40} and no list"
     if not field and ": " in message:
         field, message = message.split(": ", 1)
     if detail["type"] == "missing":
@@ -238,4 +280,6 @@ def _remedy(detail: dict[str, Any]) -> str:
         return f"write one of {expected.get('expected')}"
     if detail["type"] == "string_pattern_mismatch":
         return "write a Python class name, such as FLModel"
-    return _REMEDIES.get(detail["type"], "correct it")
+    remedy = _REMEDIES.get(detail["type"], "correct it")
+    field = str((detail.get("loc") or ("",))[-1])
+    return f"{remedy}, such as {_LISTS[field]}" if field in _LISTS else remedy

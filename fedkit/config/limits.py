@@ -6,10 +6,11 @@ Bounds are wide: they keep out what no experiment means, not what is unwise. Who
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["LIMITS", "Limit"]
+__all__ = ["LIMITS", "Limit", "within"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Limit:
 
 LIMITS: dict[str, Limit] = {
     # fl_config.json
+    "participants": Limit(1, 10_000, whole=True),
     "rounds": Limit(1, 1_000_000, whole=True),
     "epoch": Limit(1, 1_000_000, whole=True),
     "batch_size": Limit(1, 1_000_000, whole=True),
@@ -75,5 +77,30 @@ LIMITS: dict[str, Limit] = {
     "iterations": Limit(1, 10_000, whole=True),
     "nu": Limit(1e-12, 1e6),
     "clip": Limit(1e-12, 1e12),
+    # "optimizer", whose momentum has the bounds of the strategies'
+    "dampening": Limit(0, 1),
+    "betas": Limit(0, 1, open_high=True),
+    "eps": Limit(1e-12, 1),
+    "weight_decay": Limit(0, 1e6),
+    "clip_norm": Limit(1e-12, 1e12),
+    # "schedule"
+    "factor": Limit(0, 1, open_low=True),
+    "final": Limit(0, 1),
+    "start": Limit(0, 1, open_low=True),
+    # "validation"
+    "share": Limit(0, 1, open_low=True, open_high=True),
+    "patience": Limit(1, 1_000_000, whole=True),
 }
 """Name in the config -> bounds."""
+
+
+def within(name: str) -> Callable[[Any], Any]:
+    """What looks whether a value keeps the bounds of `name`, and returns it. It raises ValueError ("what; remedy")."""
+    limit = LIMITS[name]
+
+    def look(value: Any) -> Any:
+        if wrong := limit.wrong(value):
+            raise ValueError(f"{value!r:.80} {wrong}; write one, without quotes")
+        return value
+
+    return look

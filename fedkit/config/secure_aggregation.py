@@ -59,8 +59,11 @@ class SecureAggregation(BaseModel):
             )
         name = (config.strategy or {}).get("name", "fedavg")
         if name not in SUM_IS_ENOUGH:
+            why = "looks at single updates, and secure_aggregation shows only their sum"
+            if name == "fedbn":
+                why = "keeps a part of each model at its participant, and what goes under masks is a whole one"
             return (
-                f"strategy.name: {str(name)!r:.40} looks at single updates, and secure_aggregation shows only their sum; "
+                f"strategy.name: {str(name)!r:.40} {why}; "
                 f"choose {', '.join(SUM_IS_ENOUGH[:-1])} or {SUM_IS_ENOUGH[-1]}, or leave secure_aggregation out"
             )
         return None

@@ -6,16 +6,17 @@ The paths are the ones that OpenMined's apps use. Notebook 01 walks through them
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_json
-from fedkit.base.names import DATA_FILE, check_email
+from fedkit.base.names import check_email, folded
 from fedkit.config.client_config import ClientConfig
 from fedkit.datasite.paths import AggregatorBox, ClientBox
-from fedkit.datasite.permissions import OLDEST, write_permissions
+from fedkit.datasite.permissions import OLDEST, Permissions, write_permissions
+from fedkit.datasite.private_data import PrivateData
 from fedkit.datasite.tree import entries
 
 __all__ = ["AppData", "Datasite"]
@@ -29,15 +30,26 @@ class Datasite:
     """A data dir and the e-mail of the person it belongs to.
 
     app_data : "app_data" (today's SyftBox) or "api_data" (the tutorial's, November 2024 to March 2025).
+    device : where its models train and are evaluated, such as "cuda".
     """
 
     data_dir: Path
     email: str
     app_data: AppData = "app_data"
+    device: str = field(default="cpu", compare=False)
 
     @classmethod
-    def create(cls, data_dir: Path | str, email: str, app_data: AppData = "app_data") -> Datasite:
-        """Make the folders of a datasite, or complete them; what is there stays as it is. Raises FedkitError."""
+    def create(
+        cls,
+        data_dir: Path | str,
+        email: str,
+        app_data: AppData = "app_data",
+        aggregator: str | None = None,
+    ) -> Datasite:
+        """Make the folders of a datasite, or complete them; what is there stays as it is. Raises FedkitError.
+
+        aggregator : the one who may put requests here; by default everybody may, and so everybody gets them to read.
+        """
         try:
             check_email(email)
         except ValueError as error:
@@ -45,16 +57,17 @@ class Datasite:
             raise FedkitError(what, field="email", remedy=remedy or "correct it") from error
         if app_data not in ("app_data", "api_data"):
             raise FedkitError(
-                f"{app_data!r} is unknown", field="app_data", remedy="app_data or api_data"
+                f"{app_data!r:.80} is unknown", field="app_data", remedy="app_data or api_data"
             )
         try:
+            _one_spelling(Path(data_dir).expanduser() / "datasites", email)
             site = cls(Path(data_dir).expanduser().absolute(), email, app_data)
-            client, aggregator = site.client(), site.aggregator()
+            client, box = site.client(), site.aggregator()
             for folder in (
                 site.data_dir / ("apps" if app_data == "app_data" else "apis"),
                 *(site.private_client, site.private_aggregator, site.public),
                 *(client.request, client.running, client.done),
-                *(aggregator.launch, aggregator.running, aggregator.done),
+                *(box.launch, box.running, box.done),
             ):
                 folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, or the home of nobody
@@ -63,13 +76,15 @@ class Datasite:
                 file=getattr(error, "filename", None) or data_dir,
                 remedy="choose a data dir that you may write to",
             ) from error
-        write_permissions(site.root, email, keep=True)
-        write_permissions(site.public, email, read=["*"], keep=True)
-        write_permissions(client.request, email, write=["*"], keep=True)
+        askers = [aggregator] if aggregator is not None else []
+        write_permissions(site.root, email, shown=["public/**"] if askers else [], keep=True)
+        if not Permissions(site.datasites).may("*", "read", f"{email}/public/any"):
+            write_permissions(site.public, email, read=["*"], keep=True)
+        write_permissions(client.request, email, write=askers or ["*"], keep=True)
         sign = client.request / OLDEST  # all of a client that the real aggregator looks for
         if not sign.is_file():
-            everybody = {right: ["GLOBAL"] for right in ("read", "create", "write")}
-            write_json(sign, {"admin": [site.email], **everybody})
+            named = {right: askers or ["GLOBAL"] for right in ("read", "create", "write")}
+            write_json(sign, {"admin": [site.email], **named})
         return site
 
     @classmethod
@@ -103,9 +118,14 @@ class Datasite:
         return self.data_dir / "private" / "fl_client"
 
     @property
+    def private(self) -> PrivateData:
+        """The training data in it: `put` and `load` them."""
+        return PrivateData(self.private_client)
+
+    @property
     def data_files(self) -> list[Path]:
         """The training data that lie there, by name."""
-        return [path for path in entries(self.private_client) if DATA_FILE.fullmatch(path.name)]
+        return self.private.files
 
     @property
     def private_aggregator(self) -> Path:
@@ -130,3 +150,15 @@ class Datasite:
     def public_results(self, project: str, email: str | None = None) -> Path:
         """Where an aggregator publishes a project's metrics."""
         return self.datasites / (email or self.email) / "public" / "fl" / project
+
+
+def _one_spelling(datasites: Path, email: str) -> None:
+    """Raises FedkitError where the e-mail would share another one's folder on some file system."""
+    other = next((path for path in entries(datasites) if folded(path.name) == folded(email)), None)
+    if other is not None and other.name != email:
+        raise FedkitError(
+            f"differs from {other.name} in upper and lower case only, and on many machines that is one folder",
+            file=other,
+            field="email",
+            remedy=f"write it as {other.name}, or choose another data dir",
+        )

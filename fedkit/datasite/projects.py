@@ -5,19 +5,29 @@ A project is a folder in its app's mailbox, on both sides: it appears in `runnin
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedkit.base.errors import FedkitError
-from fedkit.base.files import is_file, remove
+from fedkit.base.errors import FedkitError, Unreadable
+from fedkit.base.files import is_file, is_folder, remove
+from fedkit.base.names import folded
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, Box
 from fedkit.datasite.permissions import READY_FILES
 from fedkit.datasite.tree import entries
 
-__all__ = ["appearing", "back_to_running", "find_project", "launched_projects", "move_to_done"]
+__all__ = [
+    "appearing",
+    "back_to_running",
+    "find_project",
+    "launched_projects",
+    "move_to_done",
+    "other_spelling",
+]
 
 
 def launched_projects(site: Datasite) -> list[str]:
@@ -37,6 +47,12 @@ def find_project(site: Datasite, project: str | None = None) -> AggregatorProjec
     name, box = project or names[-1], site.aggregator()
     running = box.project(name)
     return running if running.path.is_dir() else box.project(name, "done")
+
+
+def other_spelling(box: Box, name: str) -> Path | None:
+    """A project, running or done, whose folder is the one of `name` where upper and lower case do not count."""
+    found = (path for folder in (box.running, box.done) for path in entries(folder))
+    return next((p for p in found if p.name != name and folded(p.name) == folded(name)), None)
 
 
 def _launched(project: Path) -> tuple[int, str]:
@@ -67,16 +83,23 @@ def move_to_done(site: Datasite, box: Box, name: str, opened: Iterable[Path]) ->
     Raises FedkitError if something of that name is in `done/` already.
     """
     done = box.done / name
-    if done.exists():
+    if os.path.lexists(done):
         raise FedkitError(
             "is there already, so this project can't be moved to done/",
             file=done,
             remedy="move it away",
         )
     for path in (folder / file for folder in opened for file in READY_FILES):
-        remove(path, root=site.data_dir)
-    done.parent.mkdir(parents=True, exist_ok=True)
-    (box.running / name).rename(done)
+        if path.is_symlink() or not is_folder(path):  # a folder of that name opens nothing
+            with contextlib.suppress(Unreadable):  # nor does what lies behind a link
+                remove(path, root=site.data_dir)
+    try:
+        done.parent.mkdir(parents=True, exist_ok=True)
+        (box.running / name).rename(done)
+    except OSError as error:
+        what = f"can't take a project ({error.strerror})"
+        remedy = "make it a folder that you may write to"
+        raise FedkitError(what, file=done.parent, remedy=remedy) from error
 
 
 def back_to_running(box: Box, name: str) -> None:

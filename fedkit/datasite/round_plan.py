@@ -9,13 +9,16 @@ round that was cut off is the same round afterwards.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import read_json, read_object, write_json
+from fedkit.base.files import read_own, write_json
 from fedkit.config.fl_config import FLConfig
+from fedkit.config.optimizer import Optimizer
+from fedkit.config.task import DIGITS, Task
+from fedkit.config.validation import Validation
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 
@@ -35,8 +38,11 @@ _FIXED = ("round", *_MAY_DIFFER, "participants")
 @dataclass(frozen=True)
 class RoundPlan:
     """One round, all that its training takes: step size of local SGD, local epochs, the e-mails of those who train; and,
-    the same in all rounds, samples a batch, the seed that every shuffle derives from, how updates are weighted, and what is
-    believed of them."""
+    the same in all rounds, samples a batch, the seed that every shuffle derives from, how updates are weighted, what is
+    believed of them, what the data are, what takes the steps where it is not plain SGD, and what participants keep back.
+
+    unscaled : the step size before the config's schedule scaled it; None where there is no schedule.
+    """
 
     round: int
     learning_rate: float
@@ -47,13 +53,18 @@ class RoundPlan:
     weighting: str = "samples"
     max_samples: int | None = None
     max_update_norm: float | None = None
+    task: Task = DIGITS
+    optimizer: Optimizer | None = None
+    unscaled: float | None = None
+    validation: Validation | None = None
 
     @classmethod
     def of(cls, settings: FLConfig, n: int, participants: Sequence[str]) -> RoundPlan:
         """The plan of round n with the settings that hold then."""
+        rate, schedule = settings.learning_rate, settings.schedule
         return cls(
             n,
-            settings.learning_rate,
+            rate if schedule is None else rate * schedule.share(n, settings.rounds),
             settings.epoch,
             tuple(participants),
             settings.batch_size,
@@ -61,12 +72,26 @@ class RoundPlan:
             settings.weighting,
             settings.max_samples,
             settings.max_update_norm,
+            settings.task,
+            settings.optimizer,
+            None if schedule is None else rate,
+            settings.validation,
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What may differ between rounds, by its name in the config."""
+        rate = self.learning_rate if self.unscaled is None else self.unscaled
+        return {"learning_rate": rate, "epoch": self.epoch}
+
+    def started_from(self, model: str) -> dict[str, Any]:
+        """What an update follows from beside its samples and the approved config: SHA-256 of the global model, and what may
+        differ between rounds. Under masks everybody signs it."""
+        return {"model": model, **self.settings}
 
     def on_the_wire(self, config: FLConfig) -> dict[str, Any]:
         """What differs from the approved config; empty in an ordinary round."""
-        settings = {key: getattr(self, key) for key in _MAY_DIFFER}
-        differs = {key: v for key, v in settings.items() if v != getattr(config, key)}
+        differs = {key: v for key, v in self.settings.items() if v != getattr(config, key)}
         if self.participants != config.participants:
             differs["participants"] = list(self.participants)
         return differs
@@ -96,28 +121,54 @@ def change_settings(site: Datasite, project: str, **changes: Any) -> FLConfig:
 
 def current_settings(place: AggregatorProject, config: FLConfig) -> FLConfig:
     """The config with the changes that hold from the next round on."""
-    wish = read_object(place.settings)
-    return config.replace(**wish) if wish else config
+    path, remedy = place.settings, "remove it: then the approved config holds"
+    wish = read_own(path, "settings for the next rounds", remedy)
+    if wish is None:
+        return config
+    if not isinstance(wish, dict) or not wish.keys() <= set(config.adjustable):
+        what = f"may hold only what the config lists as adjustable ({', '.join(config.adjustable)})"
+        raise FedkitError(what, file=path, remedy=remedy)
+    try:
+        return config.replace(**wish)
+    except FedkitError as error:
+        raise error.about(path) from error
 
 
 def write_plan(place: AggregatorProject, plan: RoundPlan) -> None:
     """Fix a round: what may differ between rounds, in a file of its own."""
-    write_json(place.plan(plan.round), {name: getattr(plan, name) for name in _FIXED})
+    fixed = {"round": plan.round, **plan.settings, "participants": plan.participants}
+    write_json(place.plan(plan.round), fixed)
 
 
 def read_plan(place: AggregatorProject, n: int, config: FLConfig | None = None) -> RoundPlan | None:
-    """The plan of round n, None where the round has not begun. config : the project's, where it is read already."""
-    values = read_json(place.plan(n))
-    if not isinstance(values, dict):
+    """The plan of round n, None where the round has not begun. config : the project's, where it is read already.
+
+    Raises FedkitError if something else lies there.
+    """
+    path, remedy = place.plan(n), "remove it: the round is planned anew, with the same people"
+    values = read_own(path, "plan of a round", remedy)
+    if values is None:
         return None
+    config = config or FLConfig.load(place.config)
     try:
         fixed = {name: values[name] for name in _FIXED}
-        config = config or FLConfig.load(place.config)
-        return replace(RoundPlan.of(config, n, fixed.pop("participants")), **fixed)
-    except (TypeError, KeyError) as error:
+        differs = {k: fixed[k] for k in _MAY_DIFFER if fixed[k] != getattr(config, k)}
+        settings = config.replace(**differs) if differs else config
+        chosen = fixed["participants"]
+        # a draw in private may be empty
+        nobody = not chosen and (config.dp is None or config.participants_per_round is None)
+        if fixed["round"] != n or not isinstance(chosen, list) or nobody:
+            raise ValueError(f"of round {n}, with participants")
+        unknown = [who for who in chosen if who not in config.participants]
+        if unknown or len(set(chosen)) < len(chosen):
+            raise ValueError(f"its participants are not those of {place.config.name}")
+    except (TypeError, KeyError, ValueError, FedkitError) as error:
+        what = error.what if isinstance(error, FedkitError) else str(error)
+        field = error.field if isinstance(error, FedkitError) else None
         raise FedkitError(
-            f"is no plan of a round ({error})", file=place.plan(n), remedy="remove it"
+            f"is no plan of a round ({what:.200})", file=path, field=field, remedy=remedy
         ) from error
+    return RoundPlan.of(settings, n, chosen)
 
 
 def received_plan(config: FLConfig, n: int, values: Any, path: Path) -> RoundPlan:
@@ -137,7 +188,8 @@ def received_plan(config: FLConfig, n: int, values: Any, path: Path) -> RoundPla
                 remedy=f'ask the aggregator to launch with "adjustable": ["{name}"]',
             )
     chosen = values.get("participants")
-    chosen = chosen if isinstance(chosen, list | tuple) else config.participants
+    if not isinstance(chosen, list | tuple) or not all(isinstance(who, str) for who in chosen):
+        chosen = config.participants
     try:
         return RoundPlan.of(config.replace(**changes) if changes else config, n, chosen)
     except FedkitError as error:

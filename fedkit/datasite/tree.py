@@ -24,6 +24,7 @@ __all__ = [
     "folder_names",
     "remove_empty_folders",
     "scan",
+    "set_aside",
     "stamp",
     "travels",
     "walk",
@@ -41,9 +42,23 @@ REJECTED = ".syftrejected"
 """Marks a local change that the owner's permissions refused, as in `name.syftrejected.ext`."""
 
 
+_LONGEST_NAME = 255  # bytes, on most disks
+
+
 def travels(name: str) -> bool:
     """Does a file or folder of this name travel?"""
     return not (name.startswith(".") or name.endswith(".tmp") or REJECTED in name)
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file that was refused to `name.syftrejected.ext`; a hash stands for a name that is too long for that.
+
+    Raises OSError.
+    """
+    name = f"{path.stem}{REJECTED}{path.suffix}"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f"{sha256_bytes(os.fsencode(path.name))}{REJECTED}"
+    path.replace(path.with_name(name))
 
 
 def entries(folder: Path) -> list[Path]:

@@ -77,7 +77,9 @@ def lesson_paths(folder: Path, wanted: Sequence[str] = (), suffix: str = ".ipynb
     chosen: set[Path] = set()
     for word in wanted:
         found = [
-            p for p in paths if word == p.stem or (word.isdigit() and int(word) == int(p.stem[:2]))
+            p
+            for p in paths
+            if word == p.stem or (word.isdecimal() and int(word) == int(p.stem[:2]))
         ]
         if not found:
             raise FedkitError(

@@ -3,10 +3,14 @@
 A limit holds for a whole notebook, from the start of its kernel: every cell gets what is left. (papermill's own
 `execution_timeout` is for each cell, so that a notebook of thirty cells could take thirty times as long.) A budget
 is what the author promises; to exceed it is reported, and is no failure, because machines differ.
+
+The kernel is this very Python, whatever kernels the machine or its user have installed: a kernel spec of the name
+`python3` in a user's folder, from another environment, would run the lesson with other packages; so the spec is given.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import tempfile
@@ -17,11 +21,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+
 from fedkit.base.errors import FedkitError
-from fedkit.experiments.kernel import kernel_environment, kernel_manager, kill
 from fedkit.experiments.lessons import about
 from fedkit.experiments.parameters import fit
-from fedkit.experiments.side_by_side import side_by_side
+from fedkit.experiments.side_by_side import same_python, side_by_side
 
 __all__ = ["Job", "OnCell", "RunResult", "check_states", "recorded", "run", "run_jobs"]
 
@@ -127,7 +134,7 @@ def run_jobs(
 
     with tempfile.TemporaryDirectory(prefix="fedkit-", ignore_cleanup_errors=True) as folder:
         work = [partial(execute, n, job, Path(folder, str(n))) for n, job in enumerate(todo)]
-        side_by_side(work, jobs, on_result, lambda: kill(alive))
+        side_by_side(work, jobs, on_result, lambda: _kill(alive))
 
 
 class _Execution:
@@ -198,7 +205,9 @@ class _Execution:
                 self.on_cell(self.path.stem, self.cell, cells + bool(fitted))
 
         workspace = self.copy.with_name(f"{self.copy.stem}_files")
-        environment = kernel_environment(workspace, self.ipython)
+        # a workspace of its own, and no start-up files of the user's IPython
+        places = {"FEDKIT_WORKSPACE": str(workspace), "IPYTHONDIR": str(self.ipython)}
+        manager = _kernel_manager(same_python() | places, alive, self.log)
         papermill.execute_notebook(
             self.path,
             self.copy,
@@ -208,7 +217,7 @@ class _Execution:
             language="python",
             start_timeout=max(1, min(60, int(deadline - time.monotonic()))),
             # from here on nbclient's own traits
-            kernel_manager_class=kernel_manager(environment, alive, self.log),
+            kernel_manager_class=manager,
             # where Lab would start it; no chdir in a thread
             resources={"metadata": {"path": str(self.path.parent)}},
             timeout_func=lambda cell: max(0.05, deadline - time.monotonic()),
@@ -224,6 +233,44 @@ class _Execution:
             # no Python error: perhaps the kernel had a last word
             said += self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
         return "\n".join(said)
+
+
+def _kernel_manager(
+    environment: Mapping[str, str], alive: list[Any], log: Path
+) -> type[AsyncKernelManager]:
+    """A class of kernel managers for nbclient.
+
+    Each process started is kept in `alive`, for `_kill`; what it says past the notebook (a crash in C) goes to `log`.
+    """
+
+    class ThisInterpreter(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            spec = get_kernel_dict(
+                extra_arguments=["--HistoryManager.enabled=False", "--log-level=40"]
+            )
+            return KernelSpec(**{**spec, "env": dict(environment)})
+
+    class Manager(AsyncKernelManager):
+        def __init__(self, **traits: Any) -> None:
+            super().__init__(
+                **{"kernel_spec_manager": ThisInterpreter(), "shutdown_wait_time": 2.0, **traits}
+            )
+
+        async def _async_start_kernel(self, **options: Any) -> None:
+            with log.open("ab") as stream:  # the kernel inherits it; our own handle may go
+                await super()._async_start_kernel(**{"stderr": stream, "stdout": stream, **options})
+            alive.append(getattr(self.provisioner, "process", None))
+
+        start_kernel = _async_start_kernel
+
+    return Manager
+
+
+def _kill(alive: list[Any]) -> None:
+    """End every kernel that still runs, at once: for Ctrl-C, when nobody waits for an answer any more."""
+    for process in alive:
+        with contextlib.suppress(OSError, AttributeError):
+            process.kill()
 
 
 RECORD_MIME = "application/vnd.fedkit.record+json"

@@ -9,10 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from fedkit.base.errors import FedkitError
 from fedkit.base.text import nearest
+from fedkit.experiments.yaml_core import plain, read_yaml
 
-__all__ = ["BATCH", "fit", "parameters_of"]
+__all__ = ["BATCH", "default_texts", "fit", "is_text", "parameters_of"]
 
 
 BATCH = {"interactive": False}
@@ -20,11 +23,21 @@ BATCH = {"interactive": False}
 
 
 def parameters_of(path: Path) -> dict[str, str]:
-    """The parameters of a built notebook: name -> declared type ("int"; "None" where it has none).
+    """The parameters of a built notebook: name -> its declared type, else that of its default ("int"; "None" for any).
 
     Raises FedkitError if the notebook can't be read, or has no cell tagged `parameters`: papermill would put the
     values on top of it, where the lesson's own values overwrite them.
     """
+    return {p.name: _kind(p.inferred_type_name, p.default) for p in _inspect(path)}
+
+
+def default_texts(path: Path) -> dict[str, str]:
+    """Those parameters of a built notebook whose default is a text, with that text. Raises as `parameters_of`."""
+    defaults = {p.name: _literal(p.default) for p in _inspect(path)}
+    return {name: value for name, value in defaults.items() if isinstance(value, str)}
+
+
+def _inspect(path: Path) -> list[Any]:
     from papermill.translators import PythonTranslator
 
     try:
@@ -44,11 +57,29 @@ def parameters_of(path: Path) -> dict[str, str]:
             remedy='tag the cell with the parameters: # %% tags=["parameters"]',
         )
     source = "".join(tagged[0]["source"])
-    return {p.name: p.inferred_type_name for p in PythonTranslator.inspect({"source": source})}
+    return list(PythonTranslator.inspect({"source": source}))
+
+
+def _kind(declared: str, default: str) -> str:
+    """The declared type; where there is none, that of the default, as far as it is written down as a value."""
+    value = _literal(default)
+    return declared if declared != "None" or value is None else type(value).__name__
+
+
+def _literal(source: str) -> Any:
+    """The value that stands there; None where it is computed."""
+    with suppress(ValueError, SyntaxError):
+        return ast.literal_eval(source)
+    return None
+
+
+def is_text(kind: str) -> bool:
+    """Is what is given for a parameter of this type a text, whatever it looks like?"""
+    return kind == "str"
 
 
 def fit(path: Path, values: Mapping[str, object]) -> dict[str, Any]:
-    """`values` as the notebook's parameters want them, on top of those of `BATCH`; text is read as the declared type.
+    """`values` as the notebook's parameters want them, on top of those of `BATCH`; text is read as the parameter's type.
 
     Raises FedkitError for a name that the notebook doesn't have (with the nearest one) and for a value of another
     type.
@@ -67,13 +98,11 @@ def fit(path: Path, values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _as(path: Path, name: str, kind: str, value: object) -> Any:
-    read = value
-    if isinstance(value, str) and kind != "str":
-        with suppress(ValueError, SyntaxError):  # left as text, it is told what it should be
-            read = ast.literal_eval(value.capitalize() if kind == "bool" else value)
+    read = value if is_text(kind) or not isinstance(value, str) else _read(value)
     if kind == "float" and type(read) is int:
         read = float(read)
-    if kind in ("bool", "float", "int", "list", "str") and type(read).__name__ != kind:
+    checked = ("bool", "dict", "float", "int", "list", "str")
+    if kind in checked and type(read).__name__ != kind:
         raise FedkitError(
             f"{value!r} is no {kind}",
             file=path,
@@ -81,3 +110,12 @@ def _as(path: Path, name: str, kind: str, value: object) -> Any:
             remedy=f"give one value of type {kind}",
         )
     return read
+
+
+def _read(text: str) -> Any:
+    """The value that a text stands for, by Python or else by YAML; left as text, it is told what it should be."""
+    with suppress(ValueError, SyntaxError):
+        return ast.literal_eval(text)
+    with suppress(yaml.YAMLError, ValueError, RecursionError):
+        return plain(read_yaml(text))
+    return text

@@ -8,9 +8,11 @@
     list:                    # or chosen combinations; with a grid, each of them times the grid
       - {batch_size: 10}
     seeds: 3                 # 0, 1, 2; or a list of them
+    data: hospitals          # data of your own, as `fedkit data import` writes them, beside the spec's file
 
 Everything is checked before anything runs. A run's name is a hash of all that decides its result (`run_id`): what has a
-result under its name is not run again.
+result under its name is not run again. Values are read as YAML 1.2 and as the parameter's default wants them: 1e-3 is a
+number, `on` a text, 007 is 7 where a number is asked for and stays 007 where a text is.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +31,12 @@ import yaml
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes
 from fedkit.experiments.targets import Target, find_target, unknown_name
+from fedkit.experiments.yaml_core import Written, plain, read_yaml
 
 __all__ = ["COLUMNS", "KEYS", "Plan", "Planned", "code_version", "make_plan", "read_spec", "run_id"]
 
 
-KEYS = ("run", "fixed", "grid", "list", "seeds", "edition", "limit_s")
+KEYS = ("run", "data", "fixed", "grid", "list", "seeds", "edition", "limit_s")
 """What a spec may hold."""
 
 COLUMNS = ("run", "seed", "status", "error", "seconds", "folder")
@@ -71,24 +75,14 @@ class Plan:
         ]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without repeated keys: of two, YAML itself would keep the last and say nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                said = f"the key {key.value!r} stands there twice"
-                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
 def read_spec(path: Path) -> dict[str, Any]:
-    """The content of a spec file. Raises FedkitError if there is none, or it is no YAML mapping."""
+    """The content of a spec file, for `make_plan`; a number stands there as it was written (see `yaml_core.Written`).
+
+    Raises FedkitError if there is none, or it is no YAML mapping.
+    """
     try:
         data = read_bytes(path, max_bytes=2**20, absent="check the path")
-        values = yaml.load(data, Loader=_Loader)
+        values = read_yaml(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -112,6 +106,9 @@ def make_plan(spec: Mapping[str, Any], *, file: Path | None = None) -> Plan:
     except FedkitError as error:
         error.file = file or error.file
         raise
+    except RecursionError:
+        remedy = "write out what the alias stands for"
+        raise FedkitError("holds a part of itself", file=file, remedy=remedy) from None
 
 
 def _plan(spec: Mapping[str, Any], folder: Path | None) -> Plan:
@@ -122,18 +119,14 @@ def _plan(spec: Mapping[str, Any], folder: Path | None) -> Plan:
         raise FedkitError(
             "is missing", field="run", remedy="write `run: simulate`, a lesson's number or a path"
         )
-    target = find_target(spec["run"], edition=str(spec.get("edition", "learner")), folder=folder)
-    known = dict(target.known)
-    seeds = _seeds(spec.get("seeds"), known, target)
+    run, edition, data = (plain(spec.get(k), text=True) for k in ("run", "edition", "data"))
+    target = find_target(run, edition=str(edition or "learner"), folder=folder, data=data)
+    seeds = _seeds(plain(spec.get("seeds")), target)
     runs: dict[str, Planned] = {}
     code = code_version()
-    combinations = _combinations(spec, known, target)
+    combinations = _combinations(spec, target)
     if len(combinations) * len(seeds) > MOST_RUNS:
-        raise FedkitError(
-            f"asks for {len(combinations) * len(seeds):,} runs",
-            field="grid",
-            remedy=f"ask for at most {MOST_RUNS:,}",
-        )
+        raise _too_many(len(combinations) * len(seeds), "grid")
     for seed in seeds:
         for shown in combinations:
             values = target.fit({**shown, **({} if seed is None else {"seed": seed})})
@@ -145,14 +138,12 @@ def _plan(spec: Mapping[str, Any], folder: Path | None) -> Plan:
                     remedy="name every combination once",
                 )
             runs[name] = Planned(name, seed, shown, values)
-    return Plan(target, tuple(runs.values()), _limit(spec.get("limit_s")), code)
+    return Plan(target, tuple(runs.values()), _limit(plain(spec.get("limit_s"))), code)
 
 
-def _combinations(
-    spec: Mapping[str, Any], known: Mapping[str, str], target: Target
-) -> list[dict[str, Any]]:
-    fixed = _names(spec.get("fixed"), "fixed", known, target)
-    grid = _names(spec.get("grid"), "grid", known, target)
+def _combinations(spec: Mapping[str, Any], target: Target) -> list[dict[str, Any]]:
+    fixed = _names(spec.get("fixed"), "fixed", target)
+    grid = _names(spec.get("grid"), "grid", target)
     for name, choices in grid.items():
         if not isinstance(choices, list) or not choices:
             raise FedkitError(
@@ -165,7 +156,7 @@ def _combinations(
         raise FedkitError(
             "must be a list of mappings", field="list", remedy="write lines `- {name: value}`"
         )
-    chosen = [_names(entry, f"list[{n}]", known, target) for n, entry in enumerate(listed)]
+    chosen = [_names(entry, f"list[{n}]", target) for n, entry in enumerate(listed)]
     for name in grid:
         for where, other in [("fixed", fixed), *((f"list[{n}]", e) for n, e in enumerate(chosen))]:
             if name in other:
@@ -174,14 +165,24 @@ def _combinations(
                     field=f"grid.{name}",
                     remedy="name it in one place",
                 )
-    products = [
-        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+    count = len(chosen) * math.prod(map(len, grid.values()))
+    if count > MOST_RUNS:
+        raise _too_many(count, "grid")
+    combined = itertools.product(chosen, *grid.values())
+    return [
+        {**fixed, **entry, **dict(zip(grid, values, strict=True))} for entry, *values in combined
     ]
-    return [{**fixed, **entry, **product} for entry in chosen for product in products]
 
 
-def _names(part: object, field: str, known: Mapping[str, str], target: Target) -> dict[str, Any]:
+def _too_many(count: int, field: str) -> FedkitError:
+    return FedkitError(
+        f"asks for {count:,} runs", field=field, remedy=f"ask for at most {MOST_RUNS:,}"
+    )
+
+
+def _names(part: object, field: str, target: Target) -> dict[str, Any]:
     """A mapping of parameters that the target has."""
+    part = plain(part) if isinstance(part, Written) else part
     if part is None:
         return {}
     if not isinstance(part, Mapping):
@@ -195,8 +196,8 @@ def _names(part: object, field: str, known: Mapping[str, str], target: Target) -
             raise FedkitError(
                 "is no parameter to sweep", field=f"{field}.seed", remedy="write `seeds: [0, 1, 2]`"
             )
-        if name not in known:
-            choices = [other for other in known if other != "seed"]
+        if name not in target.known:
+            choices = [other for other in target.known if other != "seed"]
             raise unknown_name(
                 str(name), choices, f"{field}.{name}", f"no parameter of {target.name}"
             )
@@ -206,18 +207,27 @@ def _names(part: object, field: str, known: Mapping[str, str], target: Target) -
                 field=f"{field}.{name}",
                 remedy="rename the notebook's parameter",
             )
-    return {str(name): value for name, value in part.items()}
+    return {str(name): _meant(value, target.is_text(name), field) for name, value in part.items()}
 
 
-def _seeds(asked: object, known: Mapping[str, str], target: Target) -> Sequence[int | None]:
+def _meant(value: Any, text: bool, field: str) -> Any:
+    """A parameter's value; in a grid, each of its values."""
+    if field == "grid" and isinstance(value, list):
+        return [plain(one, text=text) for one in value]
+    return plain(value, text=text)
+
+
+def _seeds(asked: object, target: Target) -> Sequence[int | None]:
     if asked is None:
-        return [0] if "seed" in known else [None]
-    if "seed" not in known:
+        return [0] if "seed" in target.known else [None]
+    if "seed" not in target.known:
         raise FedkitError(
             f"{target.name} has no parameter `seed`",
             field="seeds",
             remedy="add `seed: int = 0` to its parameters cell, or leave out `seeds`",
         )
+    if type(asked) is int and asked > MOST_RUNS:
+        raise _too_many(asked, "seeds")
     seeds = list(range(asked)) if type(asked) is int else asked
     if (
         not isinstance(seeds, list)
@@ -264,6 +274,10 @@ def code_version(package: Path = PACKAGE) -> str:
 
 
 def run_id(target: str, values: Mapping[str, Any], code: str, fingerprint: str) -> str:
-    """SHA-256, in hex, of what is run, its parameters (in any order), the package and the notebook."""
-    parts = [target, sorted(values.items()), code, fingerprint]
+    """SHA-256, in hex, of what is run, its parameters (in any order), the package, and the target's fingerprint.
+
+    Where data lie does not count, what they hold does.
+    """
+    counting = sorted((name, value) for name, value in values.items() if name != "data_dir")
+    parts = [target, counting, code, fingerprint]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

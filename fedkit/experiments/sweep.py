@@ -16,17 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from fedkit.base.errors import Busy, FedkitError
-from fedkit.base.files import read_json, write_bytes, write_json
+from fedkit.base.files import read_bytes, read_json, write_bytes, write_json
 from fedkit.experiments.notebooks import Job, RunResult, run_jobs
 from fedkit.experiments.progress import Progress
 from fedkit.experiments.spec import Plan, Planned, make_plan, read_spec
 from fedkit.experiments.table import results, write_tables
 from fedkit.experiments.targets import NotebookTarget
 from fedkit.experiments.workers import Outcome, run_trials
+from fedkit.experiments.yaml_core import write_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,8 @@ def sweep(
     if jobs < 1:
         raise FedkitError(f"are {jobs}", field="jobs", remedy="use at least 1")
     out.mkdir(parents=True, exist_ok=True)
-    write_bytes(out / "spec.yaml", yaml.safe_dump(dict(values), sort_keys=False).encode())
+    asked = write_yaml(dict(values)) if file is None else read_bytes(file)
+    write_bytes(out / "spec.yaml", asked)
     try:
         with FileLock(out / ".lock", blocking=False):
             _run(plan, out, jobs, retry, progress, on_result)

@@ -90,11 +90,10 @@ class _Worker:
             late.set()
             process.kill()
 
-        clock = threading.Timer(limit_s, stop) if limit_s else None
+        clock = threading.Timer(limit_s or threading.TIMEOUT_MAX, stop)
+        clock.start()
         answer = ""
         try:
-            if clock:
-                clock.start()
             assert process.stdin is not None
             assert process.stdout is not None
             with contextlib.suppress(OSError):  # it is gone: there will be no answer
@@ -102,8 +101,7 @@ class _Worker:
                 process.stdin.flush()
                 answer = process.stdout.readline()
         finally:
-            if clock:
-                clock.cancel()
+            clock.cancel()
         if answer:
             return Outcome(**json.loads(answer))
         seconds = time.monotonic() - began
@@ -120,7 +118,7 @@ class _Worker:
     def close(self) -> None:
         self._log.close()
         if self._process is not None:
-            _bury(self._process)
+            self._process.communicate()
 
     def _start(self) -> subprocess.Popen[str]:
         with self._lock:
@@ -129,7 +127,7 @@ class _Worker:
             fresh = self._process is None or self._process.poll() is not None
             if self._process is None or fresh:
                 if self._process is not None:
-                    _bury(self._process)
+                    self._process.communicate()
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "fedkit.experiments.workers"],
                     stdin=subprocess.PIPE,
@@ -148,14 +146,6 @@ class _Worker:
         self._log.seek(0)
         last = self._log.read().decode("utf-8", errors="replace").strip().splitlines()[-3:]
         return "\n".join([f"its process ended with exit code {process.returncode}", *last])
-
-
-def _bury(process: subprocess.Popen[str]) -> None:
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):  # what could not be sent any more
-                pipe.close()
 
 
 def work() -> None:

@@ -6,13 +6,14 @@ notebook 05 shows the ledger as a table that can be filtered, and every lesson's
 
 from __future__ import annotations
 
-import contextlib
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedkit.base.files import read_bytes
 from fedkit.datasite.permissions import READY_FILES
 
 __all__ = [
@@ -46,16 +47,26 @@ class LedgerEntry:
 
 
 def read_ledger(path: Path) -> list[LedgerEntry]:
-    """The entries of a ledger file, oldest first; a line that a crash cut off is left out."""
+    """The entries of a ledger file, oldest first; a line that a crash cut off is left out. Raises FedkitError."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        data = read_bytes(path)
     except FileNotFoundError:
         return []
-    entries = []
-    for line in lines:
-        with contextlib.suppress(ValueError, TypeError):
-            entries.append(LedgerEntry(**json.loads(line)))
-    return entries
+    found = (_entry(line) for line in data.split(b"\n"))
+    return [entry for entry in found if entry is not None]
+
+
+def _entry(line: bytes) -> LedgerEntry | None:
+    """What a line says, None where it is no line of a ledger."""
+    try:
+        values = json.loads(line)
+        entry = LedgerEntry(**values)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    texts = (entry.sender, entry.receiver, entry.path, entry.sha256)
+    sound = all(type(text) is str for text in texts) and type(entry.size) is int
+    sound = sound and entry.size >= 0 and type(entry.time) in (int, float)
+    return entry if sound and math.isfinite(entry.time) else None
 
 
 UPDATES, GLOBAL, IMAGES = "model updates", "global models", "training images"

@@ -16,14 +16,19 @@ from pathlib import Path
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import AGGREGATOR, Event, Problem, Progress, Waiting
-from fedkit.base.files import read_json, remove, write_bytes, write_dataset, write_json, write_state
+from fedkit.base.events import AGGREGATOR, Event, Problem, Progress, Waiting, render
+from fedkit.base.files import read_json, write_bytes, write_dataset, write_json, write_state
+from fedkit.base.names import folded
 from fedkit.config.client_config import ClientConfig
 from fedkit.config.fl_config import FLConfig
-from fedkit.data.shards import Shard, write_shard
+from fedkit.config.task import DIGITS, Task
+from fedkit.data.shards import Shard
+from fedkit.data.standardise import stated
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import launched_projects
 from fedkit.federation.ledger import LedgerEntry
+from fedkit.federation.rewind import finish_rewind
+from fedkit.federation.sync import ROLE as SYNC
 from fedkit.federation.sync import Sync
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
 from fedkit.protocol import advance as node
@@ -32,6 +37,8 @@ from fedkit.rounds.history import History, read_history
 
 __all__ = ["Actor", "Network"]
 
+
+_MOMENT_S = 5.0
 
 Go = Callable[[], list[Event]]
 
@@ -48,7 +55,8 @@ class Network:
     """Several datasites under one folder, each with a data dir of its own; made by `create` or `open`.
 
     sites : the datasites by e-mail. aggregator : an e-mail. participants : e-mails. workers : how many participants
-    train side by side; it changes the time, never the result.
+    train side by side; it changes the time, never the result. device : where all of them train and evaluate, such as
+    "cuda"; the same bits are promised on the processor alone.
     """
 
     def __init__(
@@ -58,13 +66,23 @@ class Network:
         participants: Sequence[str],
         app_data: AppData = "app_data",
         workers: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.root = Path(root).absolute()
         self.aggregator = aggregator
         self.participants = tuple(participants)
         self.workers = workers or os.cpu_count() or 1
         emails = dict.fromkeys([aggregator, *participants])
-        self.sites = {e: Datasite.create(self.root / e, e, app_data) for e in emails}
+        spelled = {folded(str(email)): email for email in emails}
+        twice = next((email for email in emails if spelled[folded(str(email))] != email), None)
+        if twice is not None:
+            raise FedkitError(
+                f"{twice} and {spelled[folded(twice)]} differ in upper and lower case only",
+                field="participants",
+                remedy="write an e-mail in one way",
+            )
+        made = {e: Datasite.create(self.root / e, e, app_data, aggregator) for e in emails}
+        self.sites = {email: replace(site, device=device) for email, site in made.items()}
         self._sync = Sync(list(self.sites.values()), self.root / "ledger.jsonl")
 
     @classmethod
@@ -76,6 +94,7 @@ class Network:
         participants: Sequence[str],
         app_data: AppData = "app_data",
         workers: int | None = None,
+        device: str = "cpu",
     ) -> Network:
         """Make the datasites under `root` (or complete them) and write each one's `config.json`.
 
@@ -87,7 +106,7 @@ class Network:
         if read_json(file) not in (None, described):
             remedy = "choose another folder, or delete that one if you don't need it any more"
             raise FedkitError("describes another network", file=file, remedy=remedy)
-        network = cls(file.parent, aggregator, people, app_data, workers)
+        network = cls(file.parent, aggregator, people, app_data, workers, device)
         write_json(file, described)
         for number, site in enumerate(network.sites.values()):
             url = f"http://localhost:{8080 + number}"
@@ -96,28 +115,36 @@ class Network:
         return network
 
     @classmethod
-    def open(cls, root: Path | str, workers: int | None = None) -> Network:
+    def open(cls, root: Path | str, workers: int | None = None, device: str = "cpu") -> Network:
         """The network that `create` made under `root`. Raises FedkitError if there is none."""
         file = Path(root) / "network.json"
         try:
-            people = {
-                key: read_json(file)[key] for key in ("aggregator", "participants", "app_data")
-            }
+            values = read_json(file)
+            people = {key: values[key] for key in ("aggregator", "participants", "app_data")}
+            emails = [people["aggregator"], *people["participants"]]
+            texts = [*emails, people["app_data"]]
+            if type(people["participants"]) is not list or {type(t) for t in texts} != {str}:
+                raise TypeError
         except (TypeError, KeyError):
             what = "is not there, or describes no network"
             remedy = "make it with Network.create(root, ...)"
             raise FedkitError(what, file=file, remedy=remedy) from None
-        return cls(file.parent, **people, workers=workers)
+        try:
+            return cls(file.parent, **people, workers=workers, device=device)
+        except FedkitError as error:
+            if error.file is not None:
+                raise
+            raise error.about(file) from error
 
     def __getitem__(self, email: str) -> Datasite:
         return self.sites[email]
 
-    def give_data(self, email: str, shard: Shard) -> None:
-        """Put (images float32 [N,1,28,28], labels int64 [N]) into this participant's private folder, in the
-        place of what was there."""
-        for path in self.sites[email].data_files:
-            remove(path)
-        write_shard(self.sites[email].private_client, shard)
+    def give_data(self, email: str, shard: Shard, task: Task = DIGITS) -> None:
+        """Put (samples, labels), as the task says, into this participant's private folder, in the place of what was there.
+
+        For digits: images float32 [N,1,28,28] in 0..1, labels int64 [N]. Raises FedkitError if they are something else.
+        """
+        self.sites[email].private.put(shard, task)
 
     def give_test(
         self, images: Tensor, labels: Tensor, name: str = "mnist_test_dataset.pt"
@@ -130,9 +157,12 @@ class Network:
     ) -> None:
         """Put model, seed weights (default: the model's own, from the config's seed) and config into `launch/`.
 
-        model : source of a model.py, by default the tutorial's.
+        model : source of a model.py, by default the tutorial's. Statistics that the task calls "federated" are made of the
+        data that lie at the participants now: each one's counts, sums and squares.
         """
         model = SAMPLE_MODEL if model is None else model
+        task = config.task
+        config = stated(config, (self.sites[who].private.load(task) for who in config.participants))
         folder = self.sites[self.aggregator].aggregator().launch
         write_bytes(folder / config.model_arch, model.encode())
         if weights is None:
@@ -158,22 +188,30 @@ class Network:
 
         Returns what happened, and what everybody waits for now. Options as for `fedkit.advance`; after a `stop`, files
         cross with the next pass. actor : stands between the network and each participant other than the aggregator.
+        Raises Busy where another process moves one of the datasites for longer than a moment.
         """
+        finish_rewind(self)  # if one was cut off
         home = self.sites[self.aggregator]
         others = [site for email, site in self.sites.items() if email != self.aggregator]
         events = answer(home, approve) if self.aggregator in self.participants else []
         events += node.advance(
-            home, on_epoch=on_epoch, patient=patient, stop=stop, until_round=until_round
+            home,
+            on_epoch=on_epoch,
+            patient=patient,
+            stop=stop,
+            until_round=until_round,
+            timeout_s=_MOMENT_S,
         )
         halted = stop or (lambda: False)
+
+        def move(site: Datasite) -> list[Event]:
+            return node.advance(site, on_epoch=on_epoch, stop=stop, timeout_s=_MOMENT_S)
+
         events += [] if halted() else self.sync()
         for site in others:
             events += answer(site, approve)
         with ThreadPoolExecutor(max(1, min(self.workers, len(others)))) as pool:
-            for moved in pool.map(
-                lambda site: actor(site, lambda: node.advance(site, on_epoch=on_epoch, stop=stop)),
-                others,
-            ):
+            for moved in pool.map(lambda site: actor(site, partial(move, site)), others):
                 events += moved or []
         return events if halted() else events + self.sync()
 
@@ -197,7 +235,7 @@ class Network:
         Raises FedkitError if no project was launched.
         """
         report = on_event or (lambda event: None)
-        patient, late, before = True, False, list[Event]()
+        patient, late, before, told = True, False, list[Event](), set[str]()
 
         def move(site: Datasite, go: Go) -> list[Event] | None:
             nonlocal late
@@ -212,8 +250,11 @@ class Network:
             late = False
             events = one_pass(patient=patient)
             happened = [e for e in events if not isinstance(e, Waiting | Problem)]
-            for event in happened:
+            # the sync says some things once, in the first pass perhaps
+            said = {render(e): e for e in events if isinstance(e, Problem) and e.role == SYNC}
+            for event in [*happened, *(e for text, e in said.items() if text not in told)]:
                 report(event)
+            told |= said.keys()
             moved = bool(happened) and happened != before  # the same refusals again are no progress
             before = happened
             again = moved or (late and not self._stands(events))
@@ -221,7 +262,7 @@ class Network:
                 break
             patient = again
         stops = [e for e in events if isinstance(e, Waiting | Problem)]
-        for event in stops:
+        for event in (event for event in stops if render(event) not in told):
             report(event)
         if not self.projects() and stops and isinstance(stops[0], Problem):
             raise stops[0].error

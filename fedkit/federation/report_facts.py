@@ -13,7 +13,8 @@ from fedkit.datasite.projects import find_project
 from fedkit.federation.ledger import LedgerEntry, by_kind, crossings
 from fedkit.federation.network import Network
 from fedkit.privacy.attacks.roc import AttackResult
-from fedkit.privacy.guarantees import guarantees, headline, left_open, observers
+from fedkit.privacy.dp.budget import spent
+from fedkit.privacy.guarantees import as_spent, guarantees, headline, left_open, observers
 from fedkit.privacy.report_page import PrivacyReport
 from fedkit.rounds.history import History, read_history
 
@@ -55,6 +56,12 @@ def privacy_report(
         for part in record.contributions
     }
     promised = guarantees(config, counts)
+    if isinstance(where, Network) and config.dp is not None:
+        owners = [where.sites[who] for who in config.participants if who in where.sites]
+        accounts = [s for site in owners for s in spent(site) if s.project == config.project_name]
+        most = max(accounts, key=lambda s: s.epsilon, default=None)
+        if most is not None:
+            promised = as_spent(promised, config.dp.unit, most.epsilon, most.delta)
     return PrivacyReport(
         config.project_name,
         headline(config, promised),

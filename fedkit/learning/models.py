@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import sys
 import types
 from collections.abc import Mapping
@@ -18,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.seeds import global_random
+from fedkit.config.task import DIGITS, Task
+from fedkit.learning.judging import blank_samples, fits_answer
+from fedkit.learning.randomness import OwnRandom
 
 __all__ = [
     "SAMPLE_MODEL",
     "StateDict",
+    "buffer_names",
     "check_state",
     "distance",
     "fitting_model",
@@ -39,16 +43,21 @@ SAMPLE_MODEL = (resources.files("fedkit") / "learning/sample_models/model.py").r
 
 
 def load_model(
-    source: bytes | str, class_name: str = "FLModel", *, file: Path | str = "model.py"
+    source: bytes | str,
+    class_name: str = "FLModel",
+    *,
+    file: Path | str = "model.py",
+    task: Task = DIGITS,
 ) -> nn.Module:
     """Run the source of a `model.py` and build its model, `class_name()`.
 
-    The model must accept float32 [N,1,28,28] and answer with logits [N,10]; it is tried on two blank images.
+    The model must accept the task's samples, float32 [N,1,28,28] for digits, and answer with [N, outputs], for digits
+    logits [N,10]; it is tried on two blank samples.
     Raises FedkitError, naming the line where it can, if any of that fails.
     """
-    with global_random():  # building a model must not move the caller's random numbers
+    with torch.random.fork_rng(devices=[]), OwnRandom():  # the caller's numbers stay where they are
         model = _build(source, class_name, file)
-        _try_out(model, file, class_name)
+        _try_out(model, file, class_name, task)
     return model
 
 
@@ -62,13 +71,61 @@ def fitting_model(
     weights: Path | None = None,
     field: str | None = None,
     remedy: str,
+    theirs: bool = False,
+    task: Task = DIGITS,
 ) -> nn.Module:
-    """`load_model`, where `state` fits it. Raises FedkitError, of the file `weights` or the field, where it does not."""
-    model = load_model(source, class_name, file=file)
+    """`load_model`, where `state` fits it. Raises FedkitError, of the file `weights` or the field, where it does not.
+
+    theirs : it is not the reader who saved the weights; `remedy` stands, where else the line that puts them right would.
+    """
+    model = load_model(source, class_name, file=file, task=task)
     wrong = check_state(state_of(model), state)
     if wrong:
-        raise FedkitError(f"does not fit {what}: {wrong}", file=weights, field=field, remedy=remedy)
+        why, line = _usual_cause(state_of(model), state, "weights" if weights is None else "state")
+        if line is not None and not theirs:
+            remedy = f"weights = {line}"
+            if weights is not None:
+                remedy = f"state = torch.load(path, weights_only=True); torch.save({line}, path)"
+        raise FedkitError(
+            f"does not fit {what}: {wrong}", file=weights, field=field, why=why, remedy=remedy
+        )
     return model
+
+
+_AROUND = {"module.": "nn.DataParallel", "_orig_mod.": "torch.compile"}
+
+
+def _usual_cause(
+    reference: Mapping[str, Tensor], state: Mapping[str, Tensor], called: str
+) -> tuple[str | None, str | None]:
+    """(what was saved in place of the model's own weights, a line that makes these of it); (None, None) if none does.
+
+    Looked for: one prefix before every name, another floating point dtype. called : what the line calls the state.
+    """
+    first = next(iter(reference), "")
+    prefix = next((k.removesuffix(first) for k in state if first and k.endswith(first)), "")
+    other = next((v for v in state.values() if v.is_floating_point()), torch.empty(0)).dtype
+    wanted = next((v for v in reference.values() if v.is_floating_point()), torch.empty(0)).dtype
+    if not re.fullmatch(r"[\w.]{0,80}", prefix, re.ASCII):
+        return None, None
+    try:
+        made = {
+            k.removeprefix(prefix): v.to(wanted) if v.is_floating_point() else v
+            for k, v in state.items()
+        }
+    except RuntimeError:  # no plain tensor
+        return None, None
+    if len(made) < len(state) or check_state(reference, made) is not None:
+        return None, None
+    key, value, causes = "k", "v", []
+    if prefix:
+        key = f'k.removeprefix("{prefix}")'
+        causes.append(f"from {_AROUND.get(prefix, 'a module around the model')}")
+    if other != wanted:
+        value = f"v.to({wanted}) if v.is_floating_point() else v"
+        causes.append(f"in {other}")
+    line = f"{{{key}: {value} for k, v in {called}.items()}}"
+    return f"It was saved {' and '.join(causes)}", line
 
 
 # A script's own exit() must not end the process that looks at it.
@@ -110,18 +167,23 @@ def _build(source: bytes | str, class_name: str, file: Path | str) -> nn.Module:
         raise _raised(file, f"{class_name}() raises an error", error) from error
 
 
-def _try_out(model: nn.Module, file: Path | str, class_name: str) -> None:
+def _try_out(model: nn.Module, file: Path | str, class_name: str, task: Task) -> None:
+    blank = blank_samples(task)
     try:
         with torch.no_grad():
-            logits = model.eval()(torch.zeros(2, 1, 28, 28))
+            answer = model.eval()(blank)
     except _ITS_ERRORS as error:
-        raise _raised(file, f"{class_name} can't take images [2,1,28,28]", error) from error
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, 10):
-        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        shape = ",".join(map(str, blank.shape))
+        raise _raised(file, f"{class_name} can't take {task.samples} [{shape}]", error) from error
+    if not fits_answer(task, answer):
+        got = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        many = "ten" if task.outputs == 10 else task.outputs
+        kind = "numbers" if task.labels == "numbers" else "logits"
+        one = f"an {task.one}" if task.samples == "images" else f"a {task.one}"
         raise FedkitError(
-            f"{class_name} answers two images with {got}, not with logits [2, 10]",
+            f"{class_name} answers two {task.samples} with {got}, not with {kind} [2, {task.outputs}]",
             file=file,
-            remedy="let forward() return one row of ten logits an image",
+            remedy=f"let forward() return one row of {many} {kind} {one}",
         )
 
 
@@ -138,12 +200,19 @@ def state_of(model: nn.Module) -> StateDict:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
+def buffer_names(model: nn.Module) -> frozenset[str]:
+    """What a state has beside the weights that are trained, such as batch normalisation's statistics."""
+    return frozenset(model.state_dict()) - {
+        name for name, _ in model.named_parameters(remove_duplicate=False)
+    }
+
+
 def seed_weights(source: bytes | str, seed: int = 0, class_name: str = "FLModel") -> StateDict:
     """The weights that `class_name()` starts with when torch's generator starts at `seed`.
 
     Raises FedkitError as `load_model` does.
     """
-    with global_random(seed):
+    with torch.random.fork_rng(devices=[]), OwnRandom(seed):
         return state_of(_build(source, class_name, "model.py"))
 
 
@@ -179,6 +248,9 @@ def flatten(state: Mapping[str, Tensor]) -> Tensor:
 
 def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     """L2 norm of (one - other) over all floating point tensors, finite whatever they hold."""
-    pairs = [(one[k].double(), v.double()) for k, v in other.items() if v.is_floating_point()]
-    squares = sum(float((a - b).square().sum()) for a, b in pairs)
+    squares = sum(
+        float(one[k].to(torch.float64, copy=True).sub_(v).square_().sum())
+        for k, v in other.items()
+        if v.is_floating_point()
+    )
     return min(math.sqrt(squares), sys.float_info.max)

@@ -6,20 +6,36 @@ Local SGD as in McMahan et al. 2017, algorithm 1, ClientUpdate. Built by hand in
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedkit.base.errors import Stopped
-from fedkit.base.seeds import global_random
+from fedkit.base.errors import FedkitError, Stopped
+from fedkit.config.optimizer import Optimizer
+from fedkit.config.task import DIGITS, Task
+from fedkit.learning.device import place_of
+from fedkit.learning.judging import Criterion, criterion_of, metrics_of
 from fedkit.learning.models import StateDict, state_of
+from fedkit.learning.randomness import OwnRandom, draws
 
-__all__ = ["Trainer", "draws", "evaluate", "local_steps", "sgd_epoch", "train", "trained_names"]
+__all__ = [
+    "Trainer",
+    "evaluate",
+    "fitting_batch",
+    "judged",
+    "local_steps",
+    "optimizer_of",
+    "sgd_epoch",
+    "train",
+    "trained_names",
+    "trains_on_one",
+]
 
 
 # The only place that sets it. Models this small lose time to a second thread's barriers; participants run side by side.
@@ -37,18 +53,20 @@ def sgd_epoch(
     learning_rate: float,
     batch_size: int,
     generator: torch.Generator,
+    loss_of: Criterion = F.cross_entropy,
 ) -> float:
     """One local epoch of plain SGD over shuffled batches; changes the model, returns the mean loss.
 
     w <- w - eta * grad l(w; b) for every batch b   (McMahan et al. 2017, algorithm 1)
 
-    images float32 [N,1,28,28], labels int64 [N]; the last batch may be smaller, and no sample is dropped.
+    images float32 [N,1,28,28], labels int64 [N], or what else `loss_of` compares; the last batch may be smaller, and no
+    sample is dropped.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     order = torch.randperm(len(labels), generator=generator)
     total = 0.0
     for batch in order.split(batch_size):
-        loss = F.cross_entropy(model(images[batch]), labels[batch])
+        loss = loss_of(model(images[batch]), labels[batch])
         gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -70,34 +88,102 @@ def train(
     stop: Callable[[], bool] | None = None,
     mu: float = 0.0,
     shift: Mapping[str, Tensor] | None = None,
+    loss_of: Criterion = F.cross_entropy,
+    optimizer: Optimizer | None = None,
+    patience: int | None = None,
+    validate: Callable[[StateDict], float] | None = None,
 ) -> tuple[StateDict, list[float]]:
     """Local training from `state` on `shard`; returns the new weights and the mean loss of each local epoch.
 
     shard: (images float32 [N,1,28,28], labels int64 [N]). `on_epoch(epoch, loss)` is called after each local epoch,
     from 1. The same generator state gives the same bits. `stop()` is asked before each batch; where it says yes, `Stopped`
     is raised and nothing is kept. mu : weight of FedProx's proximal term (mu / 2) ||w - state||^2, 0 for none.
-    shift : added to every gradient, by name; SCAFFOLD's c - c_i.
+    shift : added to every gradient, by name; SCAFFOLD's c - c_i. loss_of : the loss, as `criterion_of(task)` gives it.
+    optimizer : what takes the steps, with a memory that begins and ends here; None for plain SGD.
+    patience, validate : end when the loss `validate(weights)` has not fallen for so many local epochs; returned are the
+    weights of the epoch in which it was lowest (Prechelt 1998, "Early stopping, but when?"), and the losses up to that one.
     """
     images, labels = shard
     model.load_state_dict(dict(state))
+    steps = None if optimizer is None else optimizer_of(optimizer, model, learning_rate)
     losses = []
-    draw = int(torch.randint(2**62, (1,), generator=generator)) if draws(model, images) else None
-    randomness = nullcontext() if draw is None else global_random(draw)
+    best: tuple[StateDict, int] | None = None
+    lowest = math.inf
+    chance: AbstractContextManager[object] = nullcontext()
+    if draws(model, images):
+        chance = OwnRandom(int(torch.randint(2**62, (1,), generator=generator)))
 
     def ask(*_: object) -> None:
         """Whenever the model sees a batch; `sgd_epoch` stays the function that lessons write by hand."""
         if stop is not None and stop():
             raise Stopped
 
-    with randomness, _pulled(model, mu, shift or {}):
+    with _pulled(model, mu, shift or {}):
         for epoch in range(1, epochs + 1):
             model.train()
-            with model.register_forward_pre_hook(ask):
-                loss = sgd_epoch(model, images, labels, learning_rate, batch_size, generator)
+            with chance, model.register_forward_pre_hook(ask):
+                if steps is None or optimizer is None:
+                    loss = sgd_epoch(
+                        model, images, labels, learning_rate, batch_size, generator, loss_of
+                    )
+                else:
+                    loss = _epoch(
+                        *(model, images, labels, steps, batch_size, generator, loss_of),
+                        clip_norm=optimizer.clip_norm,
+                    )
             losses.append(loss)
             if on_epoch is not None:
                 on_epoch(epoch, loss)
-    return state_of(model), losses
+            if patience is None or validate is None:
+                continue
+            reached = state_of(model)
+            value = validate(reached)
+            if best is None or value < lowest:
+                best, lowest = (reached, epoch), value if value < math.inf else math.inf
+            elif epoch - best[1] >= patience:
+                break
+    return (state_of(model), losses) if best is None else (best[0], losses[: best[1]])
+
+
+def optimizer_of(
+    settings: Optimizer, model: nn.Module, learning_rate: float
+) -> torch.optim.Optimizer:
+    """torch's optimizer of these settings for what of the model is trained, with nothing in its memory."""
+    kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "sgd": torch.optim.SGD,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return kinds[settings.name](parameters, lr=learning_rate, **settings.options)
+
+
+def _epoch(
+    model: nn.Module,
+    samples: Tensor,
+    labels: Tensor,
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    generator: torch.Generator,
+    loss_of: Criterion,
+    clip_norm: float | None,
+) -> float:
+    """`sgd_epoch` with any optimizer of torch. clip_norm : the largest L2 norm of a step's whole gradient, None for any;
+    it is looked at when all that is added to a gradient has been.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    order = torch.randperm(len(labels), generator=generator)
+    total = 0.0
+    for batch in order.split(batch_size):
+        optimizer.zero_grad()
+        loss = loss_of(model(samples[batch]), labels[batch])
+        loss.backward()
+        if clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, clip_norm)
+        optimizer.step()
+        total += loss.item() * len(batch)
+    optimizer.zero_grad()
+    return total / len(labels)
 
 
 @contextmanager
@@ -133,6 +219,38 @@ def local_steps(num_samples: int, epochs: int, batch_size: int) -> int:
     return epochs * math.ceil(num_samples / batch_size)
 
 
+def fitting_batch(model: nn.Module, samples: Tensor, batch_size: int) -> int:
+    """`batch_size`, or a little more where the last batch would be a single sample, and the model can't train on one.
+
+    Batch normalisation has no variance to divide by then. Raises FedkitError where there is no second sample.
+    """
+    n = len(samples)
+    if n % batch_size != 1 or (batch_size == 1 and n > 1) or trains_on_one(model, samples):
+        return batch_size
+    if n == 1:
+        raise FedkitError(
+            "holds a single sample, and this model can't be trained on one",
+            field="shard",
+            why="Batch normalisation, for one, needs the variance of two",
+            remedy="add a second sample, or take a model with nn.GroupNorm in its place",
+        )
+    return next(size for size in itertools.count(batch_size) if n % size != 1)
+
+
+def trains_on_one(model: nn.Module, samples: Tensor) -> bool:
+    """Does the model take a single sample in train mode? Tried on a copy, with the first of these."""
+    try:
+        tried = copy.deepcopy(model).train()
+    except Exception:  # weight_norm by a hook: it trains on a single sample, or says why not
+        return True
+    try:
+        with OwnRandom(), torch.no_grad():
+            tried(samples[:1])
+    except Exception:
+        return False
+    return True
+
+
 def evaluate(
     model: nn.Module,
     state: Mapping[str, Tensor],
@@ -142,27 +260,34 @@ def evaluate(
 ) -> tuple[float, float]:
     """(accuracy in 0..1, mean cross entropy in nats) of `state` on images float32 [N,1,28,28], labels int64 [N].
 
-    pool : threads that share the images, a thousand at a time; the same bits as without.
+    Where the model is, on whichever device. pool : threads that share the images, a thousand at a time; the same bits as
+    without. What the model itself draws is the same each time.
     """
+    metrics, loss = judged(model, state, images, labels, DIGITS, pool)
+    return metrics["accuracy"], loss
+
+
+def judged(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    samples: Tensor,
+    labels: Tensor,
+    task: Task = DIGITS,
+    pool: Executor | None = None,
+) -> tuple[dict[str, float], float]:
+    """The task's metrics by name, and its loss, of `state` on a test set. pool : as for `evaluate`."""
     model.load_state_dict(dict(state))
     model.eval()
-    with torch.no_grad():  # inference alone, in whichever thread
-        judge = torch.no_grad()(model.__call__)
-        parts = images.split(1000)
-        logits = torch.cat(list(map(judge, parts) if pool is None else pool.map(judge, parts)))
-    accuracy = int((logits.argmax(1) == labels).sum()) / len(labels)
-    return accuracy, F.cross_entropy(logits, labels).item()
+    place, own = place_of(model), draws(model, samples)
 
+    @torch.no_grad()  # inference alone, in whichever thread
+    def judge(part: Tensor, n: int) -> Tensor:
+        with OwnRandom(n) if own else nullcontext():
+            answer: Tensor = model(part.to(place))
+            return answer
 
-def draws(model: nn.Module, images: Tensor) -> bool:
-    """Does the model itself draw random numbers (drop-out, noise)? torch takes those from one global generator.
-
-    Tried on a copy: forward() may draw without any layer that shows it.
-    """
-    with global_random(), torch.no_grad():
-        before = torch.get_rng_state()
-        try:
-            copy.deepcopy(model).train()(images[:2])
-        except Exception:  # the training itself will say what is wrong
-            return True
-        return not torch.equal(before, torch.get_rng_state())
+    parts = samples.split(1000)
+    answers = torch.cat(list((map if pool is None else pool.map)(judge, parts, range(len(parts)))))
+    with torch.no_grad():
+        loss = criterion_of(task)(answers, labels.to(place)).item()
+    return metrics_of(task, answers.cpu(), labels.cpu()), loss

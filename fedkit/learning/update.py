@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from fedkit.learning.validated import Validated
+
 __all__ = ["Update"]
 
 
@@ -17,6 +19,7 @@ class Update:
     state : empty where masks hide it. num_samples : samples behind it, None where unknown. loss : mean loss of its last
     local epoch, in nats, or None. steps : local steps of SGD behind it, None where unknown. extra : what its strategy sends
     beside the weights. seconds : of local training, None where unknown. sha256 : of its file, "" where it has none.
+    validation : what it measured on samples that it keeps back, None where it keeps none or tells nothing.
     """
 
     participant: str
@@ -28,3 +31,4 @@ class Update:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     seconds: float | None = None
     sha256: str = ""
+    validation: Validated | None = None

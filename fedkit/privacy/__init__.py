@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
     from fedkit.privacy.dp.policy import PrivacyPolicy
     from fedkit.privacy.dp.training import dp_sgd
+    from fedkit.privacy.dp.worst_case import WorstCaseAudit, audit_dp_sgd, audit_strategy
     from fedkit.privacy.report_page import PrivacyReport
     from fedkit.privacy.secagg.masks import mask_stream, pairwise_masks, remove_masks
     from fedkit.privacy.secagg.shamir import join_shares, split_secret
@@ -82,6 +83,7 @@ _NAMES = {
     "privacy.dp.noise": "SeededNoise SystemNoise",
     "privacy.dp.policy": "PrivacyPolicy",
     "privacy.dp.training": "dp_sgd",
+    "privacy.dp.worst_case": "WorstCaseAudit audit_dp_sgd audit_strategy",
     "privacy.report_page": "PrivacyReport",
     "privacy.secagg.masks": "mask_stream pairwise_masks remove_masks",
     "privacy.secagg.shamir": "join_shares split_secret",
@@ -101,10 +103,13 @@ __all__ = [
     "SeedCheck",
     "SeededNoise",
     "SystemNoise",
+    "WorstCaseAudit",
     "agree",
     "attack_result",
     "auc",
+    "audit_dp_sgd",
     "audit_guesses",
+    "audit_strategy",
     "audit_training",
     "check_seed",
     "clip_rows",

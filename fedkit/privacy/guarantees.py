@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedkit.base.errors import FedkitError
 from fedkit.config.dp import DPSettings
@@ -16,11 +16,12 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.dp.account import epsilon_of
 from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
 
-__all__ = ["Guarantee", "Observer", "guarantees", "headline", "left_open", "observers"]
+__all__ = ["Guarantee", "Observer", "as_spent", "guarantees", "headline", "left_open", "observers"]
 
 
 AGGREGATOR, OTHERS, WORLD = "the aggregator", "the other participants", "everybody else"
 OUTSIDE = f"{OTHERS}, {WORLD}"
+MODELS_ONLY = "somebody outside who sees only the models"
 EVERYONE = f"{AGGREGATOR}, {OUTSIDE}"
 
 
@@ -42,6 +43,29 @@ def guarantees(config: FLConfig, counts: Mapping[str, int]) -> tuple[Guarantee, 
     if config.dp.unit == "example":
         return _of_examples(config, config.dp, counts)
     return _of_participants(config, config.dp)
+
+
+def as_spent(
+    promised: tuple[Guarantee, ...], unit: str, epsilon: float, delta: float
+) -> tuple[Guarantee, ...]:
+    """The same, where the participants' own accounts say more than the config promises: rounds that were taken back count.
+
+    unit, epsilon, delta : of the participant that has spent most. What was promised stands as long as it is no less.
+    """
+    held = [row.epsilon for row in promised if row.unit == unit and row.epsilon is not None]
+    most = max((value for value in held if value < math.inf), default=math.inf)
+    if epsilon <= most * 1.01:  # two ways to add up the same rounds
+        return promised
+    more = (
+        f"{epsilon:.3g} by the participants' own accounts, not the {most:.3g} of the config: a round that was taken back "
+        "and trained anew counts each time"
+    )
+    return tuple(
+        replace(row, epsilon=epsilon, delta=delta, because=f"{more}; {row.because}")
+        if row.unit == unit and row.epsilon is not None and row.epsilon < math.inf
+        else row
+        for row in promised
+    )
 
 
 def _of_nobody(config: FLConfig) -> tuple[Guarantee, ...]:
@@ -81,8 +105,10 @@ def _of_examples(
 
 
 def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
-    mechanism = participant_mechanism(config)
-    spent, rate = epsilon_of(mechanism, dp.delta), mechanism.sampling_rate
+    rate = participant_mechanism(config).sampling_rate
+    # the list of those asked goes to all
+    known = participant_mechanism(config, sample_is_secret=False)
+    spent = epsilon_of(known, dp.delta)
     how = f"clipped to {dp.clip:g}, Gaussian noise, all {config.rounds} rounds; PLD accountant"
     rows: list[tuple[str, float | None, float | None, str]]
     if dp.noise_at == "participants" and config.secure_aggregation is not None:
@@ -96,14 +122,15 @@ def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
             (OUTSIDE, spent, dp.delta, f"shares of noise add up in the mean, {how}"),
         ]
     else:
-        hidden = f"; each takes part with probability {rate:g}, and nobody else knows when"
-        because = f"noise on the mean, {how}" + (hidden if rate < 1 else "")
+        because = f"noise on the mean, {how}"
+        if rate < 1:
+            because += "; no credit for sampling: the list of those asked goes to all"
         itself = "it adds the noise itself, after it has seen each update"
         rows = [(AGGREGATOR, math.inf, None, itself), (OUTSIDE, spent, dp.delta, because)]
         if rate < 1:
-            known = epsilon_of(participant_mechanism(config, sample_is_secret=False), dp.delta)
-            who = f"{OUTSIDE}, where they know who trained in which round (public progress files tell)"
-            rows.append((who, known, dp.delta, "the same without the credit for sampling"))
+            hidden = epsilon_of(participant_mechanism(config), dp.delta)
+            chance = f"noise on the mean, {how}; each takes part with probability {rate:g}, unseen by them"
+            rows.append((MODELS_ONLY, hidden, dp.delta, chance))
     return tuple(Guarantee("participant", *row) for row in rows)
 
 
@@ -138,6 +165,8 @@ def observers(config: FLConfig) -> tuple[Observer, ...]:
         between = "one share of the noise; all shares where updates are added up unseen"
     else:
         said = "its number of images, its loss, its time and its progress"
+        if config.validation is not None:
+            said += ", how models do on the samples that it keeps back"
         between = "nothing: an update is calculated from the images"
     public = "names and progress of the participants, accuracy after each round"
     carried = "nothing: files are not encrypted for their receiver"
@@ -180,7 +209,7 @@ def headline(config: FLConfig, promised: tuple[Guarantee, ...]) -> str:
         return "The promise of the config can't be stated for these participants; see why below."
     text = (
         f"Differential privacy of unit {dp.unit!r} against {best[0].against}: epsilon "
-        f"{best[0].epsilon:.3g} at delta {dp.delta:g}, under the assumptions below."
+        f"{best[0].epsilon:.3g} at delta {best[0].delta:g}, under the assumptions below."
     )
     if not dp.secure_noise:
         text += (

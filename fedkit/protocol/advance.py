@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
-from filelock import FileLock, Timeout
-
-from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import AGGREGATOR, PARTICIPANT, Event, Problem, Progress, Waiting
 from fedkit.base.files import is_file
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.lock import locked
 from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator import phases as aggregator
 from fedkit.protocol.aggregator.launch import launch_status
@@ -39,37 +35,6 @@ class ProjectStatus:
     state: str
     waits_for: str
     text: str
-
-
-@contextmanager
-def locked(site: Datasite, timeout_s: float = 0.0) -> Iterator[None]:
-    """Exclude every other process (and thread) that would advance this datasite.
-
-    The lock belongs to the operating system and dies with its process. Raises Busy if it is taken for longer than
-    `timeout_s` seconds (below 0: waits for as long as it takes), FedkitError if it can't be made.
-    """
-    name = hashlib.sha256(f"{site.email} {site.app_data}".encode()).hexdigest()[:16]
-    path = site.own / f"{name}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=timeout_s, thread_local=False)
-        lock.acquire()
-    except Timeout:
-        raise Busy(
-            "is being advanced by another process",
-            file=site.root,
-            remedy="let that one work (perhaps `fedkit client` is running), or stop it first",
-        ) from None
-    except OSError as error:
-        raise FedkitError(
-            f"can't be locked ({error.strerror})",
-            file=path,
-            remedy="make the data dir writable for you",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def advance(

@@ -18,6 +18,7 @@ from fedkit.base.events import Approved, Declined, Event, Problem
 from fedkit.base.names import check_name
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.lock import answering
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.projects import appearing
@@ -33,6 +34,7 @@ __all__ = [
     "approve_all",
     "approve_none",
     "decline",
+    "keys_name_model",
     "open_mailbox",
     "pending_requests",
     "pin",
@@ -141,10 +143,16 @@ def read_part(site: Datasite, path: Path) -> bytes:
 def approve(site: Datasite, reviewed: Review | str) -> Approved:
     """Say yes to a request: `running/P` appears whole, and the hashes of what was reviewed are pinned.
 
-    Raises FedkitError if the project is under way or done already, or the disk refuses.
+    reviewed : what a person was shown; or a request's name, for what lies there now. Of two who answer at once, one is the
+    first. Raises FedkitError if the project is under way or done already, or the disk refuses.
     """
-    if isinstance(reviewed, str):
-        reviewed = review(site, reviewed)
+    with answering(site):
+        if isinstance(reviewed, str):
+            reviewed = review(site, reviewed)
+        return _approve(site, reviewed)
+
+
+def _approve(site: Datasite, reviewed: Review) -> Approved:
     config, place = reviewed.config, site.client().project(reviewed.project)
     for folder in (place.path, site.client().project(reviewed.project, "done").path):
         if folder.exists():
@@ -190,11 +198,12 @@ def decline(site: Datasite, project: str, reason: str) -> Declined:
     if not reason:
         raise FedkitError("is empty", field="reason", remedy="say why in a few words")
     place = site.client().project(project, "request")
-    if project not in pending_requests(site):
-        raise FedkitError("is no pending request", file=place.path, remedy="check the name")
     path, values = site.client().declined(project), {"participant": site.email, "reason": reason}
-    write_permissions(path.parent, site.email, read=["*"], root=site.data_dir)
-    files.write_json(path, values, root=site.data_dir)
+    with answering(site):
+        if project not in pending_requests(site):
+            raise FedkitError("is no pending request", file=place.path, remedy="check the name")
+        write_permissions(path.parent, site.email, read=["*"], root=site.data_dir)
+        files.write_json(path, values, root=site.data_dir)
     return Declined(site.email, project, reason)
 
 
@@ -231,14 +240,33 @@ def pin_path(site: Datasite, project: str) -> Path:
 def pin(site: Datasite, project: str, hashes: Mapping[str, str]) -> None:
     """Remember the hashes (by file name) of what was approved."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    values = {"project": project, "sha256": dict(hashes), "approved": when}
+    values = {"project": project, "sha256": dict(hashes), "approved": when, "keys_name_model": True}
     files.write_json(pin_path(site, project), values)
 
 
 def pinned(site: Datasite, project: str) -> dict[str, str] | None:
-    """The hashes of what was approved, by file name, or None."""
-    hashes = files.read_object(pin_path(site, project)).get("sha256")
-    return hashes if isinstance(hashes, dict) else None
+    """The hashes of what was approved, by file name, or None. Raises FedkitError if something else lies there."""
+    path = pin_path(site, project)
+    remedy = f"restore it, or remove it and running/{project}, then approve anew"
+    values = files.read_own(path, "approval", remedy)
+    if values is None:
+        return None
+    hashes = values.get("sha256") if isinstance(values, dict) else None
+    if (
+        not isinstance(hashes, dict)
+        or not all(isinstance(digest, str) for digest in hashes.values())
+        or len(hashes) != 2
+        or "fl_config.json" not in hashes
+    ):
+        what = "is no approval: it does not have the hashes of config and model"
+        raise FedkitError(what, file=path, field="sha256", remedy=remedy)
+    return hashes
+
+
+def keys_name_model(site: Datasite, project: str) -> bool:
+    """Was it approved by a version whose masked messages name the global model? If not, older peers may take part."""
+    values = files.read_own(pin_path(site, project), "approval", "restore it")
+    return isinstance(values, dict) and values.get("keys_name_model") is True
 
 
 def unpin(site: Datasite, project: str) -> None:

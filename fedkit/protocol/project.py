@@ -5,6 +5,8 @@ Everything that a project reads or writes goes through its handle, so that no li
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,9 +64,9 @@ class Project:
         root = self.site.data_dir
         return files.read_bytes(path, root=root, max_bytes=max_bytes, absent=absent)
 
-    def read_json(self, path: Path) -> Any:
+    def read_json(self, path: Path, max_bytes: int = files.MAX_JSON_BYTES) -> Any:
         """`files.read_json`: None where there is nothing readable (yet)."""
-        return files.read_json(path, root=self.site.data_dir)
+        return files.read_json(path, root=self.site.data_dir, max_bytes=max_bytes)
 
     def read_object(self, path: Path) -> dict[str, Any]:
         """`files.read_object`, of at most 1 MiB: empty where there is nothing readable (yet)."""
@@ -118,8 +120,14 @@ class AtParticipant(Project):
         return self.site.aggregator(self.config.aggregator).project(self.name)
 
     def set_state(self, **changes: Any) -> None:
-        """Change some keys of `state.json`; the others stay."""
-        self.write_json(self.place.state, self.read_object(self.place.state) | changes)
+        """Change some keys of `state.json`; the others stay, as far as they are plain texts and numbers."""
+        kept = self.read_object(self.place.state).items()
+        plain = {k: v for k, v in kept if isinstance(v, str | int | None) or _is_number(v)}
+        self.write_json(self.place.state, plain | changes)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 _OURS = re.compile(
@@ -156,6 +164,12 @@ class AtAggregator(Project):
             files.refuse_links(folder, self.site.data_dir)
         except FedkitError as error:
             return str(error)
+        for path in (folder.parent, folder):
+            if os.path.lexists(path) and not files.is_folder(path):
+                return f"{path.name} is no folder, and its owner must remove it"
+        there = next((path for path in (folder, folder.parent) if files.is_folder(path)), None)
+        if there is not None and not files.is_writable(there):
+            return f"{there.name} can't be written to, and its owner must open it"
         for path in entries(folder):
             if ours.fullmatch(path.name) and not files.is_file(path):
                 return f"{folder.name}/{path.name} is no file, and its owner must remove it"
@@ -164,6 +178,17 @@ class AtAggregator(Project):
     def mailbox(self, email: str) -> ClientProject:
         """A participant's folder of it, as far as it is seen here."""
         return self.site.client(email).project(self.name)
+
+    @cached_property
+    def buffers(self) -> frozenset[str]:
+        """What of the project's model is averaged and never optimised: batch normalisation's statistics and the like."""
+        from fedkit.learning.models import buffer_names, load_model
+
+        config = self.config
+        source, file = self.launched(config.model_arch), self.place.path / config.model_arch
+        return buffer_names(
+            load_model(source, config.model_class_name, file=file, task=config.task)
+        )
 
     def launched(self, file: str) -> bytes:
         """A file that was launched, as it lies in `running/`. Raises FedkitError."""

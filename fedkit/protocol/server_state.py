@@ -6,8 +6,6 @@ global model: a step that was cut off is taken again from the state of the round
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fedkit.learning.strategies.base import ServerState, pack, unpack
 from fedkit.protocol.project import AtAggregator
 from fedkit.rounds.history import RoundRecord
@@ -28,5 +26,5 @@ def write_round(at: AtAggregator, after: ServerState, record: RoundRecord) -> No
     """End a round: what is carried on from it, in the order that survives being cut off anywhere."""
     if after.memory:
         at.write_state(at.place.memory(record.round), pack(after.memory))
-    at.write_json(at.place.record(record.round), asdict(record))
+    at.write_json(at.place.record(record.round), record.to_dict())
     at.write_state(at.place.global_model(record.round), after.model)

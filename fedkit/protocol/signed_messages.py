@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import is_file, read_bytes, read_json, remove, write_bytes, write_json
-from fedkit.base.keys import KEY_BYTES, is_signed, new_secret, sign, signing_key
+from fedkit.base.files import remove
+from fedkit.base.keys import is_signed, sign
 from fedkit.config.fl_config import FLConfig
-from fedkit.datasite.datasite import Datasite
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys
 
 __all__ = [
@@ -30,9 +29,7 @@ __all__ = [
     "Message",
     "group_of",
     "hexed",
-    "identity",
     "open_message",
-    "published_key",
     "remove_round",
     "roster_digest",
     "write_message",
@@ -50,7 +47,8 @@ _MAX_HEADER = 2**20
 class Message:
     """What a participant says in one step.
 
-    about : what it refers to: the digest of the roster, the lists of those who have dealt and of those who survived.
+    about : what it refers to: what was trained from, the digest of the roster, the lists of those who have dealt and of
+    those who survived.
     """
 
     sender: str
@@ -135,35 +133,6 @@ def roster_digest(roster: Mapping[str, PublicKeys]) -> str:
     """SHA-256 of who takes part with which keys; everybody must have the same."""
     rows = [[e, k.seal.hex(), k.mask.hex(), k.own.hex()] for e, k in sorted(roster.items())]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def identity(site: Datasite) -> bytes:
-    """This datasite's signing key, made and published where it isn't yet."""
-    path = site.private_client / "secagg" / site.email / "identity.key"
-    try:
-        secret = read_bytes(path, max_bytes=KEY_BYTES)
-    except FileNotFoundError:
-        secret = new_secret()
-        write_bytes(path, secret, mode=0o600)
-    published = {"email": site.email, "ed25519": signing_key(secret).hex()}
-    if read_json(_published(site, site.email)) != published:
-        write_json(_published(site, site.email), published, root=site.data_dir)
-    return secret
-
-
-def published_key(site: Datasite, email: str) -> bytes | None:
-    """The key that `email` has published in its own datasite, None where it is not there (yet)."""
-    path = _published(site, email)
-    values: Any = read_json(path, root=site.data_dir) if is_file(path) else None
-    try:
-        key = bytes.fromhex(values["ed25519"]) if values["email"] == email else b""
-    except (TypeError, KeyError, ValueError):
-        return None
-    return key if len(key) == KEY_BYTES else None
-
-
-def _published(site: Datasite, email: str) -> Path:
-    return site.datasites / email / "public" / "keys" / "fl_client.json"
 
 
 def _refused(what: str, why: str) -> FedkitError:

@@ -1,8 +1,9 @@
 """How both state machines move: look at the files, name the next step, do it, look again.
 
-A machine is a list of phases in order. Each phase looks at the files and answers with a step to be done, with an event that
-says for whom the project waits, or with None: not mine. The next step is what the first phase answers. `status` asks the
-same phases and does nothing; that is why it can never disagree with `advance`.
+A machine is a list of phases in order. Each phase looks at the files and answers with a step to be done (or with several,
+such as one file to each of a hundred participants), with an event that says for whom the project waits, or with None: not
+mine. The next step is what the first phase answers. `status` asks the same phases and does nothing; that is why it can
+never disagree with `advance`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["Next", "Phase", "Step", "drive", "first_answer", "look"]
 Step = Callable[[], list[Event]]
 """Does what was named and returns what happened; a Waiting among it says that it can't be done yet."""
 
-Next = Step | Waiting | Problem | None
+Next = Step | Sequence[Step] | Waiting | Problem | None
 
 Here = TypeVar("Here")
 Phase = Callable[[Here], Next]
@@ -48,22 +49,31 @@ def drive(
     events: list[Event] = []
     for project in projects:
         for _ in range(_MANY):
-            step = look(email, project, role, next_step)
-            if step is None:
+            answer = look(email, project, role, next_step)
+            if answer is None:
                 break
-            if isinstance(step, Event):
-                events.append(step)
+            if isinstance(answer, Event):
+                events.append(answer)
                 break
+            happened: list[Event] = []
             try:
-                happened = step()
+                for step in [answer] if callable(answer) else answer:
+                    happened += step()
+                    if _halts(happened):
+                        break
             except Stopped:
-                return [*events, Notice(email, project, "stopped in the middle of a round")]
+                notice = Notice(email, project, "stopped in the middle of a round")
+                return [*events, *happened, notice]
             except Exception as error:
-                happened = [Problem(email, project, role, _told(error))]
+                happened.append(Problem(email, project, role, _told(error)))
             events += happened
-            if any(isinstance(event, Problem | Waiting) for event in happened):
+            if _halts(happened):
                 break
     return events
+
+
+def _halts(happened: Sequence[Event]) -> bool:
+    return any(isinstance(event, Problem | Waiting) for event in happened)
 
 
 def _told(error: Exception) -> FedkitError:

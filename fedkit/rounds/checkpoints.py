@@ -7,7 +7,6 @@ everybody who has taken part, not with the participants of one round, and only w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
@@ -42,7 +41,7 @@ class Checkpoint:
                 write_state(folder / self._files[email], memories[email])
         self._written = dict(memories)
         values = {"config": self._config.to_json(), "memories": self._files}
-        rounds = [asdict(record) for record in records]
+        rounds = [record.to_dict() for record in records]
         write_json(folder / "checkpoint.json", {**values, "rounds": rounds})
         wanted = {name, *self._files.values()}
         for path in [*folder.glob("memory_*.pt"), *folder.glob("state_*.pt")]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError
+from fedkit.data.feature_shift import as_classes
 from fedkit.data.shards import Shard
 from fedkit.learning.models import StateDict
 from fedkit.learning.update import Update
@@ -45,8 +46,12 @@ def poisoned(who: Collection[str], kind: str = "sign-flipped", factor: float = 1
 
 
 def flip_labels(shard: Shard, classes: int = 10) -> Shard:
-    """The same images with every label c turned into classes - 1 - c: a 0 is called 9, a 4 is called 5."""
+    """The same images with every label c turned into classes - 1 - c: a 0 is called 9, a 4 is called 5.
+
+    classes : of data of one's own, how many there are; 2 for yes or no. Raises FedkitError where labels are none of them.
+    """
     images, labels = shard
+    as_classes(labels, classes)
     return images, classes - 1 - labels
 
 
@@ -60,5 +65,10 @@ CHANGES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 
 
 def changed(kind: str, before: StateDict, after: StateDict, factor: float) -> StateDict:
-    """The model that is sent in place of `after`: each tensor as one of `CHANGES` makes it."""
-    return {name: CHANGES[kind](before[name], value, factor) for name, value in after.items()}
+    """The model that is sent in place of `after`: each tensor as one of `CHANGES` makes it; a counter keeps its number."""
+    return {
+        name: CHANGES[kind](before[name], value, factor)
+        if value.is_floating_point() or kind == "wrong shape"
+        else value
+        for name, value in after.items()
+    }

@@ -15,8 +15,10 @@ of them: `protocol/client/local_round.py` calls `local_update`, `protocol/aggreg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +27,22 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
+from fedkit.data.standardise import standardised
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.learning.models import StateDict, distance
+from fedkit.learning.device import place_of
+from fedkit.learning.judging import criterion_of
+from fedkit.learning.models import StateDict, buffer_names, distance
 from fedkit.learning.strategies.arithmetic import mixing_weights
 from fedkit.learning.strategies.base import LocalRun, ServerState, Strategy
-from fedkit.learning.training import local_steps, trained_names
+from fedkit.learning.strategies.fedavg import fedavg
+from fedkit.learning.training import fitting_batch, judged, local_steps, trained_names
 from fedkit.learning.update import Update
+from fedkit.learning.validated import validated
 from fedkit.privacy.dp.noisy_mean import chosen_in_private
 from fedkit.rounds.history import Contribution, RoundRecord
+from fedkit.rounds.personal import hold_out
 
-__all__ = ["capped", "draw", "local_update", "plan_round", "server_step", "too_far"]
+__all__ = ["as_seen", "capped", "draw", "local_update", "plan_round", "server_step", "too_far"]
 
 
 def plan_round(config: FLConfig, able: Sequence[str], n: int) -> RoundPlan:
@@ -57,6 +65,15 @@ def draw(config: FLConfig, able: Sequence[str], n: int) -> list[str]:
     return [able[position] for position in sorted(order[:count])]
 
 
+def as_seen(plan: RoundPlan, who: str, shard: Shard) -> Shard:
+    """The shard of `who` as its task standardises it, for `local_update`.
+
+    What is kept back has no part in "own" statistics. Raises FedkitError where there are too few samples to keep one back.
+    """
+    alone = plan.validation is not None and plan.task.standardise == "own"
+    return standardised(shard, plan.task, _kept_back(plan, who, shard)[0][0] if alone else None)
+
+
 def local_update(
     strategy: Strategy,
     plan: RoundPlan,
@@ -77,35 +94,73 @@ def local_update(
     model : where the training happens, on whichever device. sent : what came beside the global model. memory : what this
     participant remembers. trained : weights, and the loss of each local epoch, where several participants were trained at
     once before. on_epoch, stop : as for `fedkit.learning.training.train`, which raises Stopped.
+    Raises FedkitError where there are too few samples to keep one back.
     """
+    place, begin = place_of(model), strategy.begin(start, memory)
+    early = dict[str, Any]()
+    shard, held = _kept_back(plan, who, shard)
+    batch_size = fitting_batch(model, shard[0].to(place), plan.batch_size)
+
+    def judge(weights: Mapping[str, Tensor]) -> tuple[dict[str, float], float]:
+        return judged(model, weights, *held, plan.task)
+
+    if plan.validation is not None and plan.validation.patience is not None:
+        early = {
+            "patience": plan.validation.patience,
+            "validate": lambda weights: judge(weights)[1],
+        }
     if trained is None:
         terms = strategy.terms(sent, memory)
-        place = next((p.device for p in model.parameters()), torch.device("cpu"))
         trained = strategy.trainer(who, plan.round)(
             model,
-            {name: value.to(place) for name, value in start.items()},
+            {name: value.to(place) for name, value in begin.items()},
             (shard[0].to(place), shard[1].to(place)),
             epochs=plan.epoch,
             learning_rate=plan.learning_rate,
-            batch_size=plan.batch_size,
+            batch_size=batch_size,
             generator=generator(plan.seed, who, plan.round),
             on_epoch=on_epoch,
             stop=stop,
             mu=terms.mu,
             shift=terms.shift,
+            loss_of=criterion_of(plan.task),
+            optimizer=plan.optimizer,
+            **early,
         )
     weights, losses = trained
     state = {name: value.cpu() for name, value in weights.items()}
-    num_samples = len(shard[1])
-    steps = local_steps(num_samples, plan.epoch, plan.batch_size)
+    if strategy.keeps_buffers:
+        state |= {name: start[name].clone() for name in buffer_names(model)}
+    num_samples, num_held = len(shard[1]), len(held[1])
+    # those behind the weights that are sent: training may have ended early
+    steps = local_steps(num_samples, len(losses), batch_size)
+    # after the training, which starts from a model that nobody has called
+    measured = validated(plan.task, num_held, judge(begin), judge(state)) if num_held else None
     extra: StateDict = {}
     after: StateDict = {}
     if strategy.two_sided:
-        first, last = ({k: s[k] for k in trained_names(model)} for s in (start, state))
+        first, last = ({k: s[k] for k in trained_names(model)} for s in (begin, state))
         run = LocalRun(first, last, steps, plan.learning_rate, sent, memory)
         extra, after = strategy.report(run)
+    state, kept = strategy.divide(start, state)
+    after |= kept
     told = None if strategy.quiet else losses[-1]
-    return Update(who, plan.round, state, num_samples, told, steps, extra), after
+    update = Update(who, plan.round, state, num_samples, told, steps, extra, validation=measured)
+    return update, after
+
+
+def _kept_back(plan: RoundPlan, who: str, shard: Shard) -> tuple[Shard, Shard]:
+    """(what `who` trains on, what it keeps back), the same in every round. Raises FedkitError."""
+    if plan.validation is None:
+        return shard, (shard[0][:0], shard[1][:0])
+    if len(shard[1]) < 2:
+        raise FedkitError(
+            f"keeps one sample back, and {who} has no other one",
+            field="validation",
+            remedy="give it at least two samples, or leave validation out",
+        )
+    random = generator(plan.seed, who, "validation")
+    return hold_out(shard, plan.validation.share, generator=random)
 
 
 def server_step(
@@ -117,19 +172,21 @@ def server_step(
     mean: Update | None = None,
     refused: Mapping[str, str] | None = None,
     absent: Sequence[str] = (),
+    buffers: Collection[str] = (),
 ) -> tuple[ServerState, RoundRecord]:
     """The aggregator's step: the next state, and the round's record (not evaluated yet).
 
     updates : those that arrived and are sound, in the plan's order. mean : where masks hide them, all that the aggregator
-    sees. refused : whose update was not sound, and why. absent : who has sent none.
+    sees. refused : whose update was not sound, and why. absent : who has sent none. buffers : what of the model no rule may
+    optimise (`buffer_names`).
     """
     claimed, updates = updates, [capped(update, plan) for update in updates]
     turned_away = dict(refused or {})
     while True:
         after, diagnostics = strategy.apply(state, updates if mean is None else [mean])
-        if mean is not None or not updates or _finite(after):
+        if mean is not None or not updates or _finite(after, diagnostics):
             break
-        far = max(updates, key=lambda update: distance(update.state, state.model))
+        far = max(updates, key=lambda update: _size(update, state.model))
         turned_away[far.participant] = "its numbers are so large that the mean overflows"
         updates = [update for update in updates if update is not far]
         if not updates:
@@ -138,6 +195,14 @@ def server_step(
                 field="updates",
                 remedy="ask for smaller ones, or set max_update_norm",
             )
+    if strategy.keeps_buffers:  # exactly: neither rounding nor the noise on a mean moves them
+        after = replace(
+            after, model={**after.model, **{name: state.model[name] for name in buffers}}
+        )
+    elif buffers and strategy.averages_buffers:
+        sound = updates if mean is None else [mean]
+        parts = [replace(u, state={name: u.state[name] for name in buffers}) for u in sound]
+        after = replace(after, model={**after.model, **fedavg(parts, plan.weighting)})
     shares = mixing_weights(updates, plan.weighting) if updates else []
     contributions = tuple(
         Contribution(
@@ -148,6 +213,7 @@ def server_step(
             norm=distance(update.state, state.model) if update.state else None,
             sha256=update.sha256,
             seconds=update.seconds,
+            validation=update.validation,
         )
         for update, share in zip(updates, shares, strict=True)
     )
@@ -181,17 +247,41 @@ def capped(update: Update, plan: RoundPlan) -> Update:
     )
 
 
-def too_far(update: Update, model: Mapping[str, Tensor], plan: RoundPlan) -> str | None:
-    """Why an update moves the model further than the config allows, None where it does not."""
+def too_far(
+    update: Update,
+    model: Mapping[str, Tensor],
+    plan: RoundPlan,
+    strategy: Strategy,
+    sent: Mapping[str, Tensor],
+) -> str | None:
+    """Why an update moves the model, or what the strategy remembers, further than the config allows; None where it does
+    not. sent : what went to everybody beside the model."""
     if plan.max_update_norm is None:
         return None
     norm = distance(update.state, model)
-    if norm <= plan.max_update_norm:
+    if norm > plan.max_update_norm:
+        return f"moves the model by {norm:.3g}, more than the {plan.max_update_norm:g} that the config allows"
+    beside = _norm(update.extra)
+    most = strategy.most_beside(sent, plan.max_update_norm, plan.learning_rate)
+    if beside <= most * _ROUNDING:
         return None
-    return f"moves the model by {norm:.3g}, more than the {plan.max_update_norm:g} that the config allows"
+    return f"comes with numbers of norm {beside:.3g}, more than the {most:.3g} that an allowed update has"
 
 
-def _finite(after: ServerState) -> bool:
-    """Does the aggregator's state hold numbers only?"""
+_ROUNDING = 1.001
+
+
+def _norm(state: Mapping[str, Tensor]) -> float:
+    return distance(state, {name: torch.zeros_like(value) for name, value in state.items()})
+
+
+def _size(update: Update, model: Mapping[str, Tensor]) -> float:
+    """How large an update is, or what comes beside it."""
+    return max(distance(update.state, model), _norm(update.extra))
+
+
+def _finite(after: ServerState, diagnostics: Mapping[str, float]) -> bool:
+    """Does the aggregator's state hold numbers only, and what is said of it?"""
     parts = [after.model, *after.memory.values()]
-    return all(bool(torch.isfinite(value).all()) for part in parts for value in part.values())
+    finite = all(bool(torch.isfinite(value).all()) for part in parts for value in part.values())
+    return finite and all(map(math.isfinite, diagnostics.values()))

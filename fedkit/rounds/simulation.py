@@ -2,17 +2,17 @@
 
 `simulate` is a loop around `round.py`, so it trains, averages and evaluates exactly as the datasites do; with `exact=True`
 its global models are theirs to the last bit. Otherwise participants whose model allows it are trained stacked (see
-`learning/stacked.py`), which is faster and sums in another order. Only the participants of a round are in memory at once,
-and what a strategy remembers of each (SCAFFOLD).
+`learning/stacked.py`), which is faster and sums in another order; any other model is trained one by one, to the same bits.
+Only the participants of a round are in memory at once, and what a strategy remembers of each (SCAFFOLD).
 """
 
 from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,17 +27,30 @@ from fedkit.base.seeds import generator
 from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
+from fedkit.data.standardise import standardised, stated
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.learning.models import SAMPLE_MODEL, StateDict, fitting_model, load_model, seed_weights
+from fedkit.learning.device import find_device
+from fedkit.learning.models import (
+    SAMPLE_MODEL,
+    StateDict,
+    buffer_names,
+    fitting_model,
+    load_model,
+    seed_weights,
+)
+from fedkit.learning.randomness import NOT_REPEATABLE, is_repeatable
+from fedkit.learning.stackable import stackable
 from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
 from fedkit.learning.strategies.base import ServerState, Strategy
-from fedkit.learning.training import evaluate, train
+from fedkit.learning.training import judged, train
 from fedkit.learning.update import Update
 from fedkit.privacy.secagg.fixedpoint import fixed_point_mean
 from fedkit.rounds.checkpoints import Checkpoint
 from fedkit.rounds.history import History, RoundRecord
-from fedkit.rounds.round import capped, local_update, plan_round, server_step, too_far
+from fedkit.rounds.inputs import Shards, check_arguments, shards_by_email, sound
+from fedkit.rounds.round import as_seen, capped, local_update, plan_round, server_step, too_far
 from fedkit.rounds.strategy import strategy_of
+from fedkit.rounds.trial_step import try_out
 
 __all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
 
@@ -74,33 +87,49 @@ def simulate(
     shards, test : images float32 [N,1,28,28] in 0..1, labels int64 [N]. model : source of a model.py, by default the
     tutorial's. weights : seed weights, by default the model's own.
     exact : one participant after the other (side by side in threads), the same bits as `network.run()`.
-    device : "cuda" where it is there and wanted. until : stop as soon as it says yes. checkpoint : a folder; every `every`
-    rounds the state is written there, and a call with the same config goes on from it, to the same bits.
+    device : where it trains and evaluates, such as "cuda"; the same bits are promised on the processor alone.
+    until : stop as soon as it says yes. checkpoint : a folder; every `every` rounds the state is written there, and a call
+    with the same config goes on from it, to the same bits.
     on_the_way : sees the updates of each round before they are averaged, and returns those that arrive; it may keep them,
     change them (`fk.poisoned`) or lose some. on_round : called after each round with its record and its global model.
 
-    Ctrl-C returns the history so far. Raises FedkitError if shards are missing or the weights don't fit the model.
+    Ctrl-C returns the history so far. Raises FedkitError where a datasite would refuse what is given: shards (each
+    participant's is named), the test set, the weights.
     """
     model = SAMPLE_MODEL if model is None else model
-    state = dict(weights) if weights else seed_weights(model, config.seed, config.model_class_name)
+    check_arguments(config, model, weights, {"workers": workers, "every": every})
+    private, place = shards_by_email(config, shards), find_device(device)
+    test = sound(test, config.task, "test")
+    config = stated(config, map(private, config.participants))
+    test = standardised(test, config.task)
+
+    if weights is None:
+        weights = seed_weights(model, config.seed, config.model_class_name)
+    state = dict(weights)
     built = fitting_model(
         *(model, state, config.model_class_name),
         field="weights",
         remedy="save them from this model",
+        task=config.task,
     )
+    repeatable = is_repeatable(built, test[0])
+    if not repeatable:
+        warnings.warn(NOT_REPEATABLE, stacklevel=2)
     strategy = strategy_of(config)
+    try_out(config, model)
     server, records, memories = strategy.init(state), list[RoundRecord](), dict[str, StateDict]()
     saved = None if checkpoint is None else Checkpoint(checkpoint, config)
     if saved is not None:
         server, records, memories = saved.resume() or (server, records, memories)
-    place = torch.device(device)
     images, labels = (part.to(place) for part in test)
-    judge, together = built.to(place), None
-    with suppress(NotStackable):
-        together = None if exact else StackedModel(judge)
+    judge = built.to(place)
+    together = None
+    # a batched product knows plain SGD only, and the same number of steps for all
+    plain = config.optimizer is None and config.validation is None
+    if repeatable and not exact and plain:
+        together = _together(config, model, judge, state, (images, labels))
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    by_email = _shards_by_email(config, shards)
-    world = _World(config, strategy, by_email, model, judge, together, place, pool)
+    world = _World(config, strategy, private, model, judge, together, place, pool)
     rounds = range(len(records) + 1, config.rounds + 1)
     bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
     with bar:
@@ -108,11 +137,15 @@ def simulate(
             for n in rounds:
                 server, record = _round(world, server, memories, n, exact, on_the_way)
                 on_device = {name: value.to(place) for name, value in server.model.items()}
-                accuracy, loss = evaluate(judge, on_device, images, labels, pool)
-                records.append(replace(record, accuracy=accuracy, loss=loss))
+                if together is None:  # a forward() that remembers starts anew, as at the aggregator
+                    judge = load_model(model, config.model_class_name, task=config.task).to(place)
+                scores = judged(judge, on_device, images, labels, config.task, pool)
+                records.append(record.with_scores(*scores))
                 if on_round is not None:
                     on_round(records[-1], dict(server.model))
-                bar.set_postfix(accuracy=f"{accuracy:.3f}")
+                bar.set_postfix(
+                    {k: f"{v:.3f}" for k, v in [*scores[0].items(), ("loss", scores[1])]}
+                )
                 bar.update()
                 if saved is not None and (n % every == 0 or n == config.rounds):
                     saved.save(server, records, memories)
@@ -123,6 +156,31 @@ def simulate(
         finally:
             pool.shutdown(cancel_futures=True)
     return _history(config, records)
+
+
+_UNSTACKABLE: dict[tuple[object, ...], bool] = {}
+"""By model and kind of samples: what was tried once. Values don't decide, as a graph that branches on them is no graph."""
+
+
+def _together(
+    config: FLConfig, source: str, model: nn.Module, state: StateDict, samples: Shard
+) -> StackedModel | None:
+    """The model to be trained stacked, None where that is not the same as one by one."""
+    kinds = tuple((part.shape[1:], part.dtype, part.device) for part in samples)
+    key = (source, config.model_class_name, config.task.model_dump_json(), kinds)
+    if key in _UNSTACKABLE:
+        return None if _UNSTACKABLE[key] else StackedModel(model)
+    try:
+        together = stackable(model, state, samples, config.task)
+    except NotStackable:
+        together = None
+    if len(_UNSTACKABLE) >= _REMEMBERED:
+        _UNSTACKABLE.clear()
+    _UNSTACKABLE[key] = together is None
+    return together
+
+
+_REMEMBERED = 64
 
 
 def _round(
@@ -143,7 +201,7 @@ def _round(
     for update, remembered in _train_round(world, plan, state, sent, before):
         updates.append(update)
         fresh[update.participant] = remembered
-    if on_the_way is not None:
+    if on_the_way is not None and updates:  # a Poisson sample may be empty
         updates = list(on_the_way(state, updates))
         if not updates:
             raise FedkitError(
@@ -151,7 +209,7 @@ def _round(
             )
     if exact:
         updates = [replace(u, sha256=sha256_bytes(state_bytes(u.state))) for u in updates]
-    far = {u.participant: why for u in updates if (why := too_far(u, state, plan))}
+    far = {u.participant: why for u in updates if (why := too_far(u, state, plan, strategy, sent))}
     updates = [update for update in updates if update.participant not in far]
     if far and not updates:
         raise FedkitError(
@@ -164,7 +222,9 @@ def _round(
         mean = fixed_point_mean(
             [capped(u, plan) for u in updates], config.weighting, len(plan.participants)
         )
-    after, record = server_step(strategy, plan, server, updates, mean=mean, refused=far)
+    after, record = server_step(
+        strategy, plan, server, updates, mean=mean, refused=far, buffers=buffer_names(world.model)
+    )
     if strategy.two_sided:  # whose update did not count remembers what it remembered before
         counted = [part.participant for part in record.contributions]
         memories.update((who, fresh[who]) for who in counted if who in fresh)
@@ -173,28 +233,6 @@ def _round(
 
 def _history(config: FLConfig, records: Sequence[RoundRecord]) -> History:
     return History(config.project_name, tuple(records), config.rounds)
-
-
-Shards = Mapping[str, Shard] | Sequence[Shard] | Callable[[str], Shard]
-"""Data by e-mail, or one shard a participant in the config's order, or a function that makes a participant's shard."""
-
-
-def _shards_by_email(config: FLConfig, shards: Shards) -> Callable[[str], Shard]:
-    """A function that gives a participant's shard. Raises FedkitError where one is missing."""
-    if callable(shards):
-        return shards
-    if not isinstance(shards, Mapping):
-        if len(shards) != len(config.participants):
-            raise FedkitError(
-                f"are {len(shards)}, the config names {len(config.participants)} participants",
-                field="shards",
-                remedy="give one shard a participant, in the config's order",
-            )
-        shards = dict(zip(config.participants, shards, strict=True))
-    missing = [email for email in config.participants if email not in shards]
-    if missing:
-        raise FedkitError(f"there is none for {missing[0]}", field="shards", remedy="add it")
-    return shards.__getitem__
 
 
 _STACK_NUMBERS = 1_000_000
@@ -227,8 +265,11 @@ def _train_round(
     chosen = plan.participants
 
     def one(who: str) -> tuple[Update, StateDict]:
-        model = load_model(world.source, world.config.model_class_name).to(place)
-        return local_update(strategy, plan, who, model, state, world.shard(who), sent, memory[who])
+        model = load_model(world.source, world.config.model_class_name, task=world.config.task).to(
+            place
+        )
+        shard = as_seen(plan, who, world.shard(who))
+        return local_update(strategy, plan, who, model, state, shard, sent, memory[who])
 
     if not chosen:  # a Poisson sample may be empty
         return
@@ -238,7 +279,7 @@ def _train_round(
         return
 
     def several(group: Sequence[str]) -> list[tuple[Update, StateDict]]:
-        shards = [world.shard(who) for who in group]
+        shards = [as_seen(plan, who, world.shard(who)) for who in group]
         terms = [strategy.terms(sent, memory[who]) for who in group]
         trained = train_stacked(
             stacked,
@@ -250,6 +291,7 @@ def _train_round(
             generators=[generator(plan.seed, who, plan.round) for who in group],
             mu=terms[0].mu,
             shifts=[own.shift for own in terms],
+            task=plan.task,
         )
         return [
             local_update(

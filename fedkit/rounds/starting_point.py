@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,27 @@ from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
 from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
+from fedkit.config.task import DIGITS, Task
 from fedkit.config.tutorial import AGGREGATOR, PARTICIPANTS, tutorial_keys, tutorial_participants
+from fedkit.data.folder import DataFolder, read_data_folder
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_by_digits, split_iid, take
 from fedkit.data.shards import Shard, as_float, write_shard
+from fedkit.data.standardise import stated
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
     fitting_model,
-    load_model,
     seed_weights,
 )
 from fedkit.learning.strategies.registry import make_strategy
+from fedkit.rounds.trial_step import try_out
 
 __all__ = ["Experiment", "deal", "even_groups", "read_experiment", "unknown_keys", "write_samples"]
 
 
 PER_DIGIT = 800  # as in the tutorial
+_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Experiment:
     """Everything that decides the result.
 
     model : source of model.py. weights : global model 0. partition : "digits" or "iid". full : all of MNIST's images.
+    data : one's own, in the place of MNIST's.
     """
 
     config: FLConfig
@@ -61,13 +66,16 @@ class Experiment:
     weights: StateDict
     partition: str
     full: bool
+    data: DataFolder | None = None
 
     def identity(self, app_data: str) -> dict[str, Any]:
         """What tells this run from another one, as JSON values."""
+        dealt = {"partition": self.partition, "full": self.full}
+        if self.data is not None:
+            dealt = {"data_sha256": self.data.digest}
         return {
             "config": json.loads(self.config.to_json()),
-            "partition": self.partition,
-            "full": self.full,
+            **dealt,
             "app_data": app_data,
             "model_sha256": sha256_bytes(self.model.encode()),
             "weights_sha256": sha256_bytes(state_bytes(self.weights)),
@@ -79,22 +87,45 @@ def read_experiment(
     *,
     participants: int | None,
     changes: dict[str, Any],
-    partition: str,
+    partition: str | None,
     full: bool,
+    data: Path | None = None,
 ) -> Experiment:
     """The experiment of a config file, or the tutorial's where `path` is None, with some keys changed.
 
     `model_arch` and `model_weight` are read from beside the config where they lie there, else they are the sample
-    model and its weights from the config's seed. Raises FedkitError, and writes nothing.
+    model and its weights from the config's seed. partition : by default, digits for up to ten participants, iid for more.
+    data : a data folder; its task and its participants are the project's where no config says otherwise. Raises
+    FedkitError, and writes nothing.
     """
+    own = None if data is None else read_data_folder(data, _task_of(path))
     if path is None:
         emails = tutorial_participants(participants or len(PARTICIPANTS))
+        if own is not None:
+            emails = own.participants
         values, where = tutorial_keys(emails), Path("fl_config.json")
     else:
-        data = read_bytes(path, max_bytes=2**20, absent="check the path")
-        values, where = parse_json_object(data, path), path
+        content = read_bytes(path, max_bytes=2**20, absent="check the path")
+        values, where = parse_json_object(content, path), path
+    if own is not None and own.task != DIGITS:
+        values = {"task": own.task.model_dump(mode="json")} | values
     config = FLConfig.from_dict(values | changes, file=where)
     count = len(config.participants)
+    if own is not None and len(own.shards) != count:
+        raise FedkitError(
+            f"names {count} participants, and there is data of {len(own.shards)} ({', '.join(own.shards)})",
+            file=where,
+            field="participants",
+            remedy=f"name as many as {data}/shards has folders",
+        )
+    if own is not None and own.named and set(own.shards) != set(config.participants):
+        stray = next(name for name in own.shards if name not in config.participants)
+        raise FedkitError(
+            f"does not name {stray}, whose data lies in {data}/shards",
+            file=where,
+            field="participants",
+            remedy="name the same e-mails in both, or give the folders other names to have them dealt out in their order",
+        )
     if participants is not None and participants != count:
         raise FedkitError(
             f"names {count} participants, not {participants}",
@@ -104,7 +135,19 @@ def read_experiment(
         )
     make_strategy(config)  # one that does not exist is said here, before any folder is made
     model, weights = _model(config, path.parent if path is not None else None)
-    return Experiment(config, model, weights, partition, full)
+    fitting = "digits" if count <= _DIGITS else "iid"
+    found = Experiment(config, model, weights, partition or fitting, full, own)
+    if config.task.standardise != "federated":
+        return found
+    return replace(found, config=stated(config, deal(found)[0]))
+
+
+def _task_of(path: Path | None) -> Task | None:
+    """The task that a config file itself names."""
+    if path is None:
+        return None
+    values = parse_json_object(read_bytes(path, max_bytes=2**20, absent="check the path"), path)
+    return FLConfig.from_dict(values, file=path).task if "task" in values else None
 
 
 def unknown_keys(config: FLConfig) -> dict[str, str | None]:
@@ -117,7 +160,7 @@ def even_groups(participants: int) -> list[list[int]]:
 
     Raises FedkitError if there are more participants than digits.
     """
-    if not 1 <= participants <= 10:
+    if not 1 <= participants <= _DIGITS:
         raise FedkitError(
             f"ten digits can't be split between {participants} participants",
             field="partition",
@@ -128,10 +171,16 @@ def even_groups(participants: int) -> list[list[int]]:
 
 
 def deal(experiment: Experiment) -> tuple[list[Shard], tuple[Tensor, Tensor]]:
-    """One shard a participant, and the test set: pairs (images float32 [N,1,28,28], labels int64 [N]).
+    """One shard a participant, and the test set: pairs (samples, labels), for digits images float32 [N,1,28,28], int64 [N].
 
+    From the data folder, where there is one: by e-mail, or in the order of its folders' names. Else MNIST's:
     800 images a digit, the same 8,000 whatever the partition and the number of participants; with `full`, all there are.
     """
+    if experiment.data is not None:
+        shards = experiment.data.shards
+        by_name = set(shards) == set(experiment.config.participants)
+        ordered = experiment.config.participants if by_name else shards
+        return [shards[name] for name in ordered], experiment.data.test
     config, mnist = experiment.config, load_mnist(full=True if experiment.full else None)
     images, labels, count = mnist.train_images, mnist.train_labels, len(config.participants)
     groups = even_groups(count) if experiment.partition == "digits" else [list(range(10))]
@@ -145,13 +194,13 @@ def deal(experiment: Experiment) -> tuple[list[Shard], tuple[Tensor, Tensor]]:
 
 
 def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
-    """Source and seed weights, checked against each other before anything is written."""
+    """Source and seed weights, tried and checked against each other before anything is written."""
     source, file = SAMPLE_MODEL, Path(config.model_arch)
     if folder is not None and (folder / config.model_arch).exists():
         file = folder / config.model_arch
         source = read_bytes(file, max_bytes=2**20).decode("utf-8", errors="replace")
+    try_out(config, source, file=file)
     if folder is None or not (folder / config.model_weight).exists():
-        load_model(source, config.model_class_name, file=file)
         return source, seed_weights(source, config.seed, config.model_class_name)
     weights = read_state(folder / config.model_weight)
     fitting_model(
@@ -161,6 +210,7 @@ def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
         weights=folder / config.model_weight,
         field="model_weight",
         remedy="save it with torch.save(FLModel().state_dict(), path), or remove it",
+        task=config.task,
     )
     return source, weights
 

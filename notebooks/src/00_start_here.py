@@ -137,7 +137,9 @@ fk.show(
 # people very different images, look into updates, and leave your machine.
 
 # %%
-fk.show(fk.plots.course_map(here=0), "Fourteen lessons, from this one to a capstone of your own")
+fk.show(
+    fk.plots.course_map(here=0), "The lessons of the course, stretch by stretch, from this one on"
+)
 
 # %% [markdown]
 # ## Recap

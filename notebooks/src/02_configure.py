@@ -47,7 +47,9 @@ network = fk.Network.create(
 )
 aggregator, alice, bob = network.sites.values()
 network.sync()
-print(len(network.ledger()), "files have crossed: everybody's permission files")
+print(
+    len(network.ledger()), "files have crossed: the permission files of Alice's and Bob's request/"
+)
 
 
 # %%

@@ -154,20 +154,20 @@ print(f"before the step {loss.item():.2f} nats, after it {after.item():.2f} nats
 # An **epoch** is one pass over the shard: shuffle the images, cut them into batches, take a step for each batch. The last batch may be smaller. No
 # image is left out. The order of the images comes from a generator, so the same generator gives the same order again.
 #
-# **Exercise.** Complete `sgd_epoch`. The two missing lines, the loss of one batch and the step, stand in the section above. In the end the
-# function has changed the model, and it returns the mean loss of all images.
+# **Exercise.** Complete `sgd_epoch`. The two missing lines, the loss of one batch and the step, stand in the section above; `loss_of` is the loss, here
+# `F.cross_entropy`, for other data another one. In the end the function has changed the model, and it returns the mean loss of all images.
 #
 # You may wonder about `materialize_grads=True`. A weight that the loss does not depend on then has a gradient of 0 and causes no error.
 
 
 # %% tags=["exercise", "defines:fk.sgd_epoch"]
-def sgd_epoch(model, images, labels, learning_rate, batch_size, generator):
+def sgd_epoch(model, images, labels, learning_rate, batch_size, generator, loss_of=F.cross_entropy):
     """One pass over the shard in shuffled batches; changes the model, returns the mean loss."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     order = torch.randperm(len(labels), generator=generator)
     total = 0.0
     for batch in order.split(batch_size):
-        loss = F.cross_entropy(model(images[batch]), labels[batch])  # solution
+        loss = loss_of(model(images[batch]), labels[batch])  # solution
         gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):

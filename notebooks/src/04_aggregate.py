@@ -17,6 +17,8 @@
 # You will be able to average updates by hand, say why each counts by its number of images, and run a project with `advance()` until it is done.
 
 # %%
+from statistics import median
+
 import torch
 from torch.nn import functional as F
 
@@ -160,16 +162,17 @@ for share in (0.5, 0.8):
 #
 # For one step on all of one's images this is exact. After hundreds of local steps it is a good rule, and no more than that. You will see its limits below.
 #
-# **Exercise.** Write `mixing_weights`: the share of each update. With the weighting `"equal"`, all count the same. So they do if somebody's number
-# of images is unknown (SyftBox's own client does not tell it). `counts` is a list of numbers, with 0 for unknown.
+# **Exercise.** Write `mixing_weights`: the share of each update. With the weighting `"equal"`, all count the same. So they do if nobody's number of images
+# is known (SyftBox's own client does not tell it). Who alone is silent counts as the middle one of the others: silence must not change what others get.
 
 
 # %% tags=["exercise", "defines:fk.mixing_weights"]
 def mixing_weights(updates, weighting="samples"):
     """Each update's share of the average; the shares add up to 1."""
-    counts = [update.num_samples or 0 for update in updates]
-    if weighting == "equal" or 0 in counts:
+    known = [update.num_samples for update in updates if update.num_samples]
+    if weighting == "equal" or not known:
         return [1 / len(updates)] * len(updates)  # solution
+    counts = [update.num_samples or median(known) for update in updates]
     return [count / sum(counts) for count in counts]  # solution
 
 

@@ -42,7 +42,7 @@ interactive: bool = True  # a panel with sliders; without, a picture of it, as i
 # identically distributed.
 #
 # Label skew can be made with one number. For each digit, draw ten shares that add up to 1, one a participant, from a **Dirichlet distribution** with the
-# parameter alpha. If alpha is large, all shares are near one tenth. If it is small, one or two participants get nearly everything.
+# parameter alpha. If alpha is large, all shares are near one tenth. If it is small, a few participants get nearly everything.
 
 # %%
 rng = np.random.default_rng(seed)
@@ -98,7 +98,7 @@ held = {email: labels for email, (_, labels) in zip(people, skewed, strict=True)
 title = f"Who holds what at alpha {alpha:g}"
 fk.show(
     fk.plots.label_bars(held, title=title),
-    "Ten bars of very different lengths, most of them with a few digits only",
+    "Ten bars of very different lengths, each mostly of a few digits",
 )
 
 # %% [markdown]
@@ -145,7 +145,7 @@ runs = {f"alpha {value:g}": lab.run(value, epochs) for value in (100.0, 1.0, alp
 lab
 
 # %% [markdown]
-# b. Alpha 1 costs little. Alpha 0.1 costs several points after ten rounds, and far more after the first ones: the curve is late.
+# b. Alpha 1 costs little. Alpha 0.1 costs several points after ten rounds, and more in the mean of the first three: the curve is late.
 # Move the sliders and press **Run** for other values; a cell that calls `lab.run(0.2, 10)` does the same.
 
 # %% [markdown]
@@ -178,12 +178,13 @@ rounds_of = {
 }
 fk.show(
     fk.plots.drift_arrows(rounds_of),
-    "With even shards the arrows run side by side and the mean is nearly as long; with skewed ones they fan out and the mean is short",
+    "With even shards the arrows lean one way and the mean is four fifths as long; with skewed ones they fan out and it is half as long",
 )
 
 # %% [markdown]
-# With even shards, everybody walks in nearly the same direction: what is good for one is good for all. With skewed shards, each walks to where its own digits
-# are read well. This is **client drift**. What they disagree in cancels out in the mean.
+# With even shards, everybody leans the same way: what is good for one is good for all. An arrow may stick out all the same: with 97 images and batches of 32,
+# each epoch ends with a step on a single image, whose gradient is no mean of many. With skewed shards, each walks to where its own digits are read well.
+# This is **client drift**. What they disagree in cancels out in the mean.
 #
 # **Exercise.** Measure it. `rows` has one change a row, `shares` the weights of FedAvg. Which part of the way that they walked is left after averaging? That is
 # the length of the weighted sum of the rows, divided by the same sum of their lengths.
@@ -206,7 +207,7 @@ for name, (model, updates) in rounds_of.items():
     print(f"{name}: {fk.agreement(model, updates):.2f} of the way is left")
 
 # %% [markdown]
-# About four fifths against little more than a half.
+# About four fifths against about a half.
 
 # %% [markdown]
 # ## How many local epochs?
@@ -233,7 +234,7 @@ title = "Twenty passes each, in 20, 4 or 1 rounds:\nwhere datasites differ, they
 marked = [name for name in ends if name.startswith("skewed")]
 fk.show(
     fk.plots.participant_bars(ends, title=title, highlight=marked),
-    "Even shards: about the same in all three ways; skewed shards: clearly less with every step from 20 rounds to 1",
+    "Even shards: within a few points in all three ways; skewed shards: clearly less with every step from 20 rounds to 1",
 )
 
 # %% [markdown]
@@ -288,7 +289,7 @@ for email, mixture, update in zip(people, mixtures, alone, strict=True):
 figure = fk.plots.home_and_abroad(places, average=float(everybody.mean()))
 fk.show(
     figure,
-    "All own models are near 100 % at home and at 20 % abroad; the global model is in between, at every home below the own model",
+    "Own models are near 100 % at most homes and at most at 20 % abroad; at every home the global model is below the own one",
 )
 
 # %% [markdown]
@@ -344,7 +345,7 @@ print(f"right in {right:.0%} of 100 cells; for {top} of 10 the digit that rose m
 # %%
 fk.show(
     fk.plots.label_heatmap(held),
-    "A table of participants and digits: about half of the cells are empty, and a few hold most images",
+    "A table of participants and digits: about half of the cells are empty, and a fifth of them holds most images",
 )
 
 # %% [markdown]
@@ -363,8 +364,8 @@ fk.record(
 # ## Recap
 #
 # * One number, alpha, deals labels out evenly or not; the heterogeneity says which share of all images would have to change hands.
-# * Skew costs rounds and accuracy, because updates that start at one point walk in different directions, and their mean is short.
-# * Longer training between meetings is free where datasites are alike, and expensive where they differ.
+# * Skew costs rounds and accuracy, because updates that start at one point walk in different directions, and averaging leaves half of the way.
+# * Longer training between meetings costs little where datasites are alike, and a lot where they differ.
 # * A model is as good as the test set it is asked about: at home few digits are easy, abroad the missing ones can't be read; the global model serves some homes badly.
 
 # %% [markdown]
@@ -383,7 +384,7 @@ fk.record(
 # **1.** 0.9: nine tenths of each one's images would have to be exchanged.<br>
 # **2.** One tenth. It may well be at 100 % at home.<br>
 # **3.** Nothing: the mean is where they started.<br>
-# **4.** Far above: each participant holds two to four digits.<br>
+# **4.** Far above: each participant holds four digits at most.<br>
 # **5.** The heterogeneity stays as it was, since it looks at labels only. The accuracy on upright digits falls: datasites can differ in ways that this number does not see.<br>
 #
 # </details>

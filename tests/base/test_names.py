@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fedkit.base.names import check_email, check_file_name, check_name
+from fedkit.base.names import check_email, check_file_name, check_name, names_permission_file
 from fedkit.datasite.tree import travels
 
 # Characters that mean something to some file system, shell or protocol, and a few that mean nothing.
@@ -166,3 +166,34 @@ def test_what_passes_stays_in_its_folder_on_every_system(name: str) -> None:
         assert travels(name)
         assert name.isascii()
         assert name.isprintable()
+
+
+# ------------------------------------------------------------------------------- permission files
+@pytest.mark.parametrize("file", ["syft.pub.yaml", "syftperm.yaml", "_.syftperm"])
+def test_the_names_that_mean_a_permission_file_somewhere(file: str) -> None:
+    for name in (
+        file,
+        file.upper(),
+        f"{file}.",
+        f"{file} . ",
+        f"{file}::$DATA",
+        f"{file}:x",
+        f"x{file}",
+    ):
+        assert names_permission_file(name), name
+    for name in (f"deep\\{file}", f"{file}\\x", file.replace("s", "\N{LATIN SMALL LETTER LONG S}")):
+        assert names_permission_file(name), name
+    assert names_permission_file(f"{file[:3]}\N{ZERO WIDTH JOINER}{file[3:]}")
+    for name in (f"{file}.bak", f"{file}_", f"{file[:-1]}", f".{file}.tmp"):
+        assert not names_permission_file(name), name
+
+
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [
+        *((name, True) for name in ("SYFTPU~1.YAM", "syftpe~12.yam", "SY1A2B~1.YAM", "_~1.SYF")),
+        *((name, False) for name in ("model~1.yam", "syft~1.txt", "syft.yam", "", ".")),
+    ],
+)
+def test_short_names_of_windows(name: str, means: bool) -> None:
+    assert names_permission_file(name) is means

@@ -1,14 +1,12 @@
 """Random choices derive from (seed, who, when) and from nothing else."""
 
 import random
-import threading
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedkit.base.seeds import derive, generator, global_random
+from fedkit.base.seeds import derive, generator
 
 KEYS = st.lists(st.one_of(st.text(max_size=5), st.integers(-3, 10)), max_size=4)
 
@@ -45,27 +43,5 @@ def test_generators_do_not_share_their_numbers() -> None:
 def test_the_callers_random_numbers_stay_where_they_were() -> None:
     states = torch.get_rng_state(), random.getstate()
     generator(3, "alice", 1)
-    with global_random(5):
-        torch.rand(10)
-    with pytest.raises(ZeroDivisionError), global_random(6):
-        torch.rand(10)[1 // 0]
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
-
-
-def test_a_seeded_block_gives_the_same_numbers_in_every_thread() -> None:
-    """torch has one global generator for all threads; two blocks at once would mix their streams."""
-    seen: dict[int, list[float]] = {}
-
-    def draw(worker: int) -> None:
-        with global_random(worker):
-            seen[worker] = [float(torch.rand(())) for _ in range(200)]
-
-    workers = [threading.Thread(target=draw, args=(n,)) for n in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    for worker, numbers in seen.items():
-        alone = torch.Generator().manual_seed(worker)
-        assert numbers == [float(torch.rand((), generator=alone)) for _ in range(200)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def test_approve_shows_what_would_run(asked: tuple[Datasite, Path]) -> None:
     assert (site.client().running / PROJECT / "agg_weights" / "syft.pub.yaml").is_file()
     again = fedkit("approve", PROJECT, "--config_path", path, "--yes", code=1)
     assert "was approved before and is under way" in again
+
+
+def test_what_a_stranger_wrote_is_no_markup(asked: tuple[Datasite, Path]) -> None:
+    """A closing tag that opens nothing would end the command."""
+    site, path = asked
+    config = site.client().request / PROJECT / "fl_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"[red]a": "[/b] [bold]"}))
+    output = fedkit("approve", PROJECT, "--config_path", path, "--yes")
+    assert "[red]a" in output
+    assert "[/b] [bold]" in output
 
 
 def test_approve_without_a_terminal_asks_for_yes(asked: tuple[Datasite, Path]) -> None:

@@ -24,7 +24,7 @@ from tests.support.helpers import ALICE, BOB, LINEAR, linear_weights, snapshot, 
 QUICK = ["--set", "rounds=1", "--set", "epoch=1"]
 
 
-def experiment(participants: int = 2, partition: str = "digits", **changes: Any) -> Experiment:
+def experiment(participants: int = 2, partition: str | None = None, **changes: Any) -> Experiment:
     return read_experiment(
         None, participants=participants, changes=changes, partition=partition, full=False
     )
@@ -174,7 +174,7 @@ def test_model_and_weights_beside_the_config_are_used(tmp_path: Path) -> None:
         (["--out", "{tmp}/r", "--workers", "0"], 2, "--workers"),
         (["--out", "{tmp}/r", "--seed", "-1"], 2, "--seed"),
         (["--out", "{tmp}/r", "--partition", "random"], 2, "--partition"),
-        (["--out", "{tmp}/r", "--participants", "11"], 1, "--partition iid"),
+        (["--out", "{tmp}/r", "--participants", "11", "--partition", "digits"], 1, "--partition iid"),
         (["--out", "{tmp}/r", "--set", "rounds=0"], 1, "rounds"),
         (["--out", "{tmp}/r", "--set", "rounds=many"], 1, "rounds"),
         (["--out", "{tmp}/r", "--set", "learning_rate=NaN"], 1, "learning_rate"),
@@ -253,6 +253,16 @@ def test_iid_deals_every_digit_to_everybody() -> None:
         assert len(digits) == 2000
         assert min(counts[d] for d in range(10)) > 120  # 200 expected, sigma about 11
     assert len(images) == len(labels) == 2000
+
+
+@pytest.mark.parametrize(("participants", "fitting"), [(2, "digits"), (10, "digits"), (11, "iid")])
+def test_the_default_partition_fits_the_number(participants: int, fitting: str) -> None:
+    assert experiment(participants).partition == fitting
+
+
+def test_a_class_of_a_hundred_gets_its_images_by_default() -> None:
+    shards, _ = deal(experiment(100))
+    assert [len(digits) for _, digits in shards] == [80] * 100
 
 
 def test_more_participants_than_names() -> None:

@@ -10,6 +10,7 @@ from fedkit.data.label_skew import split_dirichlet, split_groups
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import take
 from fedkit.data.shards import as_float
+from tests.support.helpers import complaint
 
 LABELS = torch.arange(10).repeat_interleave(60)[torch.randperm(600, generator=generator(0, "l"))]
 
@@ -57,3 +58,26 @@ def test_a_shift_grows_from_participant_to_participant_and_keeps_labels(kind: st
     assert all(float(x.min()) >= 0 and float(x.max()) <= 1 for x, _ in shifted)
     assert all(torch.equal(a[1], b[1]) for a, b in zip(shifted, pair, strict=True))
     assert as_float(digits.train_images[:1]).shape == (1, 1, 28, 28)
+
+
+def test_yes_or_no_are_two_classes_and_measured_numbers_are_none() -> None:
+    samples = torch.zeros(4, 3)
+    yes = (samples, torch.tensor([0.0, 1.0, 1.0, 1.0]))
+    assert label_counts([yes], classes=2).tolist() == [[1, 3]]
+    assert heterogeneity([yes, yes], classes=2) == 0
+    for labels, says in (
+        (torch.tensor([0.5, 1.0, 0.0, 0.0]), "no classes"),
+        (torch.zeros(4, 2), "no classes"),
+        (torch.tensor([0, 1, 2, 12]), "from 0 to 12, not 0 to 9"),
+    ):
+        assert says in complaint(lambda given=labels: label_counts([(samples, given)])).what
+
+
+@pytest.mark.parametrize("kind", ["rotation", "contrast", "noise"])
+def test_only_images_can_look_different(kind: str) -> None:
+    table = [(torch.zeros(4, 30), torch.zeros(4))]
+    error = complaint(lambda: shift_features(table, kind, generator=torch.Generator()))
+    assert "no images" in error.what
+    colours = [(torch.rand(4, 3, 8, 8), torch.zeros(4)) for _ in range(2)]
+    shifted = shift_features(colours, kind, generator=torch.Generator())
+    assert [images.shape for images, _ in shifted] == [(4, 3, 8, 8)] * 2

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from fedkit.base.errors import FedkitError
 from fedkit.data.partition import by_digits, iid
-from fedkit.data.shards import as_float, check_dataset, read_shard, write_shard
+from fedkit.data.shards import as_float, check_dataset, in_order, read_shard, write_shard
 from tests.support.digits import seeded
 from tests.support.helpers import Code, complaint, saved
 
@@ -72,7 +73,25 @@ def test_only_the_real_clients_names_are_data(tmp_path: Path) -> None:
     for name in [*others, "mnist_label_1xpt", ".mnist_label_2.pt", ".DS_Store"]:
         (tmp_path / name).write_bytes(b"none of ours")
     (tmp_path / ".ipynb_checkpoints").mkdir()
-    assert torch.equal(read_shard(tmp_path)[1], labels)
+    assert torch.equal(read_shard(tmp_path)[1], torch.tensor([5, 5, 6, 7]))
+
+
+def test_the_order_is_by_label_and_then_as_it_came_wherever_the_images_lie(tmp_path: Path) -> None:
+    """In memory, in a file for each label, or all in one file: the same shard."""
+    labels = torch.tensor([7, 1, 7, 0, 1, 1])
+    images = as_float(numbered(6))
+    mixed = [3, 1, 4, 5, 0, 2]
+    wanted = (images[mixed], labels[mixed])
+    write_shard(tmp_path / "each", (images, labels))
+    (tmp_path / "one").mkdir()
+    torch.save((images, labels), tmp_path / "one" / "mnist_label_0.pt")
+    for got in (
+        in_order((images, labels)),
+        read_shard(tmp_path / "each"),
+        read_shard(tmp_path / "one"),
+    ):
+        assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
+    assert in_order(wanted) is wanted
 
 
 X, Y = torch.rand(6, 1, 28, 28, generator=seeded()), torch.tensor([0, 1, 2, 3, 4, 9])
@@ -168,3 +187,10 @@ def test_links_folders_and_nothing_are_no_data(tmp_path: Path) -> None:
 def test_bad_shard_is_not_written(tmp_path: Path) -> None:
     assert complaint(lambda: write_shard(tmp_path, (X * 2, Y))).field == "images"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_given_without_its_task_is_told_of_the_task() -> None:
+    """Not that its labels, which are right, have the wrong type."""
+    with pytest.raises(FedkitError, match='"task" in the config') as caught:
+        check_dataset(torch.zeros(5, 30), torch.ones(5), "shard.pt")
+    assert caught.value.field == "images"

@@ -1,6 +1,7 @@
 """Who may do what: both kinds of permission file, against the matrix that fedkit writes and against strangers' files."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +59,28 @@ def test_the_matrix_of_a_datasite_under_way(tmp_path: Path) -> None:
         (f"{app}/running/P/logs/training_logs_round_1.txt", nothing, nothing),
         (f"{app}/running/P/model.py", nothing, nothing),
         (f"{app}/done/P/model.py", nothing, nothing),
-        # a permission file may be read where its folder may, and changed by nobody else
-        (f"{app}/request/{NEW}", {"read"}, {"read"}),
+        # a permission file is changed by nobody else; the new kind, where it rules itself, is not even asked for
+        (f"{app}/request/{NEW}", nothing, nothing),
         (f"{app}/request/{OLD}", {"read"}, {"read"}),
-        (f"{app}/running/P/agg_weights/{NEW}", {"read"}, nothing),
+        (f"{app}/running/P/agg_weights/{NEW}", nothing, nothing),
+        (f"{app}/running/P/agg_weights/{OLD}", {"read"}, nothing),
     ]
     for path, aggregators, worlds in matrix:
         assert rights(site.datasites, ALICE, path) == everything, path
         assert rights(site.datasites, AGGREGATOR, path) == aggregators, path
         for email in (BOB, EVE, "*", "GLOBAL", ""):
             assert rights(site.datasites, email, path) == worlds, (path, email)
+    # the ready signal arrives all the same, at whom the folder is open to
+    permissions = Permissions(site.datasites)
+    for name in (NEW, OLD):
+        assert permissions.reaches(EVE, f"{app}/request/{name}")
+        assert permissions.reaches(AGGREGATOR, f"{app}/running/P/agg_weights/{name}")
+        assert not permissions.reaches(EVE, f"{app}/running/P/agg_weights/{name}")
+
+
+def in_order(value: object) -> str:
+    """A part of a test's name that is the same in every process: a set has no order."""
+    return str(sorted(value) if isinstance(value, set) else value)
 
 
 @pytest.mark.parametrize("kept", [(NEW,), (OLD,), (NEW, OLD)])
@@ -312,12 +325,229 @@ def test_the_oldest_file_decides_where_no_other_lies_beside_it(tmp_path: Path) -
 
 
 def test_stars_and_hidden_files(tmp_path: Path) -> None:
-    """As wcmatch takes them in Python SyftBox, and doublestar in Go SyftBox."""
+    """As wcmatch takes them in Python SyftBox and in PySyft; doublestar in Go SyftBox would let them in."""
     put(tmp_path, f"{ALICE}/old/{OLD}", old(("**", BOB, ["read"])))
     put(tmp_path, f"{ALICE}/new/{NEW}", new(("**", {"read": [BOB]})))
-    for name, by_old in (("x", {"read"}), (".x", set()), (".x/y", set()), ("x/y", {"read"})):
-        assert rights(tmp_path, BOB, f"{ALICE}/old/{name}") == by_old, name
-        assert rights(tmp_path, BOB, f"{ALICE}/new/{name}") == {"read"}, name
+    for name, held in (("x", {"read"}), (".x", set()), (".x/y", set()), ("x/y", {"read"})):
+        assert rights(tmp_path, BOB, f"{ALICE}/old/{name}") == held, name
+        assert rights(tmp_path, BOB, f"{ALICE}/new/{name}") == held, name
+
+
+# ---------------------------------------------------------------------- as SyftBox's engines judge
+READS, WRITES, NONE = {"read"}, {"read", "create", "write"}, set[str]()
+
+
+def opened(pattern: str, who: str = BOB) -> tuple[str, dict[str, list[str]]]:
+    return pattern, {"read": [who]}
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "held"),
+    [
+        # people
+        ([opened("**", "*@example.org")], "x", READS),
+        ([opened("**", "?ob@example.org")], "x", READS),
+        ([opened("**", "*@elsewhere.org")], "x", NONE),
+        ([opened("**", "USER")], "x", READS),
+        ([("**", {"write": ["b*"]})], "x", WRITES),
+        ([opened("**", "bob@[e]xample.org")], "x", NONE),  # PySyft: an e-mail with brackets
+        ([opened("**", "[b]*@example.org")], "x", READS),
+        ([opened("**", "{bob,eve}@*")], "x", NONE),  # PySyft: an e-mail with braces
+        # templates
+        ([opened("{{.UserEmail}}/*", "USER")], f"{BOB}/x", READS),
+        ([opened("{{.UserEmail}}/*", "USER")], f"{EVE}/x", NONE),
+        ([opened("{{.UserEmail}}.txt")], f"{BOB}.txt", READS),
+        ([opened("**"), ("{{.UserEmail}}/**", {})], f"{BOB}/x", NONE),
+        ([opened("**"), opened("{{.UserHash}}/*")], "x", NONE),
+        ([opened("**"), opened("{{.Year}}/*")], "x", NONE),
+        ([opened("**"), opened("{{ .UserEmail }}/*")], "x", NONE),
+        ([opened("**"), opened("{{{.UserEmail}},a}/*")], "x", NONE),
+        # alternatives
+        ([opened("{a,b}/**")], "a/x", NONE),  # PySyft: a folder of that name
+        ([opened("{a,b}/**")], "{a,b}/x", NONE),  # Go: the folders a and b
+        ([opened("**"), ("{a,b}/**", {})], "a/x", NONE),
+        ([opened("**"), ("{a,b}/**", {})], "{a,b}/x", NONE),
+        ([opened("**"), ("{a,b}/**", {})], "c/x", READS),
+        ([opened("**"), ("{a,{b,c}}/**", {})], "c/x", NONE),
+        ([opened("{a,b}")], "{a,b}", READS),  # no wildcard: a name as it stands, to both
+        # which of two rules wins
+        ([opened("a/**"), ("**/c/*", {})], "a/c/x", NONE),  # PySyft: the second
+        ([("a/**", {}), opened("**/c/*")], "a/c/x", NONE),  # Go: the first
+        ([opened("*"), ("*.pt", {})], "x.pt", NONE),  # Go: the second
+        ([("*", {}), opened("*.pt")], "x.pt", NONE),  # PySyft: the first
+        ([opened("**"), ("**", {})], "x", READS),
+        ([("**", {}), opened("**")], "x", NONE),
+        # a file that one engine does not load
+        ([opened("**"), opened("")], "x", NONE),
+        ([opened("**"), ("a", {"read": None})], "x", NONE),
+        ([opened("**"), ("a", {"read": BOB})], "x", NONE),
+        ([opened("**"), ("a", {"read": [3]})], "x", NONE),
+        ([opened("**"), ("a", None)], "x", NONE),
+        ([opened("**"), ("a", {"others": 3})], "x", NONE),
+        ([opened("**"), ("a", {"others": [BOB]})], "x", READS),
+        # names: `x.syft.pub.yaml` is a permission file to the engines, SYFT.PUB.YAML to Windows
+        ([("**", {"write": [BOB]})], NEW, NONE),
+        ([("**", {"write": [BOB]})], f"x.{NEW}", NONE),
+        ([("**", {"write": [BOB]})], OLD, READS),
+        ([("**", {"write": [BOB]})], "SYFT.PUB.YAML", READS),
+        ([("**", {"write": [BOB]})], f"{NEW}/x", READS),
+        ([("**", {"write": [BOB]})], f"{NEW}.txt", WRITES),
+        ([("**", {"admin": [BOB]})], f"x.{NEW}", set(RIGHTS)),
+        # one folder further
+        ([opened("a/**")], "a", NONE),  # Go: also a itself
+        ([opened("**/")], "x", NONE),
+        ([opened("/x")], "x", NONE),
+        ([opened("./x")], "x", NONE),
+        ([opened("[!b]")], "a", READS),
+        ([opened("\\*")], "*", READS),
+        ([opened("\\*")], "a", NONE),
+        ([opened("\\*?")], "*a", READS),
+    ],
+    ids=in_order,
+)
+def test_syft_pub_yaml_by_both_engines(
+    tmp_path: Path, rules: list[Any], path: str, held: set[str]
+) -> None:
+    put(tmp_path, f"{ALICE}/box/{NEW}", new(*rules))
+    assert rights(tmp_path, BOB, f"{ALICE}/box/{path}") == held
+    assert rights(tmp_path, ALICE, f"{ALICE}/box/{path}") == set(RIGHTS)
+
+
+def test_an_access_that_is_not_there_closes_the_file(tmp_path: Path) -> None:
+    put(tmp_path, f"{ALICE}/{NEW}", {"rules": [{"pattern": "a"}, *new(opened("**"))["rules"]]})
+    assert rights(tmp_path, BOB, f"{ALICE}/x") == NONE
+    assert Permissions(tmp_path).broken == []
+
+
+@pytest.mark.parametrize(
+    ("terminal", "held"),
+    [
+        *((value, NONE) for value in ("true", "yes", "on", '"yes"', '"on"', '"y"')),
+        *((value, READS) for value in ("false", "no", '"no"', '"off"', '"n"')),
+        *(
+            (value, NONE) for value in ("1", "0", "null", '"true"', '"false"', '"YES"', "[]")
+        ),  # broken
+    ],
+)
+def test_what_says_that_a_file_is_terminal(tmp_path: Path, terminal: str, held: set[str]) -> None:
+    put(tmp_path, f"{ALICE}/{NEW}", f"terminal: {terminal}\nrules: []")
+    put(tmp_path, f"{ALICE}/box/{NEW}", new(opened("**")))
+    assert rights(tmp_path, BOB, f"{ALICE}/box/x") == held
+
+
+def test_a_key_that_stands_twice_closes_the_file(tmp_path: Path) -> None:
+    twice = f"rules: [{{pattern: '**', access: {{read: [], read: ['{BOB}']}}}}]"
+    put(tmp_path, f"{ALICE}/{NEW}", twice)
+    assert rights(tmp_path, BOB, f"{ALICE}/x") == NONE
+    put(tmp_path, f"{ALICE}/{NEW}", twice.replace("read: [], ", ""))
+    assert rights(tmp_path, BOB, f"{ALICE}/x") == READS
+
+
+def test_a_folders_own_path_is_judged_by_its_own_file(tmp_path: Path) -> None:
+    put(tmp_path, f"{ALICE}/{NEW}", new(("**", {"write": [BOB]})))
+    put(tmp_path, f"{ALICE}/box/{NEW}", new(opened("**")))
+    assert rights(tmp_path, BOB, f"{ALICE}/box") == READS
+    put(tmp_path, f"{ALICE}/box/{NEW}", new(opened("*")))
+    assert rights(tmp_path, BOB, f"{ALICE}/box") == NONE
+    put(tmp_path, f"{ALICE}/box/{NEW}", "[")
+    assert rights(tmp_path, BOB, f"{ALICE}/box") == NONE
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "held"),
+    [
+        ([{"allow": False}], "x", NONE),
+        ([{"allow": "no"}], "x", NONE),
+        ([{"allow": True}], "x", READS),
+        ([{"allow": True, "type": "disallow"}], "x", NONE),
+        ([{"type": "allow"}], "x", READS),
+        ([{}, {"allow": False, "path": "x"}], "x", NONE),
+        ([{"allow": False, "path": "x"}, {}], "x", READS),
+        ([{"permissions": "READ"}], "x", READS),
+        ([{"path": "{a,b}/**"}], "a/x", NONE),
+        ([{"path": "{a,b}/**"}], "{a,b}/x", READS),
+        ([{"path": "*.txt"}], ".txt", READS),
+        ([{"path": "{useremail}/*"}], f"{BOB}/x", READS),
+        ([{"path": "{useremail}/*"}], f"{EVE}/x", NONE),
+        ([{"path": "{useremail}.txt"}], f"{BOB}.txt", NONE),  # answered, but in no list
+        # taken out of the list, for all
+        ([{}, {"path": "{useremail}/*", "allow": False}], f"{EVE}/x", NONE),
+        # what it does not load, whatever stands beside it
+        *(([{}, {**rule, "path": "y"}], "x", NONE) for rule in ({"mode": 1}, {"user": "all"})),
+        *(
+            ([{}, {"permissions": names}], "x", NONE)
+            for names in ([2], ["own"], 3, {"read": 1}, None)
+        ),
+        ([{}, {"allow": None}], "x", NONE),
+        ([{}, {"path": "../x"}], "x", NONE),
+        ([{}, {"path": "**/{useremail}"}], "x", NONE),
+        ([{}, {"path": 3}], "x", NONE),
+        ([{}] * 1000, "x", READS),
+        ([{}] * 1001, "x", NONE),  # its list counts on a thousand at most
+    ],
+    ids=lambda value: in_order(value)[:60],
+)
+def test_syftperm_yaml_by_syftbox(
+    tmp_path: Path, rules: list[dict[str, Any]], path: str, held: set[str]
+) -> None:
+    put(tmp_path, f"{ALICE}/{OLD}", old(("box/x", "*", ["read"])))
+    start = {"path": "**", "user": "*", "permissions": ["read"]}
+    text = json.dumps(
+        [start | rule for rule in rules], separators=(",", ":")
+    )  # yaml would use aliases
+    put(tmp_path, f"{ALICE}/box/{OLD}", text)
+    assert rights(tmp_path, BOB, f"{ALICE}/box/{path}") == held
+
+
+def test_a_nearer_file_that_cannot_be_loaded_inherits_nothing(tmp_path: Path) -> None:
+    for name, rules in ((NEW, new(opened("**"))), (OLD, old(("**", BOB, ["read"])))):
+        for broken in ("[", "3", "- {path: x}", '{rules: [{pattern: ""}]}'):
+            put(tmp_path, f"{ALICE}/{name}", rules)
+            assert rights(tmp_path, BOB, f"{ALICE}/box/x") == READS
+            put(tmp_path, f"{ALICE}/box/{name}", broken)
+            put(tmp_path, f"{ALICE}/box/in/{name}", rules)
+            assert rights(tmp_path, BOB, f"{ALICE}/box/x") == NONE, broken
+            assert rights(tmp_path, BOB, f"{ALICE}/box/in/x") == NONE, broken
+            assert rights(tmp_path, ALICE, f"{ALICE}/box/in/x") == set(RIGHTS)
+            for folder in ("box/in", "box", "."):
+                (tmp_path / ALICE / folder / name).unlink()
+
+
+# --------------------------------------------------------------------------- what costs how long
+HOSTILE = {
+    "stars": "*a" * 400,
+    "folders": "**/" * 300 + "x",
+    "folders and stars": "**/*a*/" * 140 + "x",
+    "alternatives": "{a,b,aa}" * 120 + "*",
+    "nested alternatives": "{a," * 8 + "a" + "}" * 8 + "?" * 900,
+    "open braces": "*" + "{" * 1000,
+    "deep braces": "*" + "{a," * 200 + "a" + "}" * 200,
+    "brackets": "[!a-c]*[" * 120,
+    "one sign at a time": "?*" * 500,
+}
+
+
+@pytest.mark.parametrize("pattern", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("name", [NEW, OLD])
+def test_no_pattern_takes_long(tmp_path: Path, name: str, pattern: str) -> None:
+    """A file full of them, and paths made for them: in the processor's time, as the machine may be busy."""
+    patterns = [pattern[:1000] + f"{n}" for n in range(2**16 // (len(pattern[:1000]) + 120))]
+    rules: Any = new(*((pattern, {"read": [BOB]}) for pattern in patterns))
+    if name == OLD:
+        rules = old(*((pattern, BOB, ["read"]) for pattern in patterns))
+    put(tmp_path, f"{ALICE}/{name}", json.dumps(rules))
+    permissions, start = Permissions(tmp_path), time.process_time()
+    for path in ("a" * 250, "/".join("a" * 120), "/".join(["aa" * 30] * 30)):
+        permissions.may(BOB, "read", f"{ALICE}/{path}")
+    assert time.process_time() - start < 30
+
+
+def test_no_list_of_people_takes_long(tmp_path: Path) -> None:
+    people = ["*a" * 500 + str(n) for n in range(60)]
+    put(tmp_path, f"{ALICE}/{NEW}", new(("**", {"read": people})))
+    permissions, start = Permissions(tmp_path), time.process_time()
+    assert not permissions.may("a" * 116 + "@example.org", "read", f"{ALICE}/x")
+    assert time.process_time() - start < 30
 
 
 # ------------------------------------------------------------------------------- a stranger's YAML
@@ -364,3 +594,59 @@ def test_a_pattern_that_no_compiler_takes_fits_nothing(pattern: str, tmp_path: P
         (folder / name).write_text(yaml.safe_dump(rules), encoding="utf-8")
         assert not Permissions(tmp_path).may("eve@example.org", "read", "alice@example.org/x.txt")
         (folder / name).unlink()
+
+
+# ------------------------------------------------------------------------------ asked for many at once
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        ({NEW: new(("**", {"read": [BOB]}))}, {ALICE, BOB}),
+        ({NEW: new(("**", {"read": ["USER"]}))}, {ALICE, BOB, EVE, AGGREGATOR}),
+        ({NEW: new(("**", {"read": ["b*"]}))}, {ALICE, BOB}),
+        ({NEW: new(("{{.UserEmail}}/*", {"read": ["*"]}))}, {ALICE}),
+        ({NEW: new((f"{BOB}/*", {"read": ["*"]}))}, {ALICE}),
+        ({OLD: old(("**", BOB, ["read"]))}, {ALICE, BOB}),
+        ({OLD: old(("**", "*", ["read"]))}, {ALICE, BOB, EVE, AGGREGATOR}),
+        ({OLDEST: {"read": [BOB]}}, {ALICE, BOB}),
+        ({OLDEST: {"read": ["GLOBAL"]}}, {ALICE, BOB, EVE, AGGREGATOR}),
+        ({OLDEST: ["GLOBAL"]}, {ALICE}),
+        ({NEW: "rules: {"}, {ALICE}),
+        ({}, {ALICE}),
+    ],
+)
+def test_readers_by_each_kind_of_file(
+    tmp_path: Path, rules: dict[str, Any], found: set[str]
+) -> None:
+    for name, content in rules.items():
+        put(tmp_path, f"{ALICE}/{name}", content)
+    people = {ALICE, BOB, EVE, AGGREGATOR}
+    assert Permissions(tmp_path).readers(people, f"{ALICE}/x.txt") == found
+
+
+def test_what_a_datasite_of_a_network_opens(tmp_path: Path) -> None:
+    """It knows its aggregator: nobody else may ask, and what is public is said at the top, in no file that travels."""
+    site = Datasite.create(tmp_path, ALICE, aggregator=AGGREGATOR)
+    app = f"{ALICE}/app_data/fl_client"
+    writing = {"read", "create", "write"}
+    assert rights(site.datasites, EVE, f"{ALICE}/public/fl/x.json") == {"read"}
+    assert rights(site.datasites, EVE, f"{ALICE}/notes.txt") == set()
+    assert rights(site.datasites, AGGREGATOR, f"{ALICE}/notes.txt") == set()
+    assert rights(site.datasites, AGGREGATOR, f"{app}/request/P/model.py") == writing
+    assert rights(site.datasites, EVE, f"{app}/request/P/model.py") == set()
+    assert not has_permission_file(site.public)
+    permissions = Permissions(site.datasites)
+    for name in (NEW, OLD):
+        assert not permissions.reaches(EVE, f"{ALICE}/{name}")
+        assert permissions.reaches(AGGREGATOR, f"{app}/request/{name}")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for again in (None, AGGREGATOR, BOB):  # what is there stays as it is
+        Datasite.create(tmp_path, ALICE, aggregator=again)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_datasite_that_was_there_keeps_its_rules_in_a_network(tmp_path: Path) -> None:
+    site = Datasite.create(tmp_path, ALICE)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    Datasite.create(tmp_path, ALICE, aggregator=AGGREGATOR)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert has_permission_file(site.public)

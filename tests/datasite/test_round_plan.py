@@ -6,6 +6,7 @@ import pytest
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.round_plan import read_plan, received_plan
 from fedkit.rounds.round import draw
 from tests.support.helpers import LINEAR
@@ -169,3 +170,42 @@ def test_a_pause_within_a_batch_costs_nothing(tmp_path: Path) -> None:
             break
     assert cut.history().rounds == expected.rounds
     assert models(cut) == models(whole)
+
+
+def test_a_schedule_is_the_same_at_everybody_and_nothing_of_it_crosses(tmp_path: Path) -> None:
+    made = network(tmp_path, schedule={"name": "step", "every": 2, "factor": 0.5})
+    history = made.run(approve=fk.approve_all)
+    assert history.done
+    assert [r.learning_rate for r in history] == [0.1, 0.1, 0.05, 0.05]
+    assert not [e for e in made.ledger() if "/round_" in e.path]
+    place = made["a@example.org"].aggregator().project("T", "done")
+    for record in history:
+        plan = read_plan(place, record.round)
+        there = received_plan(FLConfig.load(place.config), record.round, {}, Path("round.json"))
+        assert plan == there
+        assert there.learning_rate == record.learning_rate
+
+
+def test_a_schedule_scales_the_rate_that_was_adjusted(tmp_path: Path) -> None:
+    """In rounds 3 and 4 of four: half of what the aggregator has set."""
+    halved = {"name": "step", "every": 2, "factor": 0.5}
+    made = network(tmp_path, adjustable=["learning_rate"], schedule=halved)
+    made.run(approve=fk.approve_all, until_round=1)
+    fk.change_settings(made["a@example.org"], "T", learning_rate=0.4)
+    made.run(until_round=2)
+    history = fk.Network.open(tmp_path).run()
+    assert history.done
+    assert [r.learning_rate for r in history] == [0.1, 0.4, 0.2, 0.2]
+    place = made["a@example.org"].aggregator().project("T", "done")
+    mailbox = made[PEOPLE[0]].client().project("T", "done")
+    told = fk.read_json(mailbox.round_settings(3))
+    assert told == {"learning_rate": 0.4}
+    assert received_plan(FLConfig.load(place.config), 3, told, Path("r.json")) == read_plan(
+        place, 3
+    )
+
+
+def test_a_scheduled_rate_can_not_be_asked_for_as_another_one() -> None:
+    scheduled = config(schedule={"name": "cosine"})
+    with pytest.raises(FedkitError, match=r"0.1 was approved"):
+        received_plan(scheduled, 2, {"learning_rate": 0.05}, Path("round_2.json"))

@@ -8,6 +8,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.experiments.notebooks import run
 from fedkit.experiments.parameters import fit
 from tests.support.lessons import notebook
+from tests.support.sweeps import notebook as small_notebook
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,32 @@ def test_text_is_read_as_the_declared_type(tmp_path):
     path = notebook(tmp_path, "01_x")
     given = {"rounds": "7", "rate": "1", "who": "3", "on": "true"}
     assert fit(path, given) == {"rounds": 7, "rate": 1.0, "who": "3", "on": True}
+    given = {"rounds": "007", "rate": "1e-3", "who": "12:30", "on": "False"}
+    assert fit(path, given) == {"rounds": 7, "rate": 0.001, "who": "12:30", "on": False}
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "read"),
+    [
+        ("x = 0.5", "1", 1.0),
+        ("x = 'a'", "007", "007"),
+        ("x = None", "007", 7),
+        ("x = None", "on", "on"),
+        ("x = [1]", "[0.1, 1e-3]", [0.1, 0.001]),
+        ("x = [1]", "[iid, shards]", ["iid", "shards"]),
+        ("x: list[int] = []", "[1, null]", [1, None]),
+        ("x: dict = {}", "{a: 1}", {"a": 1}),
+    ],
+)
+def test_the_default_says_the_type_where_none_is_declared(declared, value, read, tmp_path):
+    small_notebook(tmp_path / "n.ipynb", "1", declared)
+    found = fit(tmp_path / "n.ipynb", {"x": value})["x"]
+    assert found == read
+    assert type(found) is type(read)
+
+
+@pytest.mark.parametrize("declared", ["x = 3", "x: list[int] = []", "x = {}"])
+def test_another_type_than_the_default_s_is_refused(declared, tmp_path):
+    small_notebook(tmp_path / "n.ipynb", "1", declared)
+    with pytest.raises(FedkitError, match="'12:30' is no"):
+        fit(tmp_path / "n.ipynb", {"x": "12:30"})

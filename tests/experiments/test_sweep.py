@@ -18,12 +18,17 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 import fedkit as fk
-from fedkit.base.errors import Busy
+from fedkit.base.errors import Busy, FedkitError
+from fedkit.base.files import write_dataset
 from fedkit.cli.main import app
+from fedkit.config.fl_config import TUTORIAL_KEYS
+from fedkit.data.folder import write_data_folder
 from fedkit.experiments.spec import make_plan, read_spec
 from fedkit.experiments.sweep import finished, folder_of
 from fedkit.experiments.trial import check_trial, run_trial
+from tests.support.helpers import ALICE, BOB
 from tests.support.sweeps import MODEL, RAISES, SMALL, notebook, spec
+from tests.support.tasks import KINDS
 
 DIES = MODEL.format(
     act="print('a word'); sys.stderr.write('the last words'); sys.stderr.flush(); os._exit(5)"
@@ -235,3 +240,79 @@ def test_a_notebook_that_changed_is_run_again(notebooks: tuple[Path, pd.DataFram
     assert len(finished(plan, folder / "out")) == 2
     (folder_of(folder / "out", plan.runs[1]) / "run.json").write_text('{"run": ')  # cut off
     assert len(finished(plan, folder / "out")) == 1
+
+
+# ----------------------------------------------------------------------------------- data of one's own
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data of one's own, a model, a spec beside them, and the sweep's results in out/."""
+    folder, kind = tmp_path_factory.mktemp("own"), KINDS["a table"]
+    shards = dict(zip((ALICE, BOB), kind.shards, strict=True))
+    write_data_folder(folder / "hospitals", kind.task, shards, kind.test)
+    (folder / "model.py").write_text(kind.model)
+    (folder / "s.yaml").write_text(
+        "run: simulate\ndata: hospitals\n"
+        f"fixed: {{model: {folder / 'model.py'}, rounds: 2, learning_rate: 1e-1}}\n"
+        "list: [{batch_size: 16}, {epoch: 2}]\n"
+    )
+    done = CliRunner().invoke(app, ["sweep", str(folder / "s.yaml"), "--out", str(folder / "out")])
+    assert done.exit_code == 0, done.output
+    assert "nan" not in done.output.lower()
+    return folder
+
+
+def test_a_sweep_over_own_data_is_what_run_does(own: Path) -> None:
+    frame = fk.results(own / "out")
+    assert frame["batch_size"].tolist()[0] == 16
+    assert frame["epoch"].tolist()[1] == 2
+    assert frame[["batch_size", "epoch"]].isna().to_numpy().tolist() == [
+        [False, True],
+        [True, False],
+    ]
+    assert "heterogeneity" not in frame
+    settings = ["rounds=2", "learning_rate=0.1", "batch_size=16", "epoch=1"]
+    changes = [word for setting in settings for word in ("--set", setting)]
+    config = KINDS["a table"].config().model_dump(mode="json", include=set(TUTORIAL_KEYS))
+    (own / "fl_config.json").write_text(json.dumps(config))
+    command = ["run", str(own / "fl_config.json"), "--data", str(own / "hospitals")]
+    done = CliRunner().invoke(app, [*command, "--out", str(own / "run"), *changes])
+    assert done.exit_code == 0, done.output
+    history = fk.History.load(own / "run" / "history.json")
+    rounds = fk.results(own / "out", by_round=True)
+    rounds = rounds[rounds["batch_size"].notna()]
+    # a sweep trains participants at once, which sums in another order
+    assert rounds["accuracy"].tolist() == pytest.approx(history.accuracies, abs=0.051)
+    assert rounds["auc"].tolist() == pytest.approx(history.metrics["auc"], abs=0.02)
+    assert rounds["loss"].tolist() == pytest.approx([record.loss for record in history], abs=1e-5)
+    last = frame.iloc[0]
+    assert last["balanced_accuracy"] == pytest.approx(
+        history.metrics["balanced_accuracy"][-1], abs=0.06
+    )
+
+
+def test_data_that_changed_are_run_again(own: Path) -> None:
+    ran: list[str] = []
+
+    def again() -> list[str]:
+        ran.clear()
+        fk.sweep(
+            own / "s.yaml", own / "out", jobs=1, on_result=lambda run, kept: ran.append(run.id)
+        )
+        return ran
+
+    samples, labels = KINDS["a table"].shards[0]
+    path = own / "hospitals" / "shards" / ALICE / "shard.pt"
+    before = path.read_bytes()
+    path.touch()
+    assert again() == []
+    write_dataset(path, samples[1:], labels[1:])
+    assert len(again()) == 2
+    path.write_bytes(before)
+    assert again() == []
+    assert (own / "out" / "spec.yaml").read_text() == (own / "s.yaml").read_text()
+
+
+def test_data_that_change_while_a_sweep_runs_are_not_mixed(own: Path) -> None:
+    values = dict(make_plan(read_spec(own / "s.yaml"), file=own / "s.yaml").runs[0].values)
+    with pytest.raises(FedkitError, match="has changed since"):
+        check_trial(values | {"data_sha256": "0" * 64})

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from fedkit.base.errors import FedkitError
 from fedkit.base.events import (
     Event,
     FileRefused,
@@ -280,7 +281,7 @@ def test_a_data_dir_that_cannot_be_written_stops_the_others_projects_not(tmp_pat
     net = network(tmp_path, [ALICE, BOB, EVE])
     net.sync()
     box = net[EVE].datasites / AGGREGATOR
-    box.rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
     box.symlink_to(tmp_path / "elsewhere")
     net.launch(small(), LINEAR)
     history = net.run(approve=approve_all)
@@ -320,3 +321,17 @@ def test_waiting_events_are_for_people(tmp_path: Path) -> None:
     text = str(history)
     assert f"waits for {ALICE}" in text
     assert "0 of 2 rounds" in text
+
+
+def test_what_the_sync_can_not_look_into_keeps_no_project_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A participant's folder that is deeper than a path may be long; it is named, and all rounds are done."""
+    net = launched(tmp_path, participants=[ALICE])
+    happened: list[Event] = []
+    told = FedkitError("can't be looked into", file=tmp_path, remedy="move it")
+    sync = net._sync
+    monkeypatch.setattr(net, "_sync", lambda: [*sync(), Problem(ALICE, "", "sync", told)])
+    history = net.run(approve=approve_all, on_event=happened.append)
+    assert history.done
+    assert [e for e in happened if isinstance(e, Problem)] == [Problem(ALICE, "", "sync", told)]

@@ -12,6 +12,7 @@ import torch
 import fedkit as fk
 from fedkit.base.errors import FedkitError
 from fedkit.federation.report_facts import privacy_report
+from fedkit.federation.rewind import rewind
 from fedkit.privacy.attacks.roc import attack_result
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.report_page import PrivacyReport
@@ -95,3 +96,20 @@ def test_a_simulation_has_a_report_too() -> None:
     report = fk.privacy_report(history, config)
     assert report.crossed is None
     assert report.guarantees[0].epsilon == pytest.approx(epsilon_of(Mechanism(1.0, 2.0, 2), 1e-3))
+
+
+def test_a_round_that_was_taken_back_counts_each_time(tmp_path: Path) -> None:
+    """The number on the page is that of the owners' accounts, and not that of a run without the rewind."""
+    net = launched(tmp_path, dp=EXAMPLE | {"secure_noise": True})
+    net.run(approve=approve_all)
+    before = fk.privacy_report(net)
+    promise = epsilon_of(Mechanism(1.0, 2.0, 2), 1e-3)
+    assert before.guarantees[0].epsilon == pytest.approx(promise)
+    assert "taken back" not in before.headline + before.guarantees[0].because
+    rewind(net, 0)
+    assert net.run().done
+    after = fk.privacy_report(net)
+    really = epsilon_of(Mechanism(1.0, 2.0, 4), 1e-3)
+    assert after.guarantees[0].epsilon == pytest.approx(really)
+    assert f"epsilon {really:.3g} at" in after.headline
+    assert f"not the {promise:.3g} of the config" in after.guarantees[0].because

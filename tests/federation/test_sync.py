@@ -4,6 +4,9 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedkit.base import files
-from fedkit.base.errors import FedkitError
+from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Event, FileRefused, Problem
+from fedkit.base.locks import exclusive
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.tree import travels
 from fedkit.federation import sync as sync_module
-from fedkit.federation.sync import BRING, LOOK, OFFER, Rule, Sync, decide
+from fedkit.federation.sync import Sync
+from fedkit.federation.sync_rules import BRING, LOOK, OFFER, Rule, decide
 from tests.support import helpers
 from tests.support.helpers import ALICE, BOB, EVE, posix, snapshot
 from tests.support.kills import OPEN, Killed
@@ -161,8 +166,7 @@ def test_a_file_that_is_rewritten_within_the_clocks_tick_is_seen(net: Net) -> No
 
 
 def test_names_in_any_letters_travel(net: Net) -> None:
-    names = ["caf\u00e9 \u4e2d\U0001f600.txt", "a'b\"c", "x\ny", "-rf", "%41"]
-    names += [os.fsdecode(b"\xff\xfe")] if os.name != "nt" else []
+    names = ["caf\u00e9 \u4e2d\U0001f600.txt", "a'b c", "x;&$y", "-rf", "%41"]
     for name in names:
         net.put(ALICE, ALICE, f"shared/{name}", name.encode(errors="replace").decode())
     assert net.sync() == []
@@ -209,6 +213,30 @@ def test_nobody_opens_a_folder_for_himself(net: Net, name: str) -> None:
     assert len(refused(net.sync())) == 3
     net.put(BOB, ALICE, "closed/x", "x")
     assert refused(net.sync()) == [(BOB, f"{ALICE}/closed/x")]
+
+
+@pytest.mark.parametrize("kept", ["syft.pub.yaml", "syftperm.yaml"])
+def test_either_permission_file_alone_reaches_those_whom_it_lets_in(net: Net, kept: str) -> None:
+    """That it arrives is the ready signal; PySyft's engine keeps `syft.pub.yaml` from readers, the Go server does not."""
+    net.allow(ALICE, "inbox", write=[BOB])
+    for name in {"syft.pub.yaml", "syftperm.yaml"} - {kept}:
+        net.path(ALICE, ALICE, f"inbox/{name}").unlink()
+    assert net.sync() == []
+    assert net.get(BOB, ALICE, f"inbox/{kept}") == net.get(ALICE, ALICE, f"inbox/{kept}")
+    assert net.get(EVE, ALICE, f"inbox/{kept}") is None
+    net.allow(ALICE, "inbox", write=[EVE])  # closed to Bob: his copy goes
+    assert net.sync() == []
+    assert net.get(BOB, ALICE, f"inbox/{kept}") is None
+    assert net.get(EVE, ALICE, f"inbox/{kept}") is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["SYFT.PUB.YAML", "x.syft.pub.yaml", "syftperm.yaml/x", "_.Syftperm"]
+)
+def test_nobody_brings_what_some_system_takes_for_a_permission_file(net: Net, name: str) -> None:
+    net.put(BOB, ALICE, f"shared/deep/{name}", "rules: []")
+    assert len(refused(net.sync())) == 1
+    assert net.get(ALICE, ALICE, f"shared/deep/{name}") is None
 
 
 def test_who_may_write_writes_changes_and_deletes(net: Net) -> None:
@@ -372,19 +400,38 @@ def test_two_gigabytes_neither_travel_nor_stop_the_others(net: Net) -> None:
 
 
 @posix
-def test_a_name_too_long_to_set_aside_stops_nobody(net: Net) -> None:
-    """255 bytes are allowed; a mark in the name makes it too long."""
+def test_names_as_long_as_the_disk_allows(net: Net) -> None:
+    """255 bytes cross; a mark in the name would make it too long, so a hash stands for it."""
     net.put(EVE, ALICE, f"shared/{'x' * 250}", "mischief")
     net.put(EVE, EVE, f"public/{'y' * 255}", "long")
-    net.put(BOB, BOB, "public/x", "1")
-    for _ in range(2):
-        events = net.sync()
-        assert {event.email for event in events} == {ALICE, BOB, EVE}
-        assert all(isinstance(event, Problem) for event in events)
-        assert net.get(ALICE, BOB, "public/x") == "1"
-    net.put(ALICE, ALICE, "shared/z", "2")
-    net.sync()
-    assert net.get(EVE, ALICE, "shared/z") == "2"
+    assert [type(event) for event in net.sync()] == [FileRefused]
+    assert net.get(BOB, EVE, f"public/{'y' * 255}") == "long"
+    assert net.get(ALICE, ALICE, f"shared/{'x' * 250}") is None
+    aside = [p for p in net.path(EVE, ALICE, "shared").iterdir() if "syftrejected" in p.name]
+    assert [path.read_text() for path in aside] == ["mischief"]
+    assert net.sync() == []
+
+
+def test_what_did_not_arrive_has_not_crossed(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader's disk that takes no such name: the ledger tells of the others alone."""
+    write_bytes = files.write_bytes
+
+    def refuse(path: Path, data: bytes, **options: Any) -> None:
+        if path.name == "y" and BOB in path.parts[path.parts.index("datasites") - 1]:
+            raise FedkitError(
+                "can't be written (File name too long)", file=path, remedy="rename it"
+            )
+        write_bytes(path, data, **options)
+
+    before = len(net.sync.entries())
+    net.put(EVE, EVE, "public/y", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(sync_module, "write_bytes", refuse)
+        assert [(e.email, type(e)) for e in net.sync()] == [(BOB, Problem)]
+    assert [e.receiver for e in net.sync.entries()[before:]] == [ALICE]
+    assert net.sync() == []
+    assert [e.receiver for e in net.sync.entries()[before:]] == [ALICE, BOB]
+    assert net.get(BOB, EVE, "public/y") == "1"
 
 
 def test_a_damaged_memory_loses_nothing(net: Net) -> None:
@@ -564,12 +611,27 @@ def test_a_pass_that_a_person_interrupts_is_made_up_for_by_the_next(
     assert contents(net.root) == contents(whole.root)
 
 
+@posix
+def test_what_came_while_a_copy_could_not_be_looked_at_is_brought_afterwards(net: Net) -> None:
+    net.put(ALICE, ALICE, "shared/x", "0")
+    net.sync()
+    place = net.path(EVE, ALICE, "")
+    place.rename(net.root / "elsewhere")
+    place.symlink_to(net.root / "elsewhere")
+    net.put(ALICE, ALICE, "shared/new", "1")
+    net.sync()
+    place.unlink()
+    (net.root / "elsewhere").rename(place)
+    net.sync()
+    assert net.get(EVE, ALICE, "shared/new") == "1"
+
+
 # --------------------------------------------------------------------- the tables, line by line
 def cut_off(net: Net) -> None:
     """A file reaches everybody, and the pass ends before anybody has noted it."""
     net.put(ALICE, ALICE, "shared/new", "1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sync_module, "write_json", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(sync_module, "write_json", lambda *_, **how: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             net.sync()
     net.reopen()
@@ -614,7 +676,7 @@ SCENES: dict[str, Scene] = {
     BRING[2].why: (lambda net: net.put(ALICE, ALICE, NEW, "1"), NEW, ("1", "1", "1")),
     BRING[3].why: (lambda net: net.allow(ALICE, "shared", read=[EVE]), X, ("0", None, "0")),
     BRING[4].why: (
-        lambda net: net.put(ALICE, ALICE, "closed/x", "1"),
+        lambda net: (both(net, None, None), net.put(ALICE, ALICE, "closed/x", "1")),
         "closed/x",
         ("1", None, None),
     ),
@@ -816,3 +878,105 @@ def test_a_broken_permission_file_is_named_once_and_stops_nobody(tmp_path: Path)
     assert (eve.datasites / ALICE / "public" / "more.txt").is_file()
     bad.write_bytes(b"- {path: y, user: !!bool y}")  # another one: said again
     assert len(sync()) == 1
+
+
+# ------------------------------------------------------------------------- several processes
+def test_a_pass_of_another_process_is_no_change_of_the_receivers(net: Net) -> None:
+    """Two kernels on one network, in turns; each must see what the other has carried."""
+    other = Sync(list(net.sites.values()), net.root / "ledger.jsonl")
+    for number in range(3):
+        for sync in (net.sync, other):
+            net.put(BOB, ALICE, "shared/x", f"{number} {id(sync)}")
+            net.put(ALICE, ALICE, f"shared/new {number}", "1")
+            assert sync() == []
+            assert {net.get(email, ALICE, "shared/x") for email in EMAILS} == {
+                f"{number} {id(sync)}"
+            }
+    assert list(net.root.rglob("*syftrejected*")) == []
+
+
+def test_a_pass_that_another_process_did_not_end_is_gone_on_with(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died with files at their places, and in nobody's memory but the ledger."""
+    other = Sync(list(net.sites.values()), net.root / "ledger.jsonl")
+    net.put(ALICE, ALICE, "shared/new", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(sync_module, "write_json", lambda *_, **how: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            other()
+    assert net.get(EVE, ALICE, "shared/new") == "1"
+    assert net.sync() == []
+    assert net.get(EVE, ALICE, "shared/new") == "1"
+
+
+SYNCING = """
+import sys
+from pathlib import Path
+from fedkit.datasite.datasite import Datasite
+from fedkit.federation.sync import Sync
+
+root, emails = Path(sys.argv[1]), sys.argv[2:]
+sync = Sync([Datasite(root / email, email) for email in emails], root / "ledger.jsonl")
+print("ready", flush=True)
+while not (root / "enough").exists():
+    for event in sync():
+        print(event, flush=True)
+"""
+
+
+def test_two_processes_sync_one_network_at_the_same_time(net: Net) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", SYNCING, str(net.root), *EMAILS]
+    others = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) for _ in range(2)
+    ]
+    try:
+        for other in others:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "ready\n"
+        for number in range(40):
+            files.write_bytes(net.path(BOB, ALICE, "shared/x"), b"%d" % number)
+            files.write_bytes(net.path(ALICE, ALICE, f"shared/new {number % 5}"), b"%d" % number)
+            assert net.sync() == []
+        (net.root / "enough").touch()
+        said = [other.communicate(timeout=60)[0] for other in others]
+    finally:
+        for other in others:
+            other.kill()
+    assert said == ["", ""]
+    assert net.sync() == []
+    for email in EMAILS:
+        assert net.get(email, ALICE, "shared/x") == "39"
+        assert net.get(email, ALICE, "shared/new 4") == "39"
+    assert list(net.root.rglob("*syftrejected*")) == []
+
+
+def test_who_syncs_for_longer_than_a_moment_is_named(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_module, "_A_MOMENT_S", 0.05)
+    with exclusive(net.sync._lock, "is being synced", at=net.root):
+        with pytest.raises(Busy) as caught:
+            net.sync()
+        assert caught.value.file == net.root
+        assert f"process {os.getpid()} " in str(caught.value.why)
+    assert net.sync() == []
+
+
+# ------------------------------------------------------------------------------------- clocks
+def test_an_empty_permission_file_that_is_dated_ahead_is_waited_for_no_longer_than_others(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the clock was set back: by the clock on the wall it would be new for years."""
+    rules = net.put(ALICE, ALICE, "shared/syft.pub.yaml", "")
+    os.utime(rules, (time.time() + 10**8,) * 2)
+    net.put(ALICE, ALICE, "shared/x", "1")
+    assert net.sync() == []
+    assert net.get(BOB, ALICE, "shared/x") is None
+    later = time.monotonic() + 11
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    net.sync()
+    net.put(ALICE, ALICE, "public/z", "1")
+    net.sync()
+    assert net.get(BOB, ALICE, "public/z") == "1"

@@ -16,6 +16,7 @@ from fedkit.base.tensors import load_state
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     check_state,
+    fitting_model,
     flatten,
     load_model,
     seed_weights,
@@ -206,3 +207,57 @@ def test_a_flat_vector_has_every_floating_number_once(shapes: list[list[int]], s
     flat = flatten(state | {"steps": torch.tensor([7])})
     assert flat.dtype == torch.float32
     assert flat.tolist() == [x for value in state.values() for x in value.flatten().tolist()]
+
+
+# ------------------------------------------------------------------- what is saved in place of a model's own weights
+OTHERWISE: dict[str, tuple[Callable[[dict[str, Tensor]], dict[str, Tensor]], str]] = {
+    "nn.DataParallel": (lambda s: {f"module.{k}": v for k, v in s.items()}, "from nn.DataParallel"),
+    "torch.compile": (lambda s: {f"_orig_mod.{k}": v for k, v in s.items()}, "from torch.compile"),
+    "another module": (
+        lambda s: {f"net.{k}": v for k, v in s.items()},
+        "a module around the model",
+    ),
+    "half precision": (lambda s: {k: v.half() for k, v in s.items()}, "in torch.float16"),
+    "bfloat16": (lambda s: {k: v.bfloat16() for k, v in s.items()}, "in torch.bfloat16"),
+    "double precision": (lambda s: {k: v.double() for k, v in s.items()}, "in torch.float64"),
+    "both": (
+        lambda s: {f"module._orig_mod.{k}": v.half() for k, v in s.items()},
+        "from a module around the model and in torch.float16",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERWISE)
+def test_the_line_makes_the_models_own_weights_of_what_was_saved(kind: str, tmp_path: Path) -> None:
+    change, cause = OTHERWISE[kind]
+    own, path = seed_weights(LINEAR), tmp_path / "weights.pt"
+    state = change(own)
+    with pytest.raises(FedkitError, match=cause) as caught:
+        fitting_model(LINEAR, state, weights=path, remedy="none")
+    torch.save(state, path)
+    exec(str(caught.value.remedy), {"torch": torch, "path": path})
+    fitting_model(LINEAR, load_state(path.read_bytes(), path), weights=path, remedy="none")
+    with pytest.raises(FedkitError, match=f"{cause}.*ask them"):
+        fitting_model(LINEAR, state, weights=path, remedy="ask them", theirs=True)
+    with pytest.raises(FedkitError, match=cause) as caught:
+        fitting_model(LINEAR, state, remedy="none")
+    names = {"torch": torch, "weights": state}
+    exec(str(caught.value.remedy), names)
+    made: dict[str, Tensor] = names["weights"]  # type: ignore[assignment]
+    assert list(made) == list(own)
+    for name, value in own.items():
+        torch.testing.assert_close(made[name], value, rtol=0.01, atol=0.001)
+
+
+def test_where_nothing_makes_them_fit_the_remedy_stays() -> None:
+    own = seed_weights(LINEAR)
+    for state in (
+        {f"module.{k}": v[:1] for k, v in own.items()},
+        {"fc.weight": own["fc.weight"].half()},
+        {f"bad name.{k}": v for k, v in own.items()},
+        {k: v.to_sparse() for k, v in own.items()},
+        {},
+    ):
+        with pytest.raises(FedkitError) as caught:
+            fitting_model(LINEAR, state, remedy="as it was")
+        assert (caught.value.remedy, caught.value.why) == ("as it was", None)

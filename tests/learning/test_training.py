@@ -6,6 +6,7 @@ import operator
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,18 @@ from torch.nn import functional as F
 
 from fedkit.base.seeds import generator
 from fedkit.config.fl_config import FLConfig
+from fedkit.config.optimizer import Optimizer
 from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import by_digits
 from fedkit.data.shards import as_float
-from fedkit.learning.models import SAMPLE_MODEL, StateDict, load_model, seed_weights, state_of
+from fedkit.learning.models import (
+    SAMPLE_MODEL,
+    StateDict,
+    distance,
+    load_model,
+    seed_weights,
+    state_of,
+)
 from fedkit.learning.strategies.fedavg import fedavg
 from fedkit.learning.training import Stopped, evaluate, sgd_epoch, train
 from fedkit.learning.update import Update
@@ -269,6 +278,197 @@ def test_evaluation_switches_drop_out_off_and_trains_nothing() -> None:
         load_model(LINEAR), linear_weights(), images, labels
     )
     assert equal(state_of(model), linear_weights())
+
+
+# -------------------------------------------------------------------------------- torch's optimizers
+OPTIMIZERS: list[dict[str, Any]] = [
+    {"name": "sgd"},
+    {"name": "sgd", "momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01},
+    {"name": "sgd", "momentum": 0.9, "nesterov": True, "clip_norm": 0.1},
+    {"name": "adam", "betas": [0.8, 0.99], "eps": 1e-6, "weight_decay": 0.1},
+    {"name": "adamw", "clip_norm": 0.5},
+    {"name": "adamw", "weight_decay": 0.3},
+]
+
+
+def by_hand(written: dict[str, Any], mu: float = 0.0) -> StateDict:
+    """Two local epochs with torch.optim, as anybody would write them down; FedProx's term is part of the loss."""
+    options = {key: value for key, value in written.items() if key not in ("name", "clip_norm")}
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    model, (images, labels), draw = load_model(SAMPLE_MODEL), shard([3, 4, 5]), generator(0)
+    start = state_of(model)
+    optimizer = kind[written["name"]](model.parameters(), lr=0.1, **options)  # type: ignore[operator]
+    for _ in range(2):
+        for batch in torch.randperm(len(labels), generator=draw).split(4):
+            optimizer.zero_grad()
+            F.cross_entropy(model(images[batch]), labels[batch]).backward()
+            for name, p in model.named_parameters():
+                if mu:
+                    assert p.grad is not None
+                    p.grad.add_(p.detach() - start[name], alpha=mu)
+            if "clip_norm" in written:
+                nn.utils.clip_grad_norm_(model.parameters(), written["clip_norm"])
+            optimizer.step()
+    return state_of(model)
+
+
+def with_optimizer(written: dict[str, Any] | None, **options: Any) -> StateDict:
+    model = load_model(SAMPLE_MODEL)
+    settings = None if written is None else Optimizer.model_validate(written)
+    values: dict[str, Any] = {"epochs": 2, "learning_rate": 0.1, "batch_size": 4}
+    data, draw = shard([3, 4, 5]), generator(0)
+    trained, _ = train(
+        model, state_of(model), data, generator=draw, optimizer=settings, **values, **options
+    )
+    assert all(p.grad is None for p in model.parameters())
+    return trained
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.5])
+@pytest.mark.parametrize("written", OPTIMIZERS, ids=str)
+def test_an_optimizer_is_torchs_own_bit_by_bit(written: dict[str, Any], mu: float) -> None:
+    """What is added to a gradient is there before the optimizer sees it, and before it is cut."""
+    assert equal(with_optimizer(written, mu=mu), by_hand(written, mu))
+
+
+def test_an_optimizer_that_is_plain_sgd_gives_the_bits_of_none() -> None:
+    """With what SCAFFOLD and FedProx add, too."""
+    shift = {
+        name: torch.full_like(v, 0.01) for name, v in state_of(load_model(SAMPLE_MODEL)).items()
+    }
+    for options in ({}, {"mu": 0.5}, {"shift": shift}):
+        assert equal(with_optimizer({"name": "sgd"}, **options), with_optimizer(None, **options))
+
+
+def test_the_memory_of_an_optimizer_ends_with_its_round() -> None:
+    """Two trainings one after the other, in one model, are the same two in models of their own."""
+    settings, (model, values) = Optimizer(name="adam"), (load_model(LINEAR), quick_values())
+    first, _ = train(model, state_of(model), shard([3]), generator=generator(0), **values(settings))
+    second, _ = train(model, first, shard([3]), generator=generator(0), **values(settings))
+    fresh = train(load_model(LINEAR), first, shard([3]), generator=generator(0), **values(settings))
+    assert equal(second, fresh[0])
+
+
+def quick_values() -> Any:
+    return lambda settings: {
+        "epochs": 2,
+        "learning_rate": 0.01,
+        "batch_size": 2,
+        "optimizer": settings,
+    }
+
+
+def test_a_step_is_no_longer_than_its_clipped_gradient() -> None:
+    model = load_model(LINEAR)
+    trained, _ = train(
+        model,
+        linear_weights(),
+        shard([3, 4]),
+        epochs=1,
+        learning_rate=0.5,
+        batch_size=64,
+        generator=generator(0),
+        optimizer=Optimizer(name="sgd", clip_norm=0.01),
+        mu=3.0,
+    )
+    assert distance(trained, linear_weights()) == pytest.approx(0.5 * 0.01, rel=1e-4)
+
+
+def test_frozen_and_idle_weights_are_nothing_to_an_optimizer() -> None:
+    """Not even weight decay touches what no loss depends on, or what is frozen."""
+    model = Partly()
+    before = state_of(model)
+    trained, _ = train(
+        *(model, before, shard([0, 1])),
+        epochs=1,
+        learning_rate=0.1,
+        batch_size=4,
+        generator=generator(0),
+        optimizer=Optimizer(name="adamw", weight_decay=0.5),
+    )
+    moved = {name for name in trained if not torch.equal(trained[name], before[name])}
+    assert moved == {"fc.weight", "fc.bias"}
+
+
+# --------------------------------------------------------------------------------- ending early
+def until(losses: Sequence[float], patience: int, epochs: int = 6) -> tuple[int, int, StateDict]:
+    """(local epochs trained, epochs behind the weights, these weights), where the validation loss goes as told."""
+    model, told, seen = load_model(LINEAR), iter(losses), list[int]()
+    weights, behind = train(
+        model,
+        linear_weights(),
+        shard([3, 4]),
+        epochs=epochs,
+        learning_rate=0.1,
+        batch_size=4,
+        generator=generator(0),
+        on_epoch=lambda epoch, loss: seen.append(epoch),
+        patience=patience,
+        validate=lambda state: next(told),
+    )
+    return len(seen), len(behind), weights
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "trained", "best"),
+    [
+        ([5, 4, 3, 2, 1, 0], 1, 6, 6),
+        ([5, 4, 6, 0, 0, 0], 1, 3, 2),
+        ([5, 4, 6, 3, 7, 8], 2, 6, 4),
+        ([5, 4, 6, 7, 0, 0], 2, 4, 2),
+        ([5, 5, 5, 5, 5, 5], 3, 4, 1),
+        ([1, 2, 3, 4, 5, 6], 9, 6, 1),
+        ([float("nan"), 2, float("nan"), 1, 1, 1], 2, 6, 4),
+        ([float("nan")] * 6, 2, 3, 1),
+        ([float("inf")] * 6, 1, 2, 1),
+    ],
+)
+def test_training_ends_when_the_loss_kept_back_no_longer_falls(
+    losses: list[float], patience: int, trained: int, best: int
+) -> None:
+    epochs, behind, weights = until(losses, patience)
+    assert (epochs, behind) == (trained, best)
+    whole, _ = train(
+        load_model(LINEAR),
+        linear_weights(),
+        shard([3, 4]),
+        epochs=best,
+        learning_rate=0.1,
+        batch_size=4,
+        generator=generator(0),
+    )
+    assert equal(weights, whole)
+
+
+def test_looking_at_what_is_kept_back_changes_nothing(tmp_path: Path) -> None:
+    """Drop-out, batch normalisation and an optimizer's memory go on as if nobody had looked."""
+    source = LINEAR.replace(
+        "self.fc(images.flatten(1))",
+        "self.fc(self.norm(nn.functional.dropout(images.flatten(1), 0.5, self.training)))",
+    ).replace("self.fc = ", "self.norm = nn.BatchNorm1d(784)\n        self.fc = ")
+    values: dict[str, Any] = {"epochs": 3, "learning_rate": 0.01, "batch_size": 3}
+    found = []
+    for looks in (False, True):
+        model = load_model(source)
+        losses = itertools.count(10, -1)
+
+        def look(state: StateDict, model: nn.Module = model, losses: Any = losses) -> float:
+            evaluate(model, state, *held_out())
+            return float(next(losses))
+
+        more: dict[str, Any] = {"patience": 1, "validate": look} if looks else {}
+        start, data = seed_weights(source), shard([3, 4])
+        found.append(
+            train(
+                *(model, start, data),
+                generator=generator(0),
+                optimizer=Optimizer(name="adam"),
+                **values,
+                **more,
+            )
+        )
+    assert equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
 
 
 # ------------------------------------------------------------------------ the tutorial's experiment

@@ -49,7 +49,10 @@ def is_open(weight: Tensor, bias: Tensor) -> Any: ...
     [
         (privacy.invert_linear, "right", "protects the image"),
         (lambda w, b: (w * b[:, None]).sum(0) / b.square().sum(), "right", "protects"),
-        (lambda w, b: w[0] / b[0], "right", "protects"),
+        (lambda w, b: w.numpy()[top(w, b)] / b.numpy()[top(w, b)], "right", "protects"),
+        (lambda w, b: w[0] / b[0], "try again", "another order"),
+        (lambda w, b: w[3] / b[3], "try again", "another order"),
+        (lambda w, b: w[b.argmax()] / b.max(), "try again", "change of one step"),
         (lambda w, b: w / b[:, None], "try again", "which?"),
         (lambda w, b: w[1] / b[1], "try again", "divided by 0"),
         (lambda w, b: w[top(w, b)] / b.abs().max(), "try again", "wrong sign"),
@@ -71,6 +74,9 @@ def test_invert_linear_knows_the_usual_mistakes(answer: Any, state: str, says: s
     [
         (privacy.count_labels, "right", "one part in b"),
         (lambda g, p, n: n * (p - g), "right", "one part in b"),
+        (lambda g, p, n: n * (p.numpy() - g.numpy()), "right", "one part in b"),
+        (lambda g, p, n: (n * (p - g)).tolist(), "right", "one part in b"),
+        (lambda g, p, n: 8 * (p - g), "try again", "for 4 it is not"),
         (lambda g, p, n: p - g, "try again", "shares"),
         (lambda g, p, n: n * (g - p), "try again", "below 0"),
         (lambda g, p, n: n * (p + g), "try again", "4 have label 0"),

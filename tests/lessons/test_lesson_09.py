@@ -118,6 +118,7 @@ def right_clip(changes: torch.Tensor, clip: float) -> torch.Tensor:
         (lambda c, clip: c, "longer"),
         (lambda c, clip: right_clip(c, 1.0), "clip of 2"),
         (lambda c, clip: c[0], "shape"),
+        (lambda c, clip: c * (c.norm(dim=1).clamp(max=clip) / c.norm(dim=1))[:, None], "0 by 0"),
         (lambda c, clip: right_clip(c.abs(), clip).flip(1), "should stay as it is"),
     ],
 )
@@ -144,6 +145,7 @@ def noisy(factor: Callable[..., float], late: bool = False) -> Callable[..., Any
         (noisy(lambda sigma, clip: clip), "noise multiplier is missing"),
         (noisy(lambda sigma, clip: sigma), "Half the clip"),
         (noisy(lambda sigma, clip: 7.0), "standard deviation 2"),
+        (lambda c, clip, s, n, noise: dp_clip.noisy_mean(c, clip, s, len(c), noise), "rows there"),
     ],
 )
 def test_wrong_noise(attempt: Callable[..., Any], words: str) -> None:
@@ -154,6 +156,7 @@ def test_wrong_noise(attempt: Callable[..., Any], words: str) -> None:
 
 def test_right_answers() -> None:
     assert clip_rows(right_clip).state == "right"
+    assert clip_rows(lambda changes, clip: right_clip(changes, clip).numpy()).state == "right"
     assert noisy_mean(dp_clip.noisy_mean).state == "right"
     assert noisy_mean(noisy(lambda sigma, clip: sigma * clip)).state == "right"
     assert noise_under_a_floor(noise_for(4.0, 1e-4, steps=8)).state == "right"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -187,6 +188,7 @@ def few_weigh_more(updates: Any, weighting: str = "samples") -> list[float]:
     ("answer", "state", "says"),
     [
         (fk.mixing_weights, "right", "whoever holds it"),
+        (lambda *asked: np.array(fk.mixing_weights(*asked)), "right", "whoever holds it"),
         (lambda updates, weighting: [1 / len(updates)] * len(updates), "try again", "three quarte"),
         (by_samples_always, "try again", "half each"),
         (

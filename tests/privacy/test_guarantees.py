@@ -66,9 +66,15 @@ def test_an_aggregator_that_adds_the_noise_has_seen_everything() -> None:
 
 
 def test_a_sample_that_is_known_is_no_help() -> None:
-    hidden, known = (g.epsilon for g in report_of("sampled").guarantees[1:])
-    assert hidden == pytest.approx(epsilon_of(Mechanism(0.5, 1.0, 2), 1e-3))
-    assert known == pytest.approx(epsilon_of(Mechanism(1.0, 1.0, 2), 1e-3))
+    """The list of those asked goes to all: the headline says q = 1, and the smaller number stands beside it."""
+    report = report_of("sampled")
+    _, known, hidden = report.guarantees
+    assert known.epsilon == pytest.approx(epsilon_of(Mechanism(1.0, 1.0, 2), 1e-3))
+    assert hidden.epsilon == pytest.approx(epsilon_of(Mechanism(0.5, 1.0, 2), 1e-3))
+    assert "participants" in known.against
+    assert hidden.against == "somebody outside who sees only the models"
+    assert f"epsilon {known.epsilon:.3g} at" in report.headline
+    assert f"{hidden.epsilon:.3g} at" not in report.headline
 
 
 def test_shares_help_against_an_aggregator_that_sees_sums_only() -> None:

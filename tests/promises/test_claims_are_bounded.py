@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,29 @@ import torch
 import fedkit as fk
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import ClaimCapped, Event, Problem, UpdateRefused
+from fedkit.base.files import write_state
 from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.models import StateDict
 from fedkit.learning.update import Update
+from fedkit.learning.validated import Validated
+from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import read_history
+from fedkit.rounds.round import server_step
+from fedkit.rounds.strategy import strategy_of
 from tests.support.aggregator import World
-from tests.support.helpers import ALICE, BOB, CAROL, LINEAR, held_out, shard, small
+from tests.support.helpers import (
+    AGGREGATOR,
+    ALICE,
+    BOB,
+    CAROL,
+    LINEAR,
+    PROJECT,
+    held_out,
+    launched,
+    shard,
+    small,
+)
 
 THREE = [ALICE, BOB, CAROL]
 LIAR = 999_999_999
@@ -104,8 +122,6 @@ def test_in_memory_the_same_is_believed() -> None:
 
 def test_under_masks_each_participant_cuts_its_own_claim(tmp_path: Path) -> None:
     """The same sum as in memory, where the shards differ and the cap is below the larger one."""
-    from fedkit.protocol.approval import approve_all
-
     config = small(participants=THREE, rounds=1, max_samples=4, secure_aggregation={"threshold": 2})
     shards = [shard([0, 1]), shard([2]), shard([3, 4, 5])]
     network = fk.Network.create(tmp_path, aggregator=config.aggregator, participants=THREE)
@@ -127,6 +143,34 @@ def test_under_masks_each_participant_cuts_its_own_claim(tmp_path: Path) -> None
     )
     for name, value in there.items():
         assert torch.equal(kept[-1][name], value)
+
+
+def test_what_is_claimed_of_samples_kept_back_is_believed_where_it_makes_sense(
+    tmp_path: Path,
+) -> None:
+    world = three(tmp_path, validation={"share": 0.2})
+    honest = {"num_samples": 2, "received": {"loss": 2.3}, "trained": {"loss": 1.0, "accuracy": 1}}
+    lies = {**honest, "trained": {"loss": "low"}}
+    many = {**honest, "received": {f"metric {k}": 0.5 for k in range(20_000)}}
+    for email, told in ((ALICE, honest), (BOB, lies), (CAROL, many)):
+        world.send(email, 1, 1.0, info={"num_samples": 10, "validation": told})
+    world.advance()
+    (record,) = read_history(world.site).rounds
+    found = {part.participant: part.validation for part in record.contributions}
+    assert found[ALICE] == Validated(2, {"loss": 2.3}, {"loss": 1.0, "accuracy": 1.0})
+    assert found[BOB] is found[CAROL] is None
+    assert {part.num_samples for part in record.contributions} == {10}
+
+
+def test_what_nobody_asked_for_is_not_kept(tmp_path: Path) -> None:
+    world = three(tmp_path)
+    told = {"num_samples": 2, "received": {"loss": 2.3}, "trained": {"loss": 1.0}}
+    for email in THREE:
+        world.send(email, 1, 1.0, info={"num_samples": 10, "validation": told})
+    world.advance()
+    (record,) = read_history(world.site).rounds
+    assert [part.validation for part in record.contributions] == [None] * 3
+    assert "validation" not in world.place.record(1).read_text()
 
 
 # ------------------------------------------------------------------------------------------ norms
@@ -163,6 +207,62 @@ def test_below_the_quorum_an_overflow_stops_the_round_and_says_who(tmp_path: Pat
     assert problems
     assert CAROL in str(problems[0].error)
     assert not world.place.global_model(1).is_file()
+
+
+SCAFFOLD = {"name": "scaffold"}
+
+
+def test_what_comes_beside_an_update_is_bounded_with_it(tmp_path: Path) -> None:
+    """A control variate of 3e38 goes to everybody in the next round, and their training would end in infinite numbers."""
+    network = launched(
+        tmp_path, participants=THREE, strategy=SCAFFOLD, max_update_norm=10.0, min_participants=2
+    )
+    inbox = network[AGGREGATOR].aggregator().project(PROJECT).inbox(CAROL)
+
+    def spoiled(site: Any, go: Any) -> list[Event]:
+        moved: list[Event] = go()
+        for path in (site.datasites / inbox.relative_to(network[AGGREGATOR].datasites)).glob(
+            "*.bin"
+        ):
+            if site.email == CAROL:
+                write_state(
+                    path, {n: torch.full_like(v, 3e38) for n, v in fk.read_state(path).items()}
+                )
+        return moved
+
+    history = network.run(approve=approve_all, actor=spoiled)
+    assert history.done
+    for record in history.rounds:
+        assert {part.participant for part in record.contributions} == {ALICE, BOB}
+        assert "numbers of norm" in record.refused[CAROL]
+
+
+def test_the_bound_refuses_no_honest_control_variate(tmp_path: Path) -> None:
+    network = launched(
+        tmp_path, participants=THREE, strategy=SCAFFOLD, max_update_norm=1.0, rounds=4, epoch=2
+    )
+    history = network.run(approve=approve_all)
+    assert history.done
+    assert not any(record.refused for record in history.rounds)
+
+
+@pytest.mark.parametrize("name", ["fedavgm", "scaffold"])
+def test_what_can_not_be_written_down_of_a_mean_is_an_overflow_too(name: str) -> None:
+    """In float64 the model is finite, and the norm of its step is not; of a control variate, its own sender is named."""
+    strategy = strategy_of(small(participants=THREE, strategy={"name": name}))
+    plan = RoundPlan.of(small(participants=THREE), 1, THREE)
+    model = {"w": torch.zeros(4, dtype=torch.float64)}
+    huge = {"w": torch.full((4,), 1e200, dtype=torch.float64)}
+    fine = {"w": torch.full((4,), 0.5, dtype=torch.float64)}
+    sent = {who: (huge if who == CAROL else fine) for who in THREE}
+    beside = name == "scaffold"
+    updates = [
+        Update(who, 1, fine if beside else sent[who], 10, extra=sent[who] if beside else {})
+        for who in THREE
+    ]
+    _, record = server_step(strategy, plan, strategy.init(model), updates)
+    assert list(record.refused) == [CAROL]
+    assert all(map(math.isfinite, record.diagnostics.values()))
 
 
 @pytest.mark.parametrize(

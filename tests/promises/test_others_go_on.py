@@ -14,6 +14,7 @@ import fedkit as fk
 from fedkit.base.events import Event, ProjectStopped, Waiting
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
+from fedkit.datasite.round_plan import read_plan
 from fedkit.federation.network import Network
 from fedkit.protocol.approval import approve_all, decline
 from tests.support.helpers import ALICE, BOB, CAROL, PROJECT, launched, posix
@@ -135,6 +136,25 @@ def test_who_leaves_in_the_middle_of_a_round_stops_it_too(tmp_path: Path) -> Non
     history = network.run(approve=fk.approve_none)
     assert len(history) == 0
     assert network[network.aggregator].aggregator().project(PROJECT, "done").stopped.is_file()
+
+
+def test_who_was_drawn_and_leaves_never_lets_the_others_wait_for_ever(tmp_path: Path) -> None:
+    """Two of three were drawn, both are needed: the round can't end any more, though two people remain."""
+    drawn = {"min_participants": 2, "participants_per_round": 2}
+    network = launched(tmp_path, participants=THREE, rounds=3, **drawn)
+    until_round(network, 1)
+    home = network[network.aggregator]
+    fk.advance(home)
+    plan = read_plan(home.aggregator().project(PROJECT), 2)
+    assert plan is not None
+    gone = plan.participants[-1]
+    leaves(network[gone])
+    happened: list[Event] = []
+    history = network.run(approve=fk.approve_none, on_event=happened.append)
+    (stopped,) = [event for event in happened if isinstance(event, ProjectStopped)]
+    assert (stopped.round, stopped.left) == (1, (gone,))
+    assert len(history) == 1
+    assert home.aggregator().project(PROJECT, "done").global_model(1).is_file()
 
 
 def test_with_a_quorum_that_still_holds_the_others_go_on(tmp_path: Path) -> None:

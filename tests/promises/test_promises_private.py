@@ -97,8 +97,9 @@ def test_nobody_but_the_owners_client_and_aggregator_touches_what_is_private(
         assert email == data_dir, (email, path)
         app = path.split("/")[1]
         if app == "fl_client":
-            # a person's yes is pinned there; data is for the client alone
-            assert role == "client" or (role == "person" and "/approvals" in path), (role, path)
+            # a person's yes is pinned there, beside what they never say yes to; data is for the client alone
+            of_a_person = "/approvals" in path or path.endswith("/policy.json")
+            assert role == "client" or (role == "person" and of_a_person), (role, path)
         else:
             assert (app, role) == ("fl_aggregator", "aggregator"), (role, path)
     assert audit["on_open"] == []

@@ -19,6 +19,7 @@ from fedkit.base.files import write_dataset
 from fedkit.base.tensors import load_state
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation import network as network_module
 from fedkit.federation.network import Network
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import answer, approve_all
@@ -294,7 +295,10 @@ def test_two_threads_exclude_each_other(tmp_path: Path) -> None:
     node.advance(site)
 
 
-def test_what_another_holds_is_an_error_for_people_in_a_network(tmp_path: Path) -> None:
+def test_what_another_holds_is_an_error_for_people_in_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_module, "_MOMENT_S", 0.05)
     net = launched(tmp_path)
     with node.locked(net[ALICE]), pytest.raises(FedkitError, match="another process"):
         net.run(approve=approve_all)

@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import numpy as np
 import pytest
 import torch
 
+from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import read_json, read_state, write_bytes, write_dataset, write_json
 from fedkit.base.keys import new_secret, sign, signing_key
 from fedkit.base.tensors import state_bytes
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.round_plan import change_settings
 from fedkit.federation.ledger import KEYS, MASKED, kind_of
 from fedkit.federation.ledger import crossings as by_round
 from fedkit.federation.network import Network
@@ -27,10 +30,12 @@ from fedkit.federation.rewind import rewind
 from fedkit.learning.strategies.base import unpack
 from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.protocol import advance as node
-from fedkit.protocol import signed_messages
+from fedkit.protocol import approval, signed_messages, signing_keys
+from fedkit.protocol.aggregator import secure_round
 from fedkit.protocol.aggregator.secure_round import AggregatorRound
-from fedkit.protocol.approval import answer, approve_all
+from fedkit.protocol.approval import answer, approve_all, pin_path
 from fedkit.protocol.client import secure_round as client_round
+from fedkit.protocol.signing_keys import known_keys, trust
 from fedkit.rounds.simulation import simulate
 from tests.support.helpers import (
     AGGREGATOR,
@@ -275,13 +280,15 @@ def test_the_ledger_tells_masked_updates_and_keys_apart(whole: Network) -> None:
 def test_secrets_are_nobodys_and_go_with_their_round(tmp_path: Path) -> None:
     net = start(tmp_path, rounds=2)
     net.run(approve=approve_all, until_round=1)
-    vault = net[ALICE].private_client / "secagg" / ALICE
+    vault = net[ALICE].private_client / "secagg"
     kept = [p for p in vault.rglob("*") if p.is_file()]
-    assert (vault / "identity.key") in kept
+    assert (vault / ALICE / "identity.key") in kept
     if os.name != "nt":
         assert {stat.S_IMODE(p.stat().st_mode) for p in kept} == {0o600}
     assert net.run().done
-    assert [p.name for p in vault.rglob("*") if p.is_file()] == ["identity.key"]
+    left = {p.relative_to(vault).as_posix() for p in vault.rglob("*") if p.is_file()}
+    # which rounds there were, and no secret of them
+    assert left == {f"{ALICE}/identity.key", f"secured/{ALICE}.json", f"peers/{ALICE}.json"}
     assert not [e for e in net.ledger() if "private" in e.path.split("/")]
 
 
@@ -391,19 +398,20 @@ def test_cut_off_before_every_change_of_its_files_once_it_ends_with_the_same_bit
     assert final_model(net) == in_memory(tmp_path / "memory", **people)
 
 
-def test_rewound_and_run_again_with_new_secrets_and_the_same_bits(
-    whole: Network, tmp_path: Path
-) -> None:
+def test_once_masks_have_hidden_an_update_nothing_goes_back(tmp_path: Path) -> None:
+    """The same update under other masks, without one of the others: the difference is theirs."""
     net = start(tmp_path, rounds=2)
-    net.run(approve=approve_all)
-    first = (inbox(net, ALICE) / "secagg_2_masked.msg").read_bytes()
-    rewind(net, 1)
-    left = [p.name for p in tmp_path.rglob("secagg_2_*")]
-    assert left == []
-    assert list(inbox(net, ALICE, "running").glob("secagg_1_*"))
+    net.advance()
+    rewind(net, 0)  # nothing has begun
+    net.run(approve=approve_all, until_round=1)
+    for to_round in (0, 1):
+        with pytest.raises(FedkitError, match="can't go back") as caught:
+            rewind(net, to_round)
+        assert "another project name" in str(caught.value.remedy)
     assert net.run().done
-    assert (inbox(net, ALICE) / "secagg_2_masked.msg").read_bytes() != first
-    assert final_model(net) == final_model(whole)
+    with pytest.raises(FedkitError, match="can't go back"):
+        rewind(net, 1)
+    assert net.run().done
 
 
 # -------------------------------------------------------------------------- altered, replayed, forged
@@ -506,6 +514,57 @@ def refusals(net: Network) -> dict[str, str]:
     return {e.email: str(e.error) for e in history.waiting if isinstance(e, Problem)}
 
 
+def test_a_round_larger_than_approved_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two a round were approved, with a threshold of two: of three, two halves could be asked for both of Alice's masks."""
+    monkeypatch.setattr("fedkit.rounds.round.draw", lambda config, able, n: list(able))
+    found = refusals(start(tmp_path, participants_per_round=2))
+    assert set(found) == set(ALL)
+    assert all(
+        "asks 3 participants in round 1, and the approved config allows 2" in w
+        for w in found.values()
+    )
+    assert not list(tmp_path.rglob("secagg_1_keys.msg"))
+
+
+def test_a_finished_round_never_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The aggregator takes round 1 back: whoever masked its update then masks it under no other keys."""
+    net = start(tmp_path, rounds=2)
+    net.run(approve=approve_all, until_round=1)
+    monkeypatch.setattr("fedkit.federation.rewind._hidden", lambda place: False)
+    rewind(net, 0)
+    assert not list(net.root.rglob("trained_model_round_1.pt"))  # its people even train anew
+    history = net.run()
+    found = {e.email: str(e.error) for e in history.waiting if isinstance(e, Problem)}
+    assert set(found) == set(ALL)
+    assert all("round 1 was secured already" in why for why in found.values())
+    assert not list(net.root.rglob("secagg_1_*.msg"))
+
+
+def test_nobody_trains_from_one_model_twice_under_masks(tmp_path: Path) -> None:
+    """Rounds of {A, B}, {A, C} and {B, C} from one model would be three sums of three updates."""
+    net = start(tmp_path)
+    net.run(approve=approve_all)
+    again = small(rounds=1, project_name="AGAIN", learning_rate=0.2, **SECURE)
+    net.launch(again, LINEAR)
+    history = net.run("AGAIN", approve=approve_all)
+    found = {e.email: str(e.error) for e in history.waiting if isinstance(e, Problem)}
+    assert set(found) == set(ALL)
+    assert all(f"from a model that round 1 of {PROJECT} did already" in w for w in found.values())
+    net.launch(again.replace(project_name="OTHER", seed=1), LINEAR)
+    assert net.run("OTHER", approve=approve_all).done
+
+
+@pytest.mark.parametrize("name", [f"{ALICE.partition('@')[0]}.json", "secured.json", "secured"])
+def test_no_project_is_called_what_keeps_the_marks(tmp_path: Path, name: str) -> None:
+    """The list of secured rounds lies where no name that an aggregator chooses leads."""
+    net = start(tmp_path, project_name=name)
+    assert net.run(approve=approve_all).done
+    for email in ALL:
+        assert (net[email].private_client / "secagg" / "secured" / f"{email}.json").is_file()
+
+
 def test_different_lists_of_survivors_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -523,6 +582,52 @@ def test_different_lists_of_survivors_are_refused(
     assert set(found) == set(ALL)
     assert "was shown another list than" in found[ALICE]
     assert "was shown another list than" in found[CAROL]
+
+
+def test_fewer_shares_of_noise_than_promised_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of three add a third of the noise each: the sum of two would have less than the config promises."""
+    lie(monkeypatch, "survivors", lambda who, value: {"survivors": [ALICE, BOB]})
+    monkeypatch.setattr(
+        "fedkit.protocol.aggregator.secure_inbox._need", lambda fits, otherwise: None
+    )
+    noise = {"unit": "participant", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.5}
+    noise["noise_at"] = "participants"
+    found = refusals(start(tmp_path, dp=noise, weighting="equal"))
+    assert all("is the sum of 3 shares" in found[who] for who in (ALICE, BOB))
+
+
+@pytest.mark.parametrize("keys", ["nothing", "one twice", "another one's"])
+def test_a_bad_key_stops_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str
+) -> None:
+    """Carol, the last to be looked at, publishes keys that no honest client would take."""
+    honest, of_alice = client_round.Secrets.public, dict[str, Any]()
+
+    def public(self: Any) -> Any:
+        made = honest(self)
+        of_alice.setdefault("keys", made)  # the first one
+        bad = {
+            "nothing": {"mask": bytes(32)},
+            "one twice": {"mask": made.seal},
+            "another one's": {"mask": of_alice["keys"].mask},
+        }[keys]
+        return replace(made, **bad) if carols_turn else made
+
+    carols_turn = False
+
+    def act(site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
+        nonlocal carols_turn
+        carols_turn = site.email == CAROL
+        return go()
+
+    monkeypatch.setattr(client_round.Secrets, "public", public)
+    net = start(tmp_path, min_participants=2, round_timeout_s=0.1)
+    history = net.run(approve=approve_all, actor=act)
+    assert history.done
+    assert "key" in history.rounds[0].refused[CAROL]
+    assert [part.participant for part in history.rounds[0].contributions] == [ALICE, BOB]
 
 
 def test_a_list_below_the_threshold_is_refused(
@@ -550,6 +655,167 @@ def test_a_roster_with_a_key_that_its_owner_did_not_sign_is_refused(
     assert "its update stays hidden" in found[ALICE]
 
 
+def another_model(*whom: str) -> Any:
+    """An actor: these find another global model of round 1 in their mailbox than all others."""
+
+    def act(site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
+        path = site.client().project(PROJECT).global_model(1)
+        if site.email in whom and path.is_file():
+            dead = {name: torch.zeros_like(value) for name, value in read_state(path).items()}
+            write_bytes(path, state_bytes(dead))
+        return go()
+
+    return act
+
+
+def other_settings(setting: str, value: float, *whom: str) -> Any:
+    """An actor: of these, the aggregator asks something else in round 2 than of all others."""
+
+    def act(site: Datasite, go: Callable[[], list[Event]]) -> list[Event]:
+        place = site.client().project(PROJECT)
+        if site.email in whom and place.global_model(1).is_file():
+            write_json(place.round_settings(2), {setting: value})
+        return go()
+
+    return act
+
+
+def masked_in_round(n: int, net: Network) -> list[Path]:
+    return list(net.root.rglob(f"secagg_{n}_masked.msg"))
+
+
+def test_who_trained_from_another_model_is_named_and_nothing_is_masked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bob and Carol get a dead model: their updates are known beforehand, and the sum would be Alice's."""
+    net = start(tmp_path, rounds=2)
+    # this aggregator takes whatever it gets
+    monkeypatch.setattr(
+        "fedkit.protocol.aggregator.secure_inbox._need", lambda fits, otherwise: None
+    )
+    history = net.run(approve=approve_all, actor=another_model(BOB, CAROL))
+    found = {e.email: str(e.error) for e in history.waiting if isinstance(e, Problem)}
+    assert set(found) == set(ALL)
+    other = "has trained from another global model than"
+    assert f"{BOB} {other} {ALICE} in round 2" in found[ALICE]
+    assert f"{ALICE} {other} {BOB} in round 2" in found[BOB]
+    assert masked_in_round(2, net) == []
+
+
+@pytest.mark.parametrize(("setting", "value"), [("learning_rate", 1e-30), ("epoch", 3)])
+def test_who_trained_with_other_settings_is_named_and_nothing_is_masked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: float
+) -> None:
+    """With steps of next to nothing for Bob and Carol, the sum would be Alice's too."""
+    net = start(tmp_path, rounds=2, adjustable=[setting])
+    monkeypatch.setattr(
+        "fedkit.protocol.aggregator.secure_inbox._need", lambda fits, otherwise: None
+    )
+    history = net.run(approve=approve_all, actor=other_settings(setting, value, BOB, CAROL))
+    found = {e.email: str(e.error) for e in history.waiting if isinstance(e, Problem)}
+    assert set(found) == set(ALL)
+    assert f"{BOB} has trained with another {setting} than {ALICE} in round 2" in found[ALICE]
+    assert masked_in_round(2, net) == []
+
+
+def test_what_all_are_asked_for_alike_is_no_other_setting(tmp_path: Path) -> None:
+    net = start(tmp_path, rounds=2, adjustable=["learning_rate", "epoch"])
+    net.run(approve=approve_all, until_round=1)
+    change_settings(net[AGGREGATOR], PROJECT, learning_rate=0.05, epoch=2)
+    assert net.run().done
+
+
+def test_an_honest_aggregator_goes_on_without_who_has_another_model(tmp_path: Path) -> None:
+    net = start(tmp_path, rounds=2, min_participants=2)
+    history = net.run(approve=approve_all, actor=another_model(CAROL))
+    assert history.done
+    why = "keys: has trained from another global model, or with other settings"
+    assert history.rounds[1].refused == {CAROL: why}
+    assert [p.participant for p in history.rounds[1].contributions] == [ALICE, BOB]
+
+
+@pytest.mark.parametrize("approved_by", ["today's version", "an older one"])
+def test_who_names_no_model_is_good_only_where_an_older_version_approved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, approved_by: str
+) -> None:
+    """Nobody can take the names away: each signs its own, and what was approved how lies in a private folder."""
+    keep = client_round.ParticipantRound.keep
+
+    def older(self: Any, step: str, about: Any, body: Any = b"") -> list[Event]:
+        return keep(self, step, {} if step == "keys" and self.me == CAROL else about, body)
+
+    pin = approval.pin
+
+    def as_before(site: Datasite, project: str, hashes: Any) -> None:
+        pin(site, project, hashes)
+        values = read_json(pin_path(site, project))
+        assert values.pop("keys_name_model") is True
+        write_json(pin_path(site, project), values)
+
+    monkeypatch.setattr(client_round.ParticipantRound, "keep", older)
+    net = start(tmp_path)
+    if approved_by == "an older one":
+        monkeypatch.setattr(approval, "pin", as_before)
+        monkeypatch.setattr(secure_round, "keys_name_model", lambda place: False)
+    else:
+        # this aggregator takes whatever it gets
+        monkeypatch.setattr(
+            "fedkit.protocol.aggregator.secure_inbox._need", lambda fits, otherwise: None
+        )
+    history = net.run(approve=approve_all)
+    assert history.done == (approved_by == "an older one")
+    found = {e.email: str(e.error) for e in history.waiting if isinstance(e, Problem)}
+    assert set(found) == (set() if history.done else {ALICE, BOB})
+    assert all(f"{CAROL} does not say which global model" in why for why in found.values())
+
+
+def test_who_names_no_model_stops_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = client_round.ParticipantRound.keep
+
+    def older(self: Any, step: str, about: Any, body: Any = b"") -> list[Event]:
+        return keep(self, step, {} if step == "keys" and self.me == CAROL else about, body)
+
+    monkeypatch.setattr(client_round.ParticipantRound, "keep", older)
+    history = start(tmp_path, min_participants=2).run(approve=approve_all)
+    assert history.done
+    why = "keys: does not say what it trained from; its fedkit is an older one"
+    assert history.rounds[0].refused == {CAROL: why}
+
+
+def test_whose_key_has_changed_stops_nobody_else(tmp_path: Path) -> None:
+    net = start(tmp_path, rounds=2, min_participants=2)
+    net.run(approve=approve_all, until_round=1)
+    (net[BOB].private_client / "secagg" / BOB / "identity.key").unlink()
+    history = net.run()
+    assert history.done
+    assert "signs with another key than before" in history.rounds[1].refused[BOB]
+    assert [p.participant for p in history.rounds[1].contributions] == [ALICE, CAROL]
+
+
+def test_whose_key_has_changed_is_named_until_people_trust_the_new_one(tmp_path: Path) -> None:
+    """Between two rounds another key stands where Bob's was: it may be a thief's, it may be his new laptop's."""
+    net = start(tmp_path, rounds=2)
+    net.run(approve=approve_all, until_round=1)
+    (net[BOB].private_client / "secagg" / BOB / "identity.key").unlink()
+    wait = next(w for w in waits(net.run().waiting) if w.email == AGGREGATOR)
+    assert wait.whom == BOB
+    assert "signs with another key than before" in wait.remedy
+    trust(net[AGGREGATOR], BOB)
+    history = net.run()
+    found = {e.email: e.error for e in history.waiting if isinstance(e, Problem)}
+    assert set(found) == {ALICE, CAROL}
+    for error in found.values():
+        assert error.field == BOB
+        assert "signs with another key than before" in error.what
+        assert f"fedkit keys --trust {BOB}" in str(error.remedy)
+    assert masked_in_round(2, net) == []
+    assert known_keys(net[ALICE])[BOB] != trust(net[ALICE], BOB)
+    trust(net[CAROL], BOB)
+    assert net.run().done
+
+
 def test_an_old_roster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old: dict[str, str] = {}
 
@@ -573,13 +839,13 @@ def test_strangers_in_a_roster_never_become_paths(
     strangers = {ALICE: "../../../../private/x", BOB: "eve@example.org", CAROL: ""}
     lie(monkeypatch, "roster", lambda who, value: {**value, strangers[who]: value[ALICE]})
     opened: list[str] = []
-    honest = client_round.published_key
+    honest = signing_keys.published_key
 
     def published_key(site: Datasite, email: str) -> bytes | None:
         opened.append(email)
         return honest(site, email)
 
-    monkeypatch.setattr(client_round, "published_key", published_key)
+    monkeypatch.setattr(signing_keys, "published_key", published_key)
     found = refusals(start(tmp_path))
     assert all("is not signed" in found[email] for email in ALL)
     assert set(opened) == set(ALL)
@@ -631,11 +897,11 @@ def test_a_message_is_never_made_twice(tmp_path: Path) -> None:
 def test_whoever_has_not_published_a_key_is_waited_for(tmp_path: Path) -> None:
     net = start(tmp_path)
     site = net[ALICE]
-    assert signed_messages.published_key(site, BOB) is None
-    key = signed_messages.identity(net[BOB])
+    assert signing_keys.published_key(site, BOB) is None
+    key = signing_keys.identity(net[BOB])
     net.sync()
-    assert signed_messages.published_key(site, BOB) is not None
-    assert signed_messages.identity(net[BOB]) == key
+    assert signing_keys.published_key(site, BOB) is not None
+    assert signing_keys.identity(net[BOB]) == key
     path = site.datasites / BOB / "public" / "keys" / "fl_client.json"
     for bad in (
         b"",
@@ -644,7 +910,7 @@ def test_whoever_has_not_published_a_key_is_waited_for(tmp_path: Path) -> None:
         b'{"email": "bob@example.org", "ed25519": "zz"}',
     ):
         path.write_bytes(bad)
-        assert signed_messages.published_key(site, BOB) is None
+        assert signing_keys.published_key(site, BOB) is None
 
 
 def test_status_says_what_it_waits_for(tmp_path: Path) -> None:

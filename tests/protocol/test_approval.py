@@ -3,18 +3,24 @@
 import json
 import os
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fedkit.base.errors import FedkitError
+from fedkit.base.errors import Busy, FedkitError
 from fedkit.base.events import Approved, Event, MailboxOpened, Problem
 from fedkit.base.files import is_file, read_json, sha256_bytes, write_bytes, write_json, write_state
+from fedkit.datasite import lock
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import Permissions
 from fedkit.protocol import advance as node
+from fedkit.protocol import approval
 from fedkit.protocol.approval import (
+    Review,
     answer,
     approve,
     approve_all,
@@ -362,3 +368,69 @@ def test_an_unreadable_no_is_none(site: Datasite, content: bytes) -> None:
 def test_a_long_no_is_cut(site: Datasite) -> None:
     write_bytes(site.client().declined(PROJECT), json.dumps({"reason": "x" * 9999}).encode())
     assert len(str(why_declined(site, PROJECT))) <= 300
+
+
+# ------------------------------------------------------------------------------ several at a time
+def test_of_two_who_approve_at_once_one_is_the_first_and_what_it_saw_runs(site: Datasite) -> None:
+    """Each of them has seen another version of the request."""
+    path = site.client().project(PROJECT, "request").path / "model.py"
+    seen = [review(site, PROJECT)]
+    path.write_bytes(path.read_bytes() + b"\n# another version\n")
+    seen.append(review(site, PROJECT))
+    for _ in range(10):
+        with ThreadPoolExecutor(8) as pool:
+            said = list(pool.map(lambda number: _try_to_approve(site, seen[number % 2]), range(8)))
+        assert sorted(said) == ["approved"] + 7 * [
+            "is there already, so this project was approved before"
+        ]
+        source = (site.client().project(PROJECT).path / "model.py").read_bytes()
+        assert (pinned(site, PROJECT) or {})["model.py"] == sha256_bytes(source)
+        assert problems(advance(site)) == []
+        shutil.rmtree(site.client().project(PROJECT).path)
+
+
+def _try_to_approve(site: Datasite, reviewed: Review) -> str:
+    try:
+        approve(site, reviewed)
+    except FedkitError as error:
+        return error.what
+    return "approved"
+
+
+def test_an_answer_waits_for_another_and_not_for_the_training(
+    site: Datasite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_MOMENT_S", 0.05)
+    with lock.answering(site):
+        with pytest.raises(Busy, match="has a request answered by another process"):
+            approve(site, PROJECT)
+        with pytest.raises(Busy):
+            decline(site, PROJECT, "no time")
+    with lock.locked(site):
+        approve(site, PROJECT)
+    assert pinned(site, PROJECT)
+
+
+def test_a_client_that_finds_the_first_half_of_an_approval_leaves_it(
+    site: Datasite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pin is there, running/P is not yet: to a client that looks at this moment, it seems to be cut off."""
+    at_work, go_on = threading.Event(), threading.Event()
+    pin_ = approval.pin
+
+    def slow(*args: Any) -> None:
+        pin_(*args)
+        at_work.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr(approval, "pin", slow)
+    with ThreadPoolExecutor(2) as pool:
+        person = pool.submit(approve, site, PROJECT)
+        assert at_work.wait(10)
+        machine = pool.submit(advance, site)
+        time.sleep(0.2)
+        go_on.set()
+        person.result(20)
+        machine.result(20)
+    assert pinned(site, PROJECT)
+    assert problems(advance(site)) == []

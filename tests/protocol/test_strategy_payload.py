@@ -207,7 +207,7 @@ def test_fednova_knows_a_peers_steps_from_its_samples_or_takes_them_as_equal(
     wire.begin().run()
     said = read_json(wire.agg("done") / "rounds" / "round_1.json")["diagnostics"]
     if size is None:  # then neither samples nor steps are known of him
-        assert said == {"tau_eff": 1.0, "steps_unknown": 1.0}
+        assert said == {"tau_eff": 9.0, "steps_unknown": 1.0}  # he is taken to have hers
     else:  # Alice: 6 images, 3 batches an epoch, 9 steps; Bob: one batch an epoch, 3 steps
         assert said == {"tau_eff": pytest.approx((6 * 9 + 30 * 3) / 36), "steps_unknown": 0.0}
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 import fedkit as fk
+from fedkit.rounds.hostile import CHANGES, changed, flip_labels
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.failures.faults import Fault
+from tests.support.helpers import complaint
 
 PEOPLE = fk.numbered_participants(3)
 
@@ -90,3 +92,18 @@ def test_an_unknown_kind_is_answered() -> None:
     with pytest.raises(fk.FedkitError) as caught:
         fk.poisoned(PEOPLE, "rude")
     assert caught.value.field == "kind"
+
+
+def test_yes_and_no_change_places_and_other_labels_are_refused() -> None:
+    samples = torch.zeros(3, 2)
+    assert flip_labels((samples, torch.tensor([0.0, 1.0, 1.0])), classes=2)[1].tolist() == [1, 0, 0]
+    assert "0 to 9" in complaint(lambda: flip_labels((samples, torch.tensor([0, 1, 12])))).what
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_counter_keeps_its_number(kind: str) -> None:
+    before = {"w": torch.ones(2), "count": torch.tensor(1)}
+    sent = changed(kind, before, {"w": torch.zeros(2), "count": torch.tensor(3)}, 10.0)
+    if kind != "wrong shape":
+        assert sent["count"].dtype == torch.int64
+        assert sent["count"] == 3

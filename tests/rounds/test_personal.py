@@ -5,9 +5,11 @@ import torch
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
+from fedkit.config.task import Task
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate, train
 from tests.support.helpers import LINEAR, held_out, shard
+from tests.support.tasks import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +68,29 @@ def test_what_cannot_be_done_is_said(everybody: dict) -> None:
         fk.fine_tune(everybody, data, data, data, generator=cut)
     with pytest.raises(FedkitError, match="is 0"):
         fk.fine_tune(everybody, data, data, data, generator=cut, epochs=0, model=LINEAR)
+
+
+def test_fine_tuning_sees_samples_as_the_task_standardises_them() -> None:
+    kind = KINDS["a table"]
+    own = Task.model_validate({**kind.written, "standardise": "own"})
+    parts = [*kind.shards, kind.test]
+    state = fk.seed_weights(kind.model, 0)
+
+    def tuned(task: Task, parts: list) -> fk.FineTuned:
+        return fk.fine_tune(
+            state, *parts, generator=fk.generator(0, "tune"), model=kind.model, task=task
+        )
+
+    by_task = tuned(own, parts)
+    by_hand = tuned(
+        kind.task,
+        [
+            fk.standardised(parts[0], own),
+            fk.standardised(parts[1], own, parts[0][0]),
+            fk.standardised(parts[2], own),
+        ],
+    )
+    assert all(torch.equal(by_task.state[name], value) for name, value in by_hand.state.items())
+    assert by_task.own_after == by_hand.own_after
+    raw = tuned(kind.task, parts).state
+    assert not all(torch.equal(by_task.state[name], value) for name, value in raw.items())

@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 
 from fedkit.base.errors import FedkitError
 from fedkit.cli.data import app
+from fedkit.data.folder import write_data_folder
 from fedkit.data.shards import check_dataset
 from fedkit.learning.models import load_model
-from fedkit.rounds.starting_point import write_samples
-from tests.support.helpers import complaint, mnist
+from fedkit.rounds.starting_point import deal, read_experiment, write_samples
+from tests.support.helpers import ALICE, BOB, complaint, mnist
+from tests.support.tasks import KINDS
 
 EIGHT = {
     "project_name",
@@ -118,3 +120,25 @@ def test_sample_files_with_bad_addresses(tmp_path: Path) -> None:
         assert field in str(error.field)
         assert error.file == out / "fl_config.json"
     assert not out.exists()
+
+
+def test_data_of_somebody_else_are_not_dealt_to_a_participant(tmp_path: Path) -> None:
+    kind = KINDS["a table"]
+    config = kind.config()
+    (tmp_path / "model.py").write_text(kind.model)
+    config.save(tmp_path / "fl_config.json")
+
+    def read(data: Path) -> list[torch.Tensor]:
+        values = {"participants": None, "changes": {}, "partition": None, "full": False}
+        found = read_experiment(tmp_path / "fl_config.json", data=data, **values)  # type: ignore[arg-type]
+        return [labels for _, labels in deal(found)[0]]
+
+    for folder, names in {"mine": (ALICE, BOB), "named": ("north", "south")}.items():
+        shards = dict(zip(names, kind.shards, strict=True))
+        write_data_folder(tmp_path / folder, kind.task, shards, kind.test)
+        assert torch.equal(read(tmp_path / folder)[0], kind.shards[0][1])
+    strangers = dict(zip((BOB, "eve@example.org"), kind.shards, strict=True))
+    write_data_folder(tmp_path / "hers", kind.task, strangers, kind.test)
+    with pytest.raises(FedkitError, match="does not name eve") as caught:
+        read(tmp_path / "hers")
+    assert caught.value.field == "participants"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ class Killed(BaseException):
 
 
 OPEN = os.open
+SCRATCH = re.compile(r"\.fedkit-\w+\.tmp$")  # another name each time
 CHANGES = ("replace", "rename", "unlink", "mkdir", "rmdir", "open")
 
 
@@ -36,7 +38,8 @@ def cut_off(decide: Callable[[str], bool]) -> Iterator[None]:
             if nothing or asking:  # dying here is dying before the next change
                 return real(*args, **options)
             asking = True
-            dead = dead or decide(f"{name} {path}")
+            told = str(args[1]) if name == "replace" else SCRATCH.sub("*.tmp", path)
+            dead = dead or decide(f"{name} {told}")
             asking = False
             if dead:  # whoever is dead writes nothing any more, in no `finally` either
                 raise Killed

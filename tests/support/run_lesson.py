@@ -15,10 +15,16 @@ import pytest
 from fedkit.teaching.check.base import Result
 from fedkit.teaching.widgets.panel import Panel
 from tests.support import ROOT
+from tests.support.mutations import EXAMPLES
 from tools.course.lesson import Cell, read_lesson
 from tools.course.stub import solved, stub
 
 SOURCES = ROOT / "notebooks" / "src"
+
+
+def seeds(*few: int) -> list[int]:
+    """The seeds that a lesson's claims are tried with: a few, and ten in `make test-all`."""
+    return sorted({*few, *(range(10) if EXAMPLES > 1 else ())})
 
 
 @dataclass

@@ -28,9 +28,12 @@ def spec(**changes: Any) -> dict[str, Any]:
     return {"run": "simulate", "fixed": SMALL, "grid": {"partition": ["iid", "shards"]}} | changes
 
 
-def notebook(path: Path, code: str) -> None:
-    """A notebook with parameters `rounds` and `seed`, and one more cell."""
-    parameters = nbformat.v4.new_code_cell("rounds: int = 3  # rounds\nseed: int = 0  # seed")
+PARAMETERS = "rounds: int = 3  # rounds\nseed: int = 0  # seed"
+
+
+def notebook(path: Path, code: str, parameters_cell: str = PARAMETERS) -> None:
+    """A notebook with parameters, `rounds` and `seed` unless told otherwise, and one more cell."""
+    parameters = nbformat.v4.new_code_cell(parameters_cell)
     parameters.metadata["tags"] = ["parameters"]
     cells = [parameters, nbformat.v4.new_code_cell(code)]
     about = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from fedkit.learning.models import StateDict
 from fedkit.learning.update import Update
 
 __all__ = [
+    "claims",
     "delta",
     "deltas",
     "mean_delta",
@@ -79,13 +81,24 @@ def unstack(row: Tensor, like: Mapping[str, Tensor]) -> StateDict:
     return {n: part.view(v.shape) for (n, v), part in zip(like.items(), parts, strict=True)}
 
 
+def claims(told: Sequence[int | None]) -> list[float]:
+    """What participants say of themselves (samples, steps); who says nothing counts as the median of the others.
+
+    So silence changes nobody else's share. Where all are silent (the real apps), all count the same.
+    """
+    known = [claim for claim in told if claim]
+    middle = median(known) if known else 1
+    return [float(claim or middle) for claim in told]
+
+
 def mixing_weights(updates: Sequence[Update], weighting: str = "samples") -> list[float]:
     """Each update's share of the average; the shares add up to 1.
 
-    n_k / n   (McMahan et al. 2017, algorithm 1)   with weighting "samples", where every sample count is known;
-    1 / K     with weighting "equal", or where one is unknown (the real apps do not tell theirs).
+    n_k / n   (McMahan et al. 2017, algorithm 1)   with weighting "samples"; an unknown n_k is the median of the known ones;
+    1 / K     with weighting "equal", or where none is known (the real apps do not tell theirs).
     """
-    counts = [update.num_samples or 0 for update in updates]
-    if weighting == "equal" or 0 in counts:
+    known = [update.num_samples for update in updates if update.num_samples]
+    if weighting == "equal" or not known:
         return [1 / len(updates)] * len(updates)
+    counts = [update.num_samples or median(known) for update in updates]
     return [count / sum(counts) for count in counts]

@@ -17,6 +17,7 @@ says so with `terms`; one that sends something beside the weights, or that remem
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -106,6 +107,18 @@ class Strategy:
         """Must an update come without its loss and its time? They depend on the data, and no noise covers them."""
         return False
 
+    @property
+    def averages_buffers(self) -> bool:
+        """Are a model's buffers (batch normalisation's statistics) plainly averaged, whatever the rule does with weights?
+        An optimiser's step has no business there: momentum drives a variance below zero."""
+        return True
+
+    @property
+    def keeps_buffers(self) -> bool:
+        """Do a model's buffers stay what they were, in every update and in every global model? They are calculated from
+        samples outside any gradient, so under differential privacy nothing bounds or covers what they tell."""
+        return False
+
     def init(self, model: Mapping[str, Tensor]) -> ServerState:
         """The state before the first round; as it stands here, nothing is remembered."""
         return ServerState(dict(model))
@@ -126,9 +139,26 @@ class Strategy:
         """What a participant adds to its gradients, from what it was sent and what it remembers."""
         return LocalTerms()
 
+    def begin(self, model: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> StateDict:
+        """The weights that a participant trains from: the global model, or with parts of it that it remembers."""
+        return dict(model)
+
+    def divide(
+        self, model: Mapping[str, Tensor], end: Mapping[str, Tensor]
+    ) -> tuple[StateDict, StateDict]:
+        """(the update, of the weights after training; what of them is remembered besides). model : the global one."""
+        return dict(end), {}
+
     def report(self, run: LocalRun) -> tuple[StateDict, StateDict]:
         """(what the participant sends beside its update, what it remembers from now on)."""
         return {}, {}
+
+    def most_beside(self, sent: Mapping[str, Tensor], norm: float, learning_rate: float) -> float:
+        """The largest L2 norm of what comes beside an update whose own norm is at most `norm`; any, as it stands here.
+
+        sent : what `broadcast` gave for this round.
+        """
+        return math.inf
 
     def trainer(self, who: str, n: int) -> Trainer:
         """How `who` trains in round n: `train`, or what is called as it is."""

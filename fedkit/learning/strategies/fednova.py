@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedkit.learning.strategies.arithmetic import deltas, mixing_weights, move, weighted_sum
+from fedkit.learning.strategies.arithmetic import claims, deltas, mixing_weights, move, weighted_sum
 from fedkit.learning.strategies.base import ServerState, Step, Strategy
 from fedkit.learning.update import Update
 
@@ -22,8 +22,8 @@ class FedNova(Strategy):
     d_k = Delta_k / tau_k,  w <- w + tau_eff sum_k p_k d_k,  tau_eff = sum_k p_k tau_k
 
     tau_k is the number of local steps behind update k: for plain SGD, what the paper calls ||a_k||_1. FedAvg weighs each
-    gradient by p_k tau_k, so its fixed point is the minimum of another sum of losses. With equal tau_k this is FedAvg; so
-    it is where one of the updates does not say its steps (`steps_unknown` in the diagnostics counts those).
+    gradient by p_k tau_k, so its fixed point is the minimum of another sum of losses. With equal tau_k this is FedAvg. An
+    update that does not say its steps (`steps_unknown` in the diagnostics counts those) is taken to have the median.
 
     Like a sample count, tau_k is a claim of the participant's own. weighting : "samples" or "equal".
     """
@@ -33,7 +33,7 @@ class FedNova(Strategy):
     def apply(self, state: ServerState, updates: Sequence[Update]) -> Step:
         """One normalised step."""
         unknown = sum(not update.steps for update in updates)
-        steps = [1.0 if unknown else float(update.steps or 1) for update in updates]
+        steps = claims([update.steps for update in updates])
         mixed = mixing_weights(updates, self.weighting)
         effective = sum(share * tau for share, tau in zip(mixed, steps, strict=True))
         changes = deltas(state.model, updates)

@@ -10,7 +10,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
 from fedkit.config.limits import LIMITS
-from fedkit.learning.strategies import fedavg, fednova, robust, scaffold, server
+from fedkit.learning.strategies import fedavg, fedbn, fednova, robust, scaffold, server
 from fedkit.learning.strategies.base import Strategy
 
 __all__ = ["STRATEGIES", "make_strategy"]
@@ -21,6 +21,7 @@ STRATEGIES: dict[str, type[Any]] = {
     "fedprox": fedavg.FedProx,
     "scaffold": scaffold.Scaffold,
     "fednova": fednova.FedNova,
+    "fedbn": fedbn.FedBN,
     "fedavgm": server.FedAvgM,
     "fedadagrad": server.FedAdagrad,
     "fedadam": server.FedAdam,

@@ -23,6 +23,11 @@ __all__ = ["GeometricMedian", "Krum", "Median", "MultiKrum", "NormClip", "Trimme
 class _Robust(Strategy):
     """A rule without memory: K changes, float64 [K, D], become one, [D]."""
 
+    @property
+    def averages_buffers(self) -> bool:
+        """No: a mean is what one hostile participant moves at will."""
+        return False
+
     def combine(self, changes: Tensor, updates: Sequence[Update]) -> tuple[Tensor, Diagnostics]:
         """The rule itself."""
         raise NotImplementedError

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fedkit.learning.models import StateDict
-from fedkit.learning.strategies.arithmetic import mean_delta, move, norm_of, over_floats
+from fedkit.learning.strategies.arithmetic import claims, mean_delta, move, norm_of, over_floats
 from fedkit.learning.strategies.base import LocalRun, LocalTerms, ServerState, Step, Strategy
 from fedkit.learning.update import Update
 
@@ -60,9 +60,12 @@ class Scaffold(Strategy):
         step = {name: self.server_lr * value for name, value in delta.items()}
         counts = dict(state.memory.get("counts", {}))
         total = {name: value.clone() for name, value in state.memory["total"].items()}
-        for update in updates:
-            told = float(update.num_samples or 1) if self.weighting == "samples" else 1.0
-            count = counts.setdefault(update.participant, torch.tensor(told, dtype=torch.float64))
+        weighed = self.weighting == "samples"
+        told = claims([update.num_samples if weighed else None for update in updates])
+        for update, samples in zip(updates, told, strict=True):
+            count = counts.setdefault(
+                update.participant, torch.tensor(samples, dtype=torch.float64)
+            )
             for name, change in update.extra.items():
                 total[name].add_(change.double() * count)
         after = ServerState(move(state.model, step), {"total": total, "counts": counts})
@@ -83,6 +86,10 @@ class Scaffold(Strategy):
         """c, in the model's dtype."""
         control = self._control(state)
         return over_floats(self.beside(state.model), lambda name, _: control[name])
+
+    def most_beside(self, sent: Mapping[str, Tensor], norm: float, learning_rate: float) -> float:
+        """|| (x - y) / (K eta) - c ||, where K is at least 1."""
+        return norm / learning_rate + norm_of(sent)
 
     def terms(self, received: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> LocalTerms:
         """c - c_i on every gradient."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedkit.base.errors import FedkitError
 from fedkit.learning.models import StateDict, seed_weights
 from fedkit.privacy.attacks.first_layer import first_layer
 
@@ -24,8 +25,15 @@ def crafted_weights(honest: Mapping[str, Tensor], images: Tensor, seed: int = 0)
     """Seed weights for the tutorial's model that bin images by brightness.
 
     honest : fc1.weight [H, 784], fc1.bias [H], fc2.weight [C, H], fc2.bias [C]; gives the shapes. images : of one's own;
-    their brightness gives the thresholds, such that each bin gets an equal share of images like them.
+    their brightness gives the thresholds, such that each bin gets an equal share of images like them. Raises FedkitError
+    where the weights are another model's.
     """
+    if set(honest) != {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}:
+        raise FedkitError(
+            f"has {', '.join(list(honest)[:4])}",
+            field="honest",
+            remedy="this attack is written for the tutorial's model, fc1 and fc2",
+        )
     units, pixels = honest["fc1.weight"].shape
     brightness = images.flatten(1).double().mean(1)
     shares = torch.linspace(0, 1, units + 2, dtype=torch.float64)[1:-1]

@@ -52,19 +52,28 @@ class Evidence:
 
     @property
     def gradient(self) -> StateDict:
-        """-change / learning_rate: the gradient of the loss after one step, the sum of the gradients after more."""
+        """-change / learning_rate: the gradient of the loss after one step, the sum of the gradients after more.
+
+        Raises FedkitError where the steps were not those of plain SGD: nothing of the kind follows from them.
+        """
+        if self.config.optimizer is not None and not self.config.optimizer.plain:
+            raise FedkitError(
+                f"took steps of {self.config.optimizer.name}, which are not the learning rate times a gradient",
+                field="optimizer",
+                remedy="take a project with plain SGD",
+            )
         return {name: -value / self.learning_rate for name, value in self.change.items()}
 
     @property
     def steps(self) -> int | None:
-        """How many steps of SGD lie between the two: epochs x ceil(samples / batch size)."""
+        """How many steps of SGD lie between the two: epochs x ceil(samples / batch size), or fewer if it ended early."""
         if self.num_samples is None:
             return None
         return self.epochs * math.ceil(self.num_samples / self.config.batch_size)
 
     def model(self, state: Mapping[str, Tensor]) -> nn.Module:
         """The project's model with the weights `state`, such as `before` or `update`, to be asked what it thinks."""
-        model = load_model(self.source, self.config.model_class_name)
+        model = load_model(self.source, self.config.model_class_name, task=self.config.task)
         model.load_state_dict(dict(state))
         return model.eval()
 

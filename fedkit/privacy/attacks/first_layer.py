@@ -28,8 +28,9 @@ __all__ = ["first_layer", "invert_linear", "invert_rows", "row_space", "row_spac
 
 
 def first_layer(state: Mapping[str, Tensor], inputs: int = 784) -> tuple[Tensor, Tensor]:
-    """(weight [H, inputs], bias [H]) of the first linear layer that sees the image, from a state or a change.
+    """(weight [H, inputs], bias [H]) of the first linear layer that sees the sample, from a state or a change.
 
+    inputs : numbers in one sample; 784 of a digit, 30 of a table with thirty columns.
     Raises FedkitError if there is none, such as in a network that begins with a convolution.
     """
     for name, value in state.items():

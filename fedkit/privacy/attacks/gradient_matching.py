@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedkit.base.errors import FedkitError
+from fedkit.config.task import DIGITS
+
 __all__ = ["match_direction", "match_gradient"]
 
 
@@ -31,18 +34,20 @@ def match_gradient(
     generator: torch.Generator,
     descents: int = 16,
     iterations: int = 50,
+    shape: Sequence[int] = DIGITS.shape,
 ) -> Tensor:
-    """A batch of images with the given gradient: float64 [b, 1, 28, 28] in 0..1, in no order.
+    """A batch of images with the given gradient: float64 [b, 1, 28, 28], or [b, *shape], in 0..1, in no order.
 
     min_x sum_l ||g_l(x) - g_l||^2 / sum_l ||g_l||^2   (Zhu et al. 2019, equation 4, labels known)
 
     state : the weights at which the gradient was taken. gradient : of the mean loss, by name; a one-step change divided by
     minus the learning rate. labels : int64 [b]. descents : of `iterations` steps of L-BFGS each; in between, the images are
-    put back into 0..1 and stirred. The best point of all is returned.
+    put back into 0..1 and stirred. The best point of all is returned. Raises FedkitError unless `shape` is an image's.
     """
+    _need_images(shape)
     parameters, target = _at(model := copy.deepcopy(model).double(), state, gradient)
     size = sum(float(part.square().sum()) for part in target)
-    images = 0.1 * torch.rand(len(labels), 1, 28, 28, generator=generator, dtype=torch.float64)
+    images = 0.1 * torch.rand(len(labels), *shape, generator=generator, dtype=torch.float64)
     best, lowest = images, float("inf")
     for number in range(descents):
         if number:
@@ -85,18 +90,20 @@ def match_direction(
     steps: int = 1000,
     step_size: float = 0.1,
     smoothness: float = 0.01,
+    shape: Sequence[int] = DIGITS.shape,
 ) -> Tensor:
-    """A batch of images with a gradient in the given direction: float32 [b, 1, 28, 28] in 0..1.
+    """A batch of images with a gradient in the given direction: float32 [b, 1, 28, 28], or [b, *shape], in 0..1.
 
     min_x 1 - cos(g(x), g) + smoothness TV(x)   (Geiping et al. 2020, equation 4)
 
     As `match_gradient`, with TV the mean absolute difference of neighbouring pixels. Steps of Adam on the sign of
     the gradient; the step size falls tenfold after 3/8, 5/8 and 7/8 of them.
     """
+    _need_images(shape)
     parameters, parts = _at(model := copy.deepcopy(model).float(), state, gradient)
     target = torch.cat([part.flatten() for part in parts])
     target = target / target.norm()
-    images = torch.rand(len(labels), 1, 28, 28, generator=generator).requires_grad_()
+    images = torch.rand(len(labels), *shape, generator=generator).requires_grad_()
     adam = torch.optim.Adam([images], lr=step_size)
     falls = [steps * k // 8 for k in (3, 5, 7)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(adam, falls, gamma=0.1)
@@ -111,6 +118,16 @@ def match_direction(
         with torch.no_grad():
             images.clamp_(0, 1)
     return images.detach()
+
+
+def _need_images(shape: Sequence[int]) -> None:
+    if len(shape) != 3:
+        raise FedkitError(
+            f"{list(shape)} is no image's",
+            field="shape",
+            why="Images are looked for between blank and full ink, and other samples have no such ends",
+            remedy="this attack needs images, [channels, height, width]",
+        )
 
 
 def _at(

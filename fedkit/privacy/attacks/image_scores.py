@@ -6,6 +6,7 @@ Pixels go from 0 to 1. Notebook 08.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -53,9 +54,17 @@ def ssim(rebuilt: Tensor, originals: Tensor) -> Tensor:
 
     SSIM = (2 m_x m_y + C1)(2 s_xy + C2) / ((m_x^2 + m_y^2 + C1)(s_x^2 + s_y^2 + C2)), with means and (co)variances weighted
     by a Gaussian of 11 x 11 pixels (sigma 1.5), C1 = 0.01^2, C2 = 0.03^2 (Wang et al. 2004, equation 13). Windows lie
-    entirely inside the image.
+    entirely inside the image; colours count alike. originals : [N,C,H,W], or [N,784]. Raises FedkitError for what is no
+    image.
     """
-    x, y = (_flat(images).reshape(-1, 1, SIDE, SIDE) for images in (rebuilt, originals))
+    channels, *sides = originals.shape[1:] if originals.ndim == 4 else (1, SIDE, SIDE)
+    if channels * math.prod(sides) != originals[0].numel() or min(sides) < WINDOW:
+        raise FedkitError(
+            f"of shape {list(originals.shape)} are no images of at least {WINDOW} x {WINDOW} pixels",
+            field="originals",
+            remedy="give images [N,C,H,W], or compare by mse",
+        )
+    x, y = (_flat(images).reshape(-1, 1, *sides) for images in (rebuilt, originals))
     away = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     line = torch.exp(-away.square() / (2 * SIGMA**2))
     window = torch.outer(line, line)[None, None] / line.sum() ** 2
@@ -64,7 +73,8 @@ def ssim(rebuilt: Tensor, originals: Tensor) -> Tensor:
     s_y = F.conv2d(y * y, window) - m_y**2
     s_xy = F.conv2d(x * y, window) - m_x * m_y
     ratio = (2 * m_x * m_y + C1) * (2 * s_xy + C2)
-    return (ratio / ((m_x**2 + m_y**2 + C1) * (s_x + s_y + C2))).mean((1, 2, 3))
+    each = (ratio / ((m_x**2 + m_y**2 + C1) * (s_x + s_y + C2))).mean((1, 2, 3))
+    return each.reshape(-1, channels).mean(1)
 
 
 def match(rebuilt: Tensor, originals: Tensor) -> Tensor:
@@ -85,7 +95,7 @@ def match(rebuilt: Tensor, originals: Tensor) -> Tensor:
 
 
 def score(rebuilt: Tensor, originals: Tensor) -> Scores:
-    """All scores of a rebuilt batch after the best pairing. Both float [., 784] or [., 1, 28, 28], 0 to 1."""
+    """All scores of a rebuilt batch after the best pairing. Both float [., 784] or [., C, H, W], 0 to 1."""
     order = match(rebuilt, originals)
     paired = rebuilt[order]
     return Scores(order, mse(paired, originals), psnr(paired, originals), ssim(paired, originals))

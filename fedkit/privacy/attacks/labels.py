@@ -81,18 +81,22 @@ def mean_prediction(seen: Evidence, images: Tensor) -> Tensor:
 
 
 def labels_of_batch(seen: Evidence, images: Tensor) -> Tensor:
-    """The sorted labels of a one-step update: int64 [b]. images : of one's own, for the mean prediction."""
+    """The sorted labels of a one-step update: int64 [b]. images : of one's own, for the mean prediction.
+
+    Raises FedkitError where the project's labels are no classes.
+    """
     samples = seen.num_samples or 1
-    prediction = mean_prediction(seen, images)
-    counts = count_labels(last_bias(seen.gradient), prediction, samples)
+    bias = last_bias(seen.gradient, _classes(seen))
+    counts = count_labels(bias, mean_prediction(seen, images), samples)
     return torch.arange(len(counts)).repeat_interleave(counts)
 
 
 def count_digits(seen: Evidence, own: Shard, samples: int | None = None) -> Tensor:
-    """An estimate of how many images of each digit are behind an update: int64 [10].
+    """An estimate of how many images of each digit, or samples of each class, are behind an update: int64 [classes].
 
     own : images float32 [N,1,28,28], labels int64 [N] of the aggregator, some of each digit. samples : how many images the
-    update has in all; by default what the participant says.
+    update has in all; by default what the participant says. Raises FedkitError where the project's labels are no classes,
+    or one's own lack a class.
     """
     from scipy.optimize import nnls
 
@@ -100,27 +104,47 @@ def count_digits(seen: Evidence, own: Shard, samples: int | None = None) -> Tens
     middle = {name: (seen.before[name] + seen.update[name]) / 2 for name in seen.before}
     ways = [_directions(seen, state, own) for state in (seen.before, middle, seen.update)]
     mean = (ways[0] + 4 * ways[1] + ways[2]) / 6
-    target = -torch.cat([value.flatten() for value in _last_layer(seen.change)])
+    target = -torch.cat([value.flatten() for value in _last_layer(seen.change, _classes(seen))])
     shares = torch.from_numpy(nnls(mean.T.numpy(), target.numpy())[0])
     return whole_counts(shares, total)
 
 
 def _directions(seen: Evidence, state: StateDict, own: Shard) -> Tensor:
-    """The last layer's mean gradient on one's own images, digit by digit: float64 [10, L]."""
+    """The last layer's mean gradient on one's own images, digit by digit: float64 [classes, L]."""
     model, (images, labels) = seen.model(state), own
     parameters = dict(model.named_parameters())
-    rows = []
-    for digit in range(10):
+    rows, classes = [], _classes(seen)
+    for digit in range(classes):
         chosen = labels == digit
+        if not bool(chosen.any()):
+            raise FedkitError(
+                f"have no sample of class {seen.config.task.names[digit]}",
+                field="own",
+                remedy="give some of each class",
+            )
         loss = F.cross_entropy(model(images[chosen]), labels[chosen])
         found = torch.autograd.grad(loss, list(parameters.values()))
         gradient = dict(zip(parameters, found, strict=True))
-        rows.append(torch.cat([value.flatten().double() for value in _last_layer(gradient)]))
+        rows.append(
+            torch.cat([value.flatten().double() for value in _last_layer(gradient, classes)])
+        )
     return torch.stack(rows)
 
 
-def _last_layer(state: StateDict) -> list[Tensor]:
+def _classes(seen: Evidence) -> int:
+    """How many classes the project has. Raises FedkitError where its labels are none."""
+    task = seen.config.task
+    if task.labels != "classes":
+        raise FedkitError(
+            f"has no classes to be counted: its labels are {task.labels}",
+            field="task",
+            remedy="this attack needs a project whose loss is cross_entropy",
+        )
+    return task.outputs
+
+
+def _last_layer(state: StateDict, classes: int) -> list[Tensor]:
     """Weight and bias of the last layer."""
-    bias = last_bias(state)
+    bias = last_bias(state, classes)
     name = next(n for n, value in state.items() if value is bias)
     return [state[name.removesuffix("bias") + "weight"], bias]

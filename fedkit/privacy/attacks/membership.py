@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from fedkit.base.errors import FedkitError
 from fedkit.base.seeds import generator
 from fedkit.data.shards import Shard
+from fedkit.learning.judging import Criterion, criterion_of
 from fedkit.learning.models import StateDict
 from fedkit.learning.training import train
 from fedkit.privacy.attacks.evidence import Evidence
@@ -35,10 +36,13 @@ def confidence(seen: Evidence, state: StateDict, candidates: Shard) -> Tensor:
     """log(p / (1 - p)) of the true label under the model with weights `state`: float64 [N].
 
     It orders single images as minus the loss does, and is nearly normally distributed (Carlini et al. 2022, section IV.C).
+    Where labels are no classes, it is minus the loss.
     """
-    model, (images, labels) = seen.model(state), candidates
+    model, (images, labels), task = seen.model(state), candidates, seen.config.task
     with torch.no_grad():
         logits = torch.cat([model(part) for part in images.split(1000)]).double()
+    if task.labels != "classes":
+        return -criterion_of(task)(logits, labels.double(), reduction="none")
     true = logits.gather(1, labels[:, None])
     rest: Tensor = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
     return true[:, 0] - rest
@@ -69,6 +73,8 @@ def train_shadows(seen: Evidence, own: Shard, count: int, seed: int = 0) -> list
             learning_rate=seen.learning_rate,
             batch_size=seen.config.batch_size,
             generator=random,
+            loss_of=criterion_of(seen.config.task),
+            optimizer=seen.config.optimizer,
         )
         shadows.append(trained)
     return shadows
@@ -88,14 +94,19 @@ def lira(
     return (confidence(seen, state, candidates) - without.mean(0)) / spread
 
 
-def gradients_of(model: nn.Module, state: Mapping[str, Tensor], shard: Shard) -> Tensor:
+def gradients_of(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    shard: Shard,
+    loss_of: Criterion = F.cross_entropy,
+) -> Tensor:
     """The gradient of each image's own loss, float64 [N, D], in the order of the model's parameters."""
     wanted = {n: p for n, p in model.named_parameters() if p.requires_grad}
     weights = {n: state[n] for n in wanted}
 
     def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
         logits = functional_call(model, {**state, **weights}, (image[None],))
-        return F.cross_entropy(logits, label[None])
+        return loss_of(logits, label[None])
 
     each = vmap(grad(loss), in_dims=(None, 0, 0))(weights, *shard)
     return torch.cat([each[n].flatten(1).double() for n in wanted], dim=1)
@@ -109,15 +120,17 @@ def gradient_coefficients(
     *,
     clip: float | None = None,
     noise: float = 0.0,
+    loss_of: Criterion = F.cross_entropy,
 ) -> Tensor:
     """How much of each candidate's gradient stands in (before - after): float64 [N]; high says it was trained on.
 
     min_a ||before - after - sum_i a_i g_i||^2 + noise^2 ||a||^2
 
     clip : the norm to which gradients were cut. noise : standard deviation of the noise on a weight, divided by the
-    coefficient of an image that is in it; both stand in the config. Exact for one step without noise.
+    coefficient of an image that is in it; both stand in the config. loss_of : what was trained with, as `criterion_of`
+    gives it for the config's task. Exact for one step without noise.
     """
-    rows = gradients_of(model, before, candidates)
+    rows = gradients_of(model, before, candidates, loss_of)
     rows = rows if clip is None else clip_rows(rows, clip)
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     change = torch.cat([(before[n].double() - after[n].double()).flatten() for n in names])

@@ -90,7 +90,7 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float = 1.0, steps: i
 
 @lru_cache(maxsize=512)
 def _epsilon(mechanism: Mechanism, delta: float, accountant: str) -> float:
-    with _quiet():
+    with quiet():
         bound = _rdp(mechanism, delta)
         return bound if bound > _BEYOND else float(ACCOUNTANTS[accountant](mechanism, delta))
 
@@ -128,7 +128,8 @@ def _crossing(excess: Callable[[float], float], low: float, high: float) -> floa
     return high
 
 
-def _event(mechanism: Mechanism) -> Any:
+def event_of(mechanism: Mechanism) -> Any:
+    """The mechanism as dp-accounting writes it."""
     import dp_accounting  # a second's import, for those who account
 
     event: Any = dp_accounting.GaussianDpEvent(mechanism.noise_multiplier)
@@ -143,7 +144,7 @@ def _pld(mechanism: Mechanism, delta: float) -> float:
     spent = math.inf
     for interval, enough in ((1e-2, 20), (1e-3, 1), (1e-4, 0)):  # rounded up; the small need finer
         accountant = pld.PLDAccountant(value_discretization_interval=interval)
-        spent = accountant.compose(_event(mechanism)).get_epsilon(delta)
+        spent = accountant.compose(event_of(mechanism)).get_epsilon(delta)
         if spent > enough:
             break
     return spent
@@ -152,7 +153,7 @@ def _pld(mechanism: Mechanism, delta: float) -> float:
 def _rdp(mechanism: Mechanism, delta: float) -> float:
     from dp_accounting import rdp
 
-    return float(rdp.RdpAccountant().compose(_event(mechanism)).get_epsilon(delta))
+    return float(rdp.RdpAccountant().compose(event_of(mechanism)).get_epsilon(delta))
 
 
 def _opacus(kind: str, mechanism: Mechanism, delta: float) -> float:
@@ -178,13 +179,15 @@ ACCOUNTANTS: dict[str, Callable[[Mechanism, float], float]] = {
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """RDP leaves out orders at which its series does not converge, and says so; the result stays an upper bound."""
-    absl = logging.getLogger("absl")
-    was, absl.disabled = absl.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        absl.disabled = was
+    logging.getLogger("absl").addFilter(
+        _converged
+    )  # once, and for good: participants account side by side
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _converged(record: logging.LogRecord) -> bool:
+    return "failed to converge" not in record.getMessage()

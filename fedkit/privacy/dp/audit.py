@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from fedkit.base.errors import FedkitError
 from fedkit.data.shards import Shard
+from fedkit.learning.judging import Criterion
 
 __all__ = ["Audit", "audit_guesses", "audit_training", "epsilon_lower_bound", "pixel_canaries"]
 
@@ -39,10 +40,18 @@ class Audit:
     delta: float
     confidence: float
 
+    @property
+    def ceiling(self) -> float:
+        """The largest bound that so many guesses could have given: all of them right. A claim above it can't be refuted."""
+        return epsilon_lower_bound(
+            self.guesses, self.guesses, self.canaries, self.delta, self.confidence
+        )
+
     def __str__(self) -> str:
         return (
             f"{self.correct} of {self.guesses} guesses right: epsilon is at least {self.epsilon:.2f} "
-            f"at delta {self.delta:g} ({self.confidence:.0%} confidence)"
+            f"at delta {self.delta:g} ({self.confidence:.0%} confidence; "
+            f"so many guesses can show {self.ceiling:.2f} at most)"
         )
 
 
@@ -127,10 +136,12 @@ def audit_training(
     guesses: int | None = None,
     delta: float = 0.0,
     confidence: float = 0.95,
+    loss_of: Criterion = F.cross_entropy,
 ) -> Audit:
     """Toss a coin for each canary, train once on the shard with those that fell in, and guess by how far each loss fell.
 
     train : from a shard to the weights that others get to see, starting from `before`.
+    loss_of : the project's loss, as `criterion_of` gives it for the config's task.
     """
     included = torch.rand(len(canaries[1]), generator=generator) < 0.5
     mixed = (
@@ -143,5 +154,5 @@ def audit_training(
         model.load_state_dict(dict(state))
         model.eval()
         with torch.no_grad():
-            losses.append(F.cross_entropy(model(canaries[0]), canaries[1], reduction="none"))
+            losses.append(loss_of(model(canaries[0]), canaries[1], reduction="none"))
     return audit_guesses(losses[0] - losses[1], included, guesses, delta, confidence)

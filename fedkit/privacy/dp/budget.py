@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,9 +109,31 @@ def _folder(site: Datasite) -> Path:
 def _entries(site: Datasite) -> Iterator[dict[str, Any]]:
     for path in sorted(_folder(site).glob("*/*.json")):
         entry = parse_json_object(read_bytes(path, root=site.data_dir, max_bytes=2**20), path)
-        if not entry.keys() >= {"project", "data", "mechanism"}:
-            raise FedkitError("is no entry of what was spent", file=path, remedy="restore it")
+        wrong = _wrong_in(entry)
+        if wrong is not None:
+            what = "is no entry of what was spent"
+            raise FedkitError(what, file=path, field=wrong, remedy="restore it")
         yield entry
+
+
+def _wrong_in(entry: dict[str, Any]) -> str | None:
+    """The first key of an entry that does not hold what `write_spending` puts there."""
+    if type(entry.get("project")) is not str or "mechanism" not in entry:
+        return "project" if "mechanism" in entry else "mechanism"
+    if not re.fullmatch("[0-9a-f]{12}", str(entry.get("data"))):
+        return "data"
+    if entry["mechanism"] is None:
+        return None
+    try:
+        rate, noise, steps = entry["mechanism"]
+        fits = 0 < rate <= 1 and 0 < noise < math.inf and 0 <= steps < math.inf
+        if not fits or type(steps) is not int:
+            return "mechanism"
+        return None if 0 < entry["delta"] < 1 else "delta"
+    except (TypeError, ValueError):
+        return "mechanism"
+    except KeyError:
+        return "delta"
 
 
 def _images(shard: Shard) -> set[bytes]:

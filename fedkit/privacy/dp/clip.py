@@ -63,6 +63,7 @@ def split_noise(noise_multiplier: float, count_noise: float) -> float:
     """The noise multiplier that is left for the updates when the count of unclipped ones gets noise of its own.
 
     z_Delta = (z^-2 - (2 sigma_b)^-2)^(-1/2)   (Andrew et al. 2021, theorem 1); z < 2 sigma_b. Larger than z.
+    It holds for a count that one participant moves by 1/2, as the centred sum_k (b_k - 1/2) is; not for sum_k b_k.
     """
     return float((noise_multiplier**-2 - (2 * count_noise) ** -2) ** -0.5)
 
@@ -72,6 +73,7 @@ def next_clip(
 ) -> float:
     """C exp(-eta_C (b~ - gamma)): the norm shrinks while more than `quantile` of the updates stay unclipped.
 
-    unclipped : their count, with noise. (Andrew et al. 2021, algorithm 1)
+    unclipped : their count, from the centred sum_k (b_k - 1/2) + expected / 2, with noise.
+    (Andrew et al. 2021, algorithm 1)
     """
     return clip * math.exp(-learning_rate * (unclipped / expected - quantile))

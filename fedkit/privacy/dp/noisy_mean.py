@@ -33,6 +33,16 @@ class NoisyMean(Around):
 
     config: FLConfig
 
+    @property
+    def averages_buffers(self) -> bool:
+        """No: all that leaves the aggregator has passed the noise."""
+        return False
+
+    @property
+    def keeps_buffers(self) -> bool:
+        """Yes: what passes through them passes by the noise."""
+        return True
+
     def init(self, model: Mapping[str, Tensor]) -> ServerState:
         """The inner rule's memory, and the round and the clipping norm besides."""
         clip = promised(self.config, "participant").clip
@@ -60,7 +70,12 @@ class NoisyMean(Around):
         said = said | {"clip": clip, "noise_std": spread * clip / expected}
         if dp.adaptive_clip is not None:
             within = int((changes.norm(dim=1) <= clip).sum())
-            counted = within + float(noise.normal((1,), count_noise(self.config, mechanism)))
+            # sum_k (b_k - 1/2) + noise, and half of those expected: one more or less moves it by 1/2, whatever its b_k
+            counted = (
+                within
+                + (expected - len(changes)) / 2
+                + float(noise.normal((1,), count_noise(self.config, mechanism)))
+            )
             said["unclipped"] = counted / expected
             rule = dp.adaptive_clip
             clip = next_clip(clip, counted, expected, rule.quantile, rule.learning_rate)

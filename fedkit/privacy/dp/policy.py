@@ -38,6 +38,7 @@ class PrivacyPolicy(BaseModel):
 
     unit : "example" (noise before anything leaves this machine) or "participant". epsilon, delta : the most that all
     projects together may spend of any image. secure_noise : refuse noise that derives from the config's seed.
+    against : "aggregator" refuses participants' noise that it adds itself, or whose shares it sees singly; None takes both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,16 +47,17 @@ class PrivacyPolicy(BaseModel):
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     delta: Annotated[float, Field(gt=0, lt=1)]
     secure_noise: bool = False
+    against: Literal["aggregator"] | None = None
 
 
 def read_policy(site: Datasite) -> PrivacyPolicy | None:
     """The owner's policy, None where there is none. Raises FedkitError if it can't be read: then nothing may train."""
     path = site.private_client / "policy.json"
-    if not path.exists():
-        return None
     try:
         data = read_bytes(path, root=site.data_dir, max_bytes=2**20)
         return PrivacyPolicy.model_validate(parse_json_object(data, path))
+    except FileNotFoundError:
+        return None
     except ValidationError as error:
         raise first_problem(error, path) from error
 
@@ -73,6 +75,11 @@ def why_refused(site: Datasite, config: FLConfig, shard: Shard | None) -> str | 
         return f"promises no differential privacy; {asked}, epsilon at most {policy.epsilon:g}"
     if dp.unit != policy.unit:
         return f"protects the unit {dp.unit!r}; {asked}"
+    if policy.against is not None and dp.unit == "participant":
+        if dp.noise_at == "aggregator":
+            return "lets the aggregator add the noise, after it has seen each update; this policy is against the aggregator"
+        if config.secure_aggregation is None:
+            return "shows the aggregator each update with one share of the noise; this policy is against the aggregator"
     if policy.secure_noise and not dp.secure_noise:
         return "draws its noise from a seed that everybody can read; this datasite's policy asks for secure_noise"
     try:
@@ -102,9 +109,7 @@ def refusal(site: Datasite, config: FLConfig) -> str | None:
         # no image is looked at, and torch not waited for
         if config.dp is None or not site.data_files:
             return why_refused(site, config, None)
-        from fedkit.data.shards import read_shard
-
-        return why_refused(site, config, read_shard(site.private_client))
+        return why_refused(site, config, site.private.load(config.task))
     except FedkitError:  # the policy or the data can't be read: for their owner to put right
         raise
     except Exception as error:  # a request with numbers that nobody foresaw stops no other
@@ -128,7 +133,7 @@ def spend(
     if config.dp is None:
         return write_unbounded(site, config.project_name, shard)
     whole = _mechanism(config, shard)
-    asked = config.replace(learning_rate=plan.learning_rate, epoch=plan.epoch)
+    asked = config.replace(**plan.settings)
     attempt = sha256_bytes(state_bytes(start) + asked.to_json().encode())[:12]
     a_round = replace(whole, steps=whole.steps // config.rounds)
     write_spending(site, config, shard, plan.round, attempt, a_round)

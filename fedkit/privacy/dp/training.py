@@ -20,12 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedkit.base.errors import FedkitError, Stopped
-from fedkit.base.seeds import global_random
 from fedkit.config.fl_config import FLConfig
+from fedkit.config.optimizer import Optimizer
 from fedkit.data.shards import Shard
-from fedkit.learning.models import StateDict, state_of
+from fedkit.learning.device import place_of
+from fedkit.learning.judging import Criterion
+from fedkit.learning.models import StateDict, buffer_names, state_of
+from fedkit.learning.randomness import OwnRandom, draws
 from fedkit.learning.strategies.base import Around
-from fedkit.learning.training import Trainer, draws, train
+from fedkit.learning.training import Trainer, optimizer_of, train
 from fedkit.privacy.dp.clip import share_of_noise
 from fedkit.privacy.dp.mechanism import (
     example_mechanism,
@@ -49,6 +52,11 @@ class PrivateTraining(Around):
         """No noise covers loss and time."""
         return True
 
+    @property
+    def keeps_buffers(self) -> bool:
+        """Yes: what passes through them passes by the noise."""
+        return True
+
     def trainer(self, who: str, n: int) -> Trainer:
         """What the config's `dp` makes of `train`, called in the same way."""
         dp, seed = promised(self.config), self.config.seed
@@ -69,6 +77,8 @@ class PrivateTraining(Around):
     ) -> tuple[StateDict, list[float]]:
         """Ordinary training, then this participant's share of the noise on what it sends."""
         trained, losses = train(model, state, shard, **ordinary)
+        state, trained = ({k: v.cpu() for k, v in s.items()} for s in (state, trained))
+        trained |= {name: state[name] for name in buffer_names(model)}  # of the norm no part
         sigma = participant_mechanism(self.config).noise_multiplier
         clip, shares = promised(self.config).clip, self.config.quorum
         return share_of_noise(state, trained, clip, sigma, shares, noise), losses
@@ -118,31 +128,47 @@ def dp_sgd(
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] | None = None,
     mu: float = 0.0,
+    loss_of: Criterion = F.cross_entropy,
+    optimizer: Optimizer | None = None,
 ) -> tuple[StateDict, list[float]]:
     """`epochs` times `steps` steps of DP-SGD from `state`; returns the weights, and each epoch's mean loss (without noise).
 
     w <- w - eta (1 / (q N)) (sum_i clip(grad l_i) + N(0, (sigma C)^2)),  each i with probability q = 1 / steps
 
     shard : images float32 [N,1,28,28], labels int64 [N]. sample, noise : where the two kinds of chance come from.
-    own_randomness : seeds what the model itself draws, such as drop-out. mu : as for `train`.
-    Raises FedkitError for a model in which images of a batch meet (batch normalisation), Stopped as `train` does.
+    A step into which no image is drawn moves the weights by its noise alone.
+    own_randomness : seeds what the model itself draws, such as drop-out. mu : as for `train`. optimizer : what makes a step
+    of the noised gradient, None for the line above; it sees nothing else, so the promise is the same.
+    Buffers come back as they came: they are calculated from images, and no noise covers them.
+    Raises FedkitError for a model in which images meet, in a batch (batch normalisation) or by what the model remembers of
+    an earlier one, Stopped as `train` does.
     """
     images, labels = shard
     model.load_state_dict(dict(state))
+    buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
+
+    def forget() -> None:
+        """What one step's images left in a buffer reaches neither the next step nor the update."""
+        with torch.no_grad():
+            for name, value in model.named_buffers():
+                value.copy_(buffers[name])
+
     anchors = [p.detach().clone() for p in model.parameters() if p.requires_grad]
     rate, losses = 1 / steps, []
-    chance = global_random(own_randomness) if draws(model, images) else nullcontext()
-    with chance, _per_image(model, images) as watched:
-        optimizer = _optimizer(
-            model, learning_rate, clip, noise_multiplier, rate * len(labels), noise
+    chance = OwnRandom(own_randomness) if draws(model, images) else nullcontext()
+    with _per_image(model, images) as watched:
+        private = _private(
+            model,
+            optimizer_of(optimizer or Optimizer(name="sgd"), model, learning_rate),
+            *(clip, noise_multiplier, rate * len(labels), noise),
         )
 
         def pull(_: Any) -> None:  # FedProx's term knows no image: it needs no noise
-            for p, anchor in zip(optimizer.params, anchors, strict=True):
+            for p, anchor in zip(private.params, anchors, strict=True):
                 p.grad.add_(p.detach() - anchor, alpha=mu)
 
         if mu:
-            optimizer.attach_step_hook(pull)
+            private.attach_step_hook(pull)
         for epoch in range(1, epochs + 1):
             watched.train()
             total, seen = 0.0, 0
@@ -150,12 +176,24 @@ def dp_sgd(
                 if stop is not None and stop():
                     raise Stopped
                 batch = (sample.uniform(len(labels)) < rate).nonzero().flatten()
-                optimizer.zero_grad(set_to_none=True)
-                inputs = images[batch].requires_grad_()  # else torch warns about Opacus' hooks
-                loss = F.cross_entropy(watched(inputs), labels[batch], reduction="sum")
-                loss.backward()
-                optimizer.step()
-                total, seen = total + loss.item(), seen + len(batch)
+                private.zero_grad(set_to_none=True)
+                if len(batch):  # many a model can't take no sample at all
+                    inputs = images[batch]
+                    if (
+                        inputs.is_floating_point()
+                    ):  # a gradient, else torch warns about Opacus' hooks;
+                        inputs = (
+                            inputs.requires_grad_().clone()
+                        )  # a copy, for models that write into it
+                    with chance:
+                        loss = loss_of(watched(inputs), labels[batch], reduction="sum")
+                    loss.backward()
+                    total, seen = total + loss.item(), seen + len(batch)
+                for p in private.params:
+                    if p.grad_sample is None:  # no image was drawn, or none of them used it
+                        p.grad_sample = p.new_zeros(len(batch), *p.shape)
+                private.step()
+                forget()
             losses.append(total / max(seen, 1))
             if on_epoch is not None:
                 on_epoch(epoch, losses[-1])
@@ -168,11 +206,13 @@ def _per_image(model: nn.Module, images: Tensor) -> Iterator[nn.Module]:
     from opacus import GradSampleModule  # more than a second's import, for those who need it
 
     probe = images[:2]
-    with global_random(), torch.no_grad():
-        tried = copy.deepcopy(model).eval()
-        apart = torch.cat([tried(image[None]) for image in probe])
-        if not torch.allclose(tried(probe), apart, rtol=1e-3, atol=1e-4):
+    with OwnRandom(), torch.no_grad():
+        apart = torch.cat([copy.deepcopy(model).eval()(image[None]) for image in probe])
+        if not torch.allclose(copy.deepcopy(model).eval()(probe), apart, rtol=1e-3, atol=1e-4):
             raise _mixes("what one image gives depends on the others in its batch")
+    met = _where_images_meet(model, images)
+    if met is not None:
+        raise _mixes(met)
     try:
         watched = GradSampleModule(model, loss_reduction="sum")
     except NotImplementedError as error:
@@ -181,6 +221,52 @@ def _per_image(model: nn.Module, images: Tensor) -> Iterator[nn.Module]:
         yield watched
     finally:
         watched.to_standard_module()
+
+
+def _where_images_meet(model: nn.Module, images: Tensor) -> str | None:
+    """How the answer for one image depends on others while the model trains; None where no trial shows that it does.
+
+    Row k of a batch is held, all others are replaced, and what the model draws stays the same: its answer may not move.
+    Nor may it where the model has seen another batch before, all buffers put back. The made-up images hold what any task
+    can hold, 0 and 1, and for floating point numbers what lies between.
+    """
+    random = torch.Generator().manual_seed(0)
+    shape = (6, *images.shape[1:])
+    pools = [torch.randint(0, 2, shape, generator=random)]
+    if images.is_floating_point():
+        pools.append(torch.rand(shape, generator=random))
+    mine = images[:6]
+    pools = [pool.to(images) for pool in pools] + [mine] * (len(mine) > 1)
+    for pool in pools:
+        for count in {2, len(pool) // 2} - {0, 1}:
+            one, other = pool[:count], pool[-count:].flip(0)
+            for k in (0, count - 1):
+                mixed = other.clone()
+                mixed[k] = one[k]
+                if not _alike(_answers(model, one)[k], _answers(model, mixed)[k]):
+                    return "in train mode, what one image gives depends on the others in its batch"
+        if not _alike(_answers(model, one), _answers(model, one, after=other)):
+            return "in train mode, what an image gives depends on images that the model saw before"
+    return None
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+def _answers(model: nn.Module, batch: Tensor, after: Tensor | None = None) -> Tensor:
+    """Of a copy in train mode, whose own random numbers are always the same. after : what it sees before."""
+    tried = copy.deepcopy(model).train()
+    with torch.no_grad():
+        if after is not None:
+            kept = [value.clone() for value in tried.buffers()]
+            with OwnRandom():
+                tried(after.clone())
+            for value, before in zip(tried.buffers(), kept, strict=True):
+                value.copy_(before)
+        with OwnRandom():
+            answer: Tensor = tried(batch.clone())
+    return answer
 
 
 def _mixes(why: str) -> FedkitError:
@@ -192,15 +278,15 @@ def _mixes(why: str) -> FedkitError:
     )
 
 
-def _optimizer(
+def _private(
     model: nn.Module,
-    learning_rate: float,
+    steps: torch.optim.Optimizer,
     clip: float,
     noise_multiplier: float,
     expected: float,
     noise: Noise,
 ) -> Any:
-    """Opacus' optimiser over plain SGD; from the operating system's noise where that is asked for."""
+    """Opacus' optimiser around torch's, which sees noised gradients only. noise : seeded, or the system's."""
     from opacus.optimizers import DPOptimizer
 
     class FromNoise(DPOptimizer):  # type: ignore[misc]
@@ -209,12 +295,16 @@ def _optimizer(
         def add_noise(self) -> None:
             for p in self.params:
                 std = self.noise_multiplier * self.max_grad_norm
-                p.grad = p.summed_grad + noise.normal(p.shape, std).to(p.dtype)
+                drawn = noise.normal(p.shape, std)
+                if isinstance(noise, SeededNoise):  # no secret anyway, and its bits are promised
+                    p.grad = p.summed_grad + drawn.to(p)
+                else:  # rounded first, its low bits would tell the sum (Haney et al. 2022)
+                    p.grad = (p.summed_grad.cpu().double() + drawn).to(p)
 
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    generator = noise.generator if isinstance(noise, SeededNoise) else None
+    at_home = place_of(model).type == "cpu"  # where torch's generator can draw
+    generator = noise.generator if isinstance(noise, SeededNoise) and at_home else None
     return (FromNoise if generator is None else DPOptimizer)(
-        optimizer=torch.optim.SGD(parameters, lr=learning_rate),
+        optimizer=steps,
         noise_multiplier=noise_multiplier,
         max_grad_norm=clip,
         expected_batch_size=expected,

@@ -7,7 +7,7 @@ between, the aggregator averages the same updates again.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+import os
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import (
@@ -15,6 +15,7 @@ from fedkit.base.events import (
     Event,
     RoundAggregated,
     RoundEvaluated,
+    RoundMeasured,
     UpdateRefused,
     Waiting,
 )
@@ -47,7 +48,7 @@ def waits_for(at: AtAggregator, plan: RoundPlan, found: Collected, patient: bool
         remedies.append(f"the round ends with {quorum} updates in {seconds:.0f} s at the latest")
     else:
         remedies.append(f"{len(found.updates)} of at least {quorum} updates are there")
-    if any(at.place.update(email, n).exists() for email in found.missing):
+    if any(os.path.lexists(at.place.update(email, n)) for email in found.missing):
         seconds = min(seconds or HALF_WRITTEN_S, HALF_WRITTEN_S)
     return at.wait(", ".join(whom), what, "; ".join(remedies), seconds)
 
@@ -70,7 +71,13 @@ def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event
     n, site = plan.round, at.site
     state = state_after(at, n - 1)
     after, record = server_step(
-        at.strategy, plan, state, found.updates, refused=found.refused, absent=found.missing
+        at.strategy,
+        plan,
+        state,
+        found.updates,
+        refused=found.refused,
+        absent=found.missing,
+        buffers=at.buffers,
     )
     averaged = tuple(part.participant for part in record.contributions)
     if len(averaged) < quorum_of(at.config, plan):
@@ -93,17 +100,22 @@ def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event
 
 
 def evaluate_round(at: AtAggregator, record: RoundRecord, source: bytes) -> list[Event]:
-    """Accuracy and loss of the round's global model on the aggregator's private test set, into the record."""
+    """Metrics and loss of the round's global model on the aggregator's private test set, into the record."""
     from fedkit.data.shards import check_dataset
+    from fedkit.data.standardise import standardised
+    from fedkit.learning.device import find_device
     from fedkit.learning.models import load_model
-    from fedkit.learning.training import evaluate
+    from fedkit.learning.training import judged
 
     place, config, n = at.place, at.config, record.round
     path = at.site.private_aggregator / config.test_dataset
     images, labels = read_dataset(path)
-    check_dataset(images, labels, path)
-    model = load_model(source, config.model_class_name, file=place.path / config.model_arch)
-    accuracy, loss = evaluate(model, read_state(place.global_model(n)), images, labels)
+    check_dataset(images, labels, path, config.task)
+    images, labels = standardised((images, labels), config.task)
+    file, name = place.path / config.model_arch, config.model_class_name
+    model = load_model(source, name, file=file, task=config.task).to(find_device(at.site.device))
+    state = read_state(place.global_model(n))
+    metrics, loss = judged(model, state, images, labels, config.task)
     if not math.isfinite(loss):
         raise FedkitError(
             f"gives a loss of {loss} after round {n}",
@@ -111,5 +123,9 @@ def evaluate_round(at: AtAggregator, record: RoundRecord, source: bytes) -> list
             why="The global model has diverged",
             remedy="launch again with a smaller learning_rate",
         )
-    write_json(place.record(n), asdict(replace(record, accuracy=accuracy, loss=loss)))
-    return [RoundEvaluated(at.site.email, at.name, n, config.rounds, accuracy, loss)]
+    write_json(place.record(n), record.with_scores(metrics, loss).to_dict())
+    about = (at.site.email, at.name, n, config.rounds)
+    if metrics.keys() == {"accuracy"}:
+        return [RoundEvaluated(*about, metrics["accuracy"], loss)]
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+    return [RoundMeasured(*about, scores or "no metric", loss)]

@@ -6,6 +6,7 @@ Nothing that lies there is trusted: not its size, not what it claims to be, not 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,13 +40,18 @@ class Collected:
 def collect(at: AtAggregator, plan: RoundPlan, patient: bool = True) -> Collected:
     """Look at the inbox of everybody who trains in this round; nothing in it is trusted."""
     inboxes = {email: at.place.update(email, plan.round) for email in plan.participants}
-    if not any(path.exists() or path.is_symlink() for path in inboxes.values()):
+    if not any(map(os.path.lexists, inboxes.values())):
         return Collected((), {}, plan.participants)
     reference = at.read_state(at.place.global_model(plan.round - 1))
+    sent: Mapping[str, Tensor] = {}
+    if plan.max_update_norm is not None and at.strategy.two_sided:
+        from fedkit.protocol.server_state import state_after
+
+        sent = at.strategy.broadcast(state_after(at, plan.round - 1))
     updates, refused, missing = [], {}, []
     for email, path in inboxes.items():
         try:
-            updates.append(_sound(at, plan, email, reference))
+            updates.append(_sound(at, plan, email, reference, sent))
         except FileNotFoundError:
             missing.append(email)
         except Unreadable as error:
@@ -57,13 +63,21 @@ def collect(at: AtAggregator, plan: RoundPlan, patient: bool = True) -> Collecte
 
 
 def _sound(
-    at: AtAggregator, plan: RoundPlan, email: str, reference: Mapping[str, Tensor]
+    at: AtAggregator,
+    plan: RoundPlan,
+    email: str,
+    reference: Mapping[str, Tensor],
+    sent: Mapping[str, Tensor],
 ) -> Update:
-    """A participant's update, with what it says about itself. Raises FileNotFoundError, Unreadable."""
+    """A participant's update, with what it says about itself. sent : what went to everybody beside the model.
+
+    Raises FileNotFoundError, Unreadable.
+    """
     from fedkit.base.tensors import load_state
     from fedkit.learning.models import check_state
     from fedkit.learning.training import local_steps
     from fedkit.learning.update import Update
+    from fedkit.learning.validated import believed
     from fedkit.protocol.strategy_payload import most_bytes, read_extra
     from fedkit.rounds.round import too_far
 
@@ -90,8 +104,9 @@ def _sound(
         extra,
         _number(said.get("seconds")),
         sha256_bytes(data),
+        None if plan.validation is None else believed(said.get("validation"), plan.task),
     )
-    wrong = too_far(update, reference, plan)
+    wrong = too_far(update, reference, plan, at.strategy, sent)
     if wrong:
         raise Unreadable(
             wrong, file=path, remedy="train with a smaller learning rate, or fewer epochs"

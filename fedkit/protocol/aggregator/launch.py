@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from fedkit.base import files
@@ -21,19 +21,27 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file, write_permissions
-from fedkit.datasite.projects import appearing
+from fedkit.datasite.projects import appearing, other_spelling
 from fedkit.protocol.approval import why_declined
 from fedkit.protocol.project import AtAggregator
-from fedkit.protocol.steps import Next
+from fedkit.protocol.steps import Next, Step
 from fedkit.protocol.waiting import needed_ready
 
-__all__ = ["LAUNCHED", "gate", "invite", "launch_status", "launch_step"]
+__all__ = ["LAUNCHED", "gate", "invite", "keys_name_model", "launch_status", "launch_step"]
 
 
 LAUNCHED = "launch.json"
 """In `running/P`: the hashes of what was launched, and so the sign that fedkit's aggregator leads this project."""
 
+_NAMED = "keys_name_model"
+
 _LARGEST = {"model_arch": 2**20, "model_weight": MAX_STATE_BYTES}
+
+
+def keys_name_model(place: AggregatorProject) -> bool:
+    """Was it launched by a version whose masked messages name what was trained from? If not, older ones may take part."""
+    kept = files.read_json(place.path / LAUNCHED)
+    return isinstance(kept, dict) and kept.get(_NAMED) is True
 
 
 def launch_step(site: Datasite, name: str = "launch") -> Next:
@@ -73,6 +81,15 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
                 field="project_name",
                 remedy="choose another name; the old project is untouched",
             )
+    other = other_spelling(site.aggregator(), at.name)
+    if other is not None:
+        raise FedkitError(
+            f"{at.name!r} is the name of a project that is {other.parent.name} already, but for upper and lower case "
+            f"({other.name!r}): on many machines they are one folder",
+            file=path,
+            field="project_name",
+            remedy="choose another name; the old project is untouched",
+        )
     return partial(_launch, at, contents, hashes)
 
 
@@ -81,18 +98,24 @@ def launch_status(site: Datasite, name: str = "launch") -> Next:
     step = launch_step(site, name)
     tried = files.read_object(_refusal(site))
     if isinstance(step, partial) and step.func is _launch and tried.get("files") == step.args[-1]:
-        told = dict(tried["error"])
-        raise FedkitError(told.pop("what"), **told)
+        told = tried.get("error")
+        known = ("what", "file", "field", "why", "remedy")
+        if isinstance(told, dict) and isinstance(told.get("what"), str):
+            what, *rest = (str(told[key]) if key in told else None for key in known)
+            raise FedkitError(str(what), **dict(zip(known[1:], rest, strict=True)))
     return step
 
 
 def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
-    """Build what was launched, once, and look whether it goes together. Raises FedkitError."""
+    """Build what was launched, look whether it goes together, and try it. Raises FedkitError."""
+    from fedkit.data.standardise import check_stated
     from fedkit.learning.models import fitting_model
     from fedkit.privacy.dp.mechanism import participant_mechanism
     from fedkit.rounds.strategy import strategy_of
+    from fedkit.rounds.trial_step import try_out
 
     try:
+        check_stated(config.task)
         strategy_of(config)
         if config.dp is not None and config.dp.unit == "participant":
             participant_mechanism(config)
@@ -108,7 +131,9 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
         weights=path,
         field="model_weight",
         remedy="save it with torch.save(FLModel().state_dict(), path)",
+        task=config.task,
     )
+    try_out(config, contents[config.model_arch], file=folder / config.model_arch)
 
 
 def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]) -> list[Event]:
@@ -129,7 +154,7 @@ def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]
         files.write_bytes(unfinished.global_model(0), contents[config.model_weight])
         for email in config.participants:
             write_permissions(unfinished.inbox(email), site.email, write=[email])
-        files.write_json(unfinished.path / LAUNCHED, hashes)
+        files.write_json(unfinished.path / LAUNCHED, hashes | {_NAMED: True})
         files.write_json(_clearing(site), {"project": at.name, "files": hashes})
     _clear(site)
     launched = ProjectLaunched(site.email, at.name, config.participants, config.rounds)
@@ -137,7 +162,19 @@ def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]
     if config.unknown:
         text = f"fl_config.json has keys that fedkit does not know ({', '.join(config.unknown)}); they stay in the file"
         events.append(Notice(site.email, at.name, text))
+    if (
+        config.weighting == "samples"
+        and config.max_samples is None
+        and len(config.participants) > 1
+    ):
+        events.append(Notice(site.email, at.name, _NO_CAP))
     return events
+
+
+_NO_CAP = (
+    "each update counts by the samples that its participant claims, whatever the number; "
+    "max_samples in fl_config.json would cap that: set it to the most that you believe"
+)
 
 
 def _complete(config: FLConfig, path: Path, data: bytes) -> None:
@@ -152,22 +189,23 @@ def _complete(config: FLConfig, path: Path, data: bytes) -> None:
 
 def invite(at: AtAggregator, ready: Sequence[str]) -> Next:
     """Send a request where the participant's copy is missing or another one; config last."""
-    names = (at.config.model_arch, "fl_config.json")
+    asks: list[Step] = []
+    names, content = (at.config.model_arch, "fl_config.json"), cache(at.launched)
     for email in at.config.participants:
         box = at.site.client(email)
         if email in ready or not has_permission_file(box.request):
             continue
         if why_declined(at.site, at.name, email) is not None:
             continue
-        if (box.running / at.name).is_dir() or (box.done / at.name).is_dir():
+        if files.is_folder(box.running / at.name) or files.is_folder(box.done / at.name):
             continue
         if at.obstacle(email) is not None:
             continue
         target = box.project(at.name, "request").path
-        launched = {target / name: at.launched(name) for name in names}
-        if any(_differs(at, path, content) for path, content in launched.items()):
-            return partial(_ask, at, email, launched)
-    return None
+        launched = {target / name: content(name) for name in names}
+        if any(_differs(at, path, data) for path, data in launched.items()):
+            asks.append(partial(_ask, at, email, launched))
+    return asks or None
 
 
 def _differs(at: AtAggregator, path: Path, content: bytes) -> bool:
@@ -229,7 +267,8 @@ def _clear(site: Datasite) -> list[Event]:
         project, hashes = str(wanted["project"]), dict(wanted["files"])
     except (TypeError, KeyError, ValueError):
         project, hashes = "", {}
-    if any(files.read_json(place / LAUNCHED) == hashes for place in _places(site, project)):
+    launched = (files.read_json(place / LAUNCHED) for place in _places(site, project))
+    if any(isinstance(kept, dict) and hashes.items() <= kept.items() for kept in launched):
         for path, digest in ((site.aggregator().launch / f, d) for f, d in hashes.items()):
             with contextlib.suppress(FileNotFoundError, Unreadable):
                 if files.sha256_bytes(files.read_bytes(path, root=site.data_dir)) == digest:

@@ -6,20 +6,21 @@ the average, by hand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import (
     AGGREGATOR,
     Event,
     GlobalModelSent,
+    Notice,
     ProjectDone,
     ProjectStopped,
     Waiting,
 )
-from fedkit.base.files import is_file, refuse_links
+from fedkit.base.files import is_file, is_folder, is_writable, refuse_links
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import move_to_done
@@ -36,7 +37,7 @@ from fedkit.protocol.aggregator.publish import outdated
 from fedkit.protocol.approval import why_declined
 from fedkit.protocol.project import AtAggregator, check_folder
 from fedkit.protocol.steps import Next, Phase, drive, first_answer
-from fedkit.protocol.waiting import lingers
+from fedkit.protocol.waiting import lingers, quorum_of
 from fedkit.rounds.history import RoundRecord, read_records
 
 __all__ = ["PHASES", "advance", "next_step", "projects"]
@@ -148,7 +149,7 @@ def gate(now: Stand) -> Next:
 
 def evaluate(now: Stand) -> Next:
     """How good the newest global model is."""
-    if not now.newest or now.records[now.newest - 1].accuracy is not None:
+    if not now.newest or now.records[now.newest - 1].evaluated:
         return None
     source = now.at.launched(now.at.config.model_arch)
     return partial(evaluate_round, now.at, now.records[now.newest - 1], source)
@@ -162,12 +163,16 @@ def stop(now: Stand) -> Next:
     if not now.records and now.plan is None:
         return None  # before the first round, the gate says so
     left = [e for e in at.config.participants if why_declined(at.site, at.name, e) is not None]
-    remain = len(at.config.participants) - len(left)
-    if remain >= at.config.quorum or now.newest == at.config.rounds:
+    if now.newest == at.config.rounds:
         return None
-    owed = now.plan.participants if now.plan is not None else left
-    if not any(e in owed and not place.has_update(e, now.newest + 1) for e in left):
+    asked = now.plan.participants if now.plan is not None else at.config.participants
+    owed = [e for e in left if e in asked and not place.has_update(e, now.newest + 1)]
+    if not owed:
         return None  # the round under way has all it needs from them
+    enough = len(at.config.participants) - len(left) >= at.config.quorum
+    # of those who were drawn for a round, too few may remain
+    if enough and (now.plan is None or len(asked) - len(owed) >= quorum_of(at.config, now.plan)):
+        return None
     return partial(_stop, now, left)
 
 
@@ -183,11 +188,13 @@ def plan(now: Stand) -> Next:
 
 def send(now: Stand) -> Next:
     """Every global model so far, to everybody who can be reached and hasn't got it."""
-    for email in now.ready:
-        for n in range(now.newest + 1):
-            if not is_file(now.at.mailbox(email).global_model(n)):
-                return partial(_send, now, email, n)
-    return None
+    counted = cache(partial(_counted, now.records))
+    return [
+        partial(_send, now, email, n, counted)
+        for email, model in ((e, now.at.mailbox(e).global_model) for e in now.ready)
+        for n in range(now.newest + 1)
+        if not is_file(model(n))
+    ] or None
 
 
 def collect(now: Stand) -> Next:
@@ -205,6 +212,8 @@ def aggregate(now: Stand) -> Next:
     """The end of a round."""
     if now.plan is None:
         return None
+    # it says what of a model is averaged; where it is gone, a look says so
+    now.at.launched(now.at.config.model_arch)
     return partial(end_round, now.at, now.plan, now.recorded or now.found)
 
 
@@ -241,18 +250,25 @@ def _begin(now: Stand, n: int) -> list[Event]:
     return []
 
 
-def _send(now: Stand, email: str, n: int) -> list[Event]:
+def _counted(records: Sequence[RoundRecord], n: int) -> dict[str, int]:
+    """Of whom an update has counted up to round n: e-mail -> the last such round."""
+    return {part.participant: r.round for r in records[:n] for part in r.contributions}
+
+
+def _send(
+    now: Stand, email: str, n: int, counted: Callable[[int], Mapping[str, int]]
+) -> list[Event]:
     at, mailbox = now.at, now.at.mailbox(email)
-    plan = read_plan(at.place, n + 1, at.config)
+    if not at.is_ready(email):
+        return []  # it has left while others were served
+    plan = now.plan if n == now.newest else read_plan(at.place, n + 1, at.config)
     settings = {} if plan is None else plan.on_the_wire(at.config)
     if settings:  # before the model that they belong to
         at.write_json(mailbox.round_settings(n + 1), settings)
     if plan is not None and email in plan.participants:
         from fedkit.protocol.strategy_payload import send_beside
 
-        parts = ((r.round, part.participant) for r in now.records[:n] for part in r.contributions)
-        counted = max((number for number, who in parts if who == email), default=0)
-        send_beside(at, email, n + 1, counted)
+        send_beside(at, email, n + 1, counted(n).get(email, 0))
     at.copy(at.place.global_model(n), mailbox.global_model(n))
     return [GlobalModelSent(at.site.email, at.name, email, n)]
 
@@ -268,7 +284,7 @@ def _owed(now: Stand) -> Waiting | None:
     at = now.at
     trained = {part.participant for record in now.records for part in record.contributions}
     gone = [e for e in at.config.participants if e in trained and e not in now.ready]
-    owed = [e for e in gone if not (at.site.client(e).done / at.name).is_dir()]
+    owed = [e for e in gone if not is_folder(at.site.client(e).done / at.name)]
     left = lingers(at.config, at.place.global_model(at.config.rounds))
     if not owed or left <= 0:
         return None
@@ -278,6 +294,12 @@ def _owed(now: Stand) -> Waiting | None:
 
 
 def _finish(at: AtAggregator) -> list[Event]:
-    opened = map(at.place.inbox, at.config.participants)
+    inboxes = [*map(at.place.inbox, at.config.participants)]
+    shut = [path for path in inboxes if is_folder(path) and not is_writable(path)]
+    opened = [path for path in inboxes if path not in shut]
     move_to_done(at.site, at.site.aggregator(), at.name, opened)
-    return [ProjectDone(at.site.email, at.name, AGGREGATOR)]
+    text = (
+        "whoever might write there still may: its permission files can't be removed -> remove them"
+    )
+    told = [Notice(at.site.email, at.name, f"{path.name} in fl_clients/: {text}") for path in shut]
+    return [*told, ProjectDone(at.site.email, at.name, AGGREGATOR)]

@@ -26,9 +26,12 @@ def outdated(at: AtAggregator, records: Sequence[RoundRecord]) -> dict[Path, Any
     """The public files whose content is not what it should be, with what it should be; looks only."""
     site, place, config = at.site, at.place, at.config
     folder = site.public_results(config.project_name)
-    evaluated = [record for record in records if record.accuracy is not None]
+    evaluated = [record for record in records if record.evaluated]
     metrics: list[dict[str, Any]] = [{"accuracy": 0, "round": 0}]
-    metrics += [{"round": record.round, "accuracy": record.accuracy} for record in evaluated]
+    metrics += [
+        {"round": record.round, "accuracy": record.accuracy, **record.metrics}
+        for record in evaluated
+    ]
     newest = place.global_model(len(evaluated))  # as large as an update, which has its form
     history: dict[str, Any] = {
         "project": config.project_name,
@@ -57,12 +60,14 @@ def _round(record: RoundRecord) -> dict[str, Any]:
     }
     told = ("round", "accuracy", "loss", "learning_rate", "local_epochs")
     values = {name: getattr(record, name) for name in told}
-    return values | {"asked": sum(counts.values())} | counts
+    told_too = {"metrics": dict(record.metrics)} if record.metrics else {}
+    return values | {"asked": sum(counts.values())} | counts | told_too
 
 
 def _row(at: AtAggregator, email: str) -> dict[str, Any]:
     project, rounds = at.mailbox(email), at.config.rounds
     state = at.read_object(project.state)
+    progress = state.get("model_train_progress") or None
     newest = next((n for n in range(rounds, 0, -1) if at.place.has_update(email, n)), 0)
     return {
         "Email": email,
@@ -70,7 +75,7 @@ def _row(at: AtAggregator, email: str) -> dict[str, Any]:
         "Project Approved": has_permission_file(project.agg_weights),
         "Added Private Data": bool(state.get("dataset_added")),
         "Round (current/total)": f"{newest}/{rounds}",
-        "Training Progress": str(state.get("model_train_progress") or "N/A")[:_LONGEST],
+        "Training Progress": progress[:_LONGEST] if isinstance(progress, str) else "N/A",
     }
 
 
@@ -79,4 +84,4 @@ def _never_back(old: Any, new: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(old, dict) or old.get("Email") != new["Email"] or new["Project Approved"]:
         return new
     stays = ("Project Approved", "Added Private Data", "Training Progress")
-    return new | {key: old[key] for key in stays if key in old}
+    return new | {key: old[key] for key in stays if type(old.get(key)) is type(new[key])}

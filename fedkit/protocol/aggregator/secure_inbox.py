@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.keys import KEY_BYTES, agree
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys
 from fedkit.protocol.project import AtAggregator
-from fedkit.protocol.signed_messages import Message, open_message, published_key
+from fedkit.protocol.signed_messages import Message, open_message
+from fedkit.protocol.signing_keys import key_of, known_keys
 
 __all__ = ["Form", "Inbox", "Seen"]
 
@@ -21,7 +24,11 @@ __all__ = ["Form", "Inbox", "Seen"]
 _MARGIN = 2**20
 
 _UNLIKE = {
-    "keys": ("", "has keys of an unknown kind", "has keys of another length"),
+    "keys": (
+        "has trained from another global model, or with other settings",
+        "has keys of an unknown kind",
+        "has keys of another length",
+    ),
     "shares": (
         "refers to another roster",
         "deals shares to others",
@@ -42,10 +49,11 @@ _UNLIKE = {
 class Seen:
     """What is there of one step: sound messages, refusals with their reasons, and who has sent nothing.
 
-    bytes : the sound messages as they lie there.
+    signers : the keys that sound messages are signed with. bytes : these messages as they lie there.
     """
 
     messages: dict[str, Message] = field(default_factory=dict)
+    signers: dict[str, bytes] = field(default_factory=dict)
     bytes: dict[str, bytes] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -57,17 +65,24 @@ class Form:
 
     about : what it refers to; None where that is nothing yet. names : of the values in its body, from its sender; None
     where it has none. length : of each value in bytes, or of the body as a whole; None where it may be any.
+    older : one that refers to nothing will do, as it did in older versions.
     """
 
     about: Mapping[str, Any] | None = None
     names: Callable[[str], Collection[str]] | None = None
     length: int | None = None
+    older: bool = False
 
     def check(self, step: str, message: Message) -> None:
         """Raises FedkitError with what is wrong."""
         about, names, length = _UNLIKE[step]
         values = {"": message.body} if self.names is None else message.values()
-        _need(self.about is None or message.about == self.about, about)
+        nothing = step == "keys" and not message.about
+        _need(
+            self.older or not nothing,
+            "does not say what it trained from; its fedkit is an older one",
+        )
+        _need(self.about is None or nothing or message.about == self.about, about)
         if self.names is not None:
             _need(values.keys() == set(self.names(message.sender)), names)
         for value in values.values() if self.length is not None else ():
@@ -87,8 +102,15 @@ class Inbox:
     identities: Mapping[str, bytes] = field(default_factory=dict)
 
     def identity(self, who: str) -> bytes | None:
-        """The key that this participant's messages are checked with, None where it is not there (yet)."""
-        return self.identities.get(who) or published_key(self.at.site, who)
+        """The key that this participant's messages are checked with, None where it is not there (yet).
+
+        Raises FedkitError where it is another one than in earlier rounds.
+        """
+        return self.identities.get(who) or key_of(self.at.site, who, self._known)
+
+    @cached_property
+    def _known(self) -> dict[str, bytes]:
+        return known_keys(self.at.site)
 
     def roster(self, texts: Mapping[str, str]) -> dict[str, PublicKeys]:
         """The keys in a roster that was decided on. Raises FedkitError if they were altered since."""
@@ -101,23 +123,34 @@ class Inbox:
 
     def look(self, step: str, paths: Mapping[str, Path], form: Form) -> Seen:
         """What is there of a step. paths : who is asked for a message, and where it would lie."""
-        seen = Seen()
+        seen, keys = Seen(), set[bytes]()
         most = _MARGIN + (0 if form.names else form.length or 0)
         for who, path in paths.items():
-            key = self.identity(who)
             try:
+                key = self.identity(who)
                 data = self.at.read(path, most)
                 if key is None:
                     seen.missing.append(who)  # its key may still be on its way
                     continue
                 message = open_message(data, key, self.group, self.n, step, who)
                 form.check(step, message)
-                seen.messages[who], seen.bytes[who] = message, data
+                if step == "keys":
+                    _check_keys(message.values(), keys)
+                seen.messages[who], seen.bytes[who], seen.signers[who] = message, data, key
             except FileNotFoundError:
                 seen.missing.append(who)
             except FedkitError as error:
                 seen.refused[who] = f"{step}: {error.what}"
         return seen
+
+
+def _check_keys(given: Mapping[str, bytes], known: set[bytes]) -> None:
+    """Raises FedkitError for a key that hides nothing, or is there already: the others then go on without its sender."""
+    pair = [given["seal"], given["mask"]]
+    for key in pair:
+        agree(bytes(range(KEY_BYTES)), key, b"any")  # what can't be agreed with here can be nowhere
+    _need(len({*pair} - known) == len(pair), "has one key twice, or somebody else's")
+    known.update(pair)
 
 
 def _need(fits: bool, otherwise: str) -> None:

@@ -24,10 +24,12 @@ from fedkit.learning.update import Update
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, unmask
 from fedkit.privacy.secagg.fixedpoint import decode
 from fedkit.privacy.secagg.shamir import SHARE_BYTES
+from fedkit.protocol.aggregator.launch import keys_name_model
 from fedkit.protocol.aggregator.secure_inbox import Form, Inbox, Seen
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.server_state import state_after, write_round
 from fedkit.protocol.signed_messages import group_of, hexed, roster_digest
+from fedkit.protocol.signing_keys import remember
 from fedkit.protocol.steps import Next
 from fedkit.protocol.waiting import TOLD, step_may_end, step_needs, time_left
 from fedkit.rounds.round import server_step
@@ -52,6 +54,7 @@ _DECIDED = {
     "survivors": "the masked updates of {} participants are in",
     "agreement": "{} participants have signed who is in",
 }
+_RESTORE = "restore it: it can't be decided a second time"
 _KEYS = {"seal", "mask", "own"}
 _SEAL_BYTES = 16
 
@@ -90,8 +93,31 @@ class AggregatorRound:
     @cached_property
     def lists(self) -> dict[str, dict[str, Any]]:
         """What was decided so far, by name."""
-        found = {name: files.read_object(self.list_of(name)) for name in (*_LISTS, "identities")}
-        return {name: values for name, values in found.items() if values}
+        found = {name: self._decided(name) for name in (*_LISTS, "identities")}
+        return {name: values for name, values in found.items() if values is not None}
+
+    def _decided(self, name: str) -> dict[str, Any] | None:
+        """A decision, None where it has not been made. Raises FedkitError: what was decided is not decided again."""
+        path = self.list_of(name)
+        what, remedy = "decision of this round", _RESTORE
+        values = files.read_own(path, what, remedy)
+        if values is None:
+            return None
+        if not isinstance(values, dict) or not values.keys() <= self.group.numbers.keys():
+            raise FedkitError(f"is no {what}", file=path, remedy=remedy)
+        texts = list(values.values())
+        if name == "dealt":  # by each, something for each of the others
+            whole = [
+                values.keys() - {who} <= set(given)
+                for who, given in values.items()
+                if isinstance(given, dict)
+            ]
+            if not all(whole) or len(whole) < len(values):
+                raise FedkitError(f"is no {what}", file=path, remedy=remedy)
+            texts = [text for given in values.values() for text in given.values()]
+        if not all(map(_is_hex, texts)):
+            raise FedkitError(f"is no {what}", file=path, remedy=remedy)
+        return dict(values)
 
     @cached_property
     def inbox(self) -> Inbox:
@@ -103,13 +129,22 @@ class AggregatorRound:
     @cached_property
     def roster(self) -> dict[str, PublicKeys]:
         """The keys of those in the roster. Raises FedkitError if they were altered since it was decided."""
-        return self.inbox.roster(self.lists["roster"])
+        try:
+            return self.inbox.roster(self.lists["roster"])
+        except (FedkitError, TypeError) as error:
+            what = "is not what was decided any more"
+            raise FedkitError(what, file=self.list_of("roster"), remedy=_RESTORE) from error
 
     @cached_property
     def size(self) -> int:
         """How many numbers a masked update has."""
-        before = files.read_state(self.at.place.global_model(self.plan.round - 1))
+        before = files.read_state(self._before)
         return 1 + sum(value.numel() for value in before.values())
+
+    @property
+    def _before(self) -> Path:
+        """The global model that this round starts from."""
+        return self.at.place.global_model(self.plan.round - 1)
 
     def list_of(self, name: str) -> Path:
         """Where a decision is kept."""
@@ -130,9 +165,13 @@ class AggregatorRound:
 
     def _asked(self, step: str) -> tuple[Collection[str], Form]:
         """Who is asked for a message in a step, and what a sound one looks like."""
+        about: dict[str, Any]
         if step == "keys":
-            return self.plan.participants, Form(None, lambda _: _KEYS, KEY_BYTES)
-        about: dict[str, Any] = {"roster": roster_digest(self.roster)}
+            model = files.sha256_bytes(self.at.read(self._before))
+            about = self.plan.started_from(model)
+            older = not keys_name_model(self.at.place)
+            return self.plan.participants, Form(about, lambda _: _KEYS, KEY_BYTES, older)
+        about = {"roster": roster_digest(self.roster)}
         if step == "shares":
             length = 2 * SHARE_BYTES + _SEAL_BYTES
             return self.roster, Form(about, lambda who: self.roster.keys() - {who}, length)
@@ -148,8 +187,8 @@ class AggregatorRound:
         """From now on it is so: who is in, and what all of them get to see."""
         values: dict[str, Any] = hexed(seen.bytes)
         if name == "roster":
-            keys = {who: self.inbox.identity(who) or b"" for who in seen.messages}
-            files.write_json(self.list_of("identities"), hexed(keys))
+            files.write_json(self.list_of("identities"), hexed(seen.signers))
+            remember(self.at.site, seen.signers)
         elif name == "dealt":
             values = {who: hexed(message.values()) for who, message in seen.messages.items()}
         elif name == "survivors":
@@ -218,6 +257,13 @@ class AggregatorRound:
         )
 
 
+def _is_hex(text: object) -> bool:
+    try:
+        return bool(bytes.fromhex(text))  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return False
+
+
 def _finish(this: AggregatorRound, masked: Seen, answers: Seen) -> list[Event]:
     """Unmask the sum, take the strategy's step with its mean; the record first, then the global model."""
     at, n, asked = this.at, this.plan.round, this.plan.participants
@@ -243,6 +289,7 @@ def _finish(this: AggregatorRound, masked: Seen, answers: Seen) -> list[Event]:
         mean=Update("sum", n, mean, weight),
         refused=refused,
         absent=[w for w in asked if w not in survivors and w not in refused],
+        buffers=at.buffers,
     )
     said = {"sum_of_weights": float(weight), "unmasked_for": float(len(dealers) - len(order))}
     write_round(at, after, replace(record, diagnostics={**record.diagnostics, **said}))

@@ -8,20 +8,32 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import Event, Progress, Trained, UpdateShared
-from fedkit.base.files import is_file, read_object
+from fedkit.base.events import (
+    Event,
+    Notice,
+    Progress,
+    Trained,
+    UpdateShared,
+    UpdateValidated,
+)
+from fedkit.base.files import is_file, load_state, read_object
+from fedkit.config.validation import kept
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.round_plan import RoundPlan
+from fedkit.protocol.client.secured import begin_from
 from fedkit.protocol.project import AtParticipant
 
 __all__ = ["share", "train_round", "trained_samples"]
 
 _INFO_BYTES = 256
-"""Size of what an update says about itself: always the same, so that the size says nothing."""
+"""Size of what an update says about itself: always the same, so that the size says nothing. What was measured on samples
+kept back needs more, by the task alone."""
 
 
 def train_round(
@@ -31,15 +43,19 @@ def train_round(
     stop: Callable[[], bool] | None = None,
 ) -> list[Event]:
     """Train a round. What its strategy needs beside the global model is waited for."""
-    from fedkit.data.shards import read_shard
+    from fedkit.learning.device import find_device
     from fedkit.learning.models import fitting_model
+    from fedkit.learning.randomness import NOT_REPEATABLE, is_repeatable
+    from fedkit.learning.validated import most_text
     from fedkit.privacy.dp.policy import spend
     from fedkit.protocol.strategy_payload import keep_beside, receive
-    from fedkit.rounds.round import local_update
+    from fedkit.rounds.round import as_seen, local_update
+    from fedkit.rounds.trial_step import try_out
 
     place, config, n = at.place, at.config, plan.round
     path = place.global_model(n - 1)
-    start = at.read_state(path)
+    data = at.read(path)
+    start = load_state(data, path)
     beside = receive(at, start, n)
     if beside is None:
         what = f"send {place.extra_for(n).name}, which its strategy needs beside the global model"
@@ -51,10 +67,20 @@ def train_round(
         file=place.path / config.model_arch,
         weights=path,
         remedy="ask the aggregator to check its weights",
-    )
-    shard = read_shard(at.site.private_client)
+        theirs=True,
+        task=config.task,
+    ).to(find_device(at.site.device))
+    first = not any(is_file(place.training_log(earlier)) for earlier in range(1, n))
+    if first:
+        try_out(config, at.source, file=place.path / config.model_arch)
+    shard = at.site.private.load(config.task)
+    if config.secure_aggregation is not None:
+        begin_from(at, plan, data)
     spend(at.site, config, plan, shard, start)  # before the training that spends it
+    shard = as_seen(plan, at.site.email, shard)
     num_samples = len(shard[1])
+    if plan.validation is not None:
+        num_samples -= kept(plan.validation.share, num_samples)
     lines, losses = [f"Round {n}: {num_samples} samples\n"], list[float]()
     told = {} if config.secure_aggregation else {"num_samples": num_samples}
     started = f"Training Started for Round {n}"
@@ -75,15 +101,38 @@ def train_round(
         stop=stop,
     )
     seconds = time.perf_counter() - began
+    notices = list[Event]()
+    # tried after the training, which starts from a model that nobody has called
+    if first and not is_repeatable(model, shard[0]):
+        notices = [Notice(at.site.email, at.name, NOT_REPEATABLE)]
     keep_beside(at, n, update.extra, memory)
     info = {"round": n, "num_samples": num_samples, "loss": update.loss, "seconds": seconds}
     info |= {"steps": update.steps}
     hidden = {"loss", "seconds"} if at.strategy.quiet else set()
-    said = {k: v for k, v in info.items() if k not in hidden and v is not None and math.isfinite(v)}
-    at.write(_info(place, n), json.dumps(said).ljust(_INFO_BYTES).encode())
+    said: dict[str, Any] = {
+        k: v for k, v in info.items() if k not in hidden and v is not None and math.isfinite(v)
+    }
+    most, events = _INFO_BYTES, list[Event]()
+    if update.validation is not None:
+        most += most_text(config.task)
+        said |= {"validation": asdict(update.validation)}
+        texts = (_scores(update.validation.received), _scores(update.validation.trained))
+        events = [UpdateValidated(at.site.email, at.name, n, update.validation.num_samples, *texts)]
+    at.write(_info(place, n), json.dumps(said).ljust(most).encode())
     at.set_state(model_train_progress=f"Training Completed for Round {n}")
     at.write_state(place.trained(n), update.state)  # last: it ends the training
-    return [Trained(at.site.email, at.name, n, losses[-1], num_samples, seconds)]
+    loss = losses[-1] if update.loss is None else update.loss
+    trained = Trained(at.site.email, at.name, n, loss, num_samples, seconds)
+    return [*notices, trained, *events]
+
+
+def _scores(measured: Mapping[str, float]) -> str:
+    told = [f"{name} {value:.3f}" for name, value in measured.items()]
+    return ", ".join(told[:_FEW] + ["..."] * (len(told) > _FEW)) or "no number"
+
+
+_FEW = 10
+"""Numbers that a line shows."""
 
 
 def share(at: AtParticipant, n: int) -> list[Event]:

@@ -22,12 +22,20 @@ from fedkit.base.events import (
     Progress,
     ProjectDone,
 )
-from fedkit.base.files import is_file, refuse_links, sha256_bytes
+from fedkit.base.files import (
+    MAX_JSON_BYTES,
+    MAX_STRANGERS_JSON_BYTES,
+    is_file,
+    is_folder,
+    refuse_links,
+    sha256_bytes,
+)
 from fedkit.base.tensors import inspect_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.lock import answering
 from fedkit.datasite.permissions import has_permission_file
-from fedkit.datasite.projects import move_to_done
+from fedkit.datasite.projects import move_to_done, other_spelling
 from fedkit.datasite.round_plan import RoundPlan, received_plan
 from fedkit.datasite.tree import entries, folder_names
 from fedkit.privacy.dp.policy import accept, refusal
@@ -40,7 +48,7 @@ from fedkit.protocol.waiting import lingers
 __all__ = ["PHASES", "advance", "next_step", "projects"]
 
 
-_GLOBAL = re.compile(r"agg_model_round_(\d+)\.pt")
+_GLOBAL = re.compile(r"agg_model_round_(0|[1-9][0-9]{0,6})\.pt")
 
 
 def advance(
@@ -91,6 +99,13 @@ class Here:
                     remedy=f"restore the approved file, or remove running/{self.name} and approve anew",
                 )
         config = FLConfig.parse(contents["fl_config.json"], file=place.config)
+        if config.model_arch not in contents:
+            raise FedkitError(
+                f"names the model {config.model_arch}, and another file was approved",
+                file=place.config,
+                field="model_arch",
+                remedy=f"remove running/{self.name} and approve anew",
+            )
         return AtParticipant(self.site, config, contents[config.model_arch], hashes)
 
     @cached_property
@@ -113,7 +128,9 @@ class Here:
     def stopped(self) -> bool:
         """Did the aggregator end the project before its last round?"""
         results = self.at.site.public_results(self.name, self.at.config.aggregator)
-        told = self.at.read_json(results / "history.json")  # as long as the project has rounds
+        # an honest one is as long as the project has rounds; JSON takes 25 times its length in memory
+        most = min(MAX_JSON_BYTES, MAX_STRANGERS_JSON_BYTES // 8 + 1024 * self.at.config.rounds)
+        told = self.at.read_json(results / "history.json", max_bytes=most)
         return isinstance(told, dict) and told.get("stopped") is True
 
     @property
@@ -136,6 +153,14 @@ class Here:
 def approve(here: Here) -> Next:
     """Nothing runs before a person has said yes to exactly these bytes."""
     site, project = here.site, here.name
+    other = other_spelling(site.client(), project)
+    under_way = project in folder_names(site.client().running)
+    if other is not None and not (under_way and approval.pinned(site, project) is not None):
+        raise FedkitError(
+            f"is, but for upper and lower case, the folder of {other.parent.name}/{other.name} on many machines",
+            file=site.client().project(project, "request").path,
+            remedy="decline it, and ask the aggregator for another project name",
+        )
     if site.client().project(project).path.is_dir():
         done = approval.pinned(site, project) is not None
         return None if done else _pin_what_was_copied(site, project)
@@ -174,9 +199,7 @@ def find_data(here: Here) -> Next:
         return None
 
     def do() -> list[Event]:
-        from fedkit.data.shards import read_shard
-
-        _, labels = read_shard(at.site.private_client)
+        _, labels = at.site.private.load(at.config.task)
         told = {} if at.config.secure_aggregation else {"num_samples": len(labels)}
         at.set_state(dataset_added=True, **told)
         return [DataFound(at.site.email, at.name, len(labels))]
@@ -222,7 +245,7 @@ def share_update(here: Here) -> Next:
         from fedkit.protocol.client.secure_round import secure_step
 
         return secure_step(at, n, here.plan.participants)
-    if not at.box.inbox(at.site.email).is_dir():
+    if not is_folder(at.box.inbox(at.site.email)):
         return at.wait(at.config.aggregator, "open its folder for this participant's updates")
     trained, sent = at.place.trained(n), at.box.update(at.site.email, n)
     if not is_file(sent) or sent.stat().st_size != trained.stat().st_size:
@@ -266,14 +289,19 @@ def _pin_what_was_copied(site: Datasite, project: str) -> Next:
         )
 
     def do() -> list[Event]:
-        approval.pin(site, project, copied.hashes)
+        with answering(site):
+            if approval.pinned(site, project) is not None:
+                return []  # somebody else was faster
+            approval.pin(site, project, copied.hashes)
         return [Approved(site.email, project, copied.hashes[copied.config.model_arch])]
 
     return do
 
 
 def _unpin(site: Datasite, project: str) -> list[Event]:
-    approval.unpin(site, project)
+    with answering(site):
+        if not site.client().project(project).path.is_dir():  # else it has just been approved
+            approval.unpin(site, project)
     return []
 
 

@@ -11,31 +11,47 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, SecureStep, UpdateShared, Waiting
-from fedkit.base.files import is_file, read_bytes, read_json, write_bytes
+from fedkit.base.files import (
+    is_file,
+    is_folder,
+    read_bytes,
+    read_own,
+    write_bytes,
+)
+from fedkit.base.keys import KEY_BYTES
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import entries
 from fedkit.privacy.secagg import bonawitz
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, Secrets
 from fedkit.privacy.secagg.fixedpoint import encode
+from fedkit.protocol.approval import keys_name_model
 from fedkit.protocol.client.local_round import trained_samples
+from fedkit.protocol.client.secured import (
+    KEPT,
+    RESTORE,
+    mark,
+    refuse_again,
+    trained_by,
+    trained_from,
+    vault_of,
+)
 from fedkit.protocol.project import AtParticipant
 from fedkit.protocol.signed_messages import (
     STEPS,
     Message,
     group_of,
     hexed,
-    identity,
     open_message,
-    published_key,
     roster_digest,
     write_message,
 )
+from fedkit.protocol.signing_keys import identity, key_of, known_keys, remember
 from fedkit.protocol.steps import Next
 
 __all__ = ["forget", "secure_step"]
@@ -54,10 +70,13 @@ def secure_step(at: AtParticipant, n: int, asked: Sequence[str]) -> Next:
     """What this participant would do next in round n, whose update is trained; looks only."""
     group = group_of(at.config, at.hashes["fl_config.json"], n, tuple(asked))
     this = ParticipantRound(at, group, n)
+    this.refuse_what_was_not_approved(asked)
+    if not is_file(this.vault / "masked.msg"):
+        refuse_again(at, n, trained_from(at, n))
     over = [path for path in entries(vault_of(at.site, at.name)) if path.name != str(n)]
     if over:
         return partial(_forget_rounds, over)
-    if not at.box.inbox(this.me).is_dir():
+    if not is_folder(at.box.inbox(this.me)):
         return this.wait("open its folder for this participant's messages")
     for step in STEPS:
         own, there = this.vault / f"{step}.msg", at.box.message(this.me, n, step)
@@ -84,6 +103,8 @@ def _forget_rounds(vaults: list[Path]) -> list[Event]:
 
 
 def _share(this: ParticipantRound, step: str, own: Path, there: Path) -> list[Event]:
+    if step == "masked":
+        mark(this.at, this.n, trained_from(this.at, this.n))  # before it leaves
     this.at.write(there, read_bytes(own))
     who, project, n = this.me, this.at.name, this.n
     shared = [UpdateShared(who, project, n)] if step == "masked" else []
@@ -96,7 +117,7 @@ def _left_out(this: ParticipantRound, step: str, given: Mapping[str, Any]) -> Wa
         return this.wait(f"end round {this.n}, which has begun without this participant")
     if step == "shares":
         others = (who for who in given if who in this.group.numbers)
-        unknown = next((who for who in others if published_key(this.at.site, who) is None), None)
+        unknown = next((who for who in others if this.identity_of(who) is None), None)
         if unknown is not None:
             return this.wait("publish the key that its messages are signed with", unknown)
     if step == "agreed" and this.me not in _survivors(given):
@@ -110,13 +131,15 @@ def _survivors(given: Mapping[str, Any]) -> list[str]:
 
 
 def _make_keys(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event]:
-    return this.keep("keys", {}, hexed(asdict(this.secrets().public())))
+    return this.keep("keys", trained_by(this.at, this.n), hexed(asdict(this.secrets().public())))
 
 
 def _make_shares(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event]:
     roster = this.checked_roster(given)
     dealt = bonawitz.deal(this.group, this.me, this.secrets(), roster)
-    this.accept("identities", hexed({who: this.identity_of(who) or b"" for who in roster}))
+    identities = {who: key for who in roster if (key := this.identity_of(who)) is not None}
+    remember(this.at.site, identities)
+    this.accept("identities", hexed(identities))
     this.accept("roster", given)
     return this.keep("shares", {"roster": roster_digest(roster)}, hexed(dealt))
 
@@ -128,9 +151,8 @@ def _make_masked(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event
     # what does not open now could not be revealed later
     bonawitz.open_shares(this.group, me, this.secrets(), roster, sealed)
     weight = trained_samples(at.place, this.n) if at.config.weighting == "samples" else 1
-    weight = min(
-        weight, at.config.max_samples or weight
-    )  # nobody else can see it, so it is cut here
+    # nobody else can see it, so it is cut here
+    weight = min(weight, at.config.max_samples or weight)
     vector = encode(at.read_state(at.place.trained(this.n)), weight, len(this.group.numbers))
     hidden = bonawitz.mask(this.group, me, this.secrets(), roster, dealers, vector)
     this.accept("dealt", given)
@@ -144,6 +166,10 @@ def _make_agreed(this: ParticipantRound, given: Mapping[str, Any]) -> list[Event
         what = "names somebody who has dealt no shares, or one person twice"
         raise this.unlike("survivors", what)
     this.group.enough(survivors, "survivors")
+    promised = min(this.at.config.quorum, len(this.group.numbers))
+    if this.at.config.dp is not None and len(survivors) < promised:
+        what = f"names {len(survivors)}, and the noise that was promised is the sum of {promised} shares"
+        raise this.unlike("survivors", what)
     return this.keep("agreed", {**about, "survivors": survivors})
 
 
@@ -181,6 +207,22 @@ class ParticipantRound:
     group: Group
     n: int
 
+    def refuse_what_was_not_approved(self, asked: Sequence[str]) -> None:
+        """Raises FedkitError for a round larger than the config allows, or one in which two halves could answer apart."""
+        config, t, count = self.at.config, self.group.threshold, len(self.group.numbers)
+        allowed = config.participants_per_round or len(config.participants)
+        if not count < len(asked) and count <= allowed and 2 * t > count:
+            return
+        what = f"asks {len(asked)} participants in round {self.n}, and the approved config allows {allowed}"
+        if count < len(asked):
+            what = f"asks somebody twice, or who is not in the config, in round {self.n}"
+        raise FedkitError(
+            f"is refused: {what}",
+            file=self.at.place.config,
+            why=f"With a threshold of {t}, two halves of them could be asked for the two masks of one",
+            remedy="ask the aggregator; nothing of this round is sent",
+        )
+
     @property
     def me(self) -> str:
         """This participant."""
@@ -193,19 +235,35 @@ class ParticipantRound:
 
     def secrets(self) -> Secrets:
         """This round's secrets, drawn where there are none yet."""
-        if read_json(self.vault / "secrets.json") is None:
+        if not is_file(self.vault / "secrets.json"):
             self.accept("secrets", hexed(asdict(Secrets.new())))
-        values = self.accepted("secrets")
-        return Secrets(**{name: bytes.fromhex(value) for name, value in values.items()})
+        try:
+            kept = {name: bytes.fromhex(v) for name, v in self.accepted("secrets").items()}
+            if {len(value) for value in kept.values()} != {KEY_BYTES}:
+                raise ValueError
+            return Secrets(**kept)
+        except (ValueError, TypeError) as error:
+            raise self.lost(self.vault / "secrets.json") from error
 
     def said(self, step: str) -> Mapping[str, Any]:
         """What my own message of a step refers to: the lists that I have accepted."""
-        data = read_bytes(self.vault / f"{step}.msg")
-        return dict(json.loads(data.split(b"\n", 2)[1])["about"])
+        path = self.vault / f"{step}.msg"
+        try:
+            return dict(json.loads(read_bytes(path).split(b"\n", 2)[1])["about"])
+        except (LookupError, ValueError, TypeError, RecursionError) as error:
+            raise self.lost(path) from error
 
     def accepted(self, name: str) -> dict[str, Any]:
         """A list of the aggregator's, as it was when I accepted it."""
-        return dict(read_json(self.vault / f"{name}.json"))
+        path = self.vault / f"{name}.json"
+        values = read_own(path, KEPT, RESTORE)
+        if not isinstance(values, dict):
+            raise self.lost(path)
+        return values
+
+    def lost(self, path: Path) -> FedkitError:
+        """An error for a file of this round that is no longer what this participant wrote."""
+        return FedkitError(f"is no {KEPT}", file=path, remedy=RESTORE)
 
     def from_aggregator(self, name: str) -> dict[str, Any] | None:
         """A list of the aggregator's, None where it is not there (yet)."""
@@ -229,10 +287,32 @@ class ParticipantRound:
     def checked_roster(self, given: Mapping[str, Any]) -> dict[str, PublicKeys]:
         """The keys of all who take part, each signed by its owner. Raises FedkitError."""
         messages = self.messages("roster", given, "keys")
+        self.refuse_other_starts(messages)
         try:
             return {who: PublicKeys(**message.values()) for who, message in messages.items()}
         except TypeError as error:
             raise self.unlike("roster", "has keys of an unknown kind") from error
+
+    def refuse_other_starts(self, roster: Mapping[str, Message]) -> None:
+        """Raises FedkitError where somebody of the roster has signed for another global model or other settings.
+
+        From a model that is dead to their data (Pasquini, Francati, Ateniese 2022), or with steps of next to nothing, the
+        others' updates are known beforehand, and the sum is one person's. Who names neither is an older version: good in a
+        project that was approved by one.
+        """
+        own = self.said("keys")
+        strict = keys_name_model(self.at.site, self.at.name)
+        for who, message in roster.items() if own else ():
+            if not message.about and strict:
+                what = f"{who} does not say which global model it trained from: its fedkit is an older one"
+                raise self.unlike("roster", what)
+            other = [key for key in own if message.about.get(key) != own[key]]
+            if message.about and other:
+                how = (
+                    "from another global model" if "model" in other else f"with another {other[0]}"
+                )
+                what = f"{who} has trained {how} than {self.me} in round {self.n}"
+                raise self.unlike("roster", what)
 
     def messages(self, name: str, given: Mapping[str, Any], step: str) -> dict[str, Message]:
         """The messages of others in a list of the aggregator's, each signed by its sender. Raises FedkitError."""
@@ -249,11 +329,33 @@ class ParticipantRound:
         return found
 
     def identity_of(self, who: str) -> bytes | None:
-        """The signing key that I know of somebody: as it was when I accepted the roster; before, what is published."""
-        pinned = read_json(self.vault / "identities.json")
-        if isinstance(pinned, dict) and who in pinned:
-            return bytes.fromhex(pinned[who])
-        return published_key(self.at.site, who)
+        """The signing key that I know of somebody: as it was when I accepted the roster; before, by `key_of`.
+
+        Looked up once in a look, so that what is kept is what messages were checked with.
+        """
+        if who not in self._signers:
+            try:
+                kept = self._identities.get(who)
+                key = (
+                    key_of(self.at.site, who, self._known) if kept is None else bytes.fromhex(kept)
+                )
+            except (ValueError, TypeError) as error:
+                raise self.lost(self.vault / "identities.json") from error
+            self._signers[who] = key
+        return self._signers[who]
+
+    @cached_property
+    def _signers(self) -> dict[str, bytes | None]:
+        return {}
+
+    @cached_property
+    def _identities(self) -> dict[str, Any]:
+        there = is_file(self.vault / "identities.json")
+        return self.accepted("identities") if there else {}
+
+    @cached_property
+    def _known(self) -> dict[str, bytes]:
+        return known_keys(self.at.site)
 
     def sealed(
         self, given: Mapping[str, Any], roster: Mapping[str, PublicKeys]
@@ -279,8 +381,3 @@ class ParticipantRound:
             why="This participant sends nothing more in this round, so its update stays hidden",
             remedy="ask the aggregator; it may have been altered on its way",
         )
-
-
-def vault_of(site: Datasite, project: str) -> Path:
-    """The folder of a project's secrets, one folder a round."""
-    return site.private_client / "secagg" / site.email / project

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from difflib import get_close_matches
 
+from fedkit.base.text import nearest
 from fedkit.teaching.check.base import REGISTRY, Check, Result
 
 __all__ = ["Check", "Result", "names"]
@@ -27,8 +27,8 @@ def __getattr__(name: str) -> Check:
     _load()
     if name in REGISTRY:
         return REGISTRY[name]
-    near = get_close_matches(name, REGISTRY, n=1)
-    guess = f": did you mean fk.check.{near[0]}?" if near else ""
+    near = nearest(name, REGISTRY)
+    guess = f": did you mean fk.check.{near}?" if near else ""
     raise AttributeError(f"there is no check named {name!r}{guess}")
 
 

@@ -18,12 +18,26 @@ import traceback
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fedkit.experiments.notebooks import CHECK_MIME
 from fedkit.teaching.notebook import publish, running_cell
 
-__all__ = ["REGISTRY", "Check", "Result", "Wrong", "box", "check", "near", "number", "unfinished"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "REGISTRY",
+    "Check",
+    "Result",
+    "Wrong",
+    "box",
+    "check",
+    "near",
+    "number",
+    "tensor",
+    "unfinished",
+]
 
 
 State = Literal["not yet", "try again", "right"]
@@ -145,6 +159,21 @@ def near(answer: object, target: float, *, within: float, wrong: str) -> None:
     """Raises `Wrong(wrong)` unless the answer is a number at most `within` away from `target` (same unit)."""
     if abs(number(answer) - target) > within:
         raise Wrong(wrong)
+
+
+def tensor(answer: object, *, wrong: str) -> Tensor:
+    """The answer as a tensor; a numpy array or a list of numbers will do. Raises `Wrong(wrong)` for anything else."""
+    import numpy as np  # here, since most checks need neither
+    import torch
+
+    if isinstance(answer, torch.Tensor):
+        return answer
+    if not (isinstance(answer, list | tuple) or hasattr(answer, "__array__")):
+        raise Wrong(wrong)
+    try:
+        return torch.as_tensor(np.array(answer, order="C"))
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(wrong) from None
 
 
 # ------------------------------------------------------------------- a learner's code, looked at

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedkit.datasite.permissions import Permissions, Right, write_permissions
 from fedkit.teaching.check.base import Wrong, check
 
@@ -51,11 +53,11 @@ def may_read(attempt: Callable[[dict[str, list[str]], str], object]) -> str:
     nobody: dict[str, list[str]] = {"admin": [], "write": [], "read": []}
     for (name, listed, email, answer), wrong in _READING.items():
         got = attempt({**nobody, name: [listed]}, email)
-        if not isinstance(got, bool):
+        if not isinstance(got, bool | np.bool_):
             raise Wrong(
                 f"The answer should be True or False; yours is of type {type(got).__name__}."
             )
-        if got is not answer:
+        if bool(got) is not answer:
             raise Wrong(wrong)
     return "A list that allows more also allows reading, and * stands for everybody: the sync decides the same way."
 

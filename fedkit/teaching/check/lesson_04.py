@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from fedkit.learning.update import Update
-from fedkit.teaching.check.base import Wrong, check, number
+from fedkit.teaching.check.base import Wrong, check, number, tensor
 
 _SAME = 1e-6
 
@@ -28,8 +28,11 @@ _SHARES: dict[tuple[tuple[int | None, ...], str, tuple[float, ...]], str] = {
     ((600, 200), "equal", (0.5, 0.5)): (
         'With the weighting "equal", 600 and 200 images should not matter: half each.'
     ),
-    ((600, None, 200), "samples", (1 / 3, 1 / 3, 1 / 3)): (
-        "If one count is unknown, all three updates should count the same."
+    ((600, None, 200), "samples", (0.5, 1 / 3, 1 / 6)): (
+        "With 600, an unknown number and 200 images, the unknown one should count as 400, the median of the others."
+    ),
+    ((None, None), "samples", (0.5, 0.5)): (
+        "If no count is known, all updates should count the same."
     ),
     ((50,), "samples", (1.0,)): "A single update is the whole average.",
 }
@@ -43,9 +46,8 @@ def mixing_weights(attempt: Callable[..., object]) -> str:
     """The share of each update."""
     for (counts, weighting, wanted), wrong in _SHARES.items():
         got = attempt([_update(count) for count in counts], weighting)
-        if isinstance(got, str | bytes | Mapping) or not isinstance(got, Sequence | Tensor):
-            raise Wrong("The answer should be a list with one share for each update.")
-        shares = [number(share) for share in got]
+        listed = tensor(got, wrong="The answer should be a list with one share for each update.")
+        shares = [number(share) for share in listed.flatten()]
         if len(shares) != len(counts):
             raise Wrong(
                 f"{len(counts)} updates should have {len(counts)} shares; yours are {len(shares)}."

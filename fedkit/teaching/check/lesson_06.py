@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fedkit.learning.update import Update
-from fedkit.teaching.check.base import Wrong, check, near, number
+from fedkit.teaching.check.base import Wrong, check, near, number, tensor
 
 _EACH = 400
 
@@ -24,44 +24,79 @@ def deal_dirichlet(attempt: Callable[..., object]) -> str:
     labels = torch.arange(10).repeat_interleave(_EACH)[
         torch.randperm(10 * _EACH, generator=torch.Generator().manual_seed(6))
     ]
-    for participants in (3, 10):
-        _whole(_dealt(attempt, labels, participants, 0.5), labels, participants)
-    even, skewed = (_dealt(attempt, labels, 10, alpha) for alpha in (1e4, 0.1))
-    counts = torch.stack([labels[part].bincount(minlength=10) for part in even])
-    if (counts - _EACH / 10).abs().max() > _EACH / 20:
-        raise Wrong(
-            "With a very large alpha everybody should hold about the same number of each digit."
-        )
-    first = torch.stack([labels[part].bincount(minlength=10) for part in skewed])
-    most = first.double() / first.sum(0)
-    if most.max(0).values.mean() < 0.45:
-        raise Wrong(
-            "With alpha 0.1, one participant should hold most of a digit; here nobody does."
-        )
-    if (most - most[:, :1]).abs().max() < 0.05:
-        raise Wrong(
-            "Every digit is dealt out in the same shares. Each should have a draw of its own."
-        )
+
+    def shares(alpha: float, participants: int = 10, seed: int = 1) -> Tensor:
+        """The share of each digit [10] that each participant [K] gets, float64 [K, 10]."""
+        got = attempt(labels, participants, alpha, np.random.default_rng(seed))
+        parts = _indices(got, labels, participants)
+        return torch.stack([labels[part].bincount(minlength=10) for part in parts]).double() / _EACH
+
+    shares(0.5, 3)
+    _looks_at_labels(shares(0.5))
+    _follows_alpha(shares(1e4), torch.cat([shares(0.1, seed=seed) for seed in (1, 2, 3)], 1))
     return "Every image is with one participant, each digit has shares of its own, and alpha says how even they are."
 
 
-def _dealt(
-    attempt: Callable[..., object], labels: Tensor, participants: int, alpha: float
-) -> list[Tensor]:
-    got = attempt(labels, participants, alpha, np.random.default_rng(1))
-    if not isinstance(got, Sequence) or not all(isinstance(part, Tensor) for part in got):
-        raise Wrong("The answer should be a list with one tensor of indices for each participant.")
-    return list(got)
-
-
-def _whole(parts: list[Tensor], labels: Tensor, participants: int) -> None:
-    if len(parts) != participants:
-        raise Wrong(f"{participants} participants should get a part each; yours are {len(parts)}.")
-    dealt = torch.cat(parts)
+def _indices(got: object, labels: Tensor, participants: int) -> list[Tensor]:
+    """Each participant's indices, if every image is with exactly one of them; else raises Wrong."""
+    form = "The answer should be a list with the indices of each participant's images."
+    if not isinstance(got, Sequence | np.ndarray) or isinstance(got, str):
+        raise Wrong(form)
+    if len(got) != participants:
+        raise Wrong(f"{participants} participants should get a part each; yours are {len(got)}.")
+    parts = [tensor(part, wrong=form) for part in got]
+    for part in parts:
+        whole = not (part.is_floating_point() or part.is_complex() or part.dtype == torch.bool)
+        if part.ndim != 1 or (len(part) and not whole):
+            raise Wrong(form)
+    dealt = torch.cat([part.long() for part in parts])
+    if len(dealt) and not 0 <= int(dealt.min()) <= int(dealt.max()) < len(labels):
+        raise Wrong(f"The indices should be 0 to {len(labels) - 1:,}; some of yours are not.")
     if len(dealt) != len(dealt.unique()):
         raise Wrong("Some images are dealt out twice.")
     if len(dealt) != len(labels):
         raise Wrong(f"Of {len(labels):,} images only {len(dealt):,} are dealt out.")
+    return [part.long() for part in parts]
+
+
+def _looks_at_labels(shares: Tensor) -> None:
+    """Raises Wrong unless digits differ in who gets them.
+
+    The measure is the part of one digit's images that would have to move to be dealt out as another's, as a mean over all
+    pairs of digits. At alpha 0.5 draws of their own give about 0.58; images cut at random, labels unseen, less than 0.12.
+    """
+    moved = (shares[:, :, None] - shares[:, None, :]).abs().sum(0) / 2
+    if float(moved.max()) < 1.5 / _EACH:
+        raise Wrong(
+            "Every digit is dealt out in the same shares. Each should have a draw of its own."
+        )
+    pairs = shares.shape[1] * (shares.shape[1] - 1)
+    if float(moved.sum()) / pairs < 0.25:
+        raise Wrong(
+            "Everybody has about the same mixture of digits, however many images: your split does not look at "
+            "the labels. Take the images of one digit at a time, with shares drawn for that digit."
+        )
+
+
+def _follows_alpha(large: Tensor, small: Tensor) -> None:
+    """Raises Wrong unless shares of digits [K, n] are even with alpha 10,000 and uneven with alpha 0.1.
+
+    The measure is the largest share of a digit, in the mean: alpha 0.1 gives about 0.67, alpha 1 less than 0.35.
+    """
+    off = (large - 1 / len(large)).abs().max()
+    at_large, at_small = float(large.amax(0).mean()), float(small.amax(0).mean())
+    if at_large > at_small + 0.3:
+        raise Wrong(
+            "Alpha works the other way round: a large one should deal each digit out evenly, a small one unevenly."
+        )
+    if off > 0.09:
+        raise Wrong(
+            "With a very large alpha everybody should hold about the same number of each digit. Is alpha used?"
+        )
+    if at_small < 0.4:
+        raise Wrong(
+            "With alpha 0.1, one participant should hold most of a digit; here nobody does."
+        )
 
 
 _STEPS = torch.tensor([[3.0, 0.0, 0.0, 4.0], [0.0, 5.0, 0.0, 0.0]])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fedkit.teaching.check.base import Wrong, check, near
+from fedkit.teaching.check.base import Wrong, check, near, tensor
 
 _SAME = 1e-5
 
@@ -60,9 +60,10 @@ def coordinate_median(attempt: Callable[..., object]) -> str:
     for count in (5, 4):
         rows = torch.randn(count, 6, generator=draw).double()
         given = rows.clone()
-        got = attempt(given)
-        if not isinstance(got, Tensor) or got.shape != (6,):
-            raise Wrong("The answer should be one tensor with a number for each column.")
+        form = "The answer should be one tensor with a number for each column."
+        got = tensor(attempt(given), wrong=form)
+        if got.shape != (6,):
+            raise Wrong(form)
         if not torch.equal(given, rows):
             raise Wrong("The rows should stay as they are, and yours have changed.")
         ordered = rows.sort(0).values

@@ -7,14 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fedkit.teaching.check.base import Wrong, check
-
-
-def _first_layer() -> tuple[Tensor, Tensor, Tensor]:
-    """An image of six pixels, and the gradient that a layer of four units gets from it; unit 1 is off."""
-    image = torch.tensor([0.0, 0.2, 1.0, 0.7, 0.0, 0.4])
-    errors = torch.tensor([0.01, 0.0, -0.5, 0.2])
-    return image, errors[:, None] * image, errors
+from fedkit.teaching.check.base import Wrong, check, tensor
 
 
 @check(
@@ -23,10 +16,16 @@ def _first_layer() -> tuple[Tensor, Tensor, Tensor]:
 )
 def invert_linear(attempt: Callable[..., object]) -> str:
     """One image by a division."""
-    image, weight, bias = _first_layer()
-    got = attempt(weight.clone(), bias.clone())
-    if not isinstance(got, Tensor):
-        raise Wrong("The answer should be a tensor, one number for each pixel.")
+    # an image of six pixels, and the gradient that a layer of four units gets from it; unit 1 is off
+    image = torch.tensor([0.0, 0.2, 1.0, 0.7, 0.0, 0.4])
+    bias = torch.tensor([0.01, 0.0, -0.5, 0.2])
+    weight = bias[:, None] * image
+
+    def invert(weight: Tensor, bias: Tensor) -> Tensor:
+        form = "The answer should be a tensor, one number for each pixel."
+        return tensor(attempt(weight, bias), wrong=form).float()
+
+    got = invert(weight.clone(), bias.clone())
     if got.shape == weight.shape:
         raise Wrong("You have divided all rows. One unit's row is enough: which?")
     if got.shape != image.shape:
@@ -41,11 +40,14 @@ def invert_linear(attempt: Callable[..., object]) -> str:
         raise Wrong("That is a unit's row as it was sent. What has the image been multiplied with?")
     if not torch.allclose(got, image, atol=1e-5):
         raise Wrong("A row divided by its own bias should be the image; yours is something else.")
-    steps = attempt(-0.1 * weight, -0.1 * bias)
-    if not isinstance(steps, Tensor) or not torch.allclose(steps, image, atol=1e-5):
-        raise Wrong(
-            "With the change of one step in the place of the gradient, it is not the image any more."
-        )
+    for places in (1, 2, 3):
+        if not torch.allclose(invert(weight.roll(places, 0), bias.roll(places)), image, atol=1e-5):
+            raise Wrong("With the same units in another order, it is not the image any more.")
+    for units in ([0, 1, 2, 3], [0, 1, 3]):  # the second time, no bias has moved up
+        if not torch.allclose(invert(-0.1 * weight[units], -0.1 * bias[units]), image, atol=1e-5):
+            raise Wrong(
+                "With the change of one step in the place of the gradient, it is not the image any more."
+            )
     return "The row is the image times a number, and the bias is that number. Nothing else protects the image."
 
 
@@ -57,10 +59,15 @@ def count_labels(attempt: Callable[..., object]) -> str:
     """Labels off the bias."""
     shares = torch.tensor([0.5, 0.0, 0.25, 0.25, 0.0])
     prediction = torch.tensor([0.3, 0.2, 0.2, 0.2, 0.1])
-    got = attempt(prediction - shares, prediction, 8)
-    if not isinstance(got, Tensor) or got.shape != shares.shape:
-        raise Wrong("The answer should be a tensor with one count for each label.")
-    counts = got.double()
+
+    def count(samples: int) -> Tensor:
+        form = "The answer should be a tensor with one count for each label."
+        got = tensor(attempt(prediction - shares, prediction, samples), wrong=form)
+        if got.shape != shares.shape:
+            raise Wrong(form)
+        return got.double()
+
+    counts = count(8)
     if torch.allclose(counts, shares.double(), atol=1e-4):
         raise Wrong("Those are shares; 8 samples should give counts that add up to 8.")
     if not torch.allclose(counts, 8 * shares.double(), atol=1e-4):
@@ -70,4 +77,6 @@ def count_labels(attempt: Callable[..., object]) -> str:
                 f"A count can't be below 0; yours are {said}. Which way round is the difference?"
             )
         raise Wrong(f"Of 8 samples, 4 have label 0; your counts are {said}.")
+    if not torch.allclose(count(4), 4 * shares.double(), atol=1e-4):
+        raise Wrong("For 8 samples it is right, for 4 it is not. How many samples are there?")
     return "Each sample pulls its own label's bias down by one part in b; the rest is the prediction, which hardly differs."

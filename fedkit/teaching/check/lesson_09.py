@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
-from fedkit.teaching.check.base import Wrong, check, number
+from fedkit.teaching.check.base import Wrong, check, number, tensor
 
 TARGET, DELTA, STEPS = 4.0, 1e-4, 8
 MOST_NOISE = 4.0
@@ -23,9 +23,10 @@ class _Known:
 
 
 def _tensor(got: object, shape: tuple[int, ...], what: str) -> Tensor:
-    if not isinstance(got, Tensor) or got.shape != shape:
-        raise Wrong(f"{what} should be a tensor of shape {list(shape)}.")
-    return got.double()
+    form = f"{what} should be a tensor of shape {list(shape)}."
+    if tensor(got, wrong=form).shape != shape:
+        raise Wrong(form)
+    return tensor(got, wrong=form).double()
 
 
 @check(
@@ -34,9 +35,9 @@ def _tensor(got: object, shape: tuple[int, ...], what: str) -> Tensor:
 )
 def clip_rows(attempt: Callable[..., object]) -> str:
     """Cutting each change to a norm."""
-    rows = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, -10.0]], dtype=torch.float64)
+    rows = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, -10.0], [0.0, 0.0]], dtype=torch.float64)
     kept = rows.clone()
-    got = _tensor(attempt(rows, 1.0), (3, 2), "The answer")
+    got = _tensor(attempt(rows, 1.0), (4, 2), "The answer")
     if not torch.equal(rows, kept):
         raise Wrong("Clipping should leave the changes that it was given as they are.")
     if not torch.allclose(got[1], rows[1]):
@@ -46,8 +47,10 @@ def clip_rows(attempt: Callable[..., object]) -> str:
         raise Wrong("A row of norm 5 should have norm 1 after a clip of 1, and yours is longer.")
     if not torch.allclose(got[0], torch.tensor([0.6, 0.8], dtype=torch.float64)):
         raise Wrong("A row that is cut should keep its direction.")
+    if not torch.equal(got[3], rows[3]):
+        raise Wrong("A row of zeros should stay as it is; is there a division of 0 by 0?")
     if not torch.allclose(
-        _tensor(attempt(rows, 2.0), (3, 2), "The answer").norm(dim=1)[0], torch.tensor(2.0).double()
+        _tensor(attempt(rows, 2.0), (4, 2), "The answer").norm(dim=1)[0], torch.tensor(2.0).double()
     ):
         raise Wrong("With a clip of 2, a row of norm 5 should have norm 2.")
     return "Whatever stands in a change, one participant now moves the sum by at most the clip."
@@ -62,6 +65,8 @@ def noisy_mean(attempt: Callable[..., object]) -> str:
     rows = torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 0.5]], dtype=torch.float64)
     total = torch.tensor([0.6, 0.8, 0.5], dtype=torch.float64)
     got = _tensor(attempt(rows, 1.0, 2.0, 4, _Known()), (3,), "The answer")
+    if torch.allclose(got, (total + 2.0) / 2):
+        raise Wrong("Divide by the number of participants that was given, not by the rows there.")
     if torch.allclose(got, total / 4):
         raise Wrong("That is the mean of the clipped changes; where is the noise?")
     if torch.allclose(got, total / 4 + 2.0):

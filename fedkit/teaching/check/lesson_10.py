@@ -20,9 +20,11 @@ def _keys(people: int) -> dict[int, dict[int, bytes]]:
     }
 
 
-def _vector(got: object, count: int = _COUNT) -> masks.Vector:
-    if not isinstance(got, np.ndarray) or got.shape != (count,):
-        raise Wrong(f"The answer should be an array of {count} numbers, as many as were asked for.")
+def _vector(got: object) -> masks.Vector:
+    if not isinstance(got, np.ndarray) or got.shape != (_COUNT,):
+        raise Wrong(
+            f"The answer should be an array of {_COUNT} numbers, as many as were asked for."
+        )
     if got.dtype != np.uint64:
         raise Wrong(
             f"The numbers are of type {got.dtype}; they should stay uint64, which wrap around at 2^64."

@@ -54,6 +54,8 @@ def tuned(attempt: Callable[..., object]) -> str:
         columns=["row", "learning_rate", "rounds_to_target"],
     )
     got = attempt(frame)
+    if isinstance(got, pd.Series):
+        got = got.to_dict()
     if not isinstance(got, Mapping) or set(got) != {"a", "b"}:
         raise Wrong("The answer should be a dict with one learning rate for each row.")
     best = {name: number(rate) for name, rate in got.items()}

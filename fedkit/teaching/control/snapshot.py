@@ -33,7 +33,8 @@ class Row:
     """One participant as the panel shows it; numbers of its last round, None where there are none.
 
     norm : L2 norm of its update. seconds : of local training. up, down : bytes that left and reached its data dir.
-    declined : the reason with which it said no, "" where it did not.
+    declined : the reason with which it said no, "" where it did not. kept_back : loss of its update on the samples that
+    it keeps back.
     """
 
     participant: str
@@ -45,6 +46,7 @@ class Row:
     up: int
     down: int
     declined: str = ""
+    kept_back: float | None = None
 
 
 _NO_HISTORY = History("")
@@ -107,14 +109,13 @@ def standing(network: Network, history: History) -> tuple[Row, ...]:
     last = {part.participant: part for record in history for part in record.contributions}
     rows, project = [], history.project
     for email in network.participants:
-        site, part = (
-            network[email],
-            last.get(email, Contribution(email, None, None, None, None, "")),
-        )
+        site = network[email]
+        part = last.get(email, Contribution(email, None, None, None, None, ""))
         approved = bool(project) and _approved(site, project)
         declined = why_declined(site, project) if project and not approved else None
         numbers = part.num_samples, part.loss, part.norm, part.seconds
-        rows.append(Row(email, approved, *numbers, up[email], down[email], declined or ""))
+        told = None if part.validation is None else part.validation.trained.get("loss")
+        rows.append(Row(email, approved, *numbers, up[email], down[email], declined or "", told))
     return tuple(rows)
 
 

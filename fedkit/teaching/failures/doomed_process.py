@@ -14,7 +14,6 @@ from pathlib import Path
 
 from fedkit.base.events import Problem, Waiting, render
 from fedkit.config.fl_config import FLConfig
-from fedkit.data.shards import read_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import entries
 from fedkit.protocol.advance import advance
@@ -51,7 +50,7 @@ def main(data_dir: str, email: str, app_data: str, fate: str) -> int:
 def _middle(site: Datasite) -> int:
     """Batches after which the first local epoch is half done."""
     (place, *_) = entries(site.client().running)
-    _, labels = read_shard(site.private_client)
+    _, labels = site.private.load()
     return len(labels) // (2 * FLConfig.load(place / "fl_config.json").batch_size)
 
 

@@ -73,17 +73,12 @@ def fates(
     log : what was done to whom in which round (`Faults.log`). now : what lies in the inboxes for the round under way, None
     where no round has begun; asked : who is to train in it.
     """
-    happened = list(log)
-    found = [
-        _fate(record, email, _kind(happened, email, record.round))
-        for record in history
-        for email in participants
-    ]
+    happened, found = list(log), []
+    for record in history:
+        found += [_fate(record, who, _kind(happened, who, record.round)) for who in participants]
     if now is not None:
         n = len(history) + 1
-        found += [
-            _fate_so_far(now, email, n, asked, _kind(happened, email, n)) for email in participants
-        ]
+        found += [_so_far(now, who, n, asked, _kind(happened, who, n)) for who in participants]
     return tuple(found)
 
 
@@ -93,7 +88,7 @@ def _kind(log: Iterable[tuple[str, int, str]], email: str, n: int) -> str:
     return next((kind for m, kind in reversed(mine) if m == n or kind == "revoked"), "")
 
 
-def _fate_so_far(now: Collected, email: str, n: int, asked: Collection[str], kind: str) -> Fate:
+def _so_far(now: Collected, email: str, n: int, asked: Collection[str], kind: str) -> Fate:
     if email not in asked:
         return Fate(email, n, "not asked", "others were drawn for this round")
     if email in now.refused:

@@ -8,6 +8,7 @@ from fedkit.teaching.plots.accuracy import (
     accuracy_bands,
     accuracy_by_round,
     loss_curves,
+    metric_by_round,
     reaching,
     survival_curves,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "label_heatmap",
     "loss_curves",
     "masked_rows",
+    "metric_by_round",
     "participant_bars",
     "per_digit_accuracy",
     "permission_matrix",

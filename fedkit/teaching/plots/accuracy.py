@@ -5,20 +5,27 @@ A curve is a `History`, or a list of accuracies (0..1, the first is round 1). No
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fedkit.base.errors import FedkitError
 from fedkit.rounds.history import History
 from fedkit.rounds.rounds_to_target import rounds_to_reach
 from fedkit.teaching.plots import style
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-__all__ = ["accuracy_bands", "accuracy_by_round", "loss_curves", "reaching", "survival_curves"]
+__all__ = [
+    "accuracy_bands",
+    "accuracy_by_round",
+    "loss_curves",
+    "metric_by_round",
+    "reaching",
+    "survival_curves",
+]
 
 
 Curve = History | Sequence[float]
@@ -31,21 +38,81 @@ def accuracy_by_round(curves: Curve | Mapping[str, Curve], *, title: str | None 
 
     One curve has its values at its points; several have their last values beside their names, where none hides another.
     curves : a `History`, or a list of accuracies (0..1, the first is round 1), or several of them by name.
-    title : says something else than who ends where. Raises FedkitError if a curve is empty.
+    title : says something else than who ends where. Raises FedkitError if a curve is empty, such as that of a task without
+    accuracy (see `metric_by_round`).
     """
     named = curves if isinstance(curves, Mapping) else {"": curves}
-    style.need(named, "curves")
     values = {name: _accuracies(curve) for name, curve in named.items()}
-    for name, accuracies in values.items():
-        style.need(accuracies, f"curves[{name!r}]" if name else "curves")
-    fig, ax = style.figure(title or _accuracy_title(values))
-    for name, accuracies in values.items():
-        rounds, few = range(1, len(accuracies) + 1), len(accuracies) <= MANY
-        ax.plot(rounds, accuracies, label=f"{style.plain(name)}: {accuracies[-1]:.1%}", linewidth=2)
-        for point in zip(rounds, accuracies, strict=True) if len(values) == 1 else ():
-            said = f"{point[1]:.1%}" if few else f"{100 * point[1]:.0f}"
-            style.beside(ax, point, said, (0, 8), size=style.TEXT if few else style.SMALL)
-    _accuracy_axes(ax, "round")
+    return _by_round(values, title or _accuracy_title, "accuracy on the test set", percent=True)
+
+
+def metric_by_round(
+    histories: History | Mapping[str, History], metric: str, *, title: str | None = None
+) -> Figure:
+    """A metric of the project's task on the test set after each round, as lines with markers, or its loss.
+
+    metric : "loss", "accuracy", or a name in `history.metrics`, such as "auc" or "mae"; shares of 1 are shown as per cent.
+    Raises FedkitError if a history has no such metric.
+    """
+    named = histories if isinstance(histories, Mapping) else {"": histories}
+    values = {name: _scores(history, metric) for name, history in named.items()}
+    percent, called = metric.split(" ")[0] in _SHARES, metric.replace("_", " ")
+
+    def ends(values: Mapping[str, Sequence[float]]) -> str:
+        said = [
+            f"{n}: {_said(v[-1], percent)}" if n else _said(v[-1], percent)
+            for n, v in values.items()
+        ]
+        return f"At the end, {called} {', '.join(said)}"
+
+    return _by_round(values, title or ends, f"{called} on the test set", percent)
+
+
+_SHARES = ("accuracy", "balanced_accuracy", "recall", "auc")
+
+
+def _said(value: float, percent: bool, few: bool = True) -> str:
+    if not percent:
+        return f"{value:.3g}"
+    return f"{value:.1%}" if few else f"{100 * value:.0f}"
+
+
+def _scores(history: History, metric: str) -> list[float]:
+    known = {
+        "loss": [r.loss for r in history if r.loss is not None],
+        "accuracy": history.accuracies,
+        **history.metrics,
+    }
+    if not known.get(metric):
+        names = [name for name, values in known.items() if values]
+        raise FedkitError(
+            f"{metric!r} is not in the history",
+            field="metric",
+            remedy=f"draw {' or '.join(names)}" if names else "run a round first",
+        )
+    return known[metric]
+
+
+def _by_round(
+    values: Mapping[str, Sequence[float]],
+    title: str | Callable[[Mapping[str, Sequence[float]]], str],
+    ylabel: str,
+    percent: bool,
+) -> Figure:
+    style.need(values, "curves")
+    for name, numbers in values.items():
+        style.need(numbers, f"curves[{name!r}]" if name else "curves")
+    fig, ax = style.figure(title if isinstance(title, str) else title(values))
+    for name, numbers in values.items():
+        rounds, few = range(1, len(numbers) + 1), len(numbers) <= MANY
+        label = f"{style.plain(name)}: {_said(numbers[-1], percent)}"
+        ax.plot(rounds, numbers, label=label, linewidth=2)
+        for point in zip(rounds, numbers, strict=True) if len(values) == 1 else ():
+            look = style.BESIDE if few else {**style.BESIDE, "fontsize": style.SMALL}
+            ax.annotate(_said(point[1], percent, few), point, (0, 8), ha="center", **look)
+    style.dress(ax, "round", ylabel)
+    if percent:
+        style.percent_axis(ax)
     _whole_numbers(ax, max(map(len, values.values())))
     if len(values) > 1:
         style.legend(ax)
@@ -76,17 +143,12 @@ def loss_curves(
     style.dress(ax, "local epoch", "mean loss on own digits (nats)")
     ax.set_ylim(0, 1.15 * max(map(max, losses.values())) or 1)
     _whole_numbers(ax, longest)
-    for start in range(0, longest, epochs_per_round) if epochs_per_round else ():
+    here, look = ax.get_xaxis_transform(), {"fontsize": style.SMALL, "color": style.GREY}
+    for n, start in enumerate(range(0, longest, epochs_per_round or longest), start=1):
         if start:
             ax.axvline(start + 0.5, color=style.GREY, linestyle=":", linewidth=1)
-        ax.annotate(
-            f" round {start // epochs_per_round + 1}" if epochs_per_round else "",
-            (start + 0.6, 1),
-            xycoords=("data", "axes fraction"),
-            va="top",
-            fontsize=style.SMALL,
-            color=style.GREY,
-        )
+        if epochs_per_round:
+            ax.text(start + 0.6, 1, f" round {n}", look, va="top", transform=here)
     style.legend(ax)
     return fig
 
@@ -108,7 +170,7 @@ def reaching(accuracies: Sequence[float], target: float, *, title: str | None = 
     if found is not None:
         crossing = (found, accuracies[0] if found == 1 else target)
         ax.plot(*crossing, marker="X", markersize=11, color=style.BLACK, linestyle="")
-        style.beside(ax, crossing, f"{found:.1f}", (-8, 8), ha="right", weight="bold")
+        ax.annotate(f"{found:.1f}", crossing, (-8, 8), ha="right", weight="bold", **style.BESIDE)
     _accuracy_axes(ax, "round")
     _whole_numbers(ax)
     style.legend(ax)
@@ -144,11 +206,10 @@ def accuracy_bands(
     for name, rows in values.items():
         step = megabytes[name] if megabytes else 1.0
         xs = [step * n for n in range(1, len(rows[0]) + 1)]
-        columns = list(zip(*rows, strict=True))
-        means = [sum(column) / len(column) for column in columns]
+        table = np.array(rows)
         said = f"{style.plain(name)}: {ends[name]:.1%}"
-        (line,) = ax.plot(xs, means, linewidth=2, label=said)
-        worst, best = list(map(min, columns)), list(map(max, columns))
+        (line,) = ax.plot(xs, table.mean(axis=0), linewidth=2, label=said)
+        worst, best = table.min(axis=0), table.max(axis=0)
         ax.fill_between(xs, worst, best, color=line.get_color(), alpha=0.18, linewidth=0)
     _accuracy_axes(ax, "MB that have crossed, both ways" if megabytes else "round")
     ax.locator_params(axis="x", integer=True)
@@ -175,7 +236,7 @@ def survival_curves(
             ax.plot(range(len(values)), list(values), linewidth=2, label=rule)
         _accuracy_axes(ax, "hostile participants", named=ax is axes[0])
         ax.set_xticks(range(max(map(len, rules.values()))))
-        style.head(ax, style.plain(attack))
+        ax.set_title(style.plain(attack), fontsize=style.TEXT, color=style.INK)
     style.legend_of_panels(fig, 3)
     return fig
 
@@ -202,8 +263,6 @@ def _accuracy_axes(ax: Axes, xlabel: str, named: bool = True) -> None:
 
 def _whole_numbers(ax: Axes, longest: int | None = None) -> None:
     """At most ten ticks on the x axis, all at whole numbers. longest : the last one that needs room."""
-    from matplotlib.ticker import MaxNLocator
-
     if longest is not None:
         ax.set_xlim(0.6, longest + 0.4)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 
 from fedkit.datasite.permissions import Permissions, Right
 from fedkit.datasite.tree import Tree, scan, walk
 from fedkit.teaching.plots import style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["SIGNS", "changed", "folder_tree", "permission_matrix", "shortened", "sign_of"]
 
@@ -162,8 +162,6 @@ def permission_matrix(
     datasites : the folder with one folder per e-mail. paths : relative to it, with "/", the first part an e-mail.
     right : "read", "create", "write" or "admin". Raises FedkitError if there is nobody, or no path.
     """
-    from matplotlib.colors import ListedColormap
-
     style.need(emails, "emails")
     style.need(paths, "paths")
     permissions = Permissions(Path(datasites))
@@ -177,7 +175,7 @@ def permission_matrix(
         for x, may in enumerate(row):
             owner = str(paths[y]).split("/")[0] == emails[x]
             text = ("✓ own" if owner else "✓") if may else "–"
-            style.write(ax, x, y, text, ink=style.PAPER if may else style.INK)
+            ax.text(x, y, text, style.MIDDLE, color=style.PAPER if may else style.INK)
     style.rule_cells(ax, len(paths), len(emails), style.PAPER, 2)
     names = style.short(emails)
     style.name_cells(ax, [names[email] for email in emails], rows, above=True)

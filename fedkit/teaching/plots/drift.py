@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from fedkit.learning.models import StateDict
     from fedkit.learning.update import Update
 
@@ -35,7 +35,8 @@ def drift_arrows(
     fig, axes = style.panels(shown, len(rounds), height=4.0)
     for ax, (name, (model, updates)) in zip(axes, rounds.items(), strict=True):
         _panel(ax, model, updates)
-        style.head(ax, f"{style.plain(name)}: {left[name]:.0%} left")
+        head = f"{style.plain(name)}: {left[name]:.0%} left"
+        ax.set_title(head, fontsize=style.TEXT, color=style.INK)
     return fig
 
 

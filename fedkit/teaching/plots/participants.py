@@ -9,12 +9,13 @@ import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from torch import Tensor
 
 __all__ = [
@@ -74,95 +75,146 @@ def participant_bars(
     return fig
 
 
-def label_bars(labels: Mapping[str, Tensor], *, title: str | None = None) -> Figure:
+def label_bars(
+    labels: Mapping[str, Tensor],
+    *,
+    classes: Sequence[str] = DIGITS,
+    title: str | None = None,
+) -> Figure:
     """How many images of each digit every participant holds: a stacked bar each, the digit written into its piece.
 
-    labels : participant -> int64 [N], 0..9. Raises FedkitError if nobody or somebody has no labels.
+    labels : participant -> int64 [N], 0..9. classes : of data of one's own, their names (`task.names`), at most ten.
+    Raises FedkitError if nobody or somebody has no labels, or labels are no such classes.
     """
     style.need_each(labels, "labels")
-    counts = _counts(labels)
+    if len(classes) > len(DIGIT_COLOURS):
+        raise FedkitError(
+            f"are {len(classes)}, more than there are colours",
+            field="classes",
+            remedy="draw them with label_heatmap",
+        )
+    counts = _counts(labels, classes)
     longest = max(map(sum, counts))
-    fig, ax = style.figure(title or _label_title(counts), height=max(2.2, 1.3 + 0.42 * len(labels)))
+    fig, ax = style.figure(
+        title or _label_title(counts, classes), height=max(2.2, 1.3 + 0.42 * len(labels))
+    )
     for y, row in enumerate(counts):
         left = 0
-        for digit, number, colour in zip(DIGITS, row, DIGIT_COLOURS, strict=False):
+        for digit, number, colour in zip(classes, row, DIGIT_COLOURS, strict=False):
             if number:
                 ax.barh(y, number, 0.72, left, color=colour, edgecolor=style.PAPER, label=digit)
-            if number > 0.018 * longest:
+            if number > 0.018 * len(digit) * longest:
                 ink = style.readable_on(colour)
-                style.write(ax, left + number / 2, y, digit, ink=ink)
+                ax.text(left + number / 2, y, digit, style.MIDDLE, color=ink)
             left += number
-        style.beside(ax, (left, y), f"{left:,}", (5, 0), ha="left", va="center")
+        ax.annotate(f"{left:,}", (left, y), (5, 0), va="center", **style.BESIDE)
     ax.set_yticks(range(len(labels)), list(style.short(labels).values()))
     ax.invert_yaxis()
     ax.set_xlim(0, 1.1 * longest)
-    style.dress(ax, "images; the number in a piece is its digit", "", grid="x")
+    if classes is DIGITS:
+        style.dress(ax, "images; the number in a piece is its digit", "", grid="x")
+        return fig
+    style.dress(ax, "samples", "", grid="x")
+    handles, names = ax.get_legend_handles_labels()
+    first = dict(zip(reversed(names), reversed(handles), strict=True))
+    shown = [name for name in classes if name in first]
+    ax.legend([first[name] for name in shown], shown, frameon=False, fontsize=style.SMALL)
     return fig
 
 
 def per_digit_accuracy(
-    accuracies: Mapping[str, Sequence[float]], *, title: str | None = None
+    accuracies: Mapping[str, Sequence[float]],
+    *,
+    classes: Sequence[str] = DIGITS,
+    title: str | None = None,
 ) -> Figure:
     """A table: one row a model, one column a digit, in each cell the share of this digit's images that is read right.
 
-    accuracies : name -> ten numbers in 0..1. Raises FedkitError if a row is not ten numbers long.
+    accuracies : name -> ten numbers in 0..1, or one a class. classes : of data of one's own, their names (`task.names`).
+    Raises FedkitError if a row has another length.
     """
+    thing, many = _words(classes)
     style.need(accuracies, "accuracies")
     for name, row in accuracies.items():
-        if len(row) != 10:
+        if len(row) != len(classes):
+            in_order = "the digits 0 to 9" if classes is DIGITS else ", ".join(classes)
             raise FedkitError(
                 f"has {len(row)} values",
                 field=f"accuracies[{name!r}]",
-                remedy="give ten accuracies, for the digits 0 to 9 in this order",
+                remedy=f"give {many} accuracies, for {in_order} in this order",
             )
     names = style.short(accuracies)
     known = [f"{names[n]} {sum(float(v) >= KNOWN for v in r)}" for n, r in accuracies.items()]
-    default = f"Digits that each one knows, of ten: {', '.join(known)}"
+    default = (
+        f"{_words(classes, 2)[0].capitalize()} that each one knows, of {many}: {', '.join(known)}"
+    )
     fig, ax = style.figure(title or default, height=1.5 + 0.42 * len(accuracies))
     table = [[float(value) for value in row] for row in accuracies.values()]
     style.cells(ax, table, [[f"{100 * v:.0f}" for v in row] for row in table], highest=1.0)
     cell = f"the accuracy in %; known from {100 * KNOWN:.0f} on"
-    style.name_cells(ax, DIGITS, list(names.values()), f"digit; in each cell {cell}")
+    style.name_cells(ax, list(classes), list(names.values()), f"{thing}; in each cell {cell}")
     return fig
 
 
-def confusion(predictions: Tensor, labels: Tensor, *, title: str | None = None) -> Figure:
+def confusion(
+    predictions: Tensor,
+    labels: Tensor,
+    *,
+    classes: Sequence[str] = DIGITS,
+    title: str | None = None,
+) -> Figure:
     """What is taken for what: rows are the true digits, columns the predicted ones, cells count images.
 
-    predictions, labels : int64 [N], 0..9. Raises FedkitError if they differ in length or are empty.
+    predictions, labels : int64 [N], 0..9. classes : of data of one's own, their names (`task.names`).
+    Raises FedkitError if they differ in length, are empty, or are no such classes.
     """
     style.need(labels, "labels")
+    for field, numbers in {"predictions": predictions, "labels": labels}.items():
+        _must_be_classes(numbers, classes, field)
     if len(predictions) != len(labels):
         raise FedkitError(
             f"{len(predictions)} predictions have {len(labels)} labels",
             field="predictions",
             remedy="give one prediction a label",
         )
-    counts = (10 * labels + predictions).bincount(minlength=100).reshape(10, 10)
+    many = len(classes)
+    counts = (many * labels + predictions).long().bincount(minlength=many**2).reshape(many, many)
     wrong = counts.clone().fill_diagonal_(0)
-    true, taken = divmod(int(wrong.argmax()), 10)
+    true, taken = (classes[number] for number in divmod(int(wrong.argmax()), many))
     default = f"{int(counts.diagonal().sum()) / len(labels):.1%} are right"
     if int(wrong.max()):
-        default += f"; most often a {true} is taken for a {taken} ({int(wrong.max())} times)"
+        a = "a " if classes is DIGITS else ""
+        default += f"; most often {a}{true} is taken for {a}{taken} ({int(wrong.max())} times)"
     fig, ax = style.figure(title or default, height=4.6)
     _count_cells(ax, counts.tolist())
-    style.name_cells(ax, DIGITS, DIGITS, "predicted digit", "true digit")
+    thing, _ = _words(classes)
+    style.name_cells(ax, list(classes), list(classes), f"predicted {thing}", f"true {thing}")
     return fig
 
 
-def label_heatmap(labels: Mapping[str, Tensor], *, title: str | None = None) -> Figure:
+def label_heatmap(
+    labels: Mapping[str, Tensor],
+    *,
+    classes: Sequence[str] = DIGITS,
+    title: str | None = None,
+) -> Figure:
     """A table of counts: one row a participant, one column a digit, darker where there are more.
 
-    labels : participant -> int64 [N], 0..9. Raises FedkitError if nobody has labels.
+    labels : participant -> int64 [N], 0..9. classes : of data of one's own, their names (`task.names`). Raises FedkitError
+    if nobody has labels, or they are no such classes.
     """
     style.need(labels, "labels")
-    rows = _counts(labels)
+    rows = _counts(labels, classes)
     empty = sum(not number for row in rows for number in row)
-    default = f"{empty} of {10 * len(rows)} pairs of participant and digit have no image"
+    thing, _ = _words(classes)
+    one = "image" if classes is DIGITS else "sample"
+    default = (
+        f"{empty} of {len(classes) * len(rows)} pairs of participant and {thing} have no {one}"
+    )
     fig, ax = style.figure(title or default, height=1.4 + 0.34 * len(rows))
     _count_cells(ax, rows)
     names = list(style.short(labels).values())
-    style.name_cells(ax, DIGITS, names, "digit; in each cell the number of images")
+    style.name_cells(ax, list(classes), names, f"{thing}; in each cell the number of {one}s")
     return fig
 
 
@@ -218,24 +270,51 @@ def home_and_abroad(
     return fig
 
 
-def _counts(labels: Mapping[str, Tensor]) -> list[list[int]]:
+def _counts(labels: Mapping[str, Tensor], classes: Sequence[str]) -> list[list[int]]:
     """How many images of each digit, row by row."""
-    return [values.bincount(minlength=10).tolist() for values in labels.values()]
+    for name, values in labels.items():
+        _must_be_classes(values, classes, f"labels[{name!r}]")
+    return [values.long().bincount(minlength=len(classes)).tolist() for values in labels.values()]
 
 
-def _label_title(counts: Sequence[Sequence[int]]) -> str:
+def _must_be_classes(labels: Tensor, classes: Sequence[str], field: str) -> None:
+    yes_or_no = len(classes) == 2 and bool(((labels == 0) | (labels == 1)).all())
+    if (labels.is_floating_point() and not yes_or_no) or labels.ndim != 1:
+        raise FedkitError(
+            f"are no classes, but {str(labels.dtype).removeprefix('torch.')} {list(labels.shape)}",
+            field=field,
+            remedy="this picture counts classes, int64 [N]; draw yes or no as labels.long().flatten()",
+        )
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
+        raise FedkitError(
+            f"go from {int(labels.min())} to {int(labels.max())}, for {len(classes)} classes",
+            field=field,
+            remedy="give the names of your own: classes=config.task.names",
+        )
+
+
+def _words(classes: Sequence[str], count: int = 1) -> tuple[str, str]:
+    """What a class is called, and how many there are."""
+    if classes is DIGITS:
+        return ("digit" if count == 1 else "digits"), "ten"
+    return ("class" if count == 1 else "classes"), str(len(classes))
+
+
+def _label_title(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     kinds = [sum(number > 0 for number in row) for row in counts]
     fewest, most = min(kinds), max(kinds)
-    if fewest == 10:
-        return "Every participant holds all ten digits"
+    one, many = _words(classes)
+    several, _ = _words(classes, 2)
+    if fewest == len(classes):
+        return f"Every participant holds all {many} {several}"
     how_many = (
         f"{fewest}" if fewest == most else f"{fewest} {'or' if most == fewest + 1 else 'to'} {most}"
     )
     if len(counts) == 1:
-        return f"This participant holds {how_many} of ten digits"
+        return f"This participant holds {how_many} of {many} {several}"
     shared = any(sum(number > 0 for number in column) > 1 for column in zip(*counts, strict=True))
-    apart = "Each" if shared else "No digit is shared: each"
-    return f"{apart} participant holds {how_many} of ten digits"
+    apart = "Each" if shared else f"No {one} is shared: each"
+    return f"{apart} participant holds {how_many} of {many} {several}"
 
 
 def _count_cells(ax: Axes, rows: Sequence[Sequence[int]]) -> None:

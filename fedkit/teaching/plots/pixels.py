@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
     from torch import Tensor
 
 __all__ = [
@@ -58,12 +59,12 @@ def digit_grid(
         raise FedkitError(f"can't be {columns}", field="columns", remedy="use 1 or more")
     import torch  # slow to import, and not every picture needs it
 
-    pixels = images.reshape(-1, SIDE, SIDE).float()
+    pixels = _squares(images, "images").float()
     pixels = pixels / 255 if images.dtype == torch.uint8 else pixels
     rows, said = pixels.split(columns), [] if labels is None else [str(int(y)) for y in labels]
     sheet, corners = _sheet(rows, below=[CAPTION if said else 0] * len(rows))
     shown = f"{style.count(len(pixels), 'handwritten digit')}, {SIDE} × {SIDE} pixels each"
-    fig, ax, _ = _drawn(
+    fig, ax = _drawn(
         title or shown, sheet, 0.6 + _height(sheet, min(style.WIDTH - 0.2, sheet.shape[1] / SIDE))
     )
     _caption(ax, chain(*corners), said, 11)
@@ -73,12 +74,11 @@ def digit_grid(
 
 def digit_row(images: Mapping[str, Tensor], *, title: str | None = None) -> Figure:
     """Pictures of 28 x 28 numbers side by side with their captions; ink is 1, what lies outside 0 to 1 is cut."""
-    from matplotlib.patches import Rectangle  # slow to import, and not every user draws
-
     style.need(images, "images")
-    sheet, (corners,) = _sheet([[i.reshape(SIDE, SIDE).float() for i in images.values()]])
+    each = [_squares(i[None], f"images[{n!r}]")[0].float() for n, i in images.items()]
+    sheet, (corners,) = _sheet([each])
     height = 0.95 + min(style.WIDTH - 0.2, 1.1 * len(images)) / len(images)
-    fig, ax, _ = _drawn(title or style.count(len(images), "picture"), sheet, height)
+    fig, ax = _drawn(title or style.count(len(images), "picture"), sheet, height)
     _caption(ax, corners, [style.plain(caption) for caption in images], style.SMALL)
     for x, _ in corners:
         ax.add_patch(Rectangle((x - 0.5, -0.5), SIDE, SIDE, fill=False, ec=style.GREY, lw=0.8))
@@ -99,7 +99,9 @@ def rebuilt_digits(
     Raises FedkitError if there is nothing to draw, or a row is longer than the first.
     """
     style.need(rows, "rows")
-    pictures = [row.detach().float().reshape(-1, SIDE, SIDE).clamp(0, 1) for row in rows.values()]
+    pictures = [
+        _squares(row, f"rows[{n!r}]").detach().float().clamp(0, 1) for n, row in rows.items()
+    ]
     count, scores = len(pictures[0]), decibels or {}
     for name, row in zip(rows, pictures, strict=True):
         if not 0 < len(row) <= count:
@@ -110,7 +112,7 @@ def rebuilt_digits(
             )
     sheet, corners = _sheet(pictures, below=[SCORE if name in scores else 0 for name in rows])
     height = 0.6 + _height(sheet, min(style.WIDTH - 1.4, 0.9 * count))
-    fig, ax, _ = _drawn(title or "Originals, and what was rebuilt", sheet, height)
+    fig, ax = _drawn(title or "Originals, and what was rebuilt", sheet, height)
     unit, size = (" dB", style.TEXT) if count <= 8 else ("", style.SMALL - 1.5)
     for name, places in zip(rows, corners, strict=True):
         _caption(ax, places, [f"{value:.0f}{unit}" for value in scores.get(name, ())], size)
@@ -146,8 +148,8 @@ def weight_images(
     sheet, _ = _sheet(weights.split(columns), empty=math.nan)
     default = f"What {style.count(len(weights), 'hidden unit')} look for in the pixels"
     height = 0.6 + _height(sheet, min(style.WIDTH - 1.2, sheet.shape[1] / SIDE))
-    fig, ax, drawn = _drawn(title or default, sheet, height, limit)
-    _colour_bar(ax, drawn, low=bool(weights.min() < -limit), high=bool(weights.max() > limit))
+    fig, ax = _drawn(title or default, sheet, height, limit)
+    _colour_bar(ax, low=bool(weights.min() < -limit), high=bool(weights.max() > limit))
     ax.set_axis_off()
     return fig
 
@@ -174,8 +176,8 @@ def weight_rows(
     sheet, corners = _sheet(pictures, NARROW_GAP, empty=math.nan)
     shown = title or f"{style.count(len(pictures), 'model')}, pixel by pixel"
     height = 0.9 + _height(sheet, style.WIDTH - 2.0)
-    fig, ax, drawn = _drawn(shown, sheet, height, _limit(sheet))
-    _colour_bar(ax, drawn, low=True, high=True)
+    fig, ax = _drawn(shown, sheet, height, _limit(sheet))
+    _colour_bar(ax, low=True, high=True)
     _name_rows(ax, rows, corners, columns or (), xlabel)
     return fig
 
@@ -189,13 +191,25 @@ def masked_rows(rows: Mapping[str, Tensor], *, title: str | None = None) -> Figu
     pictures = [row.double() / _limit(row.double()) for row in _alike(rows)]
     sheet, corners = _sheet(pictures, NARROW_GAP, empty=math.nan)
     shown = title or f"{style.count(len(pictures), 'row')} of weights"
-    fig, ax, _ = _drawn(shown, sheet, 0.7 + _height(sheet, style.WIDTH - 1.5), 1)
+    fig, ax = _drawn(shown, sheet, 0.7 + _height(sheet, style.WIDTH - 1.5), 1)
     ax.set_anchor("C")
     _name_rows(ax, rows, corners)
     return fig
 
 
 # ------------------------------------------------------------------------------------- the sheets
+def _squares(images: Tensor, field: str) -> Tensor:
+    """The images as pictures [N,28,28]. Raises FedkitError for what has other sides, or colours, or is no image."""
+    if images[:1].numel() not in (0, SIDE * SIDE):
+        raise FedkitError(
+            f"of shape {list(images.shape)} are no grey images of {SIDE} x {SIDE} pixels",
+            field=field,
+            remedy="this picture is for digits; draw yours with plt.imshow(image.permute(1, 2, 0)), "
+            "or count their labels with label_bars",
+        )
+    return images.reshape(-1, SIDE, SIDE)
+
+
 def _alike(rows: Mapping[str, Tensor]) -> list[Tensor]:
     """The rows as pictures [K,28,28]. Raises FedkitError unless all have one shape [K,784]."""
     style.need(rows, "rows")
@@ -240,18 +254,18 @@ def _height(sheet: Tensor, width: float) -> float:
 
 def _drawn(
     title: str, sheet: Tensor, height: float, limit: float | None = None
-) -> tuple[Figure, Axes, AxesImage]:
+) -> tuple[Figure, Axes]:
     """The sheet on a figure of that height. limit : of weights, at both ends of the colours; None for ink from 0 to 1."""
     fig, ax = style.figure(title, height)
     low, high, colours = (0.0, 1.0, "gray_r") if limit is None else (-limit, limit, "RdBu_r")
-    drawn = ax.imshow(sheet.numpy(), colours, vmin=low, vmax=high, interpolation="nearest")
+    ax.imshow(sheet.numpy(), colours, vmin=low, vmax=high, interpolation="nearest")
     ax.set_anchor("NW")
-    return fig, ax, drawn
+    return fig, ax
 
 
 def _caption(ax: Axes, corners: Iterable[Corner], texts: Sequence[str], size: float) -> None:
     for (x, y), text in zip(corners, texts, strict=False):
-        style.write(ax, x + SIDE / 2, y + SIDE + 1, text, va="top", size=size)
+        ax.text(x + SIDE / 2, y + SIDE + 1, text, style.MIDDLE, va="top", fontsize=size)
 
 
 def _name_rows(
@@ -268,9 +282,9 @@ def _name_rows(
     style.no_frame(ax)
 
 
-def _colour_bar(ax: Axes, drawn: AxesImage, low: bool, high: bool) -> None:
+def _colour_bar(ax: Axes, low: bool, high: bool) -> None:
     """What the colours mean. low, high : are there weights beyond that end?"""
     beyond = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[low, high]
-    bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.03, pad=0.02, extend=beyond)
+    bar = ax.figure.colorbar(ax.images[0], ax=ax, fraction=0.03, pad=0.02, extend=beyond)
     bar.set_label("weight of a pixel", fontsize=style.TEXT, color=style.INK)
     bar.ax.tick_params(labelsize=style.SMALL, labelcolor=style.INK, color=style.GREY)

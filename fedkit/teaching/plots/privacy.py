@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from matplotlib.figure import Figure
+
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
     from fedkit.privacy.attacks.roc import Roc

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.plots import style
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from pandas.core.groupby import SeriesGroupBy
 
 __all__ = ["small_multiples"]
@@ -31,6 +33,7 @@ def small_multiples(
     lines: str | None = None,
     band: Band = "range",
     log_x: bool = False,
+    log_y: bool = False,
     target: float | None = None,
     title: str | None = None,
 ) -> Figure:
@@ -40,9 +43,9 @@ def small_multiples(
     smallest to the largest of them ("range"), or one sample standard deviation (n - 1) to each side of the mean ("sd").
     Where a single seed is left there is no band. With fewer rows than seeds, a point is the mean of those that are there.
 
-    frame : of `fk.results(folder)`, or by round with `by_round=True`; rows without x or y are left out. log_x : a
-    logarithmic axis, for learning rates. target : a dashed line at this value of y. Raises FedkitError for a column that
-    is not there, more than 12 panels or 8 lines, or nothing to draw.
+    frame : of `fk.results(folder)`, or by round with `by_round=True`; rows without x or y are left out. log_x, log_y :
+    logarithmic axes, for learning rates and losses. target : a dashed line at this value of y. Raises FedkitError for a
+    column that is not there, more than 12 panels or 8 lines, or nothing to draw.
     """
     for name in (x, y, *filter(None, (panels, lines))):
         if name not in frame.columns:
@@ -73,9 +76,16 @@ def small_multiples(
         style.dress(ax, _plain(x) if bottom else "", _plain(y) if position % columns == 0 else "")
         ax.tick_params(labelbottom=bottom)
         if panels is not None:
-            style.head(ax, _called(panels, part))
+            ax.set_title(_called(panels, part), fontsize=style.TEXT, color=style.INK)
         if log_x:
             _log_axis(ax, sorted(shown[x].unique().tolist()))
+        elif shown[x].dtype.kind in "iu":
+            ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+        if log_y:
+            ax.set_yscale("log")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
     if len(names) > 1:
         style.legend_of_panels(fig, min(4, len(names)))
     return fig
@@ -86,10 +96,10 @@ def _line(ax: Axes, groups: SeriesGroupBy[Any, Any], band: Band, label: str) -> 
     points = middle.index.to_numpy()
     every = 1 if len(points) <= _MANY else max(1, len(points) // 6)
     (line,) = ax.plot(points, middle, markersize=5, markevery=every, linewidth=1.8, label=label)
-    spread = groups.std(ddof=1).fillna(0.0)
-    low, high = {"sd": (middle - spread, middle + spread), "range": (groups.min(), groups.max())}[
-        band
-    ]
+    low, high = groups.min(), groups.max()
+    if band == "sd":
+        spread = groups.std(ddof=1).fillna(0.0)
+        low, high = middle - spread, middle + spread
     if bool((groups.count() > 1).any()):
         ax.fill_between(points, low, high, color=line.get_color(), alpha=0.2, lw=0)
 

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import TYPE_CHECKING, Literal
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
 
 from fedkit.base.errors import FedkitError
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 __all__ = [
+    "BESIDE",
     "COLOURS",
     "MARKERS",
+    "MIDDLE",
     "WIDTH",
-    "beside",
     "cells",
     "count",
     "dress",
     "figure",
-    "head",
     "legend",
     "legend_of_panels",
     "name_cells",
@@ -39,7 +39,6 @@ __all__ = [
     "rule_cells",
     "short",
     "size_text",
-    "write",
 ]
 
 
@@ -54,9 +53,10 @@ MONO = "DejaVu Sans Mono"  # comes with matplotlib, so trees look the same every
 TITLE_LETTERS = 66  # what fits into a line of the title
 FIFTHS = ([0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0%", "20%", "40%", "60%", "80%", "100%"])
 _LEGEND = {"fontsize": TEXT, "frameon": False, "labelcolor": INK}
-
-Side = Literal["left", "center", "right"]
-Height = Literal["top", "center", "baseline"]
+MIDDLE = {"ha": "center", "va": "center", "fontsize": TEXT, "color": INK}
+"""The look of a text with its middle at a point of the data; in a name, `plain` keeps matplotlib's formulas off."""
+BESIDE: dict[str, Any] = {"textcoords": "offset points", "fontsize": TEXT, "color": INK}
+"""The look of an annotation so many points (1/72 inch) from a point of the data."""
 
 
 # ------------------------------------------------------------------------------- figures and axes
@@ -73,8 +73,6 @@ def panels(
 
     alike : the axes that they share ("y", "xy"); only panels at the edge then have numbers.
     """
-    from matplotlib.figure import Figure  # slow to import, and not every user draws
-
     fig = Figure(figsize=(WIDTH, height), facecolor=PAPER, layout="constrained")
     lines = [textwrap.fill(plain(line), TITLE_LETTERS) for line in title.splitlines()]
     fig.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=TITLE, fontweight="bold", color=INK)
@@ -94,25 +92,18 @@ def dress(ax: Axes, xlabel: str = "", ylabel: str = "", grid: str = "y") -> None
     ax.set_xlabel(xlabel, fontsize=TEXT, color=INK)
     ax.set_ylabel(ylabel, fontsize=TEXT, color=INK)
     ax.tick_params(labelsize=TEXT, labelcolor=INK, color=GREY)
-    for side, spine in ax.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(GREY)
+    ax.spines[:].set_color(GREY)
+    ax.spines[["top", "right"]].set_visible(False)
     ax.grid(False)
     if grid:
         ax.grid(True, axis=grid, color=PALE, linewidth=0.8)  # type: ignore[arg-type]
     ax.set_axisbelow(True)
 
 
-def head(ax: Axes, text: str) -> None:
-    """The title of one panel among several."""
-    ax.set_title(text, fontsize=TEXT, color=INK)
-
-
 def no_frame(ax: Axes) -> None:
     """Labels stay, spines and tick marks go."""
     ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
 
 
 def percent_axis(ax: Axes) -> None:
@@ -135,59 +126,17 @@ def legend_of_panels(fig: Figure, columns: int) -> None:
     fig.legend(handles, labels, loc="outside lower center", ncols=columns, **_LEGEND)
 
 
-# ------------------------------------------------------------------------------------------ texts
-def write(
-    ax: Axes,
-    x: float,
-    y: float,
-    text: str,
-    *,
-    ha: Side = "center",
-    va: Height = "center",
-    size: float = TEXT,
-    ink: str = INK,
-) -> None:
-    """A text at a point of the data; matplotlib's own formulas are on: `plain` takes a name literally."""
-    ax.text(x, y, text, ha=ha, va=va, fontsize=size, color=ink)
-
-
-def beside(
-    ax: Axes,
-    point: tuple[float, float],
-    text: str,
-    offset: tuple[float, float],
-    *,
-    ha: Side = "center",
-    va: Height = "baseline",
-    size: float = TEXT,
-    weight: str = "normal",
-) -> None:
-    """A text so many points (1/72 inch) to the right of a point of the data, and above it."""
-    ax.annotate(
-        text,
-        point,
-        xytext=offset,
-        textcoords="offset points",
-        ha=ha,
-        va=va,
-        fontsize=size,
-        fontweight=weight,
-        color=INK,
-    )
-
-
 # ----------------------------------------------------------------------------------------- tables
 def cells(
     ax: Axes, values: Sequence[Sequence[float]], texts: Sequence[Sequence[str]], highest: float
 ) -> None:
     """A table: a cell is the bluer the nearer its value (>= 0) is to `highest`, and says it in its text."""
-    from matplotlib.colors import LinearSegmentedColormap
-
     blues = LinearSegmentedColormap.from_list("blues", [PAPER, "#cfe4f1", SKY, BLUE])
     ax.imshow(values, cmap=blues, vmin=0, vmax=highest or 1, aspect="auto")
     for y, row in enumerate(texts):
         for x, text in enumerate(row):
-            write(ax, x, y, text, ink=readable_on(blues(values[y][x] / (highest or 1))))
+            ink = readable_on(blues(values[y][x] / (highest or 1)))
+            ax.text(x, y, text, MIDDLE, color=ink)
     rule_cells(ax, len(texts), len(texts[0]), PALE, 1)
 
 
@@ -247,8 +196,6 @@ def count(number: int, thing: str) -> str:
 
 def readable_on(colour: object) -> str:
     """Black or white, whichever has more contrast on `colour` (WCAG 2.1, relative luminance)."""
-    from matplotlib.colors import to_rgb
-
     linear = [
         c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
         for c in to_rgb(colour)  # type: ignore[arg-type]

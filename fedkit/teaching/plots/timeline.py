@@ -6,15 +6,14 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from fedkit.rounds.history import History
 from fedkit.teaching.failures.fates import SIGNS, Fate, fates
 from fedkit.teaching.plots import style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["round_timeline"]
 
@@ -104,14 +103,13 @@ def _text(fate: Fate, rounds: int, wide: bool) -> str:
 
 
 def _cell(ax: Axes, place: tuple[float, float, float], fate: Fate, text: str, wide: bool) -> None:
-    from matplotlib.patches import Rectangle
-
     x, top, bottom = place
     colour = COLOURS[fate.word]
     box = Rectangle((x - 0.5, top), 1, bottom - top, facecolor=colour, edgecolor=style.PAPER, lw=2)
     ax.add_patch(box)
     size, ink = style.SMALL if wide else style.TEXT, style.readable_on(colour)
-    style.write(ax, x, (top + bottom) / 2, style.plain(text), size=size, ink=ink)
+    middle = (x, (top + bottom) / 2)
+    ax.text(*middle, style.plain(text), style.MIDDLE, fontsize=size, color=ink)
 
 
 def _columns(ax: Axes, history: History, marks: Sequence[str]) -> None:

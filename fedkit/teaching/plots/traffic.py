@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from fedkit.federation.ledger import ALWAYS, IMAGES, KINDS, UPDATES, LedgerEntry, kind_of
 from fedkit.teaching.plots import style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["bytes_by_participant", "what_crossed"]
 
@@ -19,12 +17,17 @@ Cell = tuple[str, str]  # kind of file, sender
 
 
 def what_crossed(
-    ledger: Iterable[LedgerEntry], *, aggregator: str, title: str | None = None
+    ledger: Iterable[LedgerEntry],
+    *,
+    aggregator: str,
+    one: str = "image",
+    title: str | None = None,
 ) -> Figure:
     """Everything that the aggregator received, as a table: a row a kind of file, a column a sender.
 
     Cells say how many files and how many bytes (1 kB is 1,000); they are the bluer the more bytes. The row of training
-    images is always there: it is empty as long as no private file crossed. Raises FedkitError if nothing was received.
+    images is always there: it is empty as long as no private file crossed. one : of data of one's own, what a single
+    sample is called, such as "row". Raises FedkitError if nothing was received.
     """
     entries = [entry for entry in ledger if entry.receiver == aggregator]
     style.need(entries, "ledger")
@@ -36,9 +39,9 @@ def what_crossed(
         sizes[cell] += entry.size
         totals[cell[0]] += 1
     kinds = [kind for kind in KINDS if kind in ALWAYS or totals[kind]]
-    images = style.count(totals[IMAGES], "file") + " of training images"
+    images = style.count(totals[IMAGES], "file") + f" of training {one}s"
     default = f"The aggregator received {style.count(totals[UPDATES], 'model update')} and "
-    default += images if totals[IMAGES] else "no training image"
+    default += images if totals[IMAGES] else f"no training {one}"
     fig, ax = style.figure(title or default, height=1.2 + 0.5 * len(kinds))
     table = [[(kind, who) for who in senders] for kind in kinds]
     texts = [[_said(files[cell], sizes[cell]) for cell in row] for row in table]
@@ -46,7 +49,8 @@ def what_crossed(
     shades = [[sizes[cell] ** 0.5 for cell in row] for row in table]
     style.cells(ax, shades, texts, highest=1.6 * max(map(max, shades)))
     names = [f"from {name}" for name in style.short(senders).values()]
-    style.name_cells(ax, names, kinds, above=True)
+    called = [f"training {one}s" if kind == IMAGES else kind for kind in kinds]
+    style.name_cells(ax, names, called, above=True)
     return fig
 
 

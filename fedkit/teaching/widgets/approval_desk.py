@@ -6,6 +6,7 @@ What a person must see before saying yes stands below the panel: the config as a
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import ipywidgets
 
@@ -51,6 +52,7 @@ class ApprovalDesk(Panel):
         super().__init__(interactive)
         self.datasite = datasite
         self._asked: Review | None = None
+        self._pictured: dict[str, Review] = {}  # what a static picture has shown, by project
         self._seen: object = None
         self._said, self._kind = "", ""
         if interactive:
@@ -60,14 +62,15 @@ class ApprovalDesk(Panel):
         """Say yes to a request (default: the one that is shown). Raises FedkitError."""
         asked = self._asked
         if asked is None or project not in (None, asked.project):
-            asked = review(self.datasite, project or self._first())
+            name = project or self._first()
+            asked = self._pictured.get(name) or review(self.datasite, name)
         event = approve(self.datasite, asked)
         self._decided(f"✓ Approved {esc(asked.project)}: only these bytes will run here.", "good")
         return event
 
     def decline(self, reason: str, project: str | None = None) -> Declined:
         """Say no to a request (default: the one that is shown), with a reason for the aggregator. Raises FedkitError."""
-        name = project or (self._shown() if self.interactive else self._first())
+        name = project or (self.choice.value if self.interactive else None) or self._first()
         event = decline(self.datasite, name, reason)
         self._decided(f"✗ Declined {esc(name)}. The aggregator reads: “{esc(event.reason)}”", "bad")
         return event
@@ -77,7 +80,7 @@ class ApprovalDesk(Panel):
         parts = [f"<p><strong>Approval desk</strong> · {esc(self.datasite.email)}</p>"]
         parts += [f"<p>{self._said}</p>"] if self._said else []
         for name in names:
-            asked, problem = self._read(name)
+            asked, problem = self._picture(name)
             parts.append(problem if asked is None else request_html(asked, live=False))
         return "".join(parts if names else [*parts, f"<p>{_NONE}</p>"])
 
@@ -85,7 +88,7 @@ class ApprovalDesk(Panel):
         names = pending_requests(self.datasite)
         lines = [f"Approval desk · {self.datasite.email}"]
         for name in names:
-            asked, _ = self._read(name)
+            asked, _ = self._picture(name)
             if asked is None:
                 lines.append(f"  {name}: can't be read")
                 continue
@@ -98,7 +101,7 @@ class ApprovalDesk(Panel):
 
     def _make(self) -> None:
         self.head, self.config, self.source = (ipywidgets.HTML() for _ in range(3))
-        self.hints, self.answer = ipywidgets.HTML(), ipywidgets.HTML()
+        self.hints, self.answer = ipywidgets.HTML(layout={"display": "flex"}), ipywidgets.HTML()
         self.choice = ipywidgets.Dropdown(description="Request", layout={"width": "320px"})
         self.again = button("Look again", self._look_again, "refresh", "Look for new requests")
         self.yes = button("Approve", self._yes, "check", "Let this code run", "success")
@@ -141,11 +144,10 @@ class ApprovalDesk(Panel):
             return  # nothing has changed since it was read
         asked = self._asked
         self.yes.disabled = asked is None
-        self.split.layout.display = self.hints.layout.display = "none" if asked is None else "flex"
+        self.split.layout.display = "none" if asked is None else "flex"
         if asked is None:
             self.config.value = self.source.value = ""
             self.hints.value = problem or note(_NONE)
-            self.hints.layout.display = "flex"
             return
         self.config.value = config_html(asked.config)
         self.source.value = source_html(asked, live=True)
@@ -156,6 +158,14 @@ class ApprovalDesk(Panel):
             return review(self.datasite, name), ""
         except FedkitError as error:
             return None, note(f"✗ This request can't be approved: {esc(str(error))}", "bad")
+
+    def _picture(self, name: str) -> tuple[Review | None, str]:
+        """Read a request for a picture of it; from now on that is what `approve()` means."""
+        asked, problem = self._read(name)
+        self._pictured.pop(name, None)
+        if asked is not None:
+            self._pictured[name] = asked
+        return asked, problem
 
     def _stamps(self, name: str) -> tuple[str, Tree]:
         return name, scan(self.datasite.client().project(name, "request").path)
@@ -168,10 +178,7 @@ class ApprovalDesk(Panel):
                 file=self.datasite.client().request,
                 remedy="wait until the aggregator has launched a project",
             )
-        return names[0]
-
-    def _shown(self) -> str:
-        return self.choice.value or self._first()
+        return next((name for name in names if name in self._pictured), names[0])
 
     def _yes(self) -> None:
         self._try(self.approve)
@@ -189,7 +196,7 @@ class ApprovalDesk(Panel):
 
     def _decided(self, said: str, kind: str) -> None:
         self._said, self._kind = said, kind
-        self._asked, self._seen = None, None
+        self._asked, self._seen, self._pictured = None, None, {}
         if self.interactive:
             self.reason.value = ""
         self._look_again()
@@ -223,10 +230,34 @@ def config_html(config: FLConfig) -> str:
         "a round needs": f"{config.quorum} of {len(config.participants)} updates",
         "may change later": ", ".join(config.adjustable) or "nothing",
     }
+    task = config.task
+    if not task.is_digits:
+        shape = " x ".join(map(str, task.shape))
+        said["data"] = (
+            f"{task.samples} of {shape}; {task.labels} ({task.outputs}), loss {task.loss}"
+        )
+    if config.optimizer is not None:
+        said["local steps"] = _in_words(config.optimizer.model_dump())
+    if config.schedule is not None:
+        said["learning rate by round"] = _in_words(config.schedule.model_dump())
+    if config.validation is not None:
+        share, patience = config.validation.share, config.validation.patience
+        told = "how models do on them is sent with your updates"
+        said["kept back"] = f"{share:.3g} of your samples; {told}"
+        if patience is not None:
+            said["ends early"] = (
+                f"after {count(patience, 'local epoch')} without a lower loss there"
+            )
     others = config.model_extra or {}
     said |= {name: f"{others[name]} (unknown to fedkit)" for name in config.unknown}
     rows = [[esc(name), esc(value)] for name, value in said.items()]
     return table(["setting", "value"], rows, wrap=[1], caption="What is asked")
+
+
+def _in_words(part: dict[str, Any]) -> str:
+    """A part of the config that has a name, with what is written in it besides."""
+    rest = ", ".join(f"{key} {value}" for key, value in part.items() if key != "name")
+    return f"{part['name']}{' with ' if rest else ''}{rest}"
 
 
 def source_html(asked: Review, live: bool) -> str:

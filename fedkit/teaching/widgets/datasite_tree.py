@@ -18,7 +18,7 @@ from fedkit.teaching.widgets.file_view import FileView, view_file
 from fedkit.teaching.widgets.panel import Panel, button, code, esc, fitted, row, table
 from fedkit.teaching.widgets.tree_model import Line, TreeModel
 
-__all__ = ["CSS", "HEAD", "DatasiteTree", "row_class", "row_text"]
+__all__ = ["HEAD", "DatasiteTree", "row_class", "row_text"]
 
 
 MOST_ROWS, TWIN_ROWS = 400, 60
@@ -27,27 +27,6 @@ CLASSES = {"+": "fk-new", "~": "fk-rewritten", "-": "fk-gone"}
 
 HEAD = f"<pre>  {'in the data dir':<{NAME + 2}}{'size':>9}  who else may read it</pre>"
 HINT = '<p class="fk-soft">Press a file to see what is in it, a folder to open or fold it.</p>'
-
-CSS = """<style>
-.fk-left { flex: 3 1 560px; min-width: 0; overflow: hidden; }
-.fk-tree { max-height: 460px; overflow: auto; display: block; border: 1px solid var(--fk-line);
-  border-radius: 4px; padding: 4px 0; }
-.fk-panel .fk-left pre { margin: 0 0 2px; padding: 0 12px; color: var(--fk-soft); overflow: hidden;
-  white-space: pre; font-family: var(--jp-code-font-family, ui-monospace, monospace); font-size: 12px; }
-.fk-file { flex: 2 1 320px; min-width: 0; max-height: 470px; overflow: auto; }
-.fk-file ul { margin: 4px 0; padding-left: 20px; }
-.fk-file p { margin: 0 0 4px; overflow-wrap: anywhere; }
-.fk-panel .fk-tree .jupyter-button { display: block; width: max-content; min-width: 100%; height: 21px;
-  line-height: 21px; margin: 0; padding: 0 8px; border-left: 3px solid transparent; border-radius: 0;
-  background: none; box-shadow: none; color: var(--fk-ink); text-align: left; white-space: pre;
-  font-family: var(--jp-code-font-family, ui-monospace, monospace); font-size: 12px; }
-.fk-panel .fk-tree .jupyter-button:hover, .fk-panel .fk-tree .fk-here { background: var(--fk-shade); }
-.fk-panel .fk-tree .jupyter-button:focus-visible { outline-offset: -2px; }
-.fk-panel .fk-tree .fk-new { border-left-color: var(--fk-green); color: var(--fk-green); font-weight: 600; }
-.fk-panel .fk-tree .fk-rewritten { border-left-color: var(--fk-blue); color: var(--fk-blue); font-weight: 600; }
-.fk-panel .fk-tree .fk-gone { border-left-color: var(--fk-red); color: var(--fk-red);
-  text-decoration: line-through; }
-</style>"""
 
 
 class DatasiteTree(Panel):
@@ -101,9 +80,8 @@ class DatasiteTree(Panel):
         left = len(self.model.lines()) - len(rows)
         more = f"<p>… and {left} lines more</p>" if left > 0 else ""
         head = ("", "in the data dir", "bytes", "who else may read it")
-        shown = f"{self._about(self.file)}{_content(self.file)}" if self.file is not None else ""
         summary = f"<p><b>Datasites.</b> {esc(self.summary())}</p>"
-        return summary + table(head, rows, numbers=(2,), wide=False) + more + shown
+        return summary + table(head, rows, numbers=(2,), wide=False) + more + self._shown()
 
     def text(self) -> str:
         lines = [line for line in self.model.lines() if line.sign]
@@ -121,8 +99,7 @@ class DatasiteTree(Panel):
         drawn = (self.model.machine, self.file)
         if drawn != self._drawn:  # a picture is large: send it once
             self._drawn = drawn
-            self._pane.value = HINT if self.file is None else self._about(self.file)
-            self._body.value = _content(self.file) if self.file is not None else ""
+            self._pane.value = self._shown() or HINT
 
     def _paint_rows(self) -> None:
         lines = self.model.lines()
@@ -145,8 +122,8 @@ class DatasiteTree(Panel):
             self.select(self._lines[position].path)
 
     def _live(self) -> None:
-        self._summary, self._pane, self._body, self._left = (ipywidgets.HTML() for _ in range(4))
-        self._tree, side = ipywidgets.VBox(), ipywidgets.VBox([self._pane, self._body])
+        self._summary, self._pane, self._left = (ipywidgets.HTML() for _ in range(3))
+        self._tree, side = ipywidgets.VBox(), ipywidgets.VBox([self._pane])
         left = ipywidgets.VBox([ipywidgets.HTML(HEAD), self._tree, self._left])
         left.add_class("fk-left")
         self._tree.add_class("fk-tree")
@@ -160,28 +137,28 @@ class DatasiteTree(Panel):
         who.observe(lambda change: self.choose(change["new"]), "value")
         again = button("Look again", self.repaint, tooltip="After you changed files by hand")
         title = '<div class="fk-title">Datasites: what lies where, and who may read it</div>'
-        head = [ipywidgets.HTML(CSS + title), row(who, again), self._summary]
+        head = [ipywidgets.HTML(title), row(who, again), self._summary]
         both = row(left, side, name="fk-split")
         self.open([*head, both], [Control.of(self.network)], "fk-datasite-tree")
 
-    def _about(self, file: FileView) -> str:
-        """The name of a file, who may do what with it, and facts."""
-        model, path = self.model, file.path
+    def _shown(self) -> str:
+        """The file that is looked at: its name, facts, who may do what with it, and what is in it; "" for none."""
+        model, file = self.model, self.file
+        if file is None:
+            return ""
+        path = file.path
         rights = [
             f"who else may {right}: {model.in_words(model.who_may(right, path), path)}"
             for right in ("read", "write")
         ]
         facts = "".join(f"<li>{esc(fact)}</li>" for fact in (*file.facts, *rights))
-        return f"<p><b>{code(file.path)}</b></p><ul>{facts}</ul>"
+        content = f'<pre class="fk-code">{esc(file.text)}</pre>' if file.text else ""
+        if file.figure is not None:
+            content = figure_html(file.figure, file.alt)
+        return f"<p><b>{code(path)}</b></p><ul>{facts}</ul>{content}"
 
 
 # ------------------------------------------------------------------------------- how a line reads
-def _content(file: FileView) -> str:
-    if file.figure is not None:
-        return figure_html(file.figure, file.alt)
-    return f'<pre class="fk-code">{esc(file.text)}</pre>' if file.text else ""
-
-
 def _twin_row(line: Line) -> list[str]:
     indent = "&nbsp;" * (3 * line.depth)
     if line.more:

@@ -17,6 +17,7 @@ from fedkit.base.files import read_bytes, read_dataset, read_state
 from fedkit.datasite.permissions import READY_FILES
 from fedkit.learning.models import flatten
 from fedkit.teaching import plots
+from fedkit.teaching.plots.pixels import SIDE
 from fedkit.teaching.plots.style import count, size_text
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["FileView", "view_file"]
 MOST_LETTERS = 20_000
 LARGEST = 64 * 2**20  # bytes; what is larger is not opened for a look
 PICTURES = 18  # hidden units, or digits, in a picture
+MOST_KINDS = 20  # of labels that are counted one by one
 WIDTH = 4.2  # inches: beside a tree, with letters as large as those of the tree
 
 
@@ -106,8 +108,18 @@ def _weights(path: str, size: str, state: dict[str, Tensor]) -> FileView:
 
 
 def _images(path: str, size: str, images: Tensor, labels: Tensor) -> FileView:
-    held = [f"{int((labels == digit).sum())} of {digit}" for digit in labels.unique().tolist()]
-    facts = (size, f"{len(labels):,} images with their labels", ", ".join(held))
+    kinds = labels.unique().tolist()
+    few = len(kinds) <= MOST_KINDS  # measured numbers are too many to be counted
+    held = (
+        ", ".join(f"{int((labels == kind).sum())} of {kind:g}" for kind in kinds)
+        if few
+        else f"labels from {labels.min():g} to {labels.max():g}"
+    )
+    if images.shape[1:].numel() != SIDE**2:
+        shape = " x ".join(map(str, images.shape[1:]))
+        what = f"{len(labels):,} samples of {shape} numbers with their labels"
+        return FileView(path, "samples", (size, what, held))
+    facts = (size, f"{len(labels):,} images with their labels", held)
     shown = min(PICTURES, len(labels))
     figure = _narrow(plots.digit_grid(images[:shown], labels[:shown], columns=6))
     alt = f"The first {shown} of {len(labels):,} handwritten digits"

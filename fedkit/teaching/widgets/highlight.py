@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
 
 from pygments.lexers.python import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
+from fedkit.base.text import visible
 from fedkit.teaching.widgets.panel import esc
 
 __all__ = ["highlight"]
@@ -28,7 +28,9 @@ _PAPER = "background: #f6f6f6; color: #1a1a1a; padding: 8px; margin: 0; font-fam
 
 def highlight(source: str, marked: Collection[int] = (), live: bool = True) -> str:
     """A `<pre>` element. marked : numbers of lines (from 1) that get a sign in front."""
-    spans = [_span(kind, visible(text), live) for kind, text in PythonLexer().get_tokens(source)]
+    tokens = PythonLexer().get_tokens(source)
+    shown = [(kind, visible(text, lambda sign: f"⟨U+{ord(sign):04X}⟩")) for kind, text in tokens]
+    spans = [_span(kind, text, live) for kind, text in shown]
     lines = "".join(spans).rstrip("\n").split("\n")
     width, soft = len(str(len(lines))), 'class="fk-soft"' if live else 'style="color: #595959"'
     numbered = [
@@ -39,14 +41,6 @@ def highlight(source: str, marked: Collection[int] = (), live: bool = True) -> s
     if live:  # the keyboard reaches it too, to scroll
         look = 'class="fk-code" tabindex="0" role="region" aria-label="source of the model"'
     return f"<pre {look}>" + "\n".join(numbered) + "</pre>"
-
-
-def visible(text: str) -> str:
-    """Control signs and those that turn the direction of writing, spelled out."""
-    return "".join(
-        f"⟨U+{ord(c):04X}⟩" if unicodedata.category(c) in ("Cf", "Cc") and c not in "\n\t" else c
-        for c in text
-    )
 
 
 def _span(kind: object, text: str, live: bool) -> str:

@@ -21,11 +21,6 @@ FEW = 25  # rows that are shown at first, the newest
 MORE = 100  # rows that a press on the button adds
 _EVERYTHING = ("all", "")  # ipywidgets shows a choice whose value is None as an empty menu
 
-CSS = """<style>
-.fk-ledger-rows { max-height: 420px; overflow: auto; }
-.fk-ledger-rows thead th { position: sticky; top: 0; background: var(--fk-paper); }
-</style>"""
-
 
 class LedgerView(Panel):
     """Every file that crossed between the data dirs of a network, the newest first, with totals.
@@ -102,7 +97,7 @@ class LedgerView(Panel):
             menu.value = _EVERYTHING[1] if wish is None else wish
             menu.observe(self._filter, "value")
         self._table.add_class("fk-ledger-rows")
-        title = ipywidgets.HTML(f'{CSS}<div class="fk-title">Ledger: every file that crossed</div>')
+        title = ipywidgets.HTML('<div class="fk-title">Ledger: every file that crossed</div>')
         menus = row(*self._menus.values())
         children = [title, menus, self._totals, self._kinds, self._table, self._more]
         self.open(children, [Control.of(self.network)], "fk-ledger-view")

@@ -188,22 +188,19 @@ def table(
     numbers : columns that are aligned to the right. wrap : columns whose text may break into lines.
     """
 
-    def cell(position: int, content: str, tag: str) -> str:
+    def cell(position: int, content: str, names: str = "") -> str:
         right = position in numbers
-        names = ["fk-n"] * right + ["fk-wrap"] * (position in wrap)
-        align = "right" if right else "left"
-        scope = ' scope="col"' if tag == "th" else ""
-        if tag == "td" and position == 0:
-            tag, scope = "th", ' scope="row"'
+        classes = " ".join(["fk-n"] * right + ["fk-wrap"] * (position in wrap))
+        look = f'class="{classes}" style="text-align: {"right" if right else "left"}; padding: 4px 10px"'
         return (
-            f'<{tag}{scope} class="{" ".join(names)}" style="text-align: {align}">{content}</{tag}>'
+            f'<th scope="{names}" {look}>{content}</th>' if names else f"<td {look}>{content}</td>"
         )
 
-    top = "".join(cell(i, esc(name), "th") for i, name in enumerate(head))
-    body = "".join(
-        f"<tr>{''.join(cell(i, content, 'td') for i, content in enumerate(row))}</tr>"
-        for row in rows
-    )
+    def line(cells: Sequence[str]) -> str:
+        return "".join(cell(i, content, "" if i else "row") for i, content in enumerate(cells))
+
+    top = "".join(cell(i, esc(name), "col") for i, name in enumerate(head))
+    body = "".join(f"<tr>{line(cells)}</tr>" for cells in rows)
     title = f'<caption style="text-align: left">{esc(caption)}</caption>' if caption else ""
     kind = ' class="fk-wide"' if wide else ""
     return (

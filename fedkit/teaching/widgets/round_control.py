@@ -6,7 +6,7 @@ Its pieces are made from a snapshot, below the panel: the same for the live one 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets
@@ -94,7 +94,7 @@ class RoundControl(Panel):
         for name, field in self.fields.items():
             field.style.description_width, field.layout.width = "140px", "250px"
             field.description, field.continuous_update = NAMES[name], False
-            field.observe(self._wishes(name), "value")
+            field.observe(partial(self._wish, name), "value")
         self.head, self.bars, self.status = (ipywidgets.HTML() for _ in range(3))
         self.hint, self.plot, self.table = (ipywidgets.HTML() for _ in range(3))
         self._complaint = ""
@@ -133,19 +133,16 @@ class RoundControl(Panel):
             self.fields[name].value = value
             self._by_itself.writes = False
 
-    def _wishes(self, name: str) -> Callable[[dict[str, Any]], None]:
-        def change(event: dict[str, Any]) -> None:
-            if getattr(self._by_itself, "writes", False):
-                return
-            try:
-                self._complaint = ""
-                self.control.change(**{name: event["new"]})
-            except FedkitError as error:
-                self._complaint = f"{NAMES[name]} {error.what}"
-                self._shown.pop(name, None)  # back to what holds
-                self.repaint()
-
-        return change
+    def _wish(self, name: str, event: dict[str, Any]) -> None:
+        if getattr(self._by_itself, "writes", False):
+            return
+        try:
+            self._complaint = ""
+            self.control.change(**{name: event["new"]})
+        except FedkitError as error:
+            self._complaint = f"{NAMES[name]} {error.what}"
+            self._shown.pop(name, None)  # back to what holds
+            self.repaint()
 
     def _hint(self, now: Snapshot) -> str:
         if self._complaint:
@@ -222,7 +219,12 @@ def marks_html(now: Snapshot) -> str:
 def rows_html(now: Snapshot) -> str:
     """One row a participant: approved, and the numbers of its last round."""
     rows = [[esc(cell) for cell in row] for row in cells(now)]
-    return table(HEAD, rows, numbers=range(3, 9), wrap=[1])
+    head = [*HEAD, *(["loss on what it keeps back"] if _validates(now) else [])]
+    return table(head, rows, numbers=range(3, len(head)), wrap=[1])
+
+
+def _validates(now: Snapshot) -> bool:
+    return any(row.kept_back is not None for row in now.rows)
 
 
 def cells(now: Snapshot) -> list[list[str]]:
@@ -234,5 +236,7 @@ def cells(now: Snapshot) -> list[list[str]]:
         numbers = ((r.num_samples, ","), (r.loss, ".3f"), (r.norm, ".3f"), (r.seconds, ".2f"))
         said = ["–" if value is None else format(value, form) for value, form in numbers]
         first = [r.participant, "✓ yes" if r.approved else answer, last.get(r.participant, "–")]
-        rows.append([*first, *said, size_text(r.up), size_text(r.down)])
+        own = "–" if r.kept_back is None else f"{r.kept_back:.3f}"
+        sizes = [size_text(r.up), size_text(r.down)]
+        rows.append([*first, *said, *sizes, *([own] if _validates(now) else [])])
     return rows

@@ -22,10 +22,13 @@ __all__ = ["SkewLab"]
 
 
 _CURVES = 6  # more lines in one picture nobody can tell apart
+Setting = tuple[float, int]  # alpha, local epochs
 
 
 class SkewLab(Panel):
     """Choose alpha and the local epochs, press Run, and compare with the runs before.
+
+    The picture shows the last runs; one that was made before comes back to it when its settings are chosen again.
 
     deal : alpha -> one shard a participant, in the config's order. interactive : False in batch; `lab.run(alpha, epochs)`
     does what the button does, and the panel is a picture of the moment at which it is displayed.
@@ -40,8 +43,9 @@ class SkewLab(Panel):
     ) -> None:
         super().__init__(interactive)
         self.deal, self.test, self.config = deal, test, config
-        self.runs: dict[tuple[float, int], History] = {}
-        self.last = (1.0, config.epoch)
+        self.runs: dict[Setting, History] = {}
+        self.last: Setting = (1.0, config.epoch)
+        self._placing = False
         if interactive:
             self._make()
 
@@ -51,12 +55,11 @@ class SkewLab(Panel):
         if key not in self.runs:
             config = self.config.replace(epoch=epochs)
             self.runs[key] = simulate(config, self.deal(alpha), self.test)
-        self.last = key
-        self.repaint()
+        self._show(key)
         return self.runs[key]
 
     def html(self) -> str:
-        return f"<p><strong>Skew lab</strong></p>{self._said()}{self._pictures()}"
+        return f"<p><strong>Skew lab</strong></p>{self._said(self.last)}{self._pictures()}"
 
     def text(self) -> str:
         lines = [f"  {name}: {h.accuracies[-1]:.1%}" for name, h in self._named().items()]
@@ -64,10 +67,12 @@ class SkewLab(Panel):
 
     def _make(self) -> None:
         slider, look = ipywidgets.SelectionSlider, fitted("320px")
-        alphas = [0.1, 0.2, 0.5, 1.0, 2.0, 10.0, 100.0]
-        self.alpha = slider(options=alphas, value=1.0, description="alpha", **look)
-        epochs = [1, 2, 5, 10, 20]
-        self.epochs = slider(options=epochs, value=5, description="local epochs", **look)
+        alphas, epochs = [0.1, 0.2, 0.5, 1.0, 2.0, 10.0, 100.0], [1, 2, 5, 10, 20]
+        self.alpha = slider(options=alphas, description="alpha", **look)
+        self.epochs = slider(options=epochs, description="local epochs", **look)
+        self._place(self.last)
+        for moved in (self.alpha, self.epochs):
+            moved.observe(lambda _: self._moved(), "value")
         self.go = button("Run", self._press, "play", kind="primary")
         self.clear = button("Clear", self._forget, "eraser")
         self.head, self.status, self.body = (ipywidgets.HTML() for _ in range(3))
@@ -76,14 +81,40 @@ class SkewLab(Panel):
 
     def paint(self) -> None:
         self.head.value = heading("Skew lab")
-        self.status.value = note(self._said(), role="status")
+        self.status.value = note(self._said(self._chosen()), role="status")
         self.body.value = self._pictures()
+
+    def _chosen(self) -> Setting:
+        return self.alpha.value, self.epochs.value
+
+    def _show(self, key: Setting) -> None:
+        """Put a run that was made into the picture, and the sliders where it was made."""
+        self.last = key
+        if self.box is not None:
+            self._place(key)
+        self.repaint()
+
+    def _place(self, key: Setting) -> None:
+        self._placing = True  # between the two sliders lies a setting that nobody has chosen
+        for slider, value in zip((self.alpha, self.epochs), key, strict=True):
+            if value not in slider.options:
+                slider.options = sorted({*slider.options, value})
+            slider.value = value
+        self._placing = False
+
+    def _moved(self) -> None:
+        if self._placing:
+            return
+        if self._chosen() in self.runs:
+            self._show(self._chosen())
+        else:
+            self.status.value = note(self._said(self._chosen()), role="status")
 
     def _press(self) -> None:
         self.go.disabled = True
         self.status.value = note(f"▶ training {self.config.rounds} rounds …", role="status")
         try:
-            self.run(self.alpha.value, self.epochs.value)
+            self.run(*self._chosen())
         except FedkitError as error:
             self.status.value = note(f"✗ {esc(str(error))}", "bad", "alert")
         finally:
@@ -94,17 +125,22 @@ class SkewLab(Panel):
         self.repaint()
 
     def _named(self) -> dict[str, History]:
-        kept = list(self.runs.items())[-_CURVES:]
-        return {f"alpha {a:g}, {count(epochs, 'epoch')}": history for (a, epochs), history in kept}
+        """The curves of the picture by their names, in the order of their runs, so that each keeps its colour."""
+        kept = list(self.runs)[-_CURVES:]
+        if self.last in self.runs and self.last not in kept:
+            kept[0] = self.last
+        return {f"alpha {a:g}, {count(e, 'epoch')}": self.runs[a, e] for a, e in kept}
 
-    def _said(self) -> str:
+    def _said(self, setting: Setting) -> str:
         if not self.runs:
             return "○ No run yet: choose alpha and the local epochs, and press Run."
-        alpha, epochs = self.last
+        alpha, epochs = setting
+        if setting not in self.runs:
+            return f"○ alpha {alpha:g}, local epochs {epochs}: no run yet, press Run. Below are runs made before."
         measure = heterogeneity(self.deal(alpha))
         return (
             f"● alpha {alpha:g}, local epochs {epochs}: heterogeneity {measure:.2f}, accuracy "
-            f"{self.runs[self.last].accuracies[-1]:.1%} after {self.config.rounds} rounds"
+            f"{self.runs[setting].accuracies[-1]:.1%} after {self.config.rounds} rounds"
         )
 
     def _pictures(self) -> str:

@@ -6,6 +6,7 @@ widget `DatasiteTree`, which notebook 05 shows; `fedkit.teaching.widgets.file_vi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -98,13 +99,10 @@ class TreeModel:
 
     def changes(self, machine: str | None = None, below: str = "") -> tuple[int, int, int]:
         """Files that are new, rewritten, gone since the last step, of one person or (None) of all."""
-        signs = [
-            sign
-            for email in ([machine] if machine else self.network.sites)
-            for path, sign in self._signs(email).items()
-            if path.startswith(below)
-        ]
-        return signs.count("+"), signs.count("~"), signs.count("-")
+        signs = Counter[str]()
+        for email in [machine] if machine else self.network.sites:
+            signs.update(s for path, s in self._signs(email).items() if path.startswith(below))
+        return signs["+"], signs["~"], signs["-"]
 
     def _signs(self, machine: str) -> dict[str, str]:
         """Every file that lies there, or lay there before the last step, and what has happened to it."""
@@ -112,13 +110,18 @@ class TreeModel:
         return {path: sign_of(path, before, now) for path in sorted({*now, *(before or {})})}
 
     def who_may(self, right: Right, path: str) -> list[str]:
-        """The e-mails of the others who may do this with a file of the chosen data dir, as the owner's files say."""
+        """The e-mails of the others who may do this with a file of the chosen data dir, as the owner's files say.
+
+        Who may read is whom the sync brings it to."""
         owner = _owner(path)
         if owner is None:
             return []
         local = self._permissions[owner if owner in self._permissions else self.machine]
         place = path.removeprefix("datasites/")
-        return [email for email in self._others(owner) if local.may(email, right, place)]
+        others = self._others(owner)
+        if right == "read":
+            return [email for email in others if local.reaches(email, place)]
+        return [email for email in others if local.may(email, right, place)]
 
     def in_words(self, emails: list[str], path: str) -> str:
         """Those who may, as a person says it."""
@@ -155,9 +158,8 @@ class TreeModel:
             yield Line(folder, depth, folder=True, more=len(order) - len(shown))
 
     def _folder(self, path: str, depth: int, files: list[str]) -> Line:
-        here = [
-            self._now[self.machine][file][0] for file in files if file in self._now[self.machine]
-        ]
+        now = self._now[self.machine]
+        here = [now[file][0] for file in files if file in now]
         words = {self._may_read(file) for file in files}
         return Line(
             path,

@@ -203,6 +203,13 @@ def test_fednova_is_fedavg_with_equal_or_unknown_steps() -> None:
     assert said["steps_unknown"] == 1.0
 
 
+def test_who_hides_its_steps_is_taken_to_have_the_median_and_the_others_keep_theirs() -> None:
+    hidden, said = moved(FedNova(), (2.0, 10, 2), (-2.0, 30, 10), (1.0, 20, 4), (3.0, 20, None))
+    told, _ = moved(FedNova(), (2.0, 10, 2), (-2.0, 30, 10), (1.0, 20, 4), (3.0, 20, 4))
+    assert hidden == pytest.approx(told, abs=1e-6)
+    assert said["steps_unknown"] == 1.0
+
+
 @pytest.mark.parametrize("weighting", ["samples", "equal"])
 def test_cs_mean_is_kept_whoever_takes_part(weighting: str) -> None:
     """c is the weighted mean of all c_i, in every round, though each round sees two of five participants."""

@@ -100,6 +100,12 @@ def test_shares_add_up_to_one_and_follow_the_samples(counts: list[int]) -> None:
         ([100, 300], "equal", [0.5, 0.5]),
         ([100, None], "samples", [0.5, 0.5]),  # a real client does not say how many it has
         ([None, None], "samples", [0.5, 0.5]),
+        ([600, None, 200], "samples", [0.5, 400 / 1200, 200 / 1200]),  # silence takes the median
+        (
+            [100, 999_999_999, 100, None],
+            "samples",
+            [100 / 1_000_000_299, 999_999_999 / 1_000_000_299] + 2 * [100 / 1_000_000_299],
+        ),
         ([7], "samples", [1.0]),
     ],
 )

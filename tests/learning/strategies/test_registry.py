@@ -17,7 +17,8 @@ from tests.support.strategies import change, updates
     st.lists(st.lists(st.floats(-5, 5, width=32), min_size=4, max_size=4), min_size=5, max_size=8),
 )
 def test_no_rule_changes_what_it_is_given_and_order_hardly_matters(name: str, rows: list) -> None:
-    strategy = make_strategy(config(strategy={"name": name}))
+    enough = [f"p{k}@example.org" for k in range(8)]
+    strategy = make_strategy(config(strategy={"name": name}, participants=enough))
     arrived = updates(*rows)
     before = [u.state["w"].clone() for u in arrived]
     one = change(strategy, arrived)

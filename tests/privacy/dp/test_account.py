@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from dp_accounting import gaussian_mechanism as closed
 
 from fedkit.base.errors import FedkitError
 from fedkit.privacy.dp.account import ACCOUNTANTS, Mechanism, epsilon_of, noise_for
+from tests.support.mutations import EXAMPLES
 
 GRID = list(itertools.product((0.02, 0.1, 1.0), (0.8, 1.5, 6.0), (1, 30, 200), (1e-6, 1e-4)))
 
@@ -19,14 +22,14 @@ GRID = list(itertools.product((0.02, 0.1, 1.0), (0.8, 1.5, 6.0), (1, 30, 200), (
 def test_pld_and_prv_agree_within_one_percent() -> None:
     """Over a grid of (q, sigma, T, delta), wherever epsilon is one that somebody would promise."""
     compared = 0
-    for rate, noise, steps, delta in GRID:
+    for rate, noise, steps, delta in GRID if EXAMPLES > 1 else GRID[::2]:
         mechanism = Mechanism(rate, noise, steps)
         if not 0.05 < epsilon_of(mechanism, delta, "RDP") < 15:
             continue
         pld, prv = (epsilon_of(mechanism, delta, by) for by in ("PLD", "Opacus PRV"))
         assert pld == pytest.approx(prv, rel=0.01), mechanism
         compared += 1
-    assert compared >= 20
+    assert compared >= (20 if EXAMPLES > 1 else 10)
 
 
 def test_rdp_is_an_upper_bound_in_both_libraries() -> None:
@@ -97,3 +100,13 @@ def test_whoever_promises_nothing_does_not_wait_for_the_accountants() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_orders_that_do_not_converge_are_nobodys_concern(caplog: pytest.LogCaptureFixture) -> None:
+    """Of participants that account side by side, too: absl's logger says nothing of it, and is left able to speak."""
+    with ThreadPoolExecutor(4) as pool:
+        mechanisms = [Mechanism(0.5, 3.278121 + k, 20) for k in range(4)]
+        assert all(e > 0 for e in pool.map(lambda m: epsilon_of(m, 1e-3, "RDP"), mechanisms))
+    assert "converge" not in caplog.text
+    logging.getLogger("absl").warning("something else")
+    assert "something else" in caplog.text

@@ -28,7 +28,7 @@ from tests.support.helpers import (
     shard,
     small,
 )
-from tests.support.privacy import linear_state
+from tests.support.privacy import Every, linear_state
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.5}
 PARTICIPANT = {"unit": "participant", "noise_multiplier": 0.5, "delta": 1e-3, "clip": 0.1}
@@ -45,6 +45,30 @@ def test_adaptive_clipping_in_rounds(tmp_path: Path) -> None:
         pytest.approx(50 * math.exp(-0.2 * (told[0]["unclipped"] - 0.5))),
     ]
     assert told[0]["unclipped"] == pytest.approx(1.0, abs=0.3)
+
+
+@pytest.mark.parametrize("size", [0.01, 0.9], ids=["unclipped", "clipped"])
+def test_both_noises_of_adaptive_clipping_are_worth_the_promised_one(
+    size: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How far one participant moves the mean and the count, each in deviations of its noise: together at most 1 / z."""
+    everybody = [f"{k}@example.org" for k in range(4)]
+    dp = PARTICIPANT | {"adaptive_clip": {"count_noise": 0.3}, "noise_multiplier": 0.5}
+    config = small(participants=everybody, weighting="equal", dp=dp)
+    monkeypatch.setattr("fedkit.privacy.dp.noisy_mean.noise_source", lambda *_: Every())
+    model = linear_state()
+    sent = [{k: v + size * (-1) ** n for k, v in model.items()} for n in range(4)]
+    sent[3] = {k: v + 1e-6 if size < 0.1 else v - size for k, v in model.items()}
+    updates = [Update(e, 1, s, 5) for e, s in zip(everybody, sent, strict=True)]
+    rule = strategy_of(config)
+    (one, said), (other, without) = (
+        rule.apply(rule.init(model), u) for u in (updates, updates[:3])
+    )
+    moved = torch.cat([(one.model[k].double() - other.model[k]).flatten() for k in model])
+    count = 4 * (said["unclipped"] - without["unclipped"])
+    deviations = math.hypot(float(moved.norm()) / said["noise_std"], count / 0.3)
+    assert abs(count) == pytest.approx(0.5)  # whatever the participant's own bit is
+    assert deviations <= 1 / 0.5 * (1 + 1e-4)
 
 
 # -------------------------------------------------------------------------------- in both worlds

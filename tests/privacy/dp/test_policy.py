@@ -12,11 +12,11 @@ from fedkit.base.events import Declined, Problem, Waiting
 from fedkit.base.files import remove
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.privacy.dp.budget import spent
-from fedkit.privacy.dp.policy import read_policy, spend
+from fedkit.privacy.dp.policy import read_policy, spend, why_refused
 from fedkit.protocol.advance import advance
 from fedkit.protocol.approval import approve, approve_all, pending_requests, why_declined
 from tests.support.helpers import ALICE, PROJECT, launched, shard, small
-from tests.support.privacy import EXAMPLE, asked, datasite, demand
+from tests.support.privacy import EXAMPLE, KINDS, asked, datasite, demand
 
 
 # -------------------------------------------------------------------------------------- refusals
@@ -101,3 +101,19 @@ def test_a_promise_that_means_nothing_is_not_launched(tmp_path: Path) -> None:
     net = launched(tmp_path, dp=dp, weighting="equal")
     with pytest.raises(FedkitError, match="too little noise"):
         net.run(approve=approve_all)
+
+
+def test_a_policy_against_the_aggregator_takes_no_noise_that_it_adds(tmp_path: Path) -> None:
+    site = datasite(tmp_path)
+    loose = {"unit": "participant", "epsilon": 1000.0}
+    for kind, reason in (
+        ("central", "add the noise"),
+        ("shares", "one share"),
+        ("masked shares", None),
+    ):
+        config = small(**KINDS[kind])
+        demand(site, **loose)
+        assert why_refused(site, config, None) is None
+        demand(site, **loose, against="aggregator")
+        said = why_refused(site, config, None)
+        assert said is None if reason is None else reason in str(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import opacus
@@ -13,10 +14,14 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from fedkit.base.errors import FedkitError
-from fedkit.learning.models import load_model, state_of
+from fedkit.config.optimizer import Optimizer
+from fedkit.datasite.round_plan import RoundPlan
+from fedkit.learning.models import buffer_names, load_model, state_of
 from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
-from fedkit.privacy.dp.training import dp_sgd
-from tests.support.helpers import LINEAR, shard
+from fedkit.privacy.dp.training import _private, dp_sgd
+from fedkit.rounds.round import local_update, server_step
+from fedkit.rounds.strategy import strategy_of
+from tests.support.helpers import LINEAR, shard, small
 from tests.support.privacy import Every, linear_state
 
 
@@ -51,16 +56,27 @@ def test_a_step_is_the_sum_of_clipped_gradients_of_single_images() -> None:
     assert losses == [pytest.approx(F.cross_entropy(model(data[0]), data[1]).item(), rel=1e-5)]
 
 
+THEIRS: dict[str, Any] = {
+    "sgd": (None, torch.optim.SGD),
+    "momentum": (Optimizer(name="sgd", momentum=0.9), partial(torch.optim.SGD, momentum=0.9)),
+    "adamw": (Optimizer(name="adamw"), torch.optim.AdamW),
+}
+
+
 @pytest.mark.filterwarnings("ignore:Secure RNG")
-def test_a_step_is_that_of_opacus_make_private() -> None:
-    """The whole engine of Opacus, fed with the same generator, moves to the same weights."""
+@pytest.mark.parametrize("name", THEIRS)
+def test_a_step_is_that_of_opacus_make_private(name: str) -> None:
+    """The whole engine of Opacus, fed with the same generator, moves to the same weights: so what makes the step sees
+    gradients with noise in them only."""
+    settings, kind = THEIRS[name]
     data, start = shard([3, 5], 4), linear_state()
-    ours, _ = dp_sgd(load_model(LINEAR), start, data, **settings_of(sample=Every(), epochs=3))
+    options = settings_of(sample=Every(), epochs=3, optimizer=settings)
+    ours, _ = dp_sgd(load_model(LINEAR), start, data, **options)
     model = load_model(LINEAR).train()
     model.load_state_dict(start)
     private, optimizer, _ = opacus.PrivacyEngine().make_private(
         module=model,
-        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        optimizer=kind(model.parameters(), lr=0.1),
         data_loader=DataLoader(TensorDataset(*data), batch_size=8),
         noise_multiplier=1.0,
         max_grad_norm=0.5,
@@ -71,8 +87,8 @@ def test_a_step_is_that_of_opacus_make_private() -> None:
         optimizer.zero_grad()
         F.cross_entropy(private(data[0].requires_grad_()), data[1]).backward()
         optimizer.step()
-    for name, value in state_of(model).items():
-        assert torch.allclose(value, ours[name], atol=1e-6), name
+    for part, value in state_of(model).items():
+        assert torch.allclose(value, ours[part], atol=1e-5), part
 
 
 def test_noise_has_the_promised_size() -> None:
@@ -157,3 +173,102 @@ class FLModel(nn.Sequential):
         found.append(dp_sgd(model, start, data, **settings)[0]["2.weight"])
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
+
+
+REMEMBERING = """
+import torch
+from torch import nn
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(784))
+        self.before = None
+    def forward(self, x):
+        {body}
+class FLModel(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), {layer}, nn.Linear(784, 10))
+"""
+COPIES = "self.seen.copy_(x[0].detach()); return x"
+
+
+@pytest.mark.parametrize("layer", ["Layer()", "Running()"])
+@pytest.mark.parametrize("unit", ["example", "participant", "shares"])
+def test_buffers_go_back_as_received(layer: str, unit: str) -> None:
+    """A copy of an image, and running statistics: neither is in an update, nor in the next global model."""
+    source = (
+        REMEMBERING.format(body=COPIES, layer=layer)
+        + """
+class Running(nn.InstanceNorm1d):
+    def __init__(self):
+        super().__init__(1, track_running_stats=True)
+    def forward(self, x):
+        return super().forward(x[:, None]).flatten(1)
+"""
+    )
+    dp = {"unit": "participant", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.5}
+    dp |= {"example": {"unit": "example"}, "shares": {"noise_at": "participants"}}.get(unit, {})
+    config = small(weighting="equal", dp=dp)
+    model, strategy = load_model(source), strategy_of(config)
+    start, plan = state_of(model), RoundPlan.of(config, 1, config.participants)
+    updates = [
+        local_update(strategy, plan, who, model, start, shard([k], 4), {}, {})[0]
+        for k, who in enumerate(config.participants)
+    ]
+    names = buffer_names(model)
+    after, _ = server_step(strategy, plan, strategy.init(start), updates, buffers=names)
+    for state in (*(update.state for update in updates), after.model):
+        assert all(torch.equal(state[name], start[name]) for name in names)
+        assert not torch.equal(state["2.weight"], start["2.weight"])
+
+
+@pytest.mark.parametrize(
+    ("layer", "body", "why"),
+    [
+        ("nn.BatchNorm1d(784, affine=False)", "return x", "in its batch"),
+        ("Layer()", "return x - x.mean(0) if self.training else x", "in its batch"),
+        ("Layer()", "return x + x.flip(0).detach() if self.training else x", "in its batch"),
+        ("nn.Dropout(), Layer()", "return x + x[0] if self.training else x", "in its batch"),
+        (
+            "Layer()",
+            "old, self.before = self.before, x[0].detach(); return x if old is None else x + old",
+            "saw before",
+        ),
+    ],
+    ids=["batch norm", "mean", "neighbour", "drop-out", "memory"],
+)
+def test_images_that_meet_in_train_mode_are_refused(layer: str, body: str, why: str) -> None:
+    """Also on a trial's blank images, which are all the same."""
+    model = load_model(REMEMBERING.format(body=body, layer=layer))
+    for data in (shard([1], 2), (torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64))):
+        with pytest.raises(FedkitError, match=why) as caught:
+            dp_sgd(model, state_of(model), data, **settings_of())
+        assert caught.value.field == "model_arch"
+
+
+def test_a_step_forgets_what_the_last_one_left_in_a_buffer() -> None:
+    """Else an image would reach the gradients of the next step's images unclipped."""
+    start_, data = None, shard([1, 2], 3)
+    found = []
+    for body in ("out = x + self.seen; self.seen.copy_(x[-1].detach()); return out", "return x"):
+        model = load_model(REMEMBERING.format(body=body, layer="Layer()"))
+        start_ = start_ or state_of(model)
+        settings = settings_of(noise=Every(), sample=Every(), epochs=3)
+        found.append(dp_sgd(model, start_, data, **settings)[0])
+    assert torch.equal(found[0]["2.weight"], found[1]["2.weight"])
+
+
+def test_low_bits_of_a_noised_gradient_tell_nothing() -> None:
+    """Haney et al. 2022: of 1 + rounded noise all that is small is a multiple of 2^-24, of 0 + noise it is not."""
+    told = []
+    for sum_of_gradients in (0.0, 1.0):
+        layer = nn.Linear(5_000, 1, bias=False)
+        plain = torch.optim.SGD(layer.parameters(), lr=0.1)
+        private = _private(layer, plain, 1e3, 1e-3, 1, SystemNoise())  # a deviation of 1
+        layer.weight.grad_sample = torch.full((1, 1, 5_000), sum_of_gradients)
+        private.step()
+        noised = layer.weight.grad.double()
+        small = noised[noised.abs() < 1 / 16] * 2.0**24
+        told.append(float((small == small.round()).double().mean()))
+    assert told[0] < 0.2
+    assert told[1] < 0.2  # it was 1

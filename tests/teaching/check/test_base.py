@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 
 import fedkit.teaching.check
-from fedkit.teaching.check.base import REGISTRY, Wrong, box, check, near, number, unfinished
+from fedkit.teaching.check.base import REGISTRY, Wrong, box, check, near, number, tensor, unfinished
 
 
 @check(hint="Multiply by two.")
@@ -217,6 +218,22 @@ def test_every_check_of_the_course_is_open_for_an_open_answer():
 @pytest.mark.parametrize("value", [0, 0.0, False, "", [], {}, torch.zeros(1), {"loss": 0.0}])
 def test_falsy_answers_are_answers(value):
     assert not unfinished(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [torch.tensor([1, 2]), np.array([1, 2]), np.array([2, 1])[::-1], [1, 2], (np.int64(1), 2)],
+)
+def test_a_tensor_may_come_as_an_array_or_a_list(value):
+    assert torch.equal(tensor(value, wrong="?"), torch.tensor([1, 2]))
+
+
+@pytest.mark.parametrize(
+    "value", [3, "12", {1, 2}, {0: 1}, ["a"], [[1], [1, 2]], [None], np.array(["a"]), object()]
+)
+def test_what_holds_no_numbers_is_no_tensor(value):
+    with pytest.raises(Wrong, match="as a list"):
+        tensor(value, wrong="It should come as a list.")
 
 
 def test_number_refuses_what_is_no_number():

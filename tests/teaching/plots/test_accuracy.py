@@ -89,3 +89,23 @@ def test_losses_show_where_a_round_begins() -> None:
     data, *borders = fig.axes[0].lines
     assert data.get_ydata().tolist() == [3, 2, 1, 0.5, 0.4, 0.3]
     assert [line.get_xdata()[0] for line in borders] == [2.5, 4.5]
+
+
+def test_a_metric_by_round_is_told_as_a_share_or_as_it_is() -> None:
+    rounds = [
+        RoundRecord(n, loss=2.0 / n, metrics={"mae": 3.5 / n, "auc": 0.4 * n}) for n in (1, 2)
+    ]
+    measured = History("P", tuple(rounds), 2)
+    fig = plots.metric_by_round(measured, "mae")
+    assert title(fig) == "At the end, mae 1.75"
+    assert [line.get_ydata().tolist() for line in fig.axes[0].lines] == [[3.5, 1.75]]
+    assert title(plots.metric_by_round(measured, "loss")) == "At the end, loss 1"
+    fig = plots.metric_by_round({"alone": measured, "together": measured}, "auc")
+    assert title(fig) == "At the end, auc alone: 80.0%, together: 80.0%"
+    balanced = History("P", (RoundRecord(1, loss=1.0, metrics={"balanced_accuracy": 0.5}),), 1)
+    assert title(plots.metric_by_round(balanced, "balanced_accuracy")) == (
+        "At the end, balanced accuracy 50.0%"
+    )
+    with pytest.raises(FedkitError, match="accuracy") as caught:
+        plots.metric_by_round(measured, "accuracy")
+    assert caught.value.remedy == "draw loss or mae or auc"

@@ -1,28 +1,70 @@
-"""The map of the course: every lesson once, by its own title."""
+"""The map of the course: every lesson that there is, once, by its own title."""
+
+import json
+import re
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from fedkit.base.errors import FedkitError
+from fedkit.experiments.lessons import about, lesson_paths
 from fedkit.teaching import plots
-from fedkit.teaching.plots.course_map import LESSONS
 from tests.support import ROOT
 from tests.support.pictures import title, words
 
 
+def numbers(fig: Figure) -> list[str]:
+    return [word for word in words(fig) if word.isdigit()]
+
+
+def names(fig: Figure) -> set[str]:
+    return {word.replace("\n", " ") for word in words(fig)}
+
+
 def test_course_map_names_every_lesson_once() -> None:
+    paths = lesson_paths(ROOT / "notebooks")
     fig = plots.course_map(here=3)
-    shown = [word.replace("\n", " ") for word in words(fig)]
-    assert [n for n in shown if n.isdigit()] == [f"{n:02d}" for n in range(14)]
-    assert set(LESSONS) <= set(shown)
+    assert numbers(fig) == [path.stem[:2] for path in paths]
+    assert {about(path).title for path in paths} <= names(fig)
+    assert f"{len(paths)} lessons" in title(fig)
     assert "03" in title(fig)
     assert "you are" not in title(plots.course_map(None))
-    with pytest.raises(FedkitError):
-        plots.course_map(14)
+    with pytest.raises(FedkitError, match="no lesson 99"):
+        plots.course_map(99)
 
 
-def test_course_map_agrees_with_the_lessons() -> None:
-    for source in sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]_*.py")):
-        found = [
-            line for line in source.read_text(encoding="utf-8").splitlines() if line[:4] == "# # "
-        ]
-        assert found == [f"# # {LESSONS[int(source.name[:2])]}"], source.name
+def test_the_lessons_that_are_built_are_those_that_are_written() -> None:
+    written = sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]_*.py"))
+    assert [path.stem for path in lesson_paths(ROOT / "notebooks")] == [p.stem for p in written]
+    for source in written:
+        lines = source.read_text(encoding="utf-8").splitlines()
+        heads = [line.removeprefix("# # ") for line in lines if line.startswith("# # ")]
+        assert heads == [about(ROOT / "notebooks" / f"{source.stem}.ipynb").title], source.name
+
+
+def test_a_lesson_that_is_added_is_on_the_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name, said in (("00_start", "Start"), ("07_late", "Late"), ("14_own", "Your own data")):
+        kept = {"metadata": {"fedkit": {"title": said}}}
+        (folder / f"{name}.ipynb").write_text(json.dumps(kept), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    fig = plots.course_map(here=14)
+    assert numbers(fig) == ["00", "07", "14"]
+    assert {"Start", "Late", "Your own data", "The tutorial", "Your own"} <= names(fig)
+    assert {"Privacy", "At scale"} & names(fig) == set()
+    assert title(fig) == "The course: 3 lessons in 3 stretches; you are at 14"
+    with pytest.raises(FedkitError, match="use 0, 7, 14, or None"):
+        plots.course_map(13)
+
+
+def test_the_readme_lists_the_lessons_with_their_titles_and_minutes() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d\d) \| \[(.+?)\]\((.+?)\) \| (\d+) \|", text, re.MULTILINE)
+    assert rows == [
+        (path.stem[:2], about(path).title, f"notebooks/{path.name}", str(about(path).minutes))
+        for path in lesson_paths(ROOT / "notebooks")
+    ]

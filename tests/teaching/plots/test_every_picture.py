@@ -57,6 +57,7 @@ def gallery(folder: Path) -> dict[str, Figure]:
         "losses": plots.loss_curves({p: [2 / n for n in range(1, 31)] for p in people}),
         "rounds": plots.loss_curves({ALICE: [2 / n for n in range(1, 31)]}, epochs_per_round=10),
         "bars": plots.participant_bars({"alice alone": 0.4, "bob alone": 0.3, "federated": 0.875}),
+        "metric": plots.metric_by_round(history(0.5, 0.7), "loss"),
         "many bars": plots.participant_bars({f"participant {n}": n for n in range(8)}, ylabel="n"),
         "labels": plots.label_bars({p: digits[: 100 * (n + 1)] for n, p in enumerate(people)}),
         "digits": plots.digit_grid(images[:20], digits[:20]),

@@ -1,10 +1,13 @@
 """Pictures of who holds what and who knows what: what is drawn is what was counted."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from fedkit.base.errors import FedkitError
 from fedkit.teaching import plots
+from tests.support.helpers import complaint
 from tests.support.pictures import ALICE, BOB, heights, title, words
 
 
@@ -112,3 +115,45 @@ def test_confusion_counts_every_image() -> None:
 def test_confusion_without_mistakes_names_none() -> None:
     labels = torch.arange(10)
     assert title(plots.confusion(labels, labels)) == "100.0% are right"
+
+
+NAMES = ("benign", "malignant", "unsure")
+
+
+def test_classes_of_ones_own_have_their_names() -> None:
+    labels = {"north": torch.tensor([0, 0, 1]), "south": torch.tensor([2, 2, 2, 0])}
+    bars = plots.label_bars(labels, classes=NAMES)
+    assert title(bars) == "Each participant holds 2 of 3 classes"
+    assert {t.get_text() for t in bars.axes[0].get_legend().get_texts()} == set(NAMES)
+    heat = plots.label_heatmap(labels, classes=NAMES)
+    assert heat.axes[0].images[0].get_array().tolist() == [[2, 1, 0], [1, 0, 3]]
+    assert title(heat) == "2 of 6 pairs of participant and class have no sample"
+    taken = plots.confusion(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]), classes=NAMES)
+    assert title(taken) == "66.7% are right; most often unsure is taken for malignant (1 times)"
+    known = plots.per_digit_accuracy({"north": [0.9, 0.1, 0.5]}, classes=NAMES)
+    assert title(known) == "Classes that each one knows, of 3: north 2"
+
+
+def test_yes_or_no_is_two_classes() -> None:
+    labels = {"north": torch.tensor([0.0, 0.0, 1.0]), "south": torch.tensor([1.0])}
+    heat = plots.label_heatmap(labels, classes=NAMES[:2])
+    assert heat.axes[0].images[0].get_array().tolist() == [[2, 1], [0, 1]]
+    taken = plots.confusion(labels["north"], torch.tensor([0.0, 1.0, 1.0]), classes=NAMES[:2])
+    assert title(taken).startswith("66.7% are right")
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.label_bars({"a": torch.tensor([0.0, 1.0])}),
+        lambda: plots.label_bars({"a": torch.tensor([0.0, 0.5])}, classes=NAMES[:2]),
+        lambda: plots.label_heatmap({"a": torch.tensor([11])}),
+        lambda: plots.confusion(torch.tensor([3]), torch.tensor([0]), classes=NAMES),
+        lambda: plots.per_digit_accuracy({"a": [0.5] * 10}, classes=NAMES),
+        lambda: plots.label_bars({"a": torch.tensor([0])}, classes=[str(n) for n in range(11)]),
+    ],
+)
+def test_what_are_no_such_classes_is_said(draw: Callable[[], object]) -> None:
+    error = complaint(draw)
+    assert error.field
+    assert error.remedy

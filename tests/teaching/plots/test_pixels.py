@@ -5,6 +5,7 @@ import torch
 
 from fedkit.base.errors import FedkitError
 from fedkit.teaching import plots
+from tests.support.helpers import complaint
 
 
 def test_each_digit_stands_above_its_label() -> None:
@@ -50,3 +51,16 @@ def test_a_layer_without_pixels_names_one_that_has_them(layer: str) -> None:
     with pytest.raises(FedkitError) as caught:
         plots.weight_images({name: torch.zeros(s) for name, s in shapes.items()}, layer)
     assert "fc1.weight" in caught.value.remedy
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (30,), (3, 28, 28), (1, 28, 29)])
+def test_what_are_no_digits_is_said_in_one_line(shape: tuple[int, ...]) -> None:
+    images = torch.zeros(4, *shape)
+    for draw in (
+        lambda: plots.digit_grid(images),
+        lambda: plots.digit_row({"a": images[0]}),
+        lambda: plots.rebuilt_digits({"a": images}),
+    ):
+        error = complaint(draw)
+        assert "no grey images of 28 x 28" in error.what
+        assert error.remedy

@@ -55,6 +55,19 @@ def test_small_multiples_show_means_and_bands_over_seeds() -> None:
     assert band_of(fig.axes[1], 0)[1] == pytest.approx((0.6 - 0.2, 0.6 + 0.2))  # sd of .8 .4 .6
 
 
+def test_rounds_are_whole_numbers_and_losses_may_be_on_a_logarithmic_axis() -> None:
+    frame = frame_of({("x", "one", 0): [0.01 * 2**n for n in range(5)]})
+    fig = fk.plots.small_multiples(frame, log_y=True)
+    fig.canvas.draw()
+    assert all(float(tick).is_integer() for tick in fig.axes[0].get_xticks())
+    assert fig.axes[0].get_yscale() == "log"
+    low, high = fig.axes[0].get_ylim()
+    places = zip(fig.axes[0].get_yticks(), fig.axes[0].get_yticklabels(), strict=True)
+    assert [text.get_text() for at, text in places if low <= at <= high] == [
+        *("0.01", "0.02", "0.05", "0.1")
+    ]
+
+
 def test_small_multiples_refuse_what_nobody_could_read() -> None:
     frame = frame_of(CURVES)
     with pytest.raises(FedkitError, match="no column 'acuracy'"):

@@ -29,6 +29,12 @@ def test_what_the_aggregator_received() -> None:
     assert title(fig) == "The aggregator received 3 model updates and no training image"
 
 
+def test_of_a_table_no_row_has_crossed() -> None:
+    fig = plots.what_crossed(LEDGER, aggregator=AGG, one="row")
+    assert title(fig) == "The aggregator received 3 model updates and no training row"
+    assert "training rows" in [label.get_text() for label in fig.axes[0].get_yticklabels()]
+
+
 @pytest.mark.parametrize("leak", [f"{ALICE}/private/x.pt", f"{ALICE}/public/mnist_label_3.pt"])
 def test_a_leak_would_be_seen(leak: str) -> None:
     fig = plots.what_crossed([*LEDGER, entry(ALICE, AGG, leak, 9)], aggregator=AGG)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.files import sha256_bytes
 from fedkit.protocol.approval import approve, pending_requests, pinned, why_declined
 from fedkit.teaching.control.control import Control
-from fedkit.teaching.widgets.approval_desk import ApprovalDesk
+from fedkit.teaching.widgets.approval_desk import ApprovalDesk, config_html
 from fedkit.teaching.widgets.round_control import RoundControl
 from tests.support.helpers import AGGREGATOR, ALICE, BOB, LINEAR, PROJECT, launched, small
 from tests.support.panels import SLOW, words
+from tests.support.tasks import KINDS
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
@@ -38,6 +41,40 @@ def test_the_desk_shows_what_would_run_and_approves_exactly_that(tmp_path: Path)
     assert desk.yes.disabled
     assert desk.no.disabled
     assert control.now.rows[0].approved  # the other panels know
+
+
+@pytest.mark.parametrize("look", ["html", "text"])
+def test_in_batch_what_the_picture_showed_is_approved(tmp_path: Path, look: str) -> None:
+    net = launched(tmp_path)
+    Control.of(net)
+    desk = ApprovalDesk(net[ALICE], interactive=False)
+    getattr(desk, look)()
+    request = net[ALICE].client().project(PROJECT, "request").path
+    shown = (request / "model.py").read_bytes()
+    (request / "model.py").write_text("import os\n")  # after it was displayed
+    shutil.copytree(request, request.with_name("AAA"))  # comes first, and was never displayed
+    assert desk.approve().project == PROJECT
+    running = net[ALICE].client().project(PROJECT).path
+    assert (running / "model.py").read_bytes() == shown
+    assert (pinned(net[ALICE], PROJECT) or {})["model.py"] == sha256_bytes(shown)
+
+
+def test_what_data_are_asked_for_is_shown_where_they_are_no_digits() -> None:
+    kind = KINDS["a regression"]
+    assert "data vectors of 30; numbers (1), loss mse" in words(config_html(kind.config()))
+    assert "data " not in words(config_html(small()))
+
+
+def test_what_takes_the_local_steps_is_said() -> None:
+    asked = words(config_html(small(optimizer={"name": "sgd", "momentum": 0.9})))
+    assert "local steps sgd with momentum 0.9" in asked
+    assert "local steps adam " in words(config_html(small(optimizer={"name": "adam"}))) + " "
+    assert "local steps" not in words(config_html(small()))
+    asked = words(config_html(small(schedule={"name": "cosine", "final": 0.1})))
+    assert "learning rate by round cosine with final 0.1" in asked
+    asked = words(config_html(small(validation={"share": 0.25, "patience": 1})))
+    assert "kept back 0.25 of your samples; how models do on them is sent" in asked
+    assert "ends early after 1 local epoch without" in asked
 
 
 def test_a_request_that_changes_is_shown_anew(tmp_path: Path) -> None:

@@ -73,3 +73,11 @@ def test_the_twin_of_the_chart_is_an_image_of_fixed_colours() -> None:
     assert "var(" not in text
     ElementTree.fromstring(text)
     assert 'alt="Accuracy on the test set after 1 round: 50.0%' in html
+
+
+def test_a_task_without_accuracy_shows_its_loss() -> None:
+    rounds = tuple(RoundRecord(n, loss=1 / n, metrics={"mae": 0.5}) for n in (1, 2))
+    history = History(PROJECT, rounds, 2)
+    assert chart_text(history) == "Loss on the test set after 2 rounds: 1.00 to 0.50"
+    assert "this task has no accuracy" in chart(history)
+    assert "no round has ended yet" not in chart(history)

@@ -23,21 +23,22 @@ def test_the_panel_opens_folds_and_shows_files(after_a_round: Network) -> None:
     assert tree.box is not None
     names = [row.tooltip for row in tree._tree.children]
     assert names == [line.path for line in tree.model.lines()]
-    press(tree, "public")
-    assert f"{OWN}/public/syft.pub.yaml" in [row.tooltip for row in tree._tree.children]
-    press(tree, "public")
+    assert "private/fl_client" in names
+    press(tree, "private")
+    assert "private/fl_client" not in [row.tooltip for row in tree._tree.children]
+    press(tree, "private")
     assert [row.tooltip for row in tree._tree.children] == names
     press(tree, "config.json")
-    assert "client_url" in tree._body.value
+    assert "client_url" in tree._pane.value
     assert "who else may read: nobody else" in tree._pane.value
     for name in ("app_data", "fl_client", "running", PROJECT, "round_weights"):
         press(tree, name)
     press(tree, "trained_model_round_1.pt")
-    assert "<img alt=" in tree._body.value
+    assert "<img alt=" in tree._pane.value
     assert "norm" in tree._pane.value
     tree.choose(BOB)
     assert tree.file is None
-    assert tree._body.value == ""
+    assert "Press a file" in tree._pane.value
     tree.close()
 
 

@@ -52,6 +52,22 @@ def test_the_first_change_comes_with_the_click_and_a_pause_stops(tmp_path: Path)
     assert disabled(panel) == {"Pause"}
 
 
+def test_the_loss_on_what_participants_keep_back_has_a_column(tmp_path: Path) -> None:
+    panel = panel_on(tmp_path / "kept", validation={"share": 0.4})
+    assert "keeps back" not in words(panel.table.value)
+    panel.buttons["Run round"].click()
+    rows = panel.wait().rows
+    assert "loss on what it keeps back" in words(panel.table.value)
+    for row in rows:
+        assert row.kept_back is not None
+        assert f"{row.kept_back:.3f}" in words(panel.table.value)
+        assert f"{row.kept_back:.3f}" in panel.text()
+    plain = panel_on(tmp_path / "plain")
+    plain.buttons["Run round"].click()
+    plain.wait()
+    assert "keeps back" not in words(plain.table.value)
+
+
 def test_a_row_for_every_participant(tmp_path: Path) -> None:
     panel = panel_on(tmp_path)
     assert words(panel.table.value).count("○ not yet") == 2

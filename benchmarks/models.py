@@ -1,0 +1,212 @@
+"""The in-memory engine with other models than the 2NN: two convolutional nets, a recurrent one, a table.
+
+Each way does the same rounds: ten participants, batches of 10, one local epoch, plain SGD, evaluation after each round.
+The two plain loops know nothing but that: one model, tensors indexed by a permutation; in two processes, each trains half
+of the participants and sends back the sum of their weights. The paper's CNN: McMahan et al. 2017, section 3.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import fedkit as fk
+from benchmarks.common import row, seconds
+from fedkit.config.task import Task
+from fedkit.learning.judging import criterion_of
+from fedkit.learning.models import load_model, state_of
+from fedkit.learning.training import judged
+
+REPEATS, ROUNDS, PARTICIPANTS, BATCH, RATE = 3, 2, 10, 10, 0.05
+EMAILS = fk.numbered_participants(PARTICIPANTS)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A task, a model's layers and forward(), and how many samples each participant has."""
+
+    task: dict[str, Any]
+    layers: str
+    forward: str
+    each: int
+
+    @property
+    def source(self) -> str:
+        """The text of its model.py."""
+        head = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n"
+        start = "class FLModel(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        forward = "\n    def forward(self, x):\n"
+        return head + _BLOCK + start + _indented(self.layers) + forward + _indented(self.forward)
+
+    def samples(self, count: int, name: str) -> fk.Shard:
+        """Random samples and labels of the task."""
+        task, noise = Task.model_validate(self.task), fk.generator(0, name)
+        shape = (count, *task.shape)
+        if task.samples == "tokens":
+            samples = torch.randint(task.vocabulary or 1, shape, generator=noise)
+        else:
+            samples = torch.rand(shape, generator=noise)
+        labels = torch.randint(max(task.classes, 2), (count,), generator=noise)
+        return samples, labels.float() if task.labels == "binary" else labels
+
+
+def _indented(lines: str) -> str:
+    return "".join(f"        {line.strip()}\n" for line in lines.strip().splitlines())
+
+
+_BLOCK = """
+class Block(nn.Module):
+    def __init__(self, a, b, stride):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.Conv2d(b, b, 3, 1, 1, bias=False)
+        self.n, self.m = nn.GroupNorm(4, b), nn.GroupNorm(4, b)
+        self.short = nn.Identity() if a == b else nn.Conv2d(a, b, 1, stride, bias=False)
+
+    def forward(self, x):
+        return torch.relu(self.m(self.two(torch.relu(self.n(self.one(x))))) + self.short(x))
+
+
+"""
+KINDS = {
+    "the paper's CNN, 1.66 million weights": Kind(
+        {},
+        """self.a, self.b = nn.Conv2d(1, 32, 5, padding=2), nn.Conv2d(32, 64, 5, padding=2)
+        self.c, self.d = nn.Linear(3136, 512), nn.Linear(512, 10)""",
+        """x = F.max_pool2d(torch.relu(self.a(x)), 2)
+        x = F.max_pool2d(torch.relu(self.b(x)), 2)
+        return self.d(torch.relu(self.c(x.flatten(1))))""",
+        80,
+    ),
+    "a ResNet with GroupNorm, 78 thousand": Kind(
+        {},
+        """self.a, self.n = nn.Conv2d(1, 16, 3, 1, 1, bias=False), nn.GroupNorm(4, 16)
+        self.b = nn.Sequential(Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2))
+        self.c = nn.Linear(64, 10)""",
+        "return self.c(self.b(torch.relu(self.n(self.a(x)))).mean((2, 3)))",
+        80,
+    ),
+    "Embedding and LSTM, 20 steps, 20 thousand": Kind(
+        {"samples": "tokens", "shape": [20], "vocabulary": 80, "outputs": 4},
+        """self.e, self.r = nn.Embedding(80, 8), nn.LSTM(8, 64, batch_first=True)
+        self.c = nn.Linear(64, 4)""",
+        "return self.c(self.r(self.e(x))[0][:, -1])",
+        300,
+    ),
+    "a table of 30, logistic regression": Kind(
+        {"samples": "vectors", "shape": [30], "loss": "bce_with_logits"},
+        "self.a = nn.Linear(30, 1)",
+        "return self.a(x)",
+        600,
+    ),
+    "a table of 30, 30-32-1": Kind(
+        {"samples": "vectors", "shape": [30], "loss": "bce_with_logits"},
+        "self.a, self.b = nn.Linear(30, 32), nn.Linear(32, 1)",
+        "return self.b(torch.relu(self.a(x))).squeeze(1)",
+        600,
+    ),
+}
+
+
+def trained(name: str, emails: list[str], start: fk.StateDict, n: int) -> fk.StateDict:
+    """The sum of these participants' weights after their local epoch of round n, one after the other."""
+    model, shards, loss_of = _at_hand(name)
+    total: fk.StateDict = {}
+    for email in emails:
+        model.load_state_dict(start)
+        fk.sgd_epoch(model, *shards[email], RATE, BATCH, fk.generator(0, email, n), loss_of)
+        for key, value in state_of(model).items():
+            total[key] = total[key] + value if key in total else value
+    return total
+
+
+_HERE: dict[str, tuple[torch.nn.Module, dict[str, fk.Shard], Callable[..., Tensor]]] = {}
+
+
+def _at_hand(name: str) -> tuple[torch.nn.Module, dict[str, fk.Shard], Callable[..., Tensor]]:
+    """A process' own model, shards and loss, made once."""
+    if name not in _HERE:
+        kind = KINDS[name]
+        task = Task.model_validate(kind.task)
+        shards = {email: kind.samples(kind.each, email) for email in EMAILS}
+        _HERE[name] = load_model(kind.source, task=task), shards, criterion_of(task)
+    return _HERE[name]
+
+
+def plain_rounds(name: str, halves: Callable[[fk.StateDict, int], Iterator[fk.StateDict]]) -> None:
+    """The rounds of a plain loop; halves(weights, n) gives sums of trained weights that make up all participants'."""
+    kind = KINDS[name]
+    task, model = Task.model_validate(kind.task), _at_hand(name)[0]
+    test, state = kind.samples(100, "test"), fk.seed_weights(kind.source)
+    for n in range(1, ROUNDS + 1):
+        parts = list(halves(state, n))
+        state = {k: sum(part[k] for part in parts) / PARTICIPANTS for k in state}  # type: ignore[misc]
+        judged(model, state, *test, task)
+
+
+def ways(name: str, pool: ProcessPoolExecutor) -> dict[str, Callable[[], object]]:
+    """The same rounds, four times."""
+    kind = KINDS[name]
+    shards, test = _at_hand(name)[1], kind.samples(100, "test")
+    config = fk.FLConfig.from_dict(
+        {
+            "project_name": "ENGINE",
+            "aggregator": "aggregator@example.org",
+            "participants": EMAILS,
+            "rounds": ROUNDS,
+            "epoch": 1,
+            "learning_rate": RATE,
+            "batch_size": BATCH,
+            "model_arch": "model.py",
+            "model_weight": "weights.pt",
+        }
+        | ({"task": kind.task} if kind.task else {})
+    )
+
+    def engine(exact: bool) -> None:
+        fk.simulate(config, shards, test, model=kind.source, exact=exact)
+
+    def apart(state: fk.StateDict, n: int) -> Iterator[fk.StateDict]:
+        half = PARTICIPANTS // 2
+        return pool.map(trained, [name] * 2, [EMAILS[:half], EMAILS[half:]], [state] * 2, [n] * 2)
+
+    return {
+        "one": lambda: plain_rounds(name, lambda state, n: iter([trained(name, EMAILS, state, n)])),
+        "two": lambda: plain_rounds(name, apart),
+        "exact": lambda: engine(True),
+        "default": lambda: engine(False),
+    }
+
+
+def main() -> None:
+    """Print the table; the ways are interleaved, and their minima are compared.
+
+    In brackets: the same ratio of processor time, where a way stays in one process.
+    """
+    print(
+        f"Times as fast as a tight loop ({PARTICIPANTS} participants, batches of {BATCH}, {ROUNDS} rounds)"
+    )
+    row("", "default", "exact=True, a tight loop in two processes")
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        for name in KINDS:
+            alternatives = ways(name, pool)
+            wall: dict[str, list[float]] = {way: [] for way in alternatives}
+            cpu: dict[str, list[float]] = {way: [] for way in alternatives}
+            alternatives["two"]()  # each process makes its model and its shards
+            for _ in range(REPEATS):
+                for way, work in alternatives.items():
+                    began = time.process_time()
+                    wall[way].append(seconds(work))
+                    cpu[way].append(time.process_time() - began)
+            default, exact = (
+                f"{min(wall['one']) / min(wall[way]):.2f}x ({min(cpu['one']) / min(cpu[way]):.2f}x)"
+                for way in ("default", "exact")
+            )
+            two = f"{min(wall['one']) / min(wall['two']):.2f}x"
+            row(name, default, f"{exact}, {two}")

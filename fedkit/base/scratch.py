@@ -1,0 +1,93 @@
+"""A file appears whole or not at all: it is written under a name that is nobody else's, then takes its place.
+
+A writer holds a lock on its scratch file; the lock dies with it. So whoever writes in that folder next knows what a killed
+writer has left, and removes it. Two writers of one file never meet: the last one wins, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from itertools import islice
+from pathlib import Path
+
+__all__ = ["put"]
+
+
+_PREFIX, _SUFFIX = ".fedkit-", ".tmp"
+_MOST_LOOKED_AT = 10_000  # names: others may fill a folder
+_LONG_DEAD_S = 60.0  # where nothing can be locked; a write takes less than a second
+_WINDOWS = os.name == "nt"  # an open file can't be renamed or removed there
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def put(path: Path, data: bytes, mode: int) -> None:
+    """Write `data` to `path`, whole or not at all. Its folder is there; mode : as for `os.open`. Raises OSError."""
+    _sweep(path)
+    scratch, number = _make(path.parent, mode)
+    try:
+        with os.fdopen(number, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            if _WINDOWS:
+                handle.close()
+            scratch.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        raise
+
+
+def _make(folder: Path, mode: int) -> tuple[Path, int]:
+    """A new file, open and locked. Its name is short: a target's own may be as long as the disk allows."""
+    while True:
+        scratch = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        number = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
+        if _lock(number) is not False and os.fstat(number).st_nlink:
+            return scratch, number
+        os.close(number)  # swept in the moment before it was locked
+
+
+def _sweep(path: Path) -> None:
+    """Remove what dead writers left beside `path`."""
+    before = f".{path.name}.tmp"  # as scratch files were named in fedkit 0.1
+    with os.scandir(path.parent) as found:
+        left = [
+            entry
+            for entry in islice(found, _MOST_LOOKED_AT)
+            if entry.name == before
+            or (entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX))
+        ]
+    for entry in left:
+        with contextlib.suppress(OSError):
+            if entry.is_file(follow_symlinks=False):
+                _remove_if_left(entry.path)
+
+
+def _remove_if_left(path: str) -> None:
+    """Remove a scratch file that no living writer holds."""
+    number = os.open(path, os.O_RDWR | _FLAGS)
+    try:
+        mine = _lock(number)
+        old = time.time() - os.fstat(number).st_mtime > _LONG_DEAD_S
+        if mine:  # and it stays so until the file is gone
+            os.unlink(path)  # noqa: PTH108 (an entry's path is text)
+    finally:
+        os.close(number)
+    if mine is None and old:
+        os.unlink(path)  # noqa: PTH108
+
+
+def _lock(number: int) -> bool | None:
+    """Lock an open file; False where somebody else holds it, None where files can't be locked."""
+    try:
+        import fcntl
+
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True

@@ -1,0 +1,150 @@
+"""Whose signing key is whose: a participant keeps the key of everybody that it met in a masked round, from the first on.
+
+What a datasite publishes passes through the hands of who runs the network, and whoever could put another key there could
+speak for its owner. So the first key is kept (trust on first use, as in RFC 4251, section 4.1), another one is refused, and
+people can compare the fingerprints of both sides by another way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedkit.base.errors import FedkitError
+from fedkit.base.files import (
+    MAX_STRANGERS_JSON_BYTES,
+    read_bytes,
+    read_json,
+    read_object,
+    read_own,
+    write_bytes,
+    write_json,
+)
+from fedkit.base.keys import KEY_BYTES, new_secret, signing_key
+from fedkit.datasite.datasite import Datasite
+
+__all__ = [
+    "fingerprint",
+    "identity",
+    "key_of",
+    "known_keys",
+    "published_key",
+    "remember",
+    "trust",
+]
+
+
+_WHAT, _REMEDY = (
+    "list of others' keys",
+    "restore it; or remove it, then the keys of all count as new",
+)
+
+
+def identity(site: Datasite) -> bytes:
+    """This datasite's signing key, made and published where it isn't yet."""
+    path = site.private_client / "secagg" / site.email / "identity.key"
+    try:
+        secret = read_bytes(path, max_bytes=KEY_BYTES)
+    except FileNotFoundError:
+        secret = new_secret()
+        write_bytes(path, secret, mode=0o600)
+    if len(secret) != KEY_BYTES:
+        raise FedkitError(
+            f"has {len(secret)} bytes, and a key has {KEY_BYTES}",
+            file=path,
+            remedy="restore it, or remove it: then a new one is made, which the others must trust: `fedkit keys`",
+        )
+    published = {"email": site.email, "ed25519": signing_key(secret).hex()}
+    if read_json(_published(site, site.email)) != published:
+        write_json(_published(site, site.email), published, root=site.data_dir)
+    return secret
+
+
+def published_key(site: Datasite, email: str) -> bytes | None:
+    """The key that `email` has published in its own datasite, None where it is not there (yet)."""
+    path = _published(site, email)
+    values = read_object(path, root=site.data_dir, max_bytes=MAX_STRANGERS_JSON_BYTES)
+    try:
+        key = bytes.fromhex(values["ed25519"]) if values["email"] == email else b""
+    except (TypeError, KeyError, ValueError):
+        return None
+    return key if len(key) == KEY_BYTES else None
+
+
+def _published(site: Datasite, email: str) -> Path:
+    return site.datasites / email / "public" / "keys" / "fl_client.json"
+
+
+def fingerprint(key: bytes) -> str:
+    """The first 128 bits of the key's SHA-256, in groups of four hex digits: what people read to each other."""
+    digest = hashlib.sha256(key).hexdigest()[:32]
+    return " ".join(digest[at : at + 4] for at in range(0, 32, 4))
+
+
+def known_keys(site: Datasite) -> dict[str, bytes]:
+    """The keys of those whom this participant has met, by e-mail. Raises FedkitError if something else lies there."""
+    path = _path(site)
+    values = read_own(path, _WHAT, _REMEDY)
+    try:
+        if not isinstance(values, dict | None):
+            raise TypeError
+        known = {who: bytes.fromhex(key) for who, key in (values or {}).items()}
+        if any(len(key) != KEY_BYTES for key in known.values()):
+            raise ValueError
+    except (TypeError, ValueError) as error:
+        raise FedkitError(f"is no {_WHAT}", file=path, remedy=_REMEDY) from error
+    return known
+
+
+def key_of(site: Datasite, who: str, keys: Mapping[str, bytes] | None = None) -> bytes | None:
+    """The key that `who` signs with: the one that is known; before, the one it publishes; None where there is none yet.
+
+    keys : `known_keys`, where they are read already. Raises FedkitError where it publishes another one than is known.
+    """
+    known = (known_keys(site) if keys is None else keys).get(who)
+    published = published_key(site, who)
+    if known is None or who == site.email:
+        return published
+    if published not in (None, known):
+        assert published is not None
+        both = f"{fingerprint(published)}, and known is {fingerprint(known)}"
+        raise FedkitError(
+            f"signs with another key than before (see `fedkit keys`): {both}",
+            field=who,
+            file=_path(site),
+            why="It has lost its key, or somebody on the way has put another one in its place",
+            remedy=f"ask {who} by another way; if it is the right one: `fedkit keys --trust {who}`",
+        )
+    return known
+
+
+def remember(site: Datasite, keys: Mapping[str, bytes]) -> None:
+    """Keep the keys of those who are met for the first time; what is known stays as it is."""
+    known = known_keys(site)
+    _write(site, {who: key for who, key in keys.items() if who != site.email} | known, known)
+
+
+def trust(site: Datasite, who: str) -> bytes:
+    """From now on, `who` signs with the key that it publishes now. Returns it; raises FedkitError where there is none."""
+    published, known = published_key(site, who), known_keys(site)
+    if published is None:
+        raise FedkitError(
+            "publishes no key",
+            field=who,
+            remedy="check the e-mail; wait until its datasite has come",
+        )
+    _write(site, known | {who: published}, known)
+    return published
+
+
+def _write(site: Datasite, keys: Mapping[str, bytes], before: Mapping[str, bytes]) -> None:
+    if keys != before:
+        text = json.dumps({who: key.hex() for who, key in sorted(keys.items())}, indent=2)
+        write_bytes(_path(site), text.encode(), mode=0o600)
+
+
+def _path(site: Datasite) -> Path:
+    # beside the folders of people, where no project's name can lead
+    return site.private_client / "secagg" / "peers" / f"{site.email}.json"

@@ -1,0 +1,169 @@
+"""A launch's trial step: before anything starts, the model is tried as it will be trained.
+
+A local step on two blank samples and one on a single sample, in train mode, with the project's loss, strategy and dp, by
+`local_update`, the function that trains in every round. What another strategy or DP refuses, such as batch normalisation
+under DP-SGD, is so refused where a project is launched, and not after the participants have said yes.
+
+Who tries: the aggregator that launches, `fedkit run` and `fedkit sweep` before they write anything, `simulate`, and each
+participant before its first round. Whatever only looks does not: a model.py runs here.
+What more can be known of a model before its project starts becomes one more function in `STEPS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from fedkit.base.errors import FedkitError
+from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.round_plan import RoundPlan
+from fedkit.learning.judging import blank_labels, blank_samples
+from fedkit.learning.models import StateDict, check_state, load_model, state_of
+from fedkit.learning.randomness import unnoticed
+from fedkit.learning.training import trains_on_one
+from fedkit.rounds.round import local_update
+from fedkit.rounds.strategy import strategy_of
+
+__all__ = ["STEPS", "Trial", "try_out"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a step is given. config : of one round of one epoch. model : built for this trial alone. start : its weights."""
+
+    config: FLConfig
+    model: nn.Module
+    start: StateDict
+
+
+def try_out(config: FLConfig, source: bytes | str, *, file: Path | str = "model.py") -> None:
+    """Try a model.py as the config trains it. Raises FedkitError, of `file`, that says what was tried and the usual cause.
+
+    Takes some 20 ms for the tutorial's model (with dp, the first time, Opacus' import too), and is not done again for the
+    same model and settings. Random numbers outside, and whatever the model remembers, stay as they are.
+    """
+    # nothing is kept back: of a single sample nothing could be
+    changes: dict[str, object] = {"rounds": 1, "epoch": 1, "seed": 0, "validation": None}
+    if (
+        config.dp is not None
+    ):  # noise and delta are held against the data, not against two blank samples
+        noise = {"epsilon": None, "noise_multiplier": 1.0, "delta": 1e-3}
+        changes["dp"] = config.dp.model_copy(update=noise)
+    tried = config.model_copy(update=changes)
+    settings = tried.model_dump_json(exclude={"participants"})
+    try:
+        _tried(_Asked(source, settings, len(tried.participants), tried))
+    except FedkitError as error:
+        error.file = Path(file)
+        raise
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What decides a trial: two that differ in anything else are one. config : what `settings` were made of."""
+
+    source: bytes | str
+    settings: str
+    participants: int
+    config: FLConfig = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _tried(asked: _Asked) -> None:
+    """All of `STEPS`; what has raised is tried again."""
+    config = asked.config
+    with unnoticed():
+        model = load_model(asked.source, config.model_class_name, task=config.task)
+        trial = Trial(config, model, state_of(model))
+        for step in STEPS:
+            step(trial)
+
+
+def _two_samples(trial: Trial) -> None:
+    """A batch of two, and an update with the model's own names, shapes and dtypes."""
+    update = _local_step(trial, 2)
+    finite = {name: value.nan_to_num() for name, value in update.items()}
+    wrong = check_state(trial.start, finite)
+    if wrong is not None:
+        raise FedkitError(
+            f"{trial.config.model_class_name} is another model after a local step: {wrong}",
+            why="Its update could be averaged with no other",
+            remedy="keep each buffer's shape and dtype in forward()",
+        )
+
+
+def _single_sample(trial: Trial) -> None:
+    """An epoch's last batch may be a single sample; where forward() refuses that, `fitting_batch` makes none of one."""
+    if trains_on_one(trial.model, blank_samples(trial.config.task, 1)):
+        _local_step(trial, 1)
+
+
+STEPS: tuple[Callable[[Trial], None], ...] = (_two_samples, _single_sample)
+"""In this order; the first that raises ends the trial."""
+
+
+def _local_step(trial: Trial, count: int) -> Mapping[str, Tensor]:
+    """The weights after one participant's local step on so many blank samples."""
+    config, model = trial.config, trial.model
+    strategy, who = strategy_of(config), config.participants[0]
+    plan = RoundPlan.of(config, 1, [who])
+    sent = strategy.broadcast(strategy.init(trial.start)) if strategy.two_sided else {}
+    memory = strategy.beside(trial.start)
+    shard = blank_samples(config.task, count), blank_labels(config.task, count)
+    try:
+        update, _ = local_update(strategy, plan, who, model, trial.start, shard, sent, memory)
+    except FedkitError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _untrainable(config, count, error) from error
+    return update.state
+
+
+def _untrainable(config: FLConfig, count: int, error: BaseException) -> FedkitError:
+    task, name = config.task, config.model_class_name
+    shape = ",".join(map(str, (count, *task.shape)))
+    told = " ".join(str(error).split())[:300].rstrip(".")
+    strategy = (config.strategy or {}).get("name", "fedavg")
+    private = "" if config.dp is None else f" and dp for each {config.dp.unit}"
+    return FedkitError(
+        f"{name} can't be trained on {task.samples} [{shape}]: {type(error).__name__}: {told}",
+        why=f"Tried was one local step in train mode, with {task.loss}, {strategy}{private}",
+        remedy=_remedy(told, config, count),
+    )
+
+
+_CAUSES = {
+    "Expected more than 1 value per channel": "batch normalisation needs two samples in a batch: "
+    "set batch_size to 2 or more, or write nn.GroupNorm in its place",
+    "inplace": "write x = x + y in place of x += y, and nn.ReLU() without inplace=True",
+    "_current_grad_sample": "write nn.utils.parametrizations.weight_norm in place of nn.utils.weight_norm",
+    "does not require grad": "leave out .detach(), .data and torch.no_grad() in forward()",
+    "`grad()` cannot be empty": "no weight is trained: leave requires_grad on for one layer at least",
+}
+"""A part of torch's words -> what to write instead."""
+
+
+_OPACUS = (
+    "dp needs each sample's own gradient, and Opacus has none for some of torch's layers: "
+    "write opacus.layers.DPLSTM in place of nn.LSTM, and so on"
+)
+
+
+def _remedy(told: str, config: FLConfig, count: int) -> str:
+    for words, remedy in _CAUSES.items():
+        if words in told:
+            return remedy
+    task, name = config.task, config.model_class_name
+    if config.dp is not None and config.dp.unit == "example":
+        return _OPACUS
+    if count == 1:
+        return (
+            "keep the batch in forward(), with x.squeeze(1) or x.flatten(1) in place of x.squeeze()"
+        )
+    blank = f"torch.zeros({', '.join(map(str, (count, *task.shape)))}"
+    blank += ", dtype=torch.int64)" if task.samples == "tokens" else ")"
+    return f"find the line in a notebook cell: {name}().train()({blank}).sum().backward()"
