@@ -13,7 +13,7 @@ from fedkit.cli.client import load_site
 from fedkit.cli.output import AppDataOption, ConfigPath, say, show_table
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import folder_names
-from fedkit.protocol.signing_keys import fingerprint, known_keys, published_key, trust
+from fedkit.protocol.signing_keys import COMPARE, fingerprint, known_keys, told_keys, trust
 
 __all__ = ["keys", "show_keys"]
 
@@ -40,22 +40,13 @@ def keys(
 
 def show_keys(site: Datasite, people: Iterable[str]) -> bool:
     """Print a table of these people's keys. Returns whether there is any."""
-    known, table = known_keys(site), Table("", "", "", box=None, pad_edge=False, show_header=False)
-    for who in people:
-        published = published_key(site, who)
-        kept = None if who == site.email else known.get(who)
-        shown = kept or published
-        if shown is None:
-            continue
-        state = "known" if kept else "this datasite's own" if who == site.email else "new here"
-        if kept and published not in (None, kept):
-            state = (
-                f"known; it publishes another one now: `fedkit keys --trust {who}` if that is right"
-            )
-        table.add_row(visible(who), fingerprint(shown), state)
-    if table.row_count:
-        say(
-            "Keys of masked rounds; compare them with their owners by another way, such as by telephone:"
-        )
+    rows, table = (
+        told_keys(site, people),
+        Table("", "", "", box=None, pad_edge=False, show_header=False),
+    )
+    for who, digits, state in rows:
+        table.add_row(visible(who), digits, state)
+    if rows:
+        say(COMPARE)
         show_table(table)
-    return bool(table.row_count)
+    return bool(rows)

@@ -20,7 +20,7 @@ from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.projects import back_to_running, find_project, launched_projects
 from fedkit.protocol.approval import open_mailbox, pin, pinned, review
-from fedkit.protocol.client.secure_round import forget
+from fedkit.protocol.client.secured import forget
 from fedkit.protocol.project import AtParticipant
 from fedkit.protocol.signed_messages import remove_round
 from fedkit.rounds.history import read_history

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import (
     MAX_STRANGERS_JSON_BYTES,
+    is_file,
     read_bytes,
     read_json,
     read_object,
@@ -26,16 +27,21 @@ from fedkit.base.keys import KEY_BYTES, new_secret, signing_key
 from fedkit.datasite.datasite import Datasite
 
 __all__ = [
+    "COMPARE",
     "fingerprint",
     "identity",
     "key_of",
     "known_keys",
     "published_key",
     "remember",
+    "told_keys",
     "trust",
 ]
 
 
+COMPARE = (
+    "Keys of masked rounds; compare them with their owners by another way, such as by telephone:"
+)
 _WHAT, _REMEDY = (
     "list of others' keys",
     "restore it; or remove it, then the keys of all count as new",
@@ -43,8 +49,12 @@ _WHAT, _REMEDY = (
 
 
 def identity(site: Datasite) -> bytes:
-    """This datasite's signing key, made and published where it isn't yet."""
-    path = site.private_client / "secagg" / site.email / "identity.key"
+    """This datasite's signing key, one for whatever it signs, made and published where it isn't yet."""
+    path = site.private_client / "keys" / f"{site.email}.key"
+    older = site.private_client / "secagg" / site.email / "identity.key"
+    if not is_file(path) and is_file(older):  # where it lay before, among folders of projects
+        path.parent.mkdir(parents=True, exist_ok=True)
+        older.replace(path)
     try:
         secret = read_bytes(path, max_bytes=KEY_BYTES)
     except FileNotFoundError:
@@ -118,6 +128,24 @@ def key_of(site: Datasite, who: str, keys: Mapping[str, bytes] | None = None) ->
             remedy=f"ask {who} by another way; if it is the right one: `fedkit keys --trust {who}`",
         )
     return known
+
+
+def told_keys(site: Datasite, people: Iterable[str]) -> list[tuple[str, str, str]]:
+    """(e-mail, fingerprint, what is known of that key) of all of these people who have one; looks only."""
+    known, rows = known_keys(site), []
+    for who in people:
+        published = published_key(site, who)
+        kept = None if who == site.email else known.get(who)
+        shown = kept or published
+        if shown is None:
+            continue
+        state = "known" if kept else "this datasite's own" if who == site.email else "new here"
+        if kept and published not in (None, kept):
+            state = (
+                f"known; it publishes another one now: `fedkit keys --trust {who}` if that is right"
+            )
+        rows.append((who, fingerprint(shown), state))
+    return rows
 
 
 def remember(site: Datasite, keys: Mapping[str, bytes]) -> None:

@@ -10,10 +10,10 @@ import pytest
 from fedkit.base.keys import new_secret, signing_key
 from fedkit.config.client_config import ClientConfig
 from fedkit.protocol import advance as node
-from fedkit.protocol.signing_keys import fingerprint, identity, remember
+from fedkit.protocol.signing_keys import fingerprint, identity, published_key, remember
 from tests.protocol.test_signing_keys import publish
 from tests.support.cli import fedkit
-from tests.support.helpers import ALICE, BOB, CAROL, PROJECT, put_launch, small, solo
+from tests.support.helpers import ALICE, BOB, CAROL, PROJECT, launched, put_launch, small, solo
 
 FIRST, SECOND = (signing_key(new_secret()) for _ in range(2))
 
@@ -54,3 +54,9 @@ def test_whoever_approves_masked_rounds_sees_the_keys(tmp_path: Path) -> None:
     node.advance(site)
     publish(site, BOB, FIRST)
     assert fingerprint(FIRST) in fedkit("approve", PROJECT, "--config_path", path, "--yes")
+
+
+def test_a_masked_request_brings_the_keys_before_anybody_says_yes(tmp_path: Path) -> None:
+    net = launched(tmp_path, secure_aggregation={"threshold": 2}, participants=[ALICE, BOB, CAROL])
+    net.run()
+    assert {e for e in (ALICE, BOB, CAROL) if published_key(net[ALICE], e)} == {ALICE, BOB, CAROL}

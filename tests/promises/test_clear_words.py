@@ -439,7 +439,7 @@ def masked_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_a_signing_key_that_is_none(tmp_path: Path) -> None:
     site = Datasite.create(tmp_path, ALICE)
     identity(site)
-    path = site.private_client / "secagg" / ALICE / "identity.key"
+    path = site.private_client / "keys" / f"{ALICE}.key"
     path.write_bytes(b"short")
     error = complaint(lambda: identity(site))
     assert error.file == path

@@ -33,9 +33,9 @@ from fedkit.protocol import advance as node
 from fedkit.protocol import approval, signed_messages, signing_keys
 from fedkit.protocol.aggregator import secure_round
 from fedkit.protocol.aggregator.secure_round import AggregatorRound
-from fedkit.protocol.approval import answer, approve_all, pin_path
+from fedkit.protocol.approval import answer, approve_all, pin_path, unpin
 from fedkit.protocol.client import secure_round as client_round
-from fedkit.protocol.signing_keys import known_keys, trust
+from fedkit.protocol.signing_keys import identity, known_keys, trust
 from fedkit.rounds.simulation import simulate
 from tests.support.helpers import (
     AGGREGATOR,
@@ -282,14 +282,75 @@ def test_secrets_are_nobodys_and_go_with_their_round(tmp_path: Path) -> None:
     net.run(approve=approve_all, until_round=1)
     vault = net[ALICE].private_client / "secagg"
     kept = [p for p in vault.rglob("*") if p.is_file()]
-    assert (vault / ALICE / "identity.key") in kept
+    key = net[ALICE].private_client / "keys" / f"{ALICE}.key"
+    kept.append(key)
     if os.name != "nt":
         assert {stat.S_IMODE(p.stat().st_mode) for p in kept} == {0o600}
     assert net.run().done
     left = {p.relative_to(vault).as_posix() for p in vault.rglob("*") if p.is_file()}
     # which rounds there were, and no secret of them
-    assert left == {f"{ALICE}/identity.key", f"secured/{ALICE}.json", f"peers/{ALICE}.json"}
+    assert left == {f"secured/{ALICE}.json", f"peers/{ALICE}.json"}
     assert not [e for e in net.ledger() if "private" in e.path.split("/")]
+
+
+def secrets_of(net: Network, email: str) -> set[str]:
+    """The rounds whose secrets lie at a participant."""
+    return {path.parent.name for path in net[email].private_client.rglob("secrets.json")}
+
+
+def test_secrets_go_with_a_client_that_dies_while_its_project_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = start(tmp_path)
+
+    def die(site: Datasite, project: str) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fedkit.protocol.client.phases.forget", die)
+        with pytest.raises(Killed):
+            net.run(approve=approve_all)
+    left = [email for email in ALL if net[email].client().project(PROJECT, "done").path.is_dir()]
+    assert left
+    assert all(secrets_of(net, email) for email in left)
+    net.run(approve=approve_all)
+    assert not any(secrets_of(net, email) for email in ALL)
+
+
+@pytest.mark.parametrize("way", ["removed", "moved away for a moment"])
+def test_secrets_of_a_project_that_a_person_took_away(tmp_path: Path, way: str) -> None:
+    net = start(tmp_path, rounds=2)
+    net.run(approve=approve_all, until_round=1)
+    assert secrets_of(net, ALICE) == {"1"}
+    place, away = net[ALICE].client().project(PROJECT).path, tmp_path / "away"
+    place.rename(away)
+    if way == "removed":
+        unpin(net[ALICE], PROJECT)  # as whoever approves anew does first
+    node.advance(net[ALICE])
+    assert secrets_of(net, ALICE) == (set() if way == "removed" else {"1"})
+
+
+def test_who_is_no_longer_drawn_keeps_no_secrets(tmp_path: Path) -> None:
+    drawn: dict[int, list[str]] = {1: [ALICE, BOB], 2: [BOB, CAROL]}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fedkit.rounds.round.draw", lambda config, able, n: drawn[n])
+        net = start(tmp_path, rounds=3, participants_per_round=2)
+        net.run(approve=approve_all, until_round=1)
+        assert secrets_of(net, ALICE) == {"1"}
+        net.run(until_round=2)
+    assert secrets_of(net, ALICE) == set()
+    assert secrets_of(net, BOB) == {"2"}
+
+
+def test_an_identity_that_lay_among_projects_is_the_same_one(tmp_path: Path) -> None:
+    """Before, a project of that name would have had its secrets inside the key."""
+    site = Datasite.create(tmp_path, ALICE)
+    older = site.private_client / "secagg" / ALICE / "identity.key"
+    write_bytes(older, bytes(range(32)), mode=0o600)
+    assert identity(site) == bytes(range(32)) == identity(site)
+    assert not older.exists()
+    net = start(tmp_path / "net", project_name="identity.key")
+    assert net.run(approve=approve_all).done
 
 
 # ------------------------------------------------------------------------------------- drop-outs
@@ -480,10 +541,8 @@ def test_what_crossed_in_another_project_is_worth_nothing_here(tmp_path: Path) -
     one.run(approve=approve_all)
     two = start(tmp_path / "two", learning_rate=0.2, min_participants=2)
     for email in ALL:
-        source = one[email].private_client / "secagg" / email / "identity.key"
-        write_bytes(
-            two[email].private_client / "secagg" / email / "identity.key", source.read_bytes()
-        )
+        source = one[email].private_client / "keys" / f"{email}.key"
+        write_bytes(two[email].private_client / "keys" / f"{email}.key", source.read_bytes())
 
     def old(path: Path) -> None:
         path.write_bytes((inbox(one, CAROL) / path.name).read_bytes())
@@ -787,7 +846,7 @@ def test_who_names_no_model_stops_nobody_else(
 def test_whose_key_has_changed_stops_nobody_else(tmp_path: Path) -> None:
     net = start(tmp_path, rounds=2, min_participants=2)
     net.run(approve=approve_all, until_round=1)
-    (net[BOB].private_client / "secagg" / BOB / "identity.key").unlink()
+    (net[BOB].private_client / "keys" / f"{BOB}.key").unlink()
     history = net.run()
     assert history.done
     assert "signs with another key than before" in history.rounds[1].refused[BOB]
@@ -798,7 +857,7 @@ def test_whose_key_has_changed_is_named_until_people_trust_the_new_one(tmp_path:
     """Between two rounds another key stands where Bob's was: it may be a thief's, it may be his new laptop's."""
     net = start(tmp_path, rounds=2)
     net.run(approve=approve_all, until_round=1)
-    (net[BOB].private_client / "secagg" / BOB / "identity.key").unlink()
+    (net[BOB].private_client / "keys" / f"{BOB}.key").unlink()
     wait = next(w for w in waits(net.run().waiting) if w.email == AGGREGATOR)
     assert wait.whom == BOB
     assert "signs with another key than before" in wait.remedy

@@ -41,7 +41,9 @@ from fedkit.datasite.tree import entries, folder_names
 from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol import approval
 from fedkit.protocol.client.local_round import share, train_round
+from fedkit.protocol.client.secured import forget, forget_ended, forget_others
 from fedkit.protocol.project import AtParticipant
+from fedkit.protocol.signing_keys import identity, published_key
 from fedkit.protocol.steps import Next, Phase, drive, first_answer
 from fedkit.protocol.waiting import lingers
 
@@ -55,6 +57,7 @@ def advance(
     site: Datasite, on_epoch: Progress | None = None, stop: Callable[[], bool] | None = None
 ) -> list[Event]:
     """Do whatever this datasite's client can do now; returns what happened and what each project waits for."""
+    forget_ended(site)
     following = partial(next_step, site, on_epoch=on_epoch, stop=stop)
     return drive(site.email, PARTICIPANT, projects(site), following)
 
@@ -170,6 +173,8 @@ def approve(here: Here) -> Next:
     reason = refusal(site, asked.config)
     if reason is not None:
         return lambda: [approval.decline(site, project, reason)]
+    if asked.config.secure_aggregation is not None and published_key(site, site.email) is None:
+        return partial(_publish_key, site)  # so that the others can compare it before they say yes
     what = f"approve the request of {asked.aggregator}"
     remedy = f"look at it and run `fedkit approve {project}`, or copy the folder from request/ to running/"
     return AtParticipant(site, asked.config).wait(site.email, what, remedy)
@@ -216,7 +221,8 @@ def receive(here: Here) -> Next:
         return at.wait(at.config.aggregator, "send the global model")
     chosen = here.wanted.get("participants")
     if isinstance(chosen, list) and at.site.email not in chosen:
-        return at.wait(at.config.aggregator, f"end round {here.n}, which others train")
+        waiting = at.wait(at.config.aggregator, f"end round {here.n}, which others train")
+        return forget_others(at, here.n) or waiting
     return None
 
 
@@ -298,6 +304,11 @@ def _pin_what_was_copied(site: Datasite, project: str) -> Next:
     return do
 
 
+def _publish_key(site: Datasite) -> list[Event]:
+    identity(site)
+    return []
+
+
 def _unpin(site: Datasite, project: str) -> list[Event]:
     with answering(site):
         if not site.client().project(project).path.is_dir():  # else it has just been approved
@@ -317,8 +328,6 @@ def _still_lingers(at: AtParticipant) -> float:
 
 
 def _finish(at: AtParticipant) -> list[Event]:
-    from fedkit.protocol.client.secure_round import forget
-
     opened = (at.place.agg_weights, at.place.state.parent)
     move_to_done(at.site, at.site.client(), at.name, opened)
     forget(at.site, at.name)

@@ -8,7 +8,6 @@ afterwards has no effect. Secrets lie under `private/` and go when their round i
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -25,8 +24,6 @@ from fedkit.base.files import (
     write_bytes,
 )
 from fedkit.base.keys import KEY_BYTES
-from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.tree import entries
 from fedkit.privacy.secagg import bonawitz
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, Secrets
 from fedkit.privacy.secagg.fixedpoint import encode
@@ -35,6 +32,7 @@ from fedkit.protocol.client.local_round import trained_samples
 from fedkit.protocol.client.secured import (
     KEPT,
     RESTORE,
+    forget_others,
     mark,
     refuse_again,
     trained_by,
@@ -54,7 +52,7 @@ from fedkit.protocol.signed_messages import (
 from fedkit.protocol.signing_keys import identity, key_of, known_keys, remember
 from fedkit.protocol.steps import Next
 
-__all__ = ["forget", "secure_step"]
+__all__ = ["secure_step"]
 
 
 _SAID = {
@@ -73,9 +71,9 @@ def secure_step(at: AtParticipant, n: int, asked: Sequence[str]) -> Next:
     this.refuse_what_was_not_approved(asked)
     if not is_file(this.vault / "masked.msg"):
         refuse_again(at, n, trained_from(at, n))
-    over = [path for path in entries(vault_of(at.site, at.name)) if path.name != str(n)]
+    over = forget_others(at, n)
     if over:
-        return partial(_forget_rounds, over)
+        return over
     if not is_folder(at.box.inbox(this.me)):
         return this.wait("open its folder for this participant's messages")
     for step in STEPS:
@@ -89,17 +87,6 @@ def secure_step(at: AtParticipant, n: int, asked: Sequence[str]) -> Next:
         if not is_file(there) or there.stat().st_size != own.stat().st_size:
             return partial(_share, this, step, own, there)
     return this.wait(f"aggregate round {n}")
-
-
-def forget(site: Datasite, project: str) -> None:
-    """Remove the secrets of a project: with them, its masked updates could be opened."""
-    shutil.rmtree(vault_of(site, project), ignore_errors=True)
-
-
-def _forget_rounds(vaults: list[Path]) -> list[Event]:
-    for vault in vaults:
-        shutil.rmtree(vault)
-    return []
 
 
 def _share(this: ParticipantRound, step: str, own: Path, there: Path) -> list[Event]:

@@ -7,19 +7,27 @@ differs between them, which is somebody's update.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import read_own, sha256_bytes, write_bytes
+from fedkit.base.events import Event
+from fedkit.base.files import is_file, read_own, sha256_bytes, write_bytes
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import RoundPlan
+from fedkit.datasite.tree import entries, folder_names
+from fedkit.protocol.approval import pin_path
 from fedkit.protocol.project import AtParticipant
+from fedkit.protocol.steps import Next
 
 __all__ = [
     "KEPT",
     "RESTORE",
     "begin_from",
+    "forget",
+    "forget_ended",
+    "forget_others",
     "mark",
     "refuse_again",
     "trained_by",
@@ -35,6 +43,33 @@ RESTORE = "restore it: without it, this participant takes no further part in the
 def vault_of(site: Datasite, project: str) -> Path:
     """The folder of a project's secrets, one folder a round."""
     return site.private_client / "secagg" / site.email / project
+
+
+def forget_others(at: AtParticipant, n: int) -> Next:
+    """The secrets of rounds other than n go, whether or not this participant has a part in that one."""
+    over = [path for path in entries(vault_of(at.site, at.name)) if path.name != str(n)]
+
+    def do() -> list[Event]:
+        for vault in over:
+            shutil.rmtree(vault)
+        return []
+
+    return do if over else None
+
+
+def forget(site: Datasite, project: str) -> None:
+    """Remove the secrets of a project: with them, its masked updates could be opened."""
+    shutil.rmtree(vault_of(site, project), ignore_errors=True)
+
+
+def forget_ended(site: Datasite) -> None:
+    """Remove the secrets of projects that are over here, however they ended: finished, removed, or cut off in between."""
+    box = site.client()
+    kept = set(folder_names(vault_of(site, "project").parent)) - set(folder_names(box.running))
+    done = set(folder_names(box.done)) if kept else set()
+    for project in kept:
+        if project in done or not is_file(pin_path(site, project)):
+            forget(site, project)
 
 
 def begin_from(at: AtParticipant, plan: RoundPlan, model: bytes) -> None:

@@ -5,7 +5,7 @@ What a person must see before saying yes stands below the panel: the config as a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets
@@ -17,6 +17,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Tree, scan
 from fedkit.protocol.approval import Review, approve, decline, pending_requests, review
 from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
+from fedkit.protocol.signing_keys import COMPARE, told_keys
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.plots.style import count
 from fedkit.teaching.widgets.highlight import highlight
@@ -32,7 +33,7 @@ from fedkit.teaching.widgets.panel import (
     table,
 )
 
-__all__ = ["ApprovalDesk", "config_html", "hints_html", "request_html", "source_html"]
+__all__ = ["ApprovalDesk", "config_html", "hints_html", "keys_html", "request_html", "source_html"]
 
 
 _NONE = "No request waits for an answer."
@@ -82,6 +83,7 @@ class ApprovalDesk(Panel):
         for name in names:
             asked, problem = self._picture(name)
             parts.append(problem if asked is None else request_html(asked, live=False))
+            parts.append("" if asked is None else keys_html(self.datasite, asked.config))
         return "".join(parts if names else [*parts, f"<p>{_NONE}</p>"])
 
     def text(self) -> str:
@@ -97,6 +99,8 @@ class ApprovalDesk(Panel):
                 f"  {name}, asked by {asked.aggregator}; {file} sha256 {asked.hashes[file][:12]}…; "
                 f"{len(_found(asked))} lines to look at"
             )
+            keys = told_keys(self.datasite, _signers(asked.config))
+            lines += [f"    key of {who}: {digits} ({state})" for who, digits, state in keys]
         return "\n".join(lines if names else [*lines, f"  {_NONE}"])
 
     def _make(self) -> None:
@@ -151,7 +155,7 @@ class ApprovalDesk(Panel):
             return
         self.config.value = config_html(asked.config)
         self.source.value = source_html(asked, live=True)
-        self.hints.value = hints_html(asked)
+        self.hints.value = hints_html(asked) + keys_html(self.datasite, asked.config)
 
     def _read(self, name: str) -> tuple[Review | None, str]:
         try:
@@ -167,8 +171,9 @@ class ApprovalDesk(Panel):
             self._pictured[name] = asked
         return asked, problem
 
-    def _stamps(self, name: str) -> tuple[str, Tree]:
-        return name, scan(self.datasite.client().project(name, "request").path)
+    def _stamps(self, name: str) -> tuple[str, Tree, object]:
+        keys = told_keys(self.datasite, _signers(self._asked.config)) if self._asked else []
+        return name, scan(self.datasite.client().project(name, "request").path), keys
 
     def _first(self) -> str:
         names = pending_requests(self.datasite)
@@ -236,6 +241,9 @@ def config_html(config: FLConfig) -> str:
         said["data"] = (
             f"{task.samples} of {shape}; {task.labels} ({task.outputs}), loss {task.loss}"
         )
+    if config.strategy is not None:
+        said["aggregated by"] = _in_words(config.strategy)
+    said |= _promises(config)
     if config.optimizer is not None:
         said["local steps"] = _in_words(config.optimizer.model_dump())
     if config.schedule is not None:
@@ -252,6 +260,21 @@ def config_html(config: FLConfig) -> str:
     said |= {name: f"{others[name]} (unknown to fedkit)" for name in config.unknown}
     rows = [[esc(name), esc(value)] for name, value in said.items()]
     return table(["setting", "value"], rows, wrap=[1], caption="What is asked")
+
+
+def _promises(config: FLConfig) -> dict[str, str]:
+    """What is promised to a participant, and what is not."""
+    masks, dp = config.secure_aggregation, config.dp
+    hidden = "none: the aggregator sees your update as it is"
+    if masks is not None:
+        hidden = (
+            f"the aggregator sees sums; {masks.threshold} participants together can open one update"
+        )
+    promised = "none: nothing bounds what your update tells about your samples"
+    if dp is not None:
+        written = {key: value for key, value in dp.model_dump().items() if value is not None}
+        promised = ", ".join(f"{key} {value}" for key, value in written.items())
+    return {"secure aggregation": hidden, "differential privacy": promised}
 
 
 def _in_words(part: dict[str, Any]) -> str:
@@ -279,6 +302,17 @@ def hints_html(asked: Review) -> str:
     lines = "".join(f"<li>{place}: {esc(hint.what)}</li>" for place, hint in pairs)
     text = f"<strong>Static review:</strong> {said} {esc(DISCLAIMER)}"
     return note(f"{text}<ul>{lines}</ul>" if found else text, "bad" if found else "", "note")
+
+
+def keys_html(site: Datasite, config: FLConfig) -> str:
+    """The fingerprints of those who will sign in a masked project; nothing in another one."""
+    rows = told_keys(site, _signers(config))
+    cells = [[esc(who), code(digits), esc(state)] for who, digits, state in rows]
+    return table(["who", "fingerprint", ""], cells, wrap=[2], caption=COMPARE) if rows else ""
+
+
+def _signers(config: FLConfig) -> Sequence[str]:
+    return config.participants if config.secure_aggregation is not None else ()
 
 
 def _found(asked: Review) -> list[Finding]:

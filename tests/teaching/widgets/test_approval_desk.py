@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
+from fedkit.base.keys import new_secret, signing_key
 from fedkit.protocol.approval import approve, pending_requests, pinned, why_declined
+from fedkit.protocol.signing_keys import fingerprint, published_key
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.widgets.approval_desk import ApprovalDesk, config_html
 from fedkit.teaching.widgets.round_control import RoundControl
-from tests.support.helpers import AGGREGATOR, ALICE, BOB, LINEAR, PROJECT, launched, small
+from tests.support.helpers import AGGREGATOR, ALICE, BOB, CAROL, LINEAR, PROJECT, launched, small
 from tests.support.panels import SLOW, words
 from tests.support.tasks import KINDS
 
@@ -166,3 +169,31 @@ def test_a_decision_while_it_trains(tmp_path: Path) -> None:
     end()
     assert [row.approved for row in panel.control.now.rows] == [True, True]
     assert len(list(panel.control.now.history)[-1].contributions) == 2
+
+
+def test_the_keys_of_a_masked_project_stand_at_the_desk(tmp_path: Path) -> None:
+    masked = {"participants": [ALICE, BOB, CAROL], "secure_aggregation": {"threshold": 2}}
+    net = launched(tmp_path, **masked)
+    net.run()
+    digits = fingerprint(published_key(net[ALICE], BOB) or b"")
+    desk = ApprovalDesk(net[ALICE])
+    assert digits in words(desk.hints.value)
+    assert "3 participants" not in words(desk.config.value)
+    assert "2 participants together can open one update" in words(desk.config.value)
+    still = ApprovalDesk(net[ALICE], interactive=False)
+    assert digits in words(still.html())
+    assert digits in still.text()
+    other = signing_key(new_secret())
+    path = net[ALICE].datasites / BOB / "public" / "keys" / "fl_client.json"
+    path.write_text(json.dumps({"email": BOB, "ed25519": other.hex()}))
+    desk.again.click()
+    assert fingerprint(other) in words(desk.hints.value)
+
+
+def test_the_desk_says_what_is_promised_and_what_is_not(tmp_path: Path) -> None:
+    plain = words(config_html(small()))
+    assert "differential privacy none: nothing bounds what your update tells" in plain
+    assert "secure aggregation none: the aggregator sees your update as it is" in plain
+    dp = {"unit": "example", "epsilon": 4, "delta": 1e-5, "clip": 1.0}
+    assert "unit example, epsilon 4.0" in words(config_html(small(dp=dp)))
+    assert "aggregated by fedadam" in words(config_html(small(strategy={"name": "fedadam"})))
