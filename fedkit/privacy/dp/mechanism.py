@@ -56,18 +56,22 @@ def example_mechanism(config: FLConfig, num_samples: int) -> Mechanism:
 def participant_mechanism(config: FLConfig, sample_is_secret: bool = True) -> Mechanism:
     """What the aggregator does over all rounds.
 
-    sample_is_secret : count on nobody knowing who trained in which round; else (q = 1) on nothing of the kind.
+    An epsilon in the config is kept without any credit for sampling (q = 1): the list of those asked goes to all.
+    sample_is_secret : q of the mechanism as drawn, for somebody who does not see that list; else q = 1.
     """
     dp = promised(config, "participant")
     chosen = config.participants_per_round or len(config.participants)
-    mechanism = _with_noise(dp, chosen / len(config.participants), config.rounds)
+    mechanism = _with_noise(dp, chosen / len(config.participants), config.rounds, seen_at=1.0)
     return mechanism if sample_is_secret else replace(mechanism, sampling_rate=1.0)
 
 
-def _with_noise(dp: DPSettings, rate: float, steps: int) -> Mechanism:
+def _with_noise(
+    dp: DPSettings, rate: float, steps: int, *, seen_at: float | None = None
+) -> Mechanism:
+    """seen_at : the rate at which an epsilon is to hold; None for that of the mechanism."""
     noise = dp.noise_multiplier
     if dp.epsilon is not None:
-        noise = noise_for(dp.epsilon, dp.delta, rate, steps)
+        noise = noise_for(dp.epsilon, dp.delta, seen_at or rate, steps)
     assert noise is not None  # one of the two stands in the config
     mechanism = Mechanism(rate, noise, steps)
     if dp.noise_multiplier is not None and epsilon_of(mechanism, dp.delta, "RDP") > 1e4:
