@@ -13,8 +13,13 @@ from dataclasses import dataclass, replace
 from fedkit.base.errors import FedkitError
 from fedkit.config.dp import DPSettings
 from fedkit.config.fl_config import FLConfig
-from fedkit.privacy.dp.account import epsilon_of
-from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
+from fedkit.privacy.dp.account import Mechanism, epsilon_of
+from fedkit.privacy.dp.mechanism import (
+    colluders,
+    example_mechanism,
+    participant_mechanism,
+    shares_of_noise,
+)
 
 __all__ = ["Guarantee", "Observer", "as_spent", "guarantees", "headline", "left_open", "observers"]
 
@@ -111,16 +116,18 @@ def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
     spent = epsilon_of(known, dp.delta)
     how = f"clipped to {dp.clip:g}, Gaussian noise, all {config.rounds} rounds; PLD accountant"
     rows: list[tuple[str, float | None, float | None, str]]
-    if dp.noise_at == "participants" and config.secure_aggregation is not None:
-        masked = "as long as the threshold holds and nobody gives away its share"
-        because = f"shares of noise add up under the masks, {how}; {masked}"
-        rows = [(EVERYONE, spent, dp.delta, because)]
-    elif dp.noise_at == "participants":
-        alone = "it sees single updates, each with one share of the noise only"
-        rows = [
-            (AGGREGATOR, None, dp.delta, alone),
-            (OUTSIDE, spent, dp.delta, f"shares of noise add up in the mean, {how}"),
-        ]
+    if dp.noise_at == "participants":
+        masked = config.secure_aggregation is not None
+        together = _of_shares(config, known, dp.delta)
+        if shares_of_noise(config) == 1:
+            rows = [(EVERYONE, spent, dp.delta, f"all of the noise in each update, {how}")]
+        elif masked:
+            because = f"shares of noise add up under the masks, {how}; as long as the threshold holds, and {together}"
+            rows = [(EVERYONE, spent, dp.delta, because)]
+        else:
+            alone = "it sees single updates, each with one share of the noise only"
+            because = f"shares of noise add up in the mean, {how}; as long as {together}"
+            rows = [(AGGREGATOR, None, dp.delta, alone), (OUTSIDE, spent, dp.delta, because)]
     else:
         because = f"noise on the mean, {how}"
         if rate < 1:
@@ -132,6 +139,21 @@ def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
             chance = f"noise on the mean, {how}; each takes part with probability {rate:g}, unseen by them"
             rows.append((MODELS_ONLY, hidden, dp.delta, chance))
     return tuple(Guarantee("participant", *row) for row in rows)
+
+
+def _of_shares(config: FLConfig, mechanism: Mechanism, delta: float) -> str:
+    """Who may know which shares of the noise."""
+    most, shares = colluders(config), shares_of_noise(config)
+    if most == 0:
+        return "nobody uses what it knows of its own share"
+    more = mechanism.noise_multiplier * math.sqrt(config.quorum / shares)
+    least = epsilon_of(replace(mechanism, noise_multiplier=more), delta)
+    used = "nobody knows another one's share"
+    if most > 1:
+        used = f"no more than {most} participants put together what they know of their own shares"
+    return (
+        f"{used}; for somebody who knows no share there is more noise, and epsilon is {least:.3g}"
+    )
 
 
 @dataclass(frozen=True)
@@ -163,6 +185,8 @@ def observers(config: FLConfig) -> tuple[Observer, ...]:
     elif dp is not None and dp.noise_at == "participants":
         update += ", clipped and with a share of the noise"
         between = "one share of the noise; all shares where updates are added up unseen"
+        if shares_of_noise(config) == 1:
+            between = "all of the noise, in each update"
     else:
         said = "its number of images, its loss, its time and its progress"
         if config.validation is not None:

@@ -11,10 +11,12 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.dp.account import Mechanism, epsilon_of, noise_for
 
 __all__ = [
+    "colluders",
     "count_noise",
     "example_mechanism",
     "participant_mechanism",
     "promised",
+    "shares_of_noise",
     "steps_per_epoch",
 ]
 
@@ -91,3 +93,15 @@ def count_noise(config: FLConfig, mechanism: Mechanism) -> float:
         return dp.adaptive_clip.count_noise
     expected = mechanism.sampling_rate * len(config.participants)
     return max(expected / 20, mechanism.noise_multiplier)
+
+
+def colluders(config: FLConfig) -> int:
+    """How many participants may put together what they know of their own shares of noise."""
+    dp = promised(config, "participant")
+    return min(1, len(config.participants) - 1) if dp.colluders is None else dp.colluders
+
+
+def shares_of_noise(config: FLConfig) -> int:
+    """How many shares make up the noise that is promised: those of the updates that a round is sure to have, less the
+    colluders'. Where it is 1, each update carries all of the noise, and others may know what they like of theirs."""
+    return max(1, config.quorum - colluders(config))
