@@ -21,13 +21,30 @@ from fedkit.privacy.dp.mechanism import (
     shares_of_noise,
 )
 
-__all__ = ["Guarantee", "Observer", "as_spent", "guarantees", "headline", "left_open", "observers"]
+__all__ = [
+    "ADVERSARIES",
+    "Guarantee",
+    "Observer",
+    "as_spent",
+    "guarantees",
+    "headline",
+    "left_open",
+    "observers",
+    "weakest",
+]
 
 
 AGGREGATOR, OTHERS, WORLD = "the aggregator", "the other participants", "everybody else"
 OUTSIDE = f"{OTHERS}, {WORLD}"
 MODELS_ONLY = "somebody outside who sees only the models"
 EVERYONE = f"{AGGREGATOR}, {OUTSIDE}"
+
+ADVERSARIES: dict[str, tuple[str, ...]] = {
+    "aggregator": (AGGREGATOR, OTHERS, WORLD),
+    "participants": (OTHERS, WORLD),
+    "outside": (WORLD,),
+}
+"""Name in a datasite's policy -> all against whom something has to hold then; from the strictest on."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,13 @@ def guarantees(config: FLConfig, counts: Mapping[str, int]) -> tuple[Guarantee, 
     if config.dp.unit == "example":
         return _of_examples(config, config.dp, counts)
     return _of_participants(config, config.dp)
+
+
+def weakest(rows: tuple[Guarantee, ...], unit: str, adversary: str) -> Guarantee:
+    """Of what holds for a unit against each of an adversary's observers, that with the largest epsilon."""
+    wanted = set(ADVERSARIES[adversary])
+    about = [row for row in rows if row.unit == unit and wanted & {*row.against.split(", ")}]
+    return max(about, key=lambda row: math.inf if row.epsilon is None else row.epsilon)
 
 
 def as_spent(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,13 @@ class Spent:
     delta: float
 
 
-def spent(site: Datasite, shard: Shard | None = None) -> list[Spent]:
+def spent(
+    site: Datasite, shard: Shard | None = None, too_weak: Sequence[str | None] = ()
+) -> list[Spent]:
     """What each project has spent of these images (default: of any), in alphabetical order.
 
+    A promise holds against somebody. too_weak : what was promised against these (as a policy names them, None for
+    nobody) counts as infinite.
     Raises FedkitError if an entry can't be read: what was spent is then unknown.
     """
     mine, shared = None if shard is None else _images(shard), dict[str, bool]()
@@ -51,7 +55,7 @@ def spent(site: Datasite, shard: Shard | None = None) -> list[Spent]:
             shared[data] = _shares(site, data, mine)
         if not shared.get(data, True):
             continue
-        if entry["mechanism"] is None:
+        if entry["mechanism"] is None or entry.get("against", "aggregator") in too_weak:
             without.add(str(entry["project"]))
             continue
         rate, noise, steps = entry["mechanism"]
@@ -66,10 +70,18 @@ def spent(site: Datasite, shard: Shard | None = None) -> list[Spent]:
 
 
 def write_spending(
-    site: Datasite, config: FLConfig, shard: Shard, n: int, attempt: str, mechanism: Mechanism
+    site: Datasite,
+    config: FLConfig,
+    shard: Shard,
+    n: int,
+    attempt: str,
+    mechanism: Mechanism,
+    *,
+    against: str | None,
 ) -> None:
     """Write down that round n spends `mechanism` (its steps in this round) of these images.
 
+    against : whom the promise holds against, as a policy names them; None for nobody.
     attempt : what the training starts from. The same attempt gives the same bits, so it counts once; with secure noise
     it does not.
     """
@@ -80,6 +92,7 @@ def write_spending(
         "round": n,
         "data": data,
         "unit": dp.unit,
+        "against": against,
         "delta": dp.delta,
         "mechanism": [mechanism.sampling_rate, mechanism.noise_multiplier, mechanism.steps],
         "repeats": not dp.secure_noise,
