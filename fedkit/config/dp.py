@@ -100,9 +100,11 @@ class DPSettings(Part):
 
     unit : what one can't tell from the results: "example", whether one image was used (each participant adds noise to its
         gradients, nobody has to be trusted for that), or "participant", whether one participant took part.
-    epsilon, noise_multiplier : one of them; the other follows. The noise multiplier is the noise's standard deviation
+    epsilon, noise_multiplier : one of them; the other follows. Epsilon is that of zero-out neighbours: one of them is
+        replaced by one that contributes nothing, so how many there are is public (Ponomareva et al. 2023, section 2.1).
+        The noise multiplier is the noise's standard deviation
         divided by the clipping norm.
-    delta : the probability with which epsilon may fail, far below 1 / (number of images or of participants).
+    delta : what epsilon leaves over of an outcome's probability, far below 1 / (number of images or of participants).
     clip : L2 norm to which a gradient ("example") or an update ("participant") is cut.
     noise_at : for participants, who adds the noise: the "aggregator" (trusted with every update) or the "participants",
         each a share of it (which protects against the aggregator only where it sees nothing but sums).

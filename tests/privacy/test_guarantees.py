@@ -97,6 +97,27 @@ def test_shares_help_against_an_aggregator_that_sees_sums_only() -> None:
     assert masked.epsilon is not None
 
 
+@pytest.mark.parametrize("kind", ["example", "central", "sampled", "shares", "masked shares"])
+def test_every_epsilon_names_its_neighbours_and_has_that_of_replace_one_beside_it(
+    kind: str,
+) -> None:
+    report = report_of(kind)
+    held = [row for row in report.guarantees if row.epsilon is not None and row.epsilon < math.inf]
+    for row, rate in zip(held, (1.0, 0.5), strict=False):
+        noise = 2.0 if kind == "example" else 1.0
+        mechanism = Mechanism(rate, noise, 2)
+        assert row.replace_one == epsilon_of(mechanism, 1e-3, neighbours="replace-one")
+        assert row.epsilon == pytest.approx(epsilon_of(mechanism, 1e-3))
+    first = held[0]
+    told = f"epsilon {first.epsilon:.3g} at delta 0.001 for zero-out neighbours ({first.replace_one:.3g} for replace-one)"
+    assert told in report.headline
+    heads = next(heads for title, heads, _ in report.tables() if title.startswith("What holds"))
+    assert "epsilon (zero-out neighbours)" in heads
+    assert "epsilon (replace-one)" in heads
+    assert any("told in the clear: " in line for line in report.not_covered)
+    assert any("how long a training takes" in line for line in report.not_covered)
+
+
 @pytest.mark.parametrize("known", [None, 0, 1, 2])
 def test_shares_that_their_makers_know_do_not_count(known: int | None) -> None:
     """Four add noise: what is left when `known` of them take theirs away is what the accountant was told."""

@@ -30,7 +30,8 @@ __all__ = ["Spent", "spent", "write_spending", "write_unbounded"]
 
 @dataclass(frozen=True)
 class Spent:
-    """What one project has spent, or would spend, of a data set. epsilon : infinite where it promises nothing."""
+    """What one project has spent, or would spend, of a data set. epsilon : infinite where it promises nothing; of zero-out
+    neighbours where nobody asked for others."""
 
     project: str
     epsilon: float
@@ -38,12 +39,16 @@ class Spent:
 
 
 def spent(
-    site: Datasite, shard: Shard | None = None, too_weak: Sequence[str | None] = ()
+    site: Datasite,
+    shard: Shard | None = None,
+    too_weak: Sequence[str | None] = (),
+    *,
+    neighbours: str = "zero-out",
 ) -> list[Spent]:
     """What each project has spent of these images (default: of any), in alphabetical order.
 
     A promise holds against somebody. too_weak : what was promised against these (as a policy names them, None for
-    nobody) counts as infinite.
+    nobody) counts as infinite. neighbours : of what epsilon, as for `epsilon_of`.
     Raises FedkitError if an entry can't be read: what was spent is then unknown.
     """
     mine, shared = None if shard is None else _images(shard), dict[str, bool]()
@@ -63,7 +68,10 @@ def spent(
         group[rate, noise] = group.get((rate, noise), 0) + steps
     totals = {name: Spent(name, math.inf, 0.0) for name in without}
     for (name, delta), group in rounds.items():
-        epsilon = sum(epsilon_of(Mechanism(*key, steps), delta) for key, steps in group.items())
+        epsilon = sum(
+            epsilon_of(Mechanism(*key, steps), delta, neighbours=neighbours)
+            for key, steps in group.items()
+        )
         was = totals.get(name, Spent(name, 0.0, 0.0))
         totals[name] = Spent(name, was.epsilon + epsilon, was.delta + delta * len(group))
     return [totals[name] for name in sorted(totals)]

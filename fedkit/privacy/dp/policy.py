@@ -79,7 +79,8 @@ def why_refused(site: Datasite, config: FLConfig, shard: Shard | None) -> str | 
     dp, whom = config.dp, " and ".join(ADVERSARIES[policy.against])
     asked = f"this datasite's policy asks for unit {policy.unit!r}"
     if dp is None:
-        return f"promises no differential privacy; {asked}, epsilon at most {policy.epsilon:g}, against {whom}"
+        most = f"epsilon at most {policy.epsilon:g} against {whom} (zero-out neighbours)"
+        return f"promises no differential privacy; {asked}, {most}"
     if dp.unit != policy.unit:
         return f"protects the unit {dp.unit!r}; {asked}"
     try:
@@ -113,9 +114,10 @@ def why_refused(site: Datasite, config: FLConfig, shard: Shard | None) -> str | 
         mine = max(getattr(whole, what), getattr(own, what))
         total = mine + sum(getattr(s, what) for s in others)
         if total > allowed * (1 + 1e-9):
+            replaced = _for_replace_one(rows, policy) if what == "epsilon" else ""
             return (
                 f"would spend{before} {what} {total:.3g} of the {allowed:g} that this datasite's policy allows "
-                f"against {whom}"
+                f"against {whom} (zero-out neighbours{replaced})"
             )
     return None
 
@@ -176,6 +178,13 @@ def _rows(config: FLConfig, shard: Shard | None) -> tuple[Guarantee, ...] | None
     if dp.unit == "example" and dp.epsilon is None and shard is None:
         return None
     return guarantees(config, {} if shard is None else {"own": len(shard[1])})
+
+
+def _for_replace_one(rows: tuple[Guarantee, ...] | None, policy: PrivacyPolicy) -> str:
+    """The larger epsilon, where it is known."""
+    if rows is None or (row := weakest(rows, policy.unit, policy.against)).replace_one is None:
+        return ""
+    return f"; for replace-one, this project's is {row.replace_one:.3g}"
 
 
 def _holds(row: Guarantee) -> bool:

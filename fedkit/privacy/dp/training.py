@@ -54,6 +54,11 @@ class PrivateTraining(Around):
         return True
 
     @property
+    def hides_counts(self) -> bool:
+        """Yes, of whole participants. An image that contributes nothing leaves both as they are."""
+        return promised(self.config).unit == "participant"
+
+    @property
     def keeps_buffers(self) -> bool:
         """Yes: what passes through them passes by the noise."""
         return True

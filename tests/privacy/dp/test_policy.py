@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dp_accounting.gaussian_mechanism import get_epsilon_gaussian
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Declined, Problem, Waiting
@@ -21,13 +22,20 @@ from fedkit.protocol.approval import approve, approve_all, pending_requests, why
 from tests.support.helpers import ALICE, PROJECT, launched, shard, small
 from tests.support.privacy import EXAMPLE, KINDS, asked, datasite, demand
 
+# six images in batches of 8, two rounds: twice the sensitivity of zero-out, so half the noise
+REPLACED = get_epsilon_gaussian(EXAMPLE["noise_multiplier"] / 2 / math.sqrt(2), 1e-3)
+
 
 # -------------------------------------------------------------------------------------- refusals
 @pytest.mark.parametrize(
     ("dp", "policy", "reason"),
     [
         (None, {}, "promises no differential privacy"),
-        (EXAMPLE, {"epsilon": 0.5}, "epsilon"),
+        (
+            EXAMPLE,
+            {"epsilon": 0.5},
+            f"else (zero-out neighbours; for replace-one, this project's is {REPLACED:.3g})",
+        ),
         (EXAMPLE, {"delta": 1e-4}, "delta"),
         (EXAMPLE, {"unit": "participant"}, "unit 'participant'"),
         (EXAMPLE, {"secure_noise": True}, "secure_noise"),
