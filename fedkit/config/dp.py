@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from fedkit.base.strict_json import number_of
-from fedkit.config.limits import LIMITS
+from fedkit.config.limits import LIMITS, within
 from fedkit.config.part import Part
 from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
 
@@ -100,12 +100,17 @@ class DPSettings(Part):
 
     unit : what one can't tell from the results: "example", whether one image was used (each participant adds noise to its
         gradients, nobody has to be trusted for that), or "participant", whether one participant took part.
-    epsilon, noise_multiplier : one of them; the other follows. The noise multiplier is the noise's standard deviation
+    epsilon, noise_multiplier : one of them; the other follows. Epsilon is that of zero-out neighbours: one of them is
+        replaced by one that contributes nothing, so how many there are is public (Ponomareva et al. 2023, section 2.1).
+        The noise multiplier is the noise's standard deviation
         divided by the clipping norm.
-    delta : the probability with which epsilon may fail, far below 1 / (number of images or of participants).
+    delta : what epsilon leaves over of an outcome's probability, far below 1 / (number of images or of participants).
     clip : L2 norm to which a gradient ("example") or an update ("participant") is cut.
     noise_at : for participants, who adds the noise: the "aggregator" (trusted with every update) or the "participants",
         each a share of it (which protects against the aggregator only where it sees nothing but sums).
+    colluders : where participants add the noise, so many of them may put together what they know of their own shares: the
+        others' shares alone make up the noise. None (the default) is 1, or 0 where there is one participant only, since
+        everybody knows its own.
     adaptive_clip : for participants, let the clipping norm follow a quantile; `clip` is then where it starts.
     secure_noise : draw noise and samples from the operating system's randomness; the same seed then no longer gives the
         same bits. Without it they derive from the config's seed, which everybody can read: that is for learning.
@@ -117,6 +122,7 @@ class DPSettings(Part):
     delta: Annotated[float, BeforeValidator(_delta)]
     clip: Annotated[float, BeforeValidator(_positive)]
     noise_at: Literal["aggregator", "participants"] = "aggregator"
+    colluders: Annotated[int, BeforeValidator(within("colluders"))] | None = None
     adaptive_clip: AdaptiveClip | None = None
     secure_noise: Annotated[bool, Field(strict=True)] = False
 
@@ -131,6 +137,11 @@ class DPSettings(Part):
             raise ValueError(
                 'unit: is "example", where each participant clips and adds noise to its own gradients; '
                 'leave out noise_at and adaptive_clip, or choose "participant"'
+            )
+        if self.colluders is not None and self.noise_at != "participants":
+            raise ValueError(
+                "colluders: counts participants who know their own shares of the noise, and here there are no shares; "
+                'leave it out, or, for unit "participant", set noise_at to "participants"'
             )
         if self.adaptive_clip and self.noise_at == "participants":
             raise ValueError(
@@ -186,5 +197,10 @@ class DPSettings(Part):
             return (
                 "participants_per_round: leaves open how many shares of noise a round has; "
                 'leave it out, or set noise_at to "aggregator"'
+            )
+        if self.colluders is not None and self.colluders >= config.quorum:
+            return (
+                f"dp.colluders: is {self.colluders}, and a round may end with {config.quorum} updates: where so many know "
+                f"the noise in them, no share is left that hides anybody; write at most {config.quorum - 1}"
             )
         return None

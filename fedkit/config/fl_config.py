@@ -203,6 +203,13 @@ class FLConfig(BaseModel):
         return self.min_participants or len(self.participants)
 
     @property
+    def tells_counts(self) -> bool:
+        """Does a participant say how many samples it has? Not where masks hide that, nor where differential privacy is to
+        hide whether a whole participant is there."""
+        whole = self.dp is not None and self.dp.unit == "participant"
+        return self.secure_aggregation is None and not whole
+
+    @property
     def unknown(self) -> tuple[str, ...]:
         """Names of the keys that fedkit does not know, in the file's order."""
         return tuple(self.model_extra or ())

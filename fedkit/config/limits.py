@@ -64,6 +64,7 @@ LIMITS: dict[str, Limit] = {
     "steps": Limit(0, 10_000_000, whole=True),
     "count_noise": Limit(0.01, 1e6),
     "dp.clip": Limit(1e-12, 1e12),
+    "colluders": Limit(0, 10_000, whole=True),
     # "strategy"
     "mu": Limit(0, 1e6),
     "server_lr": Limit(0, 1e6),

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
+from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import find_project
 from fedkit.federation.ledger import LedgerEntry, by_kind, crossings
 from fedkit.federation.network import Network
 from fedkit.privacy.attacks.roc import AttackResult
-from fedkit.privacy.dp.budget import spent
+from fedkit.privacy.dp.account import NEIGHBOURS
+from fedkit.privacy.dp.budget import Spent, spent
 from fedkit.privacy.guarantees import as_spent, guarantees, headline, left_open, observers
 from fedkit.privacy.report_page import PrivacyReport
 from fedkit.rounds.history import History, read_history
@@ -58,10 +60,10 @@ def privacy_report(
     promised = guarantees(config, counts)
     if isinstance(where, Network) and config.dp is not None:
         owners = [where.sites[who] for who in config.participants if who in where.sites]
-        accounts = [s for site in owners for s in spent(site) if s.project == config.project_name]
-        most = max(accounts, key=lambda s: s.epsilon, default=None)
-        if most is not None:
-            promised = as_spent(promised, config.dp.unit, most.epsilon, most.delta)
+        most, replaced = (_most(owners, config.project_name, by) for by in NEIGHBOURS)
+        if most is not None and replaced is not None:
+            values = (most.epsilon, most.delta, replaced.epsilon)
+            promised = as_spent(promised, config.dp.unit, *values)
     return PrivacyReport(
         config.project_name,
         headline(config, promised),
@@ -72,6 +74,13 @@ def privacy_report(
         tuple(attacks),
         left_open(config),
     )
+
+
+def _most(owners: Sequence[Datasite], project: str, neighbours: str) -> Spent | None:
+    """What the participant that has spent most in a project has spent, by its own account."""
+    accounts = [s for site in owners for s in spent(site, neighbours=neighbours)]
+    own = [account for account in accounts if account.project == project]
+    return max(own, key=lambda account: account.epsilon, default=None)
 
 
 def _of(ledger: Sequence[LedgerEntry], config: FLConfig) -> list[LedgerEntry]:

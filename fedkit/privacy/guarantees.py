@@ -13,10 +13,25 @@ from dataclasses import dataclass, replace
 from fedkit.base.errors import FedkitError
 from fedkit.config.dp import DPSettings
 from fedkit.config.fl_config import FLConfig
-from fedkit.privacy.dp.account import epsilon_of
-from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
+from fedkit.privacy.dp.account import NEIGHBOURS, Mechanism, epsilon_of
+from fedkit.privacy.dp.mechanism import (
+    colluders,
+    example_mechanism,
+    participant_mechanism,
+    shares_of_noise,
+)
 
-__all__ = ["Guarantee", "Observer", "as_spent", "guarantees", "headline", "left_open", "observers"]
+__all__ = [
+    "ADVERSARIES",
+    "Guarantee",
+    "Observer",
+    "as_spent",
+    "guarantees",
+    "headline",
+    "left_open",
+    "observers",
+    "weakest",
+]
 
 
 AGGREGATOR, OTHERS, WORLD = "the aggregator", "the other participants", "everybody else"
@@ -24,16 +39,27 @@ OUTSIDE = f"{OTHERS}, {WORLD}"
 MODELS_ONLY = "somebody outside who sees only the models"
 EVERYONE = f"{AGGREGATOR}, {OUTSIDE}"
 
+ADVERSARIES: dict[str, tuple[str, ...]] = {
+    "aggregator": (AGGREGATOR, OTHERS, WORLD),
+    "participants": (OTHERS, WORLD),
+    "outside": (WORLD,),
+}
+"""Name in a datasite's policy -> all against whom something has to hold then; from the strictest on."""
+
 
 @dataclass(frozen=True)
 class Guarantee:
-    """For one unit, against somebody: epsilon (infinite: nothing holds; None: no statement) at delta, and why."""
+    """For one unit, against somebody: epsilon (infinite: nothing holds; None: no statement) at delta, and why.
+
+    epsilon : of zero-out neighbours. replace_one : of neighbours one of whose records is replaced by any other.
+    """
 
     unit: str
     against: str
     epsilon: float | None
     delta: float | None
     because: str
+    replace_one: float | None = None
 
 
 def guarantees(config: FLConfig, counts: Mapping[str, int]) -> tuple[Guarantee, ...]:
@@ -45,12 +71,19 @@ def guarantees(config: FLConfig, counts: Mapping[str, int]) -> tuple[Guarantee, 
     return _of_participants(config, config.dp)
 
 
+def weakest(rows: tuple[Guarantee, ...], unit: str, adversary: str) -> Guarantee:
+    """Of what holds for a unit against each of an adversary's observers, that with the largest epsilon."""
+    wanted = set(ADVERSARIES[adversary])
+    about = [row for row in rows if row.unit == unit and wanted & {*row.against.split(", ")}]
+    return max(about, key=lambda row: math.inf if row.epsilon is None else row.epsilon)
+
+
 def as_spent(
-    promised: tuple[Guarantee, ...], unit: str, epsilon: float, delta: float
+    promised: tuple[Guarantee, ...], unit: str, epsilon: float, delta: float, replace_one: float
 ) -> tuple[Guarantee, ...]:
     """The same, where the participants' own accounts say more than the config promises: rounds that were taken back count.
 
-    unit, epsilon, delta : of the participant that has spent most. What was promised stands as long as it is no less.
+    unit, epsilon, delta, replace_one : of the participant that has spent most. What was promised stands if it is no less.
     """
     held = [row.epsilon for row in promised if row.unit == unit and row.epsilon is not None]
     most = max((value for value in held if value < math.inf), default=math.inf)
@@ -61,7 +94,13 @@ def as_spent(
         "and trained anew counts each time"
     )
     return tuple(
-        replace(row, epsilon=epsilon, delta=delta, because=f"{more}; {row.because}")
+        replace(
+            row,
+            epsilon=epsilon,
+            delta=delta,
+            because=f"{more}; {row.because}",
+            replace_one=replace_one,
+        )
         if row.unit == unit and row.epsilon is not None and row.epsilon < math.inf
         else row
         for row in promised
@@ -76,9 +115,11 @@ def _of_nobody(config: FLConfig) -> tuple[Guarantee, ...]:
     masked = (
         "masks hide single updates, but the sum itself is exact and tells about every image in it"
     )
-    rows = [Guarantee(unit, EVERYONE, math.inf, None, why) for unit in ("example", "participant")]
+    rows = [
+        Guarantee(u, EVERYONE, math.inf, None, why, math.inf) for u in ("example", "participant")
+    ]
     if config.secure_aggregation is not None:
-        rows.append(Guarantee("example", AGGREGATOR, math.inf, None, masked))
+        rows.append(Guarantee("example", AGGREGATOR, math.inf, None, masked, math.inf))
     return tuple(rows)
 
 
@@ -92,46 +133,73 @@ def _of_examples(
     )
     if not known:
         because += "; as promised, since no number of images is known"
+    worst, replaced = dp.epsilon, None
     try:
-        spent = [epsilon_of(example_mechanism(config, n), dp.delta) for n in sorted(known)]
-        worst = max(spent, default=dp.epsilon)
+        each = [example_mechanism(config, n) for n in sorted(known)]
+        if each:
+            worst, replaced = (
+                max(epsilon_of(m, dp.delta, neighbours=by) for m in each) for by in NEIGHBOURS
+            )
     except FedkitError as error:
         worst, because = None, str(error)
     whole = "noise made for one image does not cover all of a participant's"
     return (
-        Guarantee("example", EVERYONE, worst, dp.delta, because),
+        Guarantee("example", EVERYONE, worst, dp.delta, because, replaced),
         Guarantee("participant", EVERYONE, None, None, whole),
     )
 
 
 def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
-    rate = participant_mechanism(config).sampling_rate
-    # the list of those asked goes to all
-    known = participant_mechanism(config, sample_is_secret=False)
-    spent = epsilon_of(known, dp.delta)
+    drawn = participant_mechanism(config)
+    known = participant_mechanism(
+        config, sample_is_secret=False
+    )  # the list of those asked goes to all
     how = f"clipped to {dp.clip:g}, Gaussian noise, all {config.rounds} rounds; PLD accountant"
-    rows: list[tuple[str, float | None, float | None, str]]
-    if dp.noise_at == "participants" and config.secure_aggregation is not None:
-        masked = "as long as the threshold holds and nobody gives away its share"
-        because = f"shares of noise add up under the masks, {how}; {masked}"
-        rows = [(EVERYONE, spent, dp.delta, because)]
-    elif dp.noise_at == "participants":
-        alone = "it sees single updates, each with one share of the noise only"
-        rows = [
-            (AGGREGATOR, None, dp.delta, alone),
-            (OUTSIDE, spent, dp.delta, f"shares of noise add up in the mean, {how}"),
-        ]
+    rows: list[tuple[str, Mechanism | float | None, str]]
+    if dp.noise_at == "participants":
+        together = _of_shares(config, known, dp.delta)
+        if shares_of_noise(config) == 1:
+            rows = [(EVERYONE, known, f"all of the noise in each update, {how}")]
+        elif config.secure_aggregation is not None:
+            because = f"shares of noise add up under the masks, {how}; as long as the threshold holds, and {together}"
+            rows = [(EVERYONE, known, because)]
+        else:
+            alone = "it sees single updates, each with one share of the noise only"
+            because = f"shares of noise add up in the mean, {how}; as long as {together}"
+            rows = [(AGGREGATOR, None, alone), (OUTSIDE, known, because)]
     else:
-        because = f"noise on the mean, {how}"
+        because, rate = f"noise on the mean, {how}", drawn.sampling_rate
         if rate < 1:
             because += "; no credit for sampling: the list of those asked goes to all"
         itself = "it adds the noise itself, after it has seen each update"
-        rows = [(AGGREGATOR, math.inf, None, itself), (OUTSIDE, spent, dp.delta, because)]
+        rows = [(AGGREGATOR, math.inf, itself), (OUTSIDE, known, because)]
         if rate < 1:
-            hidden = epsilon_of(participant_mechanism(config), dp.delta)
             chance = f"noise on the mean, {how}; each takes part with probability {rate:g}, unseen by them"
-            rows.append((MODELS_ONLY, hidden, dp.delta, chance))
-    return tuple(Guarantee("participant", *row) for row in rows)
+            rows.append((MODELS_ONLY, drawn, chance))
+    return tuple(_row(whom, held, dp.delta, because) for whom, held, because in rows)
+
+
+def _row(whom: str, held: Mechanism | float | None, delta: float, because: str) -> Guarantee:
+    """held : the mechanism that holds, else infinite or None, as in `Guarantee`."""
+    if isinstance(held, Mechanism):
+        epsilon, replaced = (epsilon_of(held, delta, neighbours=by) for by in NEIGHBOURS)
+        return Guarantee("participant", whom, epsilon, delta, because, replaced)
+    return Guarantee("participant", whom, held, None if held else delta, because, held)
+
+
+def _of_shares(config: FLConfig, mechanism: Mechanism, delta: float) -> str:
+    """Who may know which shares of the noise."""
+    most, shares = colluders(config), shares_of_noise(config)
+    if most == 0:
+        return "nobody uses what it knows of its own share"
+    more = mechanism.noise_multiplier * math.sqrt(config.quorum / shares)
+    least = epsilon_of(replace(mechanism, noise_multiplier=more), delta)
+    used = "nobody knows another one's share"
+    if most > 1:
+        used = f"no more than {most} participants put together what they know of their own shares"
+    return (
+        f"{used}; for somebody who knows no share there is more noise, and epsilon is {least:.3g}"
+    )
 
 
 @dataclass(frozen=True)
@@ -148,6 +216,8 @@ def observers(config: FLConfig) -> tuple[Observer, ...]:
     dp, masked = config.dp, config.secure_aggregation is not None
     update = "every participant's update of every round"
     said = "its number of images and its progress"
+    if dp is not None and dp.unit == "participant":
+        said = "its progress"
     models = "what the average hides, which nothing bounds"
     if dp is not None:
         of_updates = dp.unit == "example"
@@ -163,6 +233,10 @@ def observers(config: FLConfig) -> tuple[Observer, ...]:
     elif dp is not None and dp.noise_at == "participants":
         update += ", clipped and with a share of the noise"
         between = "one share of the noise; all shares where updates are added up unseen"
+        if shares_of_noise(config) == 1:
+            between = "all of the noise, in each update"
+    elif dp is not None:
+        between = "nothing: an update is calculated from the images, and the noise comes later"
     else:
         said = "its number of images, its loss, its time and its progress"
         if config.validation is not None:
@@ -209,14 +283,23 @@ def headline(config: FLConfig, promised: tuple[Guarantee, ...]) -> str:
         return "The promise of the config can't be stated for these participants; see why below."
     text = (
         f"Differential privacy of unit {dp.unit!r} against {best[0].against}: epsilon "
-        f"{best[0].epsilon:.3g} at delta {best[0].delta:g}, under the assumptions below."
+        f"{best[0].epsilon:.3g} at delta {best[0].delta:g} for zero-out neighbours"
     )
+    if best[0].replace_one is not None:
+        text += f" ({best[0].replace_one:.3g} for replace-one)"
+    text += ", under the assumptions below."
     if not dp.secure_noise:
         text += (
             " This is a rehearsal: the noise derives from the seed in the config, and against anybody "
             "who has read the config it protects nothing."
         )
     return text
+
+
+def _in_common(dp: DPSettings) -> str:
+    """What a record that contributes nothing leaves as it is (Ponomareva et al. 2023, section 2.1)."""
+    counts = "each participant's number of images, its steps, " if dp.unit == "example" else ""
+    return f"{counts}names, and who takes part"
 
 
 def left_open(config: FLConfig) -> tuple[str, ...]:
@@ -235,7 +318,8 @@ def left_open(config: FLConfig) -> tuple[str, ...]:
         lines += [
             "Other projects on the same images: their epsilons add up; each datasite keeps its own "
             "account in its spent/ folder.",
-            "Numbers of images, names, and who takes part are told in the clear.",
+            f"What zero-out neighbours have in common, which is told in the clear: {_in_common(dp)}.",
+            "When files appear, and in which order: how long a training takes may depend on the images.",
             "Choices made by looking at results, such as the learning rate: they tell something too, and "
             "nobody counted it.",
             "Rounding: the proofs are about real numbers; the computer's are not (`secure_noise` makes "

@@ -55,6 +55,7 @@ class PrivacyReport:
                 g.unit,
                 g.against,
                 _epsilon(g.epsilon),
+                _epsilon(g.replace_one),
                 "" if g.delta is None else f"{g.delta:g}",
                 g.because,
             )
@@ -79,7 +80,14 @@ class PrivacyReport:
             ("What crossed between data dirs", ("kind", "files", "bytes"), crossed),
             (
                 "What holds, for whom, against whom",
-                ("unit", "against", "epsilon", "delta", "because"),
+                (
+                    "unit",
+                    "against",
+                    "epsilon (zero-out neighbours)",
+                    "epsilon (replace-one)",
+                    "delta",
+                    "because",
+                ),
                 holds,
             ),
             ("Attacks", attacked, tried or [nobody]),
@@ -90,7 +98,8 @@ class PrivacyReport:
         """Plain values for JSON; an infinite epsilon is the word "infinite"."""
         values: dict[str, Any] = asdict(self)
         for row in values["guarantees"]:
-            row["epsilon"] = "infinite" if row["epsilon"] == math.inf else row["epsilon"]
+            for key in ("epsilon", "replace_one"):
+                row[key] = "infinite" if row[key] == math.inf else row[key]
         return values
 
     def to_json(self) -> str:

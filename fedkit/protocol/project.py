@@ -123,6 +123,8 @@ class AtParticipant(Project):
         """Change some keys of `state.json`; the others stay, as far as they are plain texts and numbers."""
         kept = self.read_object(self.place.state).items()
         plain = {k: v for k, v in kept if isinstance(v, str | int | None) or _is_number(v)}
+        if not self.config.tells_counts:
+            plain.pop("num_samples", None)  # of before this was so
         self.write_json(self.place.state, plain | changes)
 
 

@@ -146,6 +146,8 @@ def local_update(
     after |= kept
     told = None if strategy.quiet else losses[-1]
     update = Update(who, plan.round, state, num_samples, told, steps, extra, validation=measured)
+    if strategy.hides_counts:
+        update = replace(update, num_samples=None, steps=None)
     return update, after
 
 

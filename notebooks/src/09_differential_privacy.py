@@ -353,7 +353,13 @@ for email, shard in zip(team, shards, strict=False):
     network.give_data(email, shard)
 network.give_test(*test)
 alice = network[team[0]]
-policy = {"unit": "example", "epsilon": 6.0, "delta": 1e-3}
+policy = {
+    "unit": "example",
+    "epsilon": 6.0,
+    "delta": 1e-3,
+    "against": "aggregator",
+    "secure_noise": False,
+}
 fk.write_json(alice.private_client / "policy.json", policy)
 
 # %%

@@ -34,6 +34,10 @@ def complaint(**changes: object) -> FedkitError:
         ({**EXAMPLE, "unit": "image"}, "dp.unit", "example"),
         ({**EXAMPLE, "sigma": 1}, "dp.sigma", "not permitted"),
         ({**EXAMPLE, "noise_at": "participants"}, "dp", "its own gradients"),
+        ({**EXAMPLE, "colluders": 1}, "dp", "there are no shares"),
+        ({**PARTICIPANT, "colluders": 1}, "dp", "there are no shares"),
+        ({**PARTICIPANT, "noise_at": "participants", "colluders": -1}, "dp.colluders", "from 0"),
+        ({**PARTICIPANT, "noise_at": "participants", "colluders": True}, "dp.colluders", "from 0"),
         (PARTICIPANT, "weighting", "equal"),
     ],
 )
@@ -56,6 +60,17 @@ def test_a_promise_without_meaning_is_refused(dp: dict, field: str, reason: str)
             "participants_per_round",
         ),
         ({"dp": PARTICIPANT, "secure_aggregation": {"threshold": 2}}, "dp.noise_at"),
+        (
+            {"dp": {**PARTICIPANT, "noise_at": "participants", "colluders": 2}},
+            "dp.colluders",
+        ),
+        (
+            {
+                "dp": {**PARTICIPANT, "noise_at": "participants", "colluders": 1},
+                "min_participants": 1,
+            },
+            "dp.colluders",
+        ),
         ({"dp": {**PARTICIPANT, "adaptive_clip": {"count_noise": 0.5}}}, "dp"),
     ],
 )
@@ -67,3 +82,13 @@ def test_what_was_written_is_written_again() -> None:
     config = FLConfig.from_dict(tutorial(dp=EXAMPLE))
     assert FLConfig.parse(config.to_json()) == config == config.replace()
     assert '"epsilon"' not in config.to_json()
+
+
+def test_a_config_from_before_colluders_is_taken_as_it_is() -> None:
+    """Even where a round of one is allowed, whose noise nobody but its maker could know."""
+    dp = {**PARTICIPANT, "noise_at": "participants"}
+    for fewest in (None, 1, 2):
+        config = FLConfig.from_dict(tutorial(dp=dp, weighting="equal", min_participants=fewest))
+        assert config.dp is not None
+        assert config.dp.colluders is None
+        assert "colluders" not in config.to_json()

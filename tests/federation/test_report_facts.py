@@ -111,5 +111,7 @@ def test_a_round_that_was_taken_back_counts_each_time(tmp_path: Path) -> None:
     after = fk.privacy_report(net)
     really = epsilon_of(Mechanism(1.0, 2.0, 4), 1e-3)
     assert after.guarantees[0].epsilon == pytest.approx(really)
+    replaced = epsilon_of(Mechanism(1.0, 2.0, 4), 1e-3, neighbours="replace-one")
+    assert after.guarantees[0].replace_one == pytest.approx(replaced)
     assert f"epsilon {really:.3g} at" in after.headline
     assert f"not the {promise:.3g} of the config" in after.guarantees[0].because

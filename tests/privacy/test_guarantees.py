@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fedkit as fk
+from fedkit.base.seeds import generator
+from fedkit.learning.geometry import flatten
+from fedkit.learning.models import load_model
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.guarantees import guarantees, headline, left_open, observers
 from fedkit.protocol.approval import approve_all
-from tests.support.helpers import launched, small
-from tests.support.privacy import EXAMPLE, KINDS, report_of
+from fedkit.rounds.strategy import strategy_of
+from tests.support.helpers import LINEAR, launched, shard, small
+from tests.support.privacy import EXAMPLE, KINDS, SHARES, linear_state, report_of
+
+THREE = {"participants": [f"{name}@example.org" for name in "abc"]}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,11 +85,61 @@ def test_a_sample_that_is_known_is_no_help() -> None:
 
 
 def test_shares_help_against_an_aggregator_that_sees_sums_only() -> None:
-    alone = {g.against: g.epsilon for g in report_of("shares").guarantees}
+    alone = {g.against: g.epsilon for g in report_of("shares", **THREE).guarantees}
     assert alone["the aggregator"] is None
+    (whole,) = report_of(
+        "shares"
+    ).guarantees  # of two, one knows its own: all noise is in each update
+    assert "the aggregator" in whole.against
+    assert "all of the noise" in whole.because
     (masked,) = report_of("masked shares").guarantees
     assert "the aggregator" in masked.against
     assert masked.epsilon is not None
+
+
+@pytest.mark.parametrize("kind", ["example", "central", "sampled", "shares", "masked shares"])
+def test_every_epsilon_names_its_neighbours_and_has_that_of_replace_one_beside_it(
+    kind: str,
+) -> None:
+    report = report_of(kind)
+    held = [row for row in report.guarantees if row.epsilon is not None and row.epsilon < math.inf]
+    for row, rate in zip(held, (1.0, 0.5), strict=False):
+        noise = 2.0 if kind == "example" else 1.0
+        mechanism = Mechanism(rate, noise, 2)
+        assert row.replace_one == epsilon_of(mechanism, 1e-3, neighbours="replace-one")
+        assert row.epsilon == pytest.approx(epsilon_of(mechanism, 1e-3))
+    first = held[0]
+    told = f"epsilon {first.epsilon:.3g} at delta 0.001 for zero-out neighbours ({first.replace_one:.3g} for replace-one)"
+    assert told in report.headline
+    heads = next(heads for title, heads, _ in report.tables() if title.startswith("What holds"))
+    assert "epsilon (zero-out neighbours)" in heads
+    assert "epsilon (replace-one)" in heads
+    assert any("told in the clear: " in line for line in report.not_covered)
+    assert any("how long a training takes" in line for line in report.not_covered)
+
+
+@pytest.mark.parametrize("known", [None, 0, 1, 2])
+def test_shares_that_their_makers_know_do_not_count(known: int | None) -> None:
+    """Four add noise: what is left when `known` of them take theirs away is what the accountant was told."""
+    dp = SHARES | ({} if known is None else {"colluders": known})
+    config = small(weighting="equal", dp=dp, participants=[*THREE["participants"], "d@example.org"])
+    rows = {row.against: row for row in guarantees(config, {})}
+    row, less = rows["the other participants, everybody else"], 1 if known is None else known
+    assert row.epsilon == pytest.approx(epsilon_of(Mechanism(1.0, 1.0, 2), 1e-3))
+    model, state = load_model(LINEAR), linear_state()
+    variance, trainer = 0.0, strategy_of(config)
+    for who in config.participants[less:]:
+        plain: Any = {"epochs": 1, "learning_rate": 1e-9, "batch_size": 8}
+        sent, _ = trainer.trainer(who, 1)(
+            model, state, shard([0]), generator=generator(0, who), **plain
+        )
+        variance += float((flatten(sent).double() - flatten(state).double()).var())
+    assert variance == pytest.approx(0.5**2, rel=0.1)  # (sigma C)^2
+    told = {0: "nobody uses", 1: "another one's share", 2: "no more than 2 participants"}
+    assert told[less] in row.because
+    if less:
+        more = epsilon_of(Mechanism(1.0, math.sqrt(4 / (4 - less)), 2), 1e-3)
+        assert f"epsilon is {more:.3g}" in row.because
 
 
 def test_masks_alone_bound_nothing() -> None:

@@ -85,7 +85,7 @@ PART = {"participant": ALICE, "weight": 1.0, "num_samples": 3, "loss": 1.0, "nor
 RECORD = {"round": 1, "contributions": [PART | {"sha256": "x"}], "absent": [], "accuracy": 0.5}
 PLAN = {"round": 1, "learning_rate": 0.1, "epoch": 1, "participants": [ALICE]}
 SPENT = {"project": "P", "data": "0" * 12, "delta": 1e-5, "mechanism": [0.1, 1.0, 3]}
-POLICY = {"unit": "example", "epsilon": 1, "delta": 1e-5}
+POLICY = {"unit": "example", "epsilon": 1, "delta": 1e-5, "secure_noise": False}
 HASHES = {"fl_config.json": "0" * 64, "model.py": "0" * 64}
 
 Where = Callable[[Datasite], Path]

@@ -353,7 +353,8 @@ def private(root: Path) -> None:
     net = network(root)
     for email in (ALICE, BOB):
         policy = net[email].private_client / "policy.json"
-        write_bytes(policy, b'{"unit": "example", "epsilon": 50, "delta": 1e-3}')
+        asked = b'{"unit": "example", "epsilon": 50, "delta": 1e-3, "secure_noise": false}'
+        write_bytes(policy, asked)
     net.launch(small(project_name=BAD, rounds=3, dp=EXAMPLE), LINEAR_SOURCE)
     net.run(approve=approve_all, until_round=1)
 

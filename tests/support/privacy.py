@@ -31,7 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "shares": {"dp": SHARES, "weighting": "equal"},
     "masked shares": {"dp": SHARES, "weighting": "equal", "secure_aggregation": {"threshold": 2}},
 }
-POLICY = {"unit": "example", "epsilon": 8.0, "delta": 1e-2}
+POLICY = {"unit": "example", "epsilon": 8.0, "delta": 1e-2, "secure_noise": False}
 
 
 def demand(site: Datasite, **changes: Any) -> None:

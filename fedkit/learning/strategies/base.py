@@ -108,6 +108,12 @@ class Strategy:
         return False
 
     @property
+    def hides_counts(self) -> bool:
+        """Must an update come without its numbers of samples and steps? Where a whole participant is what is protected,
+        they are its own, and no noise covers them."""
+        return False
+
+    @property
     def averages_buffers(self) -> bool:
         """Are a model's buffers (batch normalisation's statistics) plainly averaged, whatever the rule does with weights?
         An optimiser's step has no business there: momentum drives a variance below zero."""

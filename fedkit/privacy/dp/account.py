@@ -2,9 +2,14 @@
 
 A mechanism is what differential privacy sees of a training: T times, each record is taken with probability q (Poisson
 sampling), what it adds is cut to norm C, and Gaussian noise of standard deviation sigma C goes on top. Then for all data
-sets D, D' that differ by one record, and all sets S of outcomes,
+sets D, D' that are neighbours, and all sets S of outcomes,
 
     P[M(D) in S] <= e^epsilon P[M(D') in S] + delta      (Dwork and Roth 2014, definition 2.4)
+
+Which are neighbours is part of the promise (Ponomareva et al. 2023, "How to DP-fy ML", section 2.1). Ours are "zero-out":
+one record (a sample, or all that a participant has) is replaced by one that contributes nothing. So how many there are is
+public, and it costs what add-or-remove does. "replace-one", by any other record, changes twice as much: its epsilon is
+larger.
 
 Google's dp-accounting knows RDP (Mironov 2017) and privacy loss distributions (PLD: Koskela et al. 2020); Opacus knows RDP
 and PRV (Gopi et al. 2021). RDP is quick and a little too large. PLD is what fedkit states. Notebook 09 accounts by them.
@@ -24,7 +29,10 @@ from typing import Any
 from fedkit.base.errors import FedkitError
 from fedkit.config.limits import LIMITS
 
-__all__ = ["ACCOUNTANTS", "Mechanism", "epsilon_of", "noise_for"]
+__all__ = ["ACCOUNTANTS", "NEIGHBOURS", "Mechanism", "epsilon_of", "noise_for"]
+
+NEIGHBOURS = ("zero-out", "replace-one")
+"""Which data sets count as neighbours; the first is meant wherever an epsilon names none."""
 
 
 _LEAST_NOISE = 1e-3
@@ -62,11 +70,23 @@ class Mechanism:
                 raise FedkitError(f"{value!r} is no {field}", field=field, remedy=f"take {remedy}")
 
 
-def epsilon_of(mechanism: Mechanism, delta: float, accountant: str = "PLD") -> float:
+def epsilon_of(
+    mechanism: Mechanism,
+    delta: float,
+    accountant: str = "PLD",
+    *,
+    neighbours: str = "zero-out",
+) -> float:
     """Epsilon at `delta` (0 < delta < 1), by one of `ACCOUNTANTS`. Raises FedkitError.
 
-    Neighbours differ by one record that is added or removed.
+    neighbours : "zero-out", or "replace-one", which PLD knows; infinite there where zero-out's is beyond 1,000.
     """
+    if neighbours not in NEIGHBOURS or (neighbours == "replace-one" and accountant != "PLD"):
+        raise FedkitError(
+            f"{neighbours!r} is no relation of neighbours that {accountant} knows",
+            field="neighbours",
+            remedy='take "zero-out", or "replace-one" with the accountant PLD',
+        )
     if not 0 < delta < 1:
         raise FedkitError(f"{delta!r} is no delta", field="delta", remedy="take one such as 1e-5")
     if accountant not in ACCOUNTANTS:
@@ -77,11 +97,11 @@ def epsilon_of(mechanism: Mechanism, delta: float, accountant: str = "PLD") -> f
         )
     if mechanism.steps == 0:
         return 0.0
-    return _epsilon(mechanism, delta, accountant)
+    return _epsilon(mechanism, delta, accountant, neighbours == "replace-one")
 
 
 def noise_for(epsilon: float, delta: float, sampling_rate: float = 1.0, steps: int = 1) -> float:
-    """The smallest noise multiplier whose epsilon (PLD) is at most `epsilon`, to within 0.1 %.
+    """The smallest noise multiplier whose epsilon (PLD, zero-out neighbours) is at most `epsilon`, to within 0.1 %.
 
     Raises FedkitError if there is none between 0.01 and 100,000.
     """
@@ -89,9 +109,11 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float = 1.0, steps: i
 
 
 @lru_cache(maxsize=512)
-def _epsilon(mechanism: Mechanism, delta: float, accountant: str) -> float:
+def _epsilon(mechanism: Mechanism, delta: float, accountant: str, replaced: bool) -> float:
     with quiet():
         bound = _rdp(mechanism, delta)
+        if replaced:
+            return math.inf if bound > _BEYOND else _pld(mechanism, delta, "REPLACE_ONE")
         return bound if bound > _BEYOND else float(ACCOUNTANTS[accountant](mechanism, delta))
 
 
@@ -138,12 +160,13 @@ def event_of(mechanism: Mechanism) -> Any:
     return dp_accounting.SelfComposedDpEvent(event, mechanism.steps)
 
 
-def _pld(mechanism: Mechanism, delta: float) -> float:
-    from dp_accounting import pld
+def _pld(mechanism: Mechanism, delta: float, neighbours: str = "ADD_OR_REMOVE_ONE") -> float:
+    from dp_accounting import NeighboringRelation, pld
 
+    relation = NeighboringRelation[neighbours]
     spent = math.inf
     for interval, enough in ((1e-2, 20), (1e-3, 1), (1e-4, 0)):  # rounded up; the small need finer
-        accountant = pld.PLDAccountant(value_discretization_interval=interval)
+        accountant = pld.PLDAccountant(relation, value_discretization_interval=interval)
         spent = accountant.compose(event_of(mechanism)).get_epsilon(delta)
         if spent > enough:
             break

@@ -50,7 +50,7 @@ class Audit:
     def __str__(self) -> str:
         return (
             f"{self.correct} of {self.guesses} guesses right: epsilon is at least {self.epsilon:.2f} "
-            f"at delta {self.delta:g} ({self.confidence:.0%} confidence; "
+            f"at delta {self.delta:g} (zero-out neighbours, {self.confidence:.0%} confidence; "
             f"so many guesses can show {self.ceiling:.2f} at most)"
         )
 

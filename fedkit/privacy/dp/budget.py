@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,16 +30,25 @@ __all__ = ["Spent", "spent", "write_spending", "write_unbounded"]
 
 @dataclass(frozen=True)
 class Spent:
-    """What one project has spent, or would spend, of a data set. epsilon : infinite where it promises nothing."""
+    """What one project has spent, or would spend, of a data set. epsilon : infinite where it promises nothing; of zero-out
+    neighbours where nobody asked for others."""
 
     project: str
     epsilon: float
     delta: float
 
 
-def spent(site: Datasite, shard: Shard | None = None) -> list[Spent]:
+def spent(
+    site: Datasite,
+    shard: Shard | None = None,
+    too_weak: Sequence[str | None] = (),
+    *,
+    neighbours: str = "zero-out",
+) -> list[Spent]:
     """What each project has spent of these images (default: of any), in alphabetical order.
 
+    A promise holds against somebody. too_weak : what was promised against these (as a policy names them, None for
+    nobody) counts as infinite. neighbours : of what epsilon, as for `epsilon_of`.
     Raises FedkitError if an entry can't be read: what was spent is then unknown.
     """
     mine, shared = None if shard is None else _images(shard), dict[str, bool]()
@@ -51,7 +60,7 @@ def spent(site: Datasite, shard: Shard | None = None) -> list[Spent]:
             shared[data] = _shares(site, data, mine)
         if not shared.get(data, True):
             continue
-        if entry["mechanism"] is None:
+        if entry["mechanism"] is None or entry.get("against", "aggregator") in too_weak:
             without.add(str(entry["project"]))
             continue
         rate, noise, steps = entry["mechanism"]
@@ -59,17 +68,28 @@ def spent(site: Datasite, shard: Shard | None = None) -> list[Spent]:
         group[rate, noise] = group.get((rate, noise), 0) + steps
     totals = {name: Spent(name, math.inf, 0.0) for name in without}
     for (name, delta), group in rounds.items():
-        epsilon = sum(epsilon_of(Mechanism(*key, steps), delta) for key, steps in group.items())
+        epsilon = sum(
+            epsilon_of(Mechanism(*key, steps), delta, neighbours=neighbours)
+            for key, steps in group.items()
+        )
         was = totals.get(name, Spent(name, 0.0, 0.0))
         totals[name] = Spent(name, was.epsilon + epsilon, was.delta + delta * len(group))
     return [totals[name] for name in sorted(totals)]
 
 
 def write_spending(
-    site: Datasite, config: FLConfig, shard: Shard, n: int, attempt: str, mechanism: Mechanism
+    site: Datasite,
+    config: FLConfig,
+    shard: Shard,
+    n: int,
+    attempt: str,
+    mechanism: Mechanism,
+    *,
+    against: str | None,
 ) -> None:
     """Write down that round n spends `mechanism` (its steps in this round) of these images.
 
+    against : whom the promise holds against, as a policy names them; None for nobody.
     attempt : what the training starts from. The same attempt gives the same bits, so it counts once; with secure noise
     it does not.
     """
@@ -80,6 +100,7 @@ def write_spending(
         "round": n,
         "data": data,
         "unit": dp.unit,
+        "against": against,
         "delta": dp.delta,
         "mechanism": [mechanism.sampling_rate, mechanism.noise_multiplier, mechanism.steps],
         "repeats": not dp.secure_noise,

@@ -11,10 +11,12 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.dp.account import Mechanism, epsilon_of, noise_for
 
 __all__ = [
+    "colluders",
     "count_noise",
     "example_mechanism",
     "participant_mechanism",
     "promised",
+    "shares_of_noise",
     "steps_per_epoch",
 ]
 
@@ -56,18 +58,22 @@ def example_mechanism(config: FLConfig, num_samples: int) -> Mechanism:
 def participant_mechanism(config: FLConfig, sample_is_secret: bool = True) -> Mechanism:
     """What the aggregator does over all rounds.
 
-    sample_is_secret : count on nobody knowing who trained in which round; else (q = 1) on nothing of the kind.
+    An epsilon in the config is kept without any credit for sampling (q = 1): the list of those asked goes to all.
+    sample_is_secret : q of the mechanism as drawn, for somebody who does not see that list; else q = 1.
     """
     dp = promised(config, "participant")
     chosen = config.participants_per_round or len(config.participants)
-    mechanism = _with_noise(dp, chosen / len(config.participants), config.rounds)
+    mechanism = _with_noise(dp, chosen / len(config.participants), config.rounds, seen_at=1.0)
     return mechanism if sample_is_secret else replace(mechanism, sampling_rate=1.0)
 
 
-def _with_noise(dp: DPSettings, rate: float, steps: int) -> Mechanism:
+def _with_noise(
+    dp: DPSettings, rate: float, steps: int, *, seen_at: float | None = None
+) -> Mechanism:
+    """seen_at : the rate at which an epsilon is to hold; None for that of the mechanism."""
     noise = dp.noise_multiplier
     if dp.epsilon is not None:
-        noise = noise_for(dp.epsilon, dp.delta, rate, steps)
+        noise = noise_for(dp.epsilon, dp.delta, seen_at or rate, steps)
     assert noise is not None  # one of the two stands in the config
     mechanism = Mechanism(rate, noise, steps)
     if dp.noise_multiplier is not None and epsilon_of(mechanism, dp.delta, "RDP") > 1e4:
@@ -87,3 +93,15 @@ def count_noise(config: FLConfig, mechanism: Mechanism) -> float:
         return dp.adaptive_clip.count_noise
     expected = mechanism.sampling_rate * len(config.participants)
     return max(expected / 20, mechanism.noise_multiplier)
+
+
+def colluders(config: FLConfig) -> int:
+    """How many participants may put together what they know of their own shares of noise."""
+    dp = promised(config, "participant")
+    return min(1, len(config.participants) - 1) if dp.colluders is None else dp.colluders
+
+
+def shares_of_noise(config: FLConfig) -> int:
+    """How many shares make up the noise that is promised: those of the updates that a round is sure to have, less the
+    colluders'. Where it is 1, each update carries all of the noise, and others may know what they like of theirs."""
+    return max(1, config.quorum - colluders(config))

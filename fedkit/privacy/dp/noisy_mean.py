@@ -34,6 +34,16 @@ class NoisyMean(Around):
     config: FLConfig
 
     @property
+    def quiet(self) -> bool:
+        """Yes: whoever carries an update's files reads them, and no noise covers loss and time."""
+        return True
+
+    @property
+    def hides_counts(self) -> bool:
+        """Yes: they are the participant's own."""
+        return True
+
+    @property
     def averages_buffers(self) -> bool:
         """No: all that leaves the aggregator has passed the noise."""
         return False

@@ -1,13 +1,15 @@
 """What a datasite demands of a project before its images take part.
 
 `private/fl_client/policy.json` is the owner's: `{"unit": "example", "epsilon": 8, "delta": 1e-4}`. The client refuses what
-promises less, and stops where the budget is spent. Budgets of projects are added up: more than a joint accounting
-would say, never less, and right even where one project is chosen by what another has shown (Rogers et al. 2016,
-"Privacy odometers and filters"). What a project promised to others counts too, from its approval on. Notebook 09.
+promises less, by the rows of the privacy report (`privacy/guarantees.py`), and stops where the budget is spent. Budgets of
+projects are added up: more than a joint accounting would say, never less, and right even where one project is chosen by
+what another has shown (Rogers et al. 2016, "Privacy odometers and filters"). What a project promised to others counts
+too, from its approval on. Notebook 09.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,9 +23,10 @@ from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig, first_problem
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.privacy.dp.account import Mechanism, epsilon_of
+from fedkit.privacy.dp.account import Mechanism
 from fedkit.privacy.dp.budget import Spent, spent, write_spending, write_unbounded
 from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism, promised
+from fedkit.privacy.guarantees import ADVERSARIES, Guarantee, guarantees, weakest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,8 +40,11 @@ class PrivacyPolicy(BaseModel):
     """What the owner of a datasite demands.
 
     unit : "example" (noise before anything leaves this machine) or "participant". epsilon, delta : the most that all
-    projects together may spend of any image. secure_noise : refuse noise that derives from the config's seed.
-    against : "aggregator" refuses participants' noise that it adds itself, or whose shares it sees singly; None takes both.
+    projects together may spend of any image (zero-out neighbours).
+    against : whom this has to hold against: the "aggregator" and everybody else (the default); the other "participants" and
+    everybody outside, where the aggregator is trusted; or only who is "outside".
+    secure_noise : refuse noise that derives from the config's seed (the default). Such noise gives the same bits again, and
+    protects against nobody who has read the config: False is for learning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,8 +52,8 @@ class PrivacyPolicy(BaseModel):
     unit: Literal["example", "participant"]
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     delta: Annotated[float, Field(gt=0, lt=1)]
-    secure_noise: bool = False
-    against: Literal["aggregator"] | None = None
+    against: Literal["aggregator", "participants", "outside"] = "aggregator"
+    secure_noise: bool = True
 
 
 def read_policy(site: Datasite) -> PrivacyPolicy | None:
@@ -70,34 +76,49 @@ def why_refused(site: Datasite, config: FLConfig, shard: Shard | None) -> str | 
     policy = read_policy(site)
     if policy is None:
         return None
-    dp, asked = config.dp, f"this datasite's policy asks for unit {policy.unit!r}"
+    dp, whom = config.dp, " and ".join(ADVERSARIES[policy.against])
+    asked = f"this datasite's policy asks for unit {policy.unit!r}"
     if dp is None:
-        return f"promises no differential privacy; {asked}, epsilon at most {policy.epsilon:g}"
+        most = f"epsilon at most {policy.epsilon:g} against {whom} (zero-out neighbours)"
+        return f"promises no differential privacy; {asked}, {most}"
     if dp.unit != policy.unit:
         return f"protects the unit {dp.unit!r}; {asked}"
-    if policy.against is not None and dp.unit == "participant":
-        if dp.noise_at == "aggregator":
-            return "lets the aggregator add the noise, after it has seen each update; this policy is against the aggregator"
-        if config.secure_aggregation is None:
-            return "shows the aggregator each update with one share of the noise; this policy is against the aggregator"
-    if policy.secure_noise and not dp.secure_noise:
-        return "draws its noise from a seed that everybody can read; this datasite's policy asks for secure_noise"
     try:
-        whole = _whole(config, shard)
+        rows = _rows(config, shard)
     except FedkitError as error:
         return f"{error.field}: {error.what}"
+    if rows is not None and not _holds(row := weakest(rows, policy.unit, policy.against)):
+        otherwise = "".join(
+            f' (where you trust {row.against}, write "against": "{name}")'
+            for name in _weaker_than(policy.against)[:1]
+            if _holds(weakest(rows, policy.unit, name))
+        )
+        return (
+            f"promises nothing against {row.against}: {row.because}; "
+            f'this datasite\'s policy has "against": "{policy.against}"{otherwise}'
+        )
+    if policy.secure_noise and not dp.secure_noise:
+        return (
+            "draws its noise from a seed that everybody can read; this datasite's policy asks for secure_noise, which "
+            'gives up that the same seed gives the same bits (for learning, write "secure_noise": false into the policy)'
+        )
+    whole = _whole(config, rows, policy)
     if whole is None:
         return None
-    used = {s.project: s for s in spent(site, shard)}
+    used = {s.project: s for s in spent(site, shard, [*_weaker_than(policy.against), None])}
     own = used.pop(config.project_name, whole)
-    others = [*used.values(), *_reserved(site, config, used, shard)]
+    others = [*used.values(), *_reserved(site, config, policy, used, shard)]
     names = ", ".join(sorted({s.project for s in others}))
     before = f", with what {names} spent," if others else ""
     for what, allowed in (("epsilon", policy.epsilon), ("delta", policy.delta)):
         mine = max(getattr(whole, what), getattr(own, what))
         total = mine + sum(getattr(s, what) for s in others)
         if total > allowed * (1 + 1e-9):
-            return f"would spend{before} {what} {total:.3g} of the {allowed:g} that this datasite's policy allows"
+            replaced = _for_replace_one(rows, policy) if what == "epsilon" else ""
+            return (
+                f"would spend{before} {what} {total:.3g} of the {allowed:g} that this datasite's policy allows "
+                f"against {whom} (zero-out neighbours{replaced})"
+            )
     return None
 
 
@@ -136,7 +157,9 @@ def spend(
     asked = config.replace(**plan.settings)
     attempt = sha256_bytes(state_bytes(start) + asked.to_json().encode())[:12]
     a_round = replace(whole, steps=whole.steps // config.rounds)
-    write_spending(site, config, shard, plan.round, attempt, a_round)
+    rows = guarantees(config, {site.email: len(shard[1])})
+    holds = next((n for n in ADVERSARIES if _holds(weakest(rows, config.dp.unit, n))), None)
+    write_spending(site, config, shard, plan.round, attempt, a_round, against=holds)
     _raise(site, config, why_refused(site, config, shard))  # perhaps this was one attempt too many
 
 
@@ -149,26 +172,53 @@ def _raise(site: Datasite, config: FLConfig, reason: str | None) -> None:
         )
 
 
-def _whole(config: FLConfig, shard: Shard | None) -> Spent | None:
-    """What a project spends if it goes on to its end; None where that depends on data that are not there yet."""
+def _rows(config: FLConfig, shard: Shard | None) -> tuple[Guarantee, ...] | None:
+    """What holds, by the report, for somebody with these data; None where it depends on data that are not there yet."""
     dp = promised(config)
-    if dp.unit == "example" and shard is None:
-        epsilon = dp.epsilon
-    else:
-        epsilon = epsilon_of(_mechanism(config, shard), dp.delta)
+    if dp.unit == "example" and dp.epsilon is None and shard is None:
+        return None
+    return guarantees(config, {} if shard is None else {"own": len(shard[1])})
+
+
+def _for_replace_one(rows: tuple[Guarantee, ...] | None, policy: PrivacyPolicy) -> str:
+    """The larger epsilon, where it is known."""
+    if rows is None or (row := weakest(rows, policy.unit, policy.against)).replace_one is None:
+        return ""
+    return f"; for replace-one, this project's is {row.replace_one:.3g}"
+
+
+def _holds(row: Guarantee) -> bool:
+    return row.epsilon is not None and row.epsilon < math.inf
+
+
+def _weaker_than(adversary: str) -> list[str]:
+    """Against whom less holds than against this one."""
+    names = list(ADVERSARIES)
+    return names[names.index(adversary) + 1 :]
+
+
+def _whole(
+    config: FLConfig, rows: tuple[Guarantee, ...] | None, policy: PrivacyPolicy
+) -> Spent | None:
+    """What a project spends against the policy's adversary if it goes on to its end; None where nobody knows yet."""
+    dp = promised(config)
+    epsilon = None if rows is None else weakest(rows, dp.unit, policy.against).epsilon
     return None if epsilon is None else Spent(config.project_name, epsilon, dp.delta)
 
 
-def _mechanism(config: FLConfig, shard: Shard | None) -> Mechanism:
+def _mechanism(config: FLConfig, shard: Shard) -> Mechanism:
     """Of one datasite. Who takes part in a round is no secret here: everybody's progress is public."""
     if promised(config).unit == "participant":
         return participant_mechanism(config, sample_is_secret=False)
-    assert shard is not None
     return example_mechanism(config, len(shard[1]))
 
 
 def _reserved(
-    site: Datasite, config: FLConfig, used: Mapping[str, Spent], shard: Shard | None
+    site: Datasite,
+    config: FLConfig,
+    policy: PrivacyPolicy,
+    used: Mapping[str, Spent],
+    shard: Shard | None,
 ) -> Iterator[Spent]:
     """What other projects that are under way here will spend beyond what they have spent."""
     running = site.client().running
@@ -176,10 +226,10 @@ def _reserved(
         try:
             other = FLConfig.load(path)
             mine = other.dp is None or other.project_name == config.project_name
-            whole = None if mine else _whole(other, shard)
+            whole = None if mine else _whole(other, _rows(other, shard), policy)
         except FedkitError:
             continue  # it can't train either
-        if whole is not None:
+        if whole is not None and whole.epsilon < math.inf:  # else the policy stops it
             was = used.get(whole.project, Spent("", 0.0, 0.0))
             rest = max(0.0, whole.epsilon - was.epsilon)
             yield Spent(whole.project, rest, max(0.0, whole.delta - was.delta))

@@ -34,6 +34,7 @@ from fedkit.privacy.dp.mechanism import (
     example_mechanism,
     participant_mechanism,
     promised,
+    shares_of_noise,
     steps_per_epoch,
 )
 from fedkit.privacy.dp.noise import Noise, SeededNoise, noise_source
@@ -51,6 +52,11 @@ class PrivateTraining(Around):
     def quiet(self) -> bool:
         """No noise covers loss and time."""
         return True
+
+    @property
+    def hides_counts(self) -> bool:
+        """Yes, of whole participants. An image that contributes nothing leaves both as they are."""
+        return promised(self.config).unit == "participant"
 
     @property
     def keeps_buffers(self) -> bool:
@@ -80,7 +86,7 @@ class PrivateTraining(Around):
         state, trained = ({k: v.cpu() for k, v in s.items()} for s in (state, trained))
         trained |= {name: state[name] for name in buffer_names(model)}  # of the norm no part
         sigma = participant_mechanism(self.config).noise_multiplier
-        clip, shares = promised(self.config).clip, self.config.quorum
+        clip, shares = promised(self.config).clip, shares_of_noise(self.config)
         return share_of_noise(state, trained, clip, sigma, shares, noise), losses
 
     def _protect_images(

@@ -79,8 +79,8 @@ class WorstCaseAudit:
     def __str__(self) -> str:
         return (
             f"{self.misses} of {self.present} canaries missed, {self.alarms} of {self.blank} blanks taken for one: "
-            f"epsilon is at least {self.epsilon:.2f} at delta {self.delta:g} ({self.confidence:.0%} confidence; "
-            f"so many observations can show {self.ceiling:.3g} at most), "
+            f"epsilon is at least {self.epsilon:.2f} at delta {self.delta:g} (zero-out neighbours, "
+            f"{self.confidence:.0%} confidence; so many observations can show {self.ceiling:.3g} at most), "
             f"{self.claim:.2f} is claimed" + (": refuted" if self.refuted else "")
         )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.files import is_file, read_json
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.protocol.project import AtAggregator
 from fedkit.rounds.history import RoundRecord
@@ -37,7 +38,7 @@ def outdated(at: AtAggregator, records: Sequence[RoundRecord]) -> dict[Path, Any
         "project": config.project_name,
         "rounds": config.rounds,
         "model_bytes": newest.stat().st_size if is_file(newest) else None,
-        "history": [_round(record) for record in evaluated],
+        "history": [_round(record, config) for record in evaluated],
     }
     if is_file(place.stopped):
         history["stopped"] = True
@@ -51,13 +52,19 @@ def outdated(at: AtAggregator, records: Sequence[RoundRecord]) -> dict[Path, Any
     }
 
 
-def _round(record: RoundRecord) -> dict[str, Any]:
-    """One round, in numbers that name nobody."""
+def _round(record: RoundRecord, config: FLConfig) -> dict[str, Any]:
+    """One round, in numbers that name nobody.
+
+    Whether an update is refused depends on what is in it: where differential privacy covers whole participants, all who
+    have sent one count as participants.
+    """
     counts = {
         "participants": len(record.contributions),
         "refused": len(record.refused),
         "absent": len(record.absent),
     }
+    if config.dp is not None and config.dp.unit == "participant":
+        counts["participants"] += counts.pop("refused")
     told = ("round", "accuracy", "loss", "learning_rate", "local_epochs")
     values = {name: getattr(record, name) for name in told}
     told_too = {"metrics": dict(record.metrics)} if record.metrics else {}

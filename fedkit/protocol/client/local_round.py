@@ -82,7 +82,7 @@ def train_round(
     if plan.validation is not None:
         num_samples -= kept(plan.validation.share, num_samples)
     lines, losses = [f"Round {n}: {num_samples} samples\n"], list[float]()
-    told = {} if config.secure_aggregation else {"num_samples": num_samples}
+    told = {"num_samples": num_samples} if config.tells_counts else {}
     started = f"Training Started for Round {n}"
     at.set_state(dataset_added=True, model_train_progress=started, **told)
 
@@ -109,6 +109,7 @@ def train_round(
     info = {"round": n, "num_samples": num_samples, "loss": update.loss, "seconds": seconds}
     info |= {"steps": update.steps}
     hidden = {"loss", "seconds"} if at.strategy.quiet else set()
+    hidden |= {"num_samples", "steps"} if at.strategy.hides_counts else set()
     said: dict[str, Any] = {
         k: v for k, v in info.items() if k not in hidden and v is not None and math.isfinite(v)
     }

@@ -200,12 +200,12 @@ def find_data(here: Here) -> Next:
         what = "put training data into private/fl_client"
         return at.wait(at.site.email, what, "for example `fedkit data samples`")
     state = at.read_object(at.place.state)
-    if state.get("dataset_added") and (state.get("num_samples") or at.config.secure_aggregation):
+    if state.get("dataset_added") and (state.get("num_samples") or not at.config.tells_counts):
         return None
 
     def do() -> list[Event]:
         _, labels = at.site.private.load(at.config.task)
-        told = {} if at.config.secure_aggregation else {"num_samples": len(labels)}
+        told = {"num_samples": len(labels)} if at.config.tells_counts else {}
         at.set_state(dataset_added=True, **told)
         return [DataFound(at.site.email, at.name, len(labels))]
 

@@ -49,7 +49,7 @@ def privacy_tradeoff(
     ax.set_xscale("log", base=2)
     ax.set_xticks(list(epsilons), [f"{e:g}" for e in epsilons])
     ax.minorticks_off()
-    style.dress(ax, "epsilon (more privacy to the left)", "accuracy, and AUC")
+    style.dress(ax, "epsilon, zero-out neighbours (more privacy to the left)", "accuracy, and AUC")
     ax.set_ylim(0, 1.05)
     style.legend(ax, below=2)
     return fig

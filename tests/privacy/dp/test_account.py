@@ -9,11 +9,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from dp_accounting import NeighboringRelation, pld
 from dp_accounting import gaussian_mechanism as closed
 
 from fedkit.base.errors import FedkitError
-from fedkit.privacy.dp.account import ACCOUNTANTS, Mechanism, epsilon_of, noise_for
+from fedkit.privacy.dp.account import ACCOUNTANTS, Mechanism, epsilon_of, event_of, noise_for
 from tests.support.mutations import EXAMPLES
 
 GRID = list(itertools.product((0.02, 0.1, 1.0), (0.8, 1.5, 6.0), (1, 30, 200), (1e-6, 1e-4)))
@@ -49,6 +51,45 @@ def test_without_sampling_epsilon_is_the_closed_form(
     """T Gaussian mechanisms are one with noise sigma / sqrt(T) (Dong, Roth, Su 2022, corollary 3.3)."""
     exact = closed.get_epsilon_gaussian(noise / math.sqrt(steps), delta)
     assert epsilon_of(Mechanism(1.0, noise, steps), delta) == pytest.approx(exact, rel=2e-3)
+
+
+def test_zero_out_is_add_or_remove_and_what_the_library_calls_replace_special() -> None:
+    for rate, noise, steps, delta in GRID[::9]:
+        mechanism = Mechanism(rate, noise, steps)
+        special = pld.PLDAccountant(NeighboringRelation.REPLACE_SPECIAL, 1e-3)
+        wanted = special.compose(event_of(mechanism)).get_epsilon(delta)
+        if 1 < wanted < 20:
+            assert epsilon_of(mechanism, delta) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("noise", "steps"), [(2.0, 2), (5.0, 20), (1.0, 1)])
+def test_to_replace_a_record_moves_the_sum_twice_as_far(noise: float, steps: int) -> None:
+    exact = closed.get_epsilon_gaussian(noise / 2 / math.sqrt(steps), 1e-5)
+    got = epsilon_of(Mechanism(1.0, noise, steps), 1e-5, neighbours="replace-one")
+    assert got == pytest.approx(exact, rel=2e-3)
+    assert got > 2 * epsilon_of(Mechanism(1.0, noise, steps), 1e-5)
+
+
+@pytest.mark.parametrize(("rate", "noise"), [(0.5, 1.0), (0.1, 0.7), (0.02, 0.6)])
+def test_a_sampled_record_that_is_replaced_against_the_integral(rate: float, noise: float) -> None:
+    """delta = integral of max(0, p - e^epsilon p') for p = (1-q) N(0) + q N(1), p' = (1-q) N(0) + q N(-1)."""
+    x = np.linspace(-15, 15, 400_001)
+
+    def density(at: float) -> np.ndarray:
+        return np.exp(-(((x - at) / noise) ** 2) / 2) / (noise * math.sqrt(2 * math.pi))
+
+    one, other = ((1 - rate) * density(0) + rate * density(at) for at in (1, -1))
+    epsilon = epsilon_of(Mechanism(rate, noise, 1), 1e-4, neighbours="replace-one")
+    excess = np.maximum(one - math.exp(epsilon) * other, 0).sum() * (x[1] - x[0])
+    assert excess == pytest.approx(1e-4, rel=0.02)
+
+
+def test_neighbours_that_an_accountant_does_not_know_are_refused() -> None:
+    for how in ({"accountant": "RDP", "neighbours": "replace-one"}, {"neighbours": "some"}):
+        with pytest.raises(FedkitError) as caught:
+            epsilon_of(Mechanism(1.0, 1.0, 1), 1e-5, **how)
+        assert caught.value.field == "neighbours"
+    assert epsilon_of(Mechanism(1.0, 0.01, 9), 1e-5, neighbours="replace-one") == math.inf
 
 
 @pytest.mark.parametrize(

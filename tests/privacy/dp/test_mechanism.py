@@ -28,3 +28,17 @@ def test_mechanisms_count_what_is_done() -> None:
     wanted = {k: v for k, v in EXAMPLE.items() if k != "noise_multiplier"} | {"epsilon": 2.0}
     mechanism = example_mechanism(FLConfig.from_dict(tutorial(dp=wanted)), 130)
     assert epsilon_of(mechanism, 1e-4) == pytest.approx(2.0, rel=5e-3)
+
+
+def test_an_epsilon_is_kept_against_those_who_see_who_was_asked() -> None:
+    """The noise of a sampled project is that of an unsampled one: everybody reads in round_n.json who trains."""
+    wanted = {k: v for k, v in PARTICIPANT.items() if k != "noise_multiplier"} | {"epsilon": 4.0}
+    config = FLConfig.from_dict(tutorial(dp=wanted, weighting="equal", participants_per_round=1))
+    drawn = participant_mechanism(config)
+    assert drawn.sampling_rate == 0.5
+    assert epsilon_of(participant_mechanism(config, sample_is_secret=False), 1e-4) == pytest.approx(
+        4.0, rel=5e-3
+    )
+    everybody = participant_mechanism(config.replace(participants_per_round=None))
+    assert drawn.noise_multiplier == everybody.noise_multiplier
+    assert epsilon_of(drawn, 1e-4) < 3.0

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dp_accounting.gaussian_mechanism import get_epsilon_gaussian
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Declined, Problem, Waiting
-from fedkit.base.files import remove
+from fedkit.base.files import remove, write_json
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.privacy.dp.budget import spent
 from fedkit.privacy.dp.policy import read_policy, spend, why_refused
+from fedkit.privacy.guarantees import ADVERSARIES, guarantees
 from fedkit.protocol.advance import advance
 from fedkit.protocol.approval import approve, approve_all, pending_requests, why_declined
 from tests.support.helpers import ALICE, PROJECT, launched, shard, small
 from tests.support.privacy import EXAMPLE, KINDS, asked, datasite, demand
+
+# six images in batches of 8, two rounds: twice the sensitivity of zero-out, so half the noise
+REPLACED = get_epsilon_gaussian(EXAMPLE["noise_multiplier"] / 2 / math.sqrt(2), 1e-3)
 
 
 # -------------------------------------------------------------------------------------- refusals
@@ -24,7 +31,11 @@ from tests.support.privacy import EXAMPLE, KINDS, asked, datasite, demand
     ("dp", "policy", "reason"),
     [
         (None, {}, "promises no differential privacy"),
-        (EXAMPLE, {"epsilon": 0.5}, "epsilon"),
+        (
+            EXAMPLE,
+            {"epsilon": 0.5},
+            f"else (zero-out neighbours; for replace-one, this project's is {REPLACED:.3g})",
+        ),
         (EXAMPLE, {"delta": 1e-4}, "delta"),
         (EXAMPLE, {"unit": "participant"}, "unit 'participant'"),
         (EXAMPLE, {"secure_noise": True}, "secure_noise"),
@@ -103,17 +114,75 @@ def test_a_promise_that_means_nothing_is_not_launched(tmp_path: Path) -> None:
         net.run(approve=approve_all)
 
 
-def test_a_policy_against_the_aggregator_takes_no_noise_that_it_adds(tmp_path: Path) -> None:
+LOOSE: dict[str, Any] = {"unit": "participant", "epsilon": 1000.0, "delta": 1e-2}
+THREE = [f"{name}@example.org" for name in ("alice", "bob", "carol")]
+
+
+@pytest.mark.parametrize("against", ADVERSARIES)
+@pytest.mark.parametrize("kind", ["example", "central", "sampled", "shares", "masked shares"])
+def test_a_policy_accepts_what_the_report_says_and_nothing_else(
+    kind: str, against: str, tmp_path: Path
+) -> None:
+    """At the epsilon of the report's row, and not below it; never where the row has none."""
     site = datasite(tmp_path)
-    loose = {"unit": "participant", "epsilon": 1000.0}
-    for kind, reason in (
-        ("central", "add the noise"),
-        ("shares", "one share"),
-        ("masked shares", None),
-    ):
-        config = small(**KINDS[kind])
-        demand(site, **loose)
+    config = small(**KINDS[kind], participants=THREE)
+    unit = "example" if kind == "example" else "participant"
+    data = shard([0, 1])
+    rows = [
+        row
+        for row in guarantees(config, {ALICE: len(data[1])})
+        if row.unit == unit and set(row.against.split(", ")) & set(ADVERSARIES[against])
+    ]
+    told = max(math.inf if row.epsilon is None else row.epsilon for row in rows)
+    for epsilon in (told * 0.999, told * 1.001, 1e9):
+        demand(site, **LOOSE | {"unit": unit, "against": against, "epsilon": min(epsilon, 1e9)})
+        said = why_refused(site, config, data)
+        assert (said is None) == (told <= epsilon < math.inf), said
+        assert said is None or "against" in said
+
+
+def test_the_default_adversary_is_the_aggregator_and_the_refusal_says_what_to_write(
+    tmp_path: Path,
+) -> None:
+    site, trusting = datasite(tmp_path), '"against": "participants"'
+    for kind, reason in (("central", "it adds the noise itself"), ("shares", "one share")):
+        config = small(**KINDS[kind], participants=THREE)
+        demand(site, **LOOSE)
+        said = str(why_refused(site, config, None))
+        for words in ("promises nothing against the aggregator", reason, trusting):
+            assert words in said
+        demand(site, **LOOSE, against="participants")
         assert why_refused(site, config, None) is None
-        demand(site, **loose, against="aggregator")
-        said = why_refused(site, config, None)
-        assert said is None if reason is None else reason in str(said)
+    demand(site, **LOOSE)
+    assert why_refused(site, small(**KINDS["masked shares"], participants=THREE), None) is None
+
+
+def test_seeded_noise_is_taken_only_where_the_policy_says_so(tmp_path: Path) -> None:
+    site = datasite(tmp_path)
+    write_json(
+        site.private_client / "policy.json", {"unit": "example", "epsilon": 8, "delta": 0.01}
+    )
+    said = str(why_refused(site, small(**KINDS["example"]), shard([0, 1])))
+    assert "same bits" in said
+    assert '"secure_noise": false' in said
+    assert why_refused(site, small(**KINDS["secure"]), shard([0, 1])) is None
+
+
+def test_what_was_spent_against_others_only_is_unbounded_for_a_stricter_policy(
+    tmp_path: Path,
+) -> None:
+    """Alice trusted an aggregator once, with every update. A policy that trusts none can't add that up."""
+    site = datasite(tmp_path)
+    config = small(**KINDS["central"], participants=THREE)
+    demand(site, **LOOSE, against="participants")
+    plan = RoundPlan.of(config, 1, config.participants)
+    spend(site, config, plan, shard([0, 1]), {})
+    next_one = small(**KINDS["masked shares"], participants=THREE, project_name="next")
+    assert why_refused(site, next_one, shard([0, 1])) is None
+    demand(site, **LOOSE)
+    said = str(why_refused(site, next_one, shard([0, 1])))
+    assert "with what MNIST_FL spent, epsilon inf" in said
+    (entry,) = (site.private_client / "spent" / ALICE).glob("*.json")
+    old = {k: v for k, v in json.loads(entry.read_text()).items() if k != "against"}
+    write_json(entry, old)  # of before there were adversaries
+    assert why_refused(site, next_one, shard([0, 1])) is None

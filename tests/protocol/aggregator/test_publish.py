@@ -18,6 +18,7 @@ from fedkit.protocol.project import AtAggregator
 from fedkit.rounds.history import read_records
 from fedkit.teaching.failures.faults import Fault, Faults
 from tests.support.helpers import ALICE, BOB, CAROL, EVE, PROJECT, launched
+from tests.support.privacy import PARTICIPANT
 
 FILES = ("accuracy_metrics.json", "participants.json", "history.json")
 
@@ -145,3 +146,22 @@ def test_before_anybody_answers(tmp_path: Path) -> None:
     assert found["model_bytes"] > 784 * 10 * 4
     assert published(net, FILES[0]) == [{"round": 0, "accuracy": 0}]
     assert [row["Project Approved"] for row in published(net, "participants.json")] == [False] * 2
+
+
+def test_who_was_refused_is_not_told_where_whole_participants_are_protected(tmp_path: Path) -> None:
+    """That an update is refused depends on what is in it; that it was sent does not."""
+    net = launched(
+        tmp_path,
+        participants=[ALICE, BOB, CAROL],
+        rounds=1,
+        min_participants=2,
+        dp=PARTICIPANT,
+        weighting="equal",
+    )
+    faults = Faults()
+    faults.set(CAROL, Fault("NaN"))
+    history = net.run(approve=approve_all, actor=faults.act)
+    assert set(history.rounds[0].refused) == {CAROL}  # the aggregator's own record
+    (told,) = published(net)["history"]
+    assert "refused" not in told
+    assert (told["asked"], told["participants"], told["absent"]) == (3, 3, 0)
