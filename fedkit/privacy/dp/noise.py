@@ -16,7 +16,9 @@ import math
 import os
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedkit.base.seeds import generator
@@ -38,6 +40,10 @@ class Noise(Protocol):
         """Numbers in [0, 1), float64 [count]."""
         ...
 
+    def words(self, count: int) -> NDArray[np.int64]:
+        """Numbers of 63 fair bits, int64 [count], for `discrete_gaussian`."""
+        ...
+
 
 class SeededNoise:
     """Noise that repeats: from a generator of its own for (seed, *keys). Not secure; see the module."""
@@ -53,17 +59,23 @@ class SeededNoise:
         """Numbers in [0, 1), float64 [count]."""
         return torch.rand(count, generator=self.generator, dtype=torch.float64)
 
+    def words(self, count: int) -> NDArray[np.int64]:
+        """Numbers of 63 fair bits, int64 [count]."""
+        drawn = torch.empty(count, dtype=torch.int64).random_(generator=self.generator)
+        return np.asarray(drawn.numpy())
+
 
 class SystemNoise:
     """Noise that nobody can repeat: from the operating system's generator."""
 
     def uniform(self, count: int) -> Tensor:
         """Numbers in [0, 1), float64 [count]: multiples of 2^-53."""
-        if count == 0:
-            return torch.zeros(0, dtype=torch.float64)
-        words = torch.frombuffer(bytearray(os.urandom(8 * count)), dtype=torch.int64)
-        drawn: Tensor = (words & (2**_MANTISSA - 1)).double()
+        drawn = torch.from_numpy(self.words(count) & (2**_MANTISSA - 1)).double()
         return drawn * 2.0**-_MANTISSA
+
+    def words(self, count: int) -> NDArray[np.int64]:
+        """Numbers of 63 fair bits, int64 [count]."""
+        return np.frombuffer(os.urandom(8 * count), np.int64) & (2**63 - 1)
 
     def normal(self, shape: torch.Size | tuple[int, ...], std: float) -> Tensor:
         """Gaussian numbers of mean 0, float64: half the sum of four, each by Box and Muller."""
