@@ -87,8 +87,8 @@ def _of_examples(
 ) -> tuple[Guarantee, ...]:
     known = {count for count in counts.values() if count > 0}
     because = (
-        f"DP-SGD at each participant, all {config.rounds} rounds, Poisson sampling, clip {dp.clip:g}; "
-        "PLD accountant"
+        f"DP-SGD at each participant, all {config.rounds} rounds, Poisson sampling, clip {dp.clip:g}, "
+        f"{'discrete ' * dp.secure_noise}Gaussian noise; PLD accountant"
     )
     if not known:
         because += "; as promised, since no number of images is known"
@@ -109,9 +109,12 @@ def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
     # the list of those asked goes to all
     known = participant_mechanism(config, sample_is_secret=False)
     spent = epsilon_of(known, dp.delta)
-    how = f"clipped to {dp.clip:g}, Gaussian noise, all {config.rounds} rounds; PLD accountant"
+    masked_shares = dp.noise_at == "participants" and config.secure_aggregation is not None
+    whole = dp.secure_noise and (masked_shares or dp.noise_at == "aggregator")
+    kind = "discrete Gaussian noise on whole numbers" if whole else "Gaussian noise"
+    how = f"clipped to {dp.clip:g}, {kind}, all {config.rounds} rounds; PLD accountant"
     rows: list[tuple[str, float | None, float | None, str]]
-    if dp.noise_at == "participants" and config.secure_aggregation is not None:
+    if masked_shares:
         masked = "as long as the threshold holds and nobody gives away its share"
         because = f"shares of noise add up under the masks, {how}; {masked}"
         rows = [(EVERYONE, spent, dp.delta, because)]
@@ -219,6 +222,20 @@ def headline(config: FLConfig, promised: tuple[Guarantee, ...]) -> str:
     return text
 
 
+def _rounding(config: FLConfig, dp: DPSettings) -> str:
+    if not dp.secure_noise:
+        return "Rounding: the proof is about real numbers; floating point noise has low bits that tell more."
+    if dp.noise_at == "participants" and config.secure_aggregation is None:
+        return (
+            "Rounding: shares of noise are added up as floating point numbers, and the proof is about real ones; under "
+            "secure_aggregation they are whole numbers, which it covers."
+        )
+    return (
+        "The time that a step takes, and the machine's memory. Rounding is covered: contributions are whole numbers on a "
+        "grid, and the noise is discrete Gaussian."
+    )
+
+
 def left_open(config: FLConfig) -> tuple[str, ...]:
     """What no line above covers."""
     dp, lines = config.dp, list[str]()
@@ -238,8 +255,7 @@ def left_open(config: FLConfig) -> tuple[str, ...]:
             "Numbers of images, names, and who takes part are told in the clear.",
             "Choices made by looking at results, such as the learning rate: they tell something too, and "
             "nobody counted it.",
-            "Rounding: the proofs are about real numbers; the computer's are not (`secure_noise` makes "
-            "the known attack on low bits impractical).",
+            _rounding(config, dp),
         ]
         if dp.unit == "example":
             lines += [

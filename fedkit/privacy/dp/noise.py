@@ -4,10 +4,11 @@
 the same noise and subtract it, and torch's Mersenne Twister can be predicted from its own output. Its numbers have the
 right distribution, so that accuracy, attacks and audits come out as they would; the protection itself is for show.
 
-`SystemNoise` draws from the operating system's generator (`os.urandom`), which nobody can repeat, not even its owner. Each
-number is half the sum of four Gaussians, so that the low bits of a floating point number don't give the noise away
-(Holohan and Braghin 2021, "Secure random sampling in differential privacy", section 5.1; n = 2). Neither of them stops an
-attack on the time that drawing takes.
+`SystemNoise` draws from the operating system's generator (`os.urandom`), which nobody can repeat, not even its owner. What
+fedkit adds from it is discrete Gaussian noise on whole numbers (`grid.py`), whose proof is about what the computer
+calculates. `normal` gives floating point numbers, which no such proof covers: each is half the sum of four Gaussians, so
+that the known way to take it apart fails (Holohan and Braghin 2021, "Secure random sampling in differential privacy",
+section 5.1; n = 2). Neither source stops an attack on the time that drawing takes.
 """
 
 from __future__ import annotations
