@@ -113,6 +113,9 @@ def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
     whole = dp.secure_noise and (masked_shares or dp.noise_at == "aggregator")
     kind = "discrete Gaussian noise on whole numbers" if whole else "Gaussian noise"
     how = f"clipped to {dp.clip:g}, {kind}, all {config.rounds} rounds; PLD accountant"
+    if dp.mechanism is not None:
+        turns, bands = dp.mechanism.turns(config), dp.mechanism.bands_of(config)
+        how += f"; correlated over {bands} rounds, at most {turns} turns for each, in an order that all may know"
     rows: list[tuple[str, float | None, float | None, str]]
     if masked_shares:
         masked = "as long as the threshold holds and nobody gives away its share"

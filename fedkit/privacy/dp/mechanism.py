@@ -59,6 +59,8 @@ def participant_mechanism(config: FLConfig, sample_is_secret: bool = True) -> Me
     sample_is_secret : count on nobody knowing who trained in which round; else (q = 1) on nothing of the kind.
     """
     dp = promised(config, "participant")
+    if dp.mechanism is not None:  # k turns, each a Gaussian: see `banded.py`
+        return _with_noise(dp, 1.0, dp.mechanism.turns(config))
     chosen = config.participants_per_round or len(config.participants)
     mechanism = _with_noise(dp, chosen / len(config.participants), config.rounds)
     return mechanism if sample_is_secret else replace(mechanism, sampling_rate=1.0)

@@ -135,7 +135,7 @@ def spend(
     whole = _mechanism(config, shard)
     asked = config.replace(**plan.settings)
     attempt = sha256_bytes(state_bytes(start) + asked.to_json().encode())[:12]
-    a_round = replace(whole, steps=whole.steps // config.rounds)
+    a_round = replace(whole, steps=max(1, whole.steps // config.rounds))
     write_spending(site, config, shard, plan.round, attempt, a_round)
     _raise(site, config, why_refused(site, config, shard))  # perhaps this was one attempt too many
 
