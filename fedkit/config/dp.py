@@ -21,10 +21,10 @@ from pydantic import (
 
 from fedkit.base.strict_json import number_of
 from fedkit.config.limits import LIMITS, within
-from fedkit.config.part import Part
+from fedkit.config.part import NamedPart, Part
 from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
 
-__all__ = ["AdaptiveClip", "DPSettings"]
+__all__ = ["AdaptiveClip", "Banded", "DPSettings"]
 
 
 LARGEST_EPSILON = LIMITS["epsilon"].high
@@ -95,6 +95,48 @@ class AdaptiveClip(BaseModel):
     ) = None
 
 
+class Banded(NamedPart):
+    """Noise of the aggregator that later rounds take back in part, for participants who come in turn.
+
+    bands : how many rounds a sum's noise is mixed over, from 2 to the rounds between two turns of one; None takes all.
+    """
+
+    example = "banded"
+    name: Literal["banded"]
+    bands: Annotated[int, Field(strict=True, ge=2, le=64)] | None = None
+
+    def turns(self, config: Any) -> int:
+        """How often a participant comes at most: ceil(T m / n) times in T rounds of m of n participants."""
+        taken = int(config.rounds) * int(config.participants_per_round)
+        return -(-taken // len(config.participants))
+
+    def bands_of(self, config: Any) -> int:
+        """p, at most the least number of rounds from one turn of a participant to its next."""
+        between = len(config.participants) // int(config.participants_per_round)
+        return min(self.bands or between, between, 64)
+
+    def misfit(self, config: Any) -> str | None:
+        """Why its config does not go with it, as "field: what; remedy", or None."""
+        dp, count = config.dp, config.participants_per_round
+        if dp.unit != "participant" or dp.noise_at != "aggregator" or dp.adaptive_clip:
+            return (
+                "dp.mechanism: is the noise of an aggregator on sums of participants with one clip; set unit to "
+                '"participant", and leave out noise_at and adaptive_clip, or mechanism'
+            )
+        between = len(config.participants) // (count or len(config.participants))
+        if between < 2:
+            return (
+                "dp.mechanism: takes noise back between two turns of a participant, and each comes in every round; set "
+                "participants_per_round to at most half of them, or leave mechanism out"
+            )
+        if self.bands is not None and self.bands > between:
+            return (
+                f"dp.mechanism.bands: is {self.bands}, and a participant comes back after {between} rounds; "
+                f"write at most {between}"
+            )
+        return None
+
+
 class DPSettings(Part):
     """What a project promises. Frozen.
 
@@ -112,6 +154,8 @@ class DPSettings(Part):
         others' shares alone make up the noise. None (the default) is 1, or 0 where there is one participant only, since
         everybody knows its own.
     adaptive_clip : for participants, let the clipping norm follow a quantile; `clip` is then where it starts.
+    mechanism : for participants in turn, {"name": "banded"}: noise that is correlated over rounds (see `Banded`); None (the
+        default) adds fresh noise in each.
     secure_noise : draw noise and samples from the operating system's randomness; the same seed then no longer gives the
         same bits. Without it they derive from the config's seed, which everybody can read: that is for learning.
     """
@@ -124,6 +168,7 @@ class DPSettings(Part):
     noise_at: Literal["aggregator", "participants"] = "aggregator"
     colluders: Annotated[int, BeforeValidator(within("colluders"))] | None = None
     adaptive_clip: AdaptiveClip | None = None
+    mechanism: Banded | None = None
     secure_noise: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")
@@ -158,6 +203,8 @@ class DPSettings(Part):
 
     def misfit(self, config: Any) -> str | None:
         """Why the rest of its config, an `FLConfig`, does not go with it, as "field: what; remedy", or None."""
+        if self.mechanism is not None and (wrong := self.mechanism.misfit(config)):
+            return wrong
         strategy = str((config.strategy or {}).get("name", "fedavg"))
         moving = {"example": "epoch", "participant": "participants_per_round"}[self.unit]
         if moving in config.adjustable:

@@ -47,7 +47,8 @@ def rewind(network: Rewindable, to_round: int = 0, project: str | None = None) -
 
     Approvals stay. Settings changed in between are forgotten when going back to the start. Running on from there with
     the same settings gives the same bits. Raises FedkitError if there is no such project or round, or if masks have hidden
-    an update in it: the same update under other masks, from other people, is how an aggregator would take them off. Raises
+    an update in it (the same update under other masks, from other people, is how an aggregator would take them off) or if
+    its noise is meant and correlated over rounds. Raises
     Busy if another process moves one of the datasites.
     """
     home = network.sites[network.aggregator]
@@ -66,6 +67,14 @@ def rewind(network: Rewindable, to_round: int = 0, project: str | None = None) -
             why="The same update under other masks, added up with other people's, would lie open",
             remedy="launch it again under another project name and with another seed: "
             "nobody trains from the same model twice under masks",
+        )
+    dp = FLConfig.load(place.config).dp
+    if dp is not None and dp.secure_noise and dp.mechanism is not None:
+        raise FedkitError(
+            "mixes the noise of its rounds, and can't go back",
+            file=place.path,
+            why="Each participant's turns were counted once, and the same sums with other noise would tell more",
+            remedy="launch it again under another project name: what it spends is added up",
         )
     write_json(_intent(network), {"project": history.project, "to_round": to_round})
     finish_rewind(network)

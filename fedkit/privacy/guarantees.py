@@ -128,8 +128,8 @@ def _of_examples(
 ) -> tuple[Guarantee, ...]:
     known = {count for count in counts.values() if count > 0}
     because = (
-        f"DP-SGD at each participant, all {config.rounds} rounds, Poisson sampling, clip {dp.clip:g}; "
-        "PLD accountant"
+        f"DP-SGD at each participant, all {config.rounds} rounds, Poisson sampling, clip {dp.clip:g}, "
+        f"{'discrete ' * dp.secure_noise}Gaussian noise; PLD accountant"
     )
     if not known:
         because += "; as promised, since no number of images is known"
@@ -154,13 +154,19 @@ def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
     known = participant_mechanism(
         config, sample_is_secret=False
     )  # the list of those asked goes to all
-    how = f"clipped to {dp.clip:g}, Gaussian noise, all {config.rounds} rounds; PLD accountant"
+    masked_shares = dp.noise_at == "participants" and config.secure_aggregation is not None
+    whole = dp.secure_noise and (masked_shares or dp.noise_at == "aggregator")
+    kind = "discrete Gaussian noise on whole numbers" if whole else "Gaussian noise"
+    how = f"clipped to {dp.clip:g}, {kind}, all {config.rounds} rounds; PLD accountant"
+    if dp.mechanism is not None:
+        turns, bands = dp.mechanism.turns(config), dp.mechanism.bands_of(config)
+        how += f"; correlated over {bands} rounds, at most {turns} turns for each, in an order that all may know"
     rows: list[tuple[str, Mechanism | float | None, str]]
     if dp.noise_at == "participants":
         together = _of_shares(config, known, dp.delta)
         if shares_of_noise(config) == 1:
             rows = [(EVERYONE, known, f"all of the noise in each update, {how}")]
-        elif config.secure_aggregation is not None:
+        elif masked_shares:
             because = f"shares of noise add up under the masks, {how}; as long as the threshold holds, and {together}"
             rows = [(EVERYONE, known, because)]
         else:
@@ -302,6 +308,20 @@ def _in_common(dp: DPSettings) -> str:
     return f"{counts}names, and who takes part"
 
 
+def _rounding(config: FLConfig, dp: DPSettings) -> str:
+    if not dp.secure_noise:
+        return "Rounding: the proof is about real numbers; floating point noise has low bits that tell more."
+    if dp.noise_at == "participants" and config.secure_aggregation is None:
+        return (
+            "Rounding: shares of noise are added up as floating point numbers, and the proof is about real ones; under "
+            "secure_aggregation they are whole numbers, which it covers."
+        )
+    return (
+        "The time that a step takes, and the machine's memory. Rounding is covered: contributions are whole numbers on a "
+        "grid, and the noise is discrete Gaussian."
+    )
+
+
 def left_open(config: FLConfig) -> tuple[str, ...]:
     """What no line above covers."""
     dp, lines = config.dp, list[str]()
@@ -322,8 +342,7 @@ def left_open(config: FLConfig) -> tuple[str, ...]:
             "When files appear, and in which order: how long a training takes may depend on the images.",
             "Choices made by looking at results, such as the learning rate: they tell something too, and "
             "nobody counted it.",
-            "Rounding: the proofs are about real numbers; the computer's are not (`secure_noise` makes "
-            "the known attack on low bits impractical).",
+            _rounding(config, dp),
         ]
         if dp.unit == "example":
             lines += [

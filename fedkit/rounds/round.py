@@ -38,6 +38,7 @@ from fedkit.learning.strategies.fedavg import fedavg
 from fedkit.learning.training import fitting_batch, judged, local_steps, trained_names
 from fedkit.learning.update import Update
 from fedkit.learning.validated import validated
+from fedkit.privacy.dp.banded import in_turn
 from fedkit.privacy.dp.noisy_mean import chosen_in_private
 from fedkit.rounds.history import Contribution, RoundRecord
 from fedkit.rounds.personal import hold_out
@@ -55,7 +56,8 @@ def draw(config: FLConfig, able: Sequence[str], n: int) -> list[str]:
 
     (McMahan et al. 2017: a random set S_t of max(C K, 1) clients.)
     """
-    private = chosen_in_private(config, able, n)
+    turns = in_turn(config, able, n)
+    private = chosen_in_private(config, able, n) if turns is None else turns
     if private is not None:
         return private
     count = config.participants_per_round

@@ -220,7 +220,7 @@ def _round(
     mean = None
     if config.secure_aggregation is not None:  # the sum of fixed-point numbers, as under its masks
         mean = fixed_point_mean(
-            [capped(u, plan) for u in updates], config.weighting, len(plan.participants)
+            [capped(u, plan) for u in updates], config.weighting, len(plan.participants), state
         )
     after, record = server_step(
         strategy, plan, server, updates, mean=mean, refused=far, buffers=buffer_names(world.model)

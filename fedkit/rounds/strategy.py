@@ -8,6 +8,7 @@ from __future__ import annotations
 from fedkit.config.fl_config import FLConfig
 from fedkit.learning.strategies.base import Strategy
 from fedkit.learning.strategies.registry import make_strategy
+from fedkit.privacy.dp.banded import BandedMean
 from fedkit.privacy.dp.noisy_mean import NoisyMean
 from fedkit.privacy.dp.training import PrivateTraining
 
@@ -23,5 +24,5 @@ def strategy_of(config: FLConfig) -> Strategy:
     if dp is None:
         return strategy
     if dp.unit == "participant" and dp.noise_at == "aggregator":
-        return NoisyMean(strategy, config)
+        return (NoisyMean if dp.mechanism is None else BandedMean)(strategy, config)
     return PrivateTraining(strategy, config)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from fedkit.base.errors import FedkitError
@@ -87,6 +88,13 @@ def _two_samples(trial: Trial) -> None:
     """A batch of two, and an update with the model's own names, shapes and dtypes."""
     update = _local_step(trial, 2)
     finite = {name: value.nan_to_num() for name, value in update.items()}
+    config = trial.config
+    if config.secure_aggregation is not None and config.dp is not None and config.dp.secure_noise:
+        # a share of noise for masks is whole numbers, which float64 holds
+        finite = {
+            k: v.to(trial.start[k].dtype) if k in trial.start and v.dtype is torch.float64 else v
+            for k, v in finite.items()
+        }
     wrong = check_state(trial.start, finite)
     if wrong is not None:
         raise FedkitError(

@@ -62,6 +62,8 @@ def participant_mechanism(config: FLConfig, sample_is_secret: bool = True) -> Me
     sample_is_secret : q of the mechanism as drawn, for somebody who does not see that list; else q = 1.
     """
     dp = promised(config, "participant")
+    if dp.mechanism is not None:  # k turns, each a Gaussian: see `banded.py`
+        return _with_noise(dp, 1.0, dp.mechanism.turns(config))
     chosen = config.participants_per_round or len(config.participants)
     mechanism = _with_noise(dp, chosen / len(config.participants), config.rounds, seen_at=1.0)
     return mechanism if sample_is_secret else replace(mechanism, sampling_rate=1.0)

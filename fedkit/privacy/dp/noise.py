@@ -4,10 +4,11 @@
 the same noise and subtract it, and torch's Mersenne Twister can be predicted from its own output. Its numbers have the
 right distribution, so that accuracy, attacks and audits come out as they would; the protection itself is for show.
 
-`SystemNoise` draws from the operating system's generator (`os.urandom`), which nobody can repeat, not even its owner. Each
-number is half the sum of four Gaussians, so that the low bits of a floating point number don't give the noise away
-(Holohan and Braghin 2021, "Secure random sampling in differential privacy", section 5.1; n = 2). Neither of them stops an
-attack on the time that drawing takes.
+`SystemNoise` draws from the operating system's generator (`os.urandom`), which nobody can repeat, not even its owner. What
+fedkit adds from it is discrete Gaussian noise on whole numbers (`grid.py`), whose proof is about what the computer
+calculates. `normal` gives floating point numbers, which no such proof covers: each is half the sum of four Gaussians, so
+that the known way to take it apart fails (Holohan and Braghin 2021, "Secure random sampling in differential privacy",
+section 5.1; n = 2). Neither source stops an attack on the time that drawing takes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import math
 import os
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedkit.base.seeds import generator
@@ -38,6 +41,10 @@ class Noise(Protocol):
         """Numbers in [0, 1), float64 [count]."""
         ...
 
+    def words(self, count: int) -> NDArray[np.int64]:
+        """Numbers of 63 fair bits, int64 [count], for `discrete_gaussian`."""
+        ...
+
 
 class SeededNoise:
     """Noise that repeats: from a generator of its own for (seed, *keys). Not secure; see the module."""
@@ -53,17 +60,23 @@ class SeededNoise:
         """Numbers in [0, 1), float64 [count]."""
         return torch.rand(count, generator=self.generator, dtype=torch.float64)
 
+    def words(self, count: int) -> NDArray[np.int64]:
+        """Numbers of 63 fair bits, int64 [count]."""
+        drawn = torch.empty(count, dtype=torch.int64).random_(generator=self.generator)
+        return np.asarray(drawn.numpy())
+
 
 class SystemNoise:
     """Noise that nobody can repeat: from the operating system's generator."""
 
     def uniform(self, count: int) -> Tensor:
         """Numbers in [0, 1), float64 [count]: multiples of 2^-53."""
-        if count == 0:
-            return torch.zeros(0, dtype=torch.float64)
-        words = torch.frombuffer(bytearray(os.urandom(8 * count)), dtype=torch.int64)
-        drawn: Tensor = (words & (2**_MANTISSA - 1)).double()
+        drawn = torch.from_numpy(self.words(count) & (2**_MANTISSA - 1)).double()
         return drawn * 2.0**-_MANTISSA
+
+    def words(self, count: int) -> NDArray[np.int64]:
+        """Numbers of 63 fair bits, int64 [count]."""
+        return np.frombuffer(os.urandom(8 * count), np.int64) & (2**63 - 1)
 
     def normal(self, shape: torch.Size | tuple[int, ...], std: float) -> Tensor:
         """Gaussian numbers of mean 0, float64: half the sum of four, each by Box and Muller."""

@@ -17,8 +17,9 @@ from fedkit.learning.strategies.arithmetic import deltas, move, stack, unstack
 from fedkit.learning.strategies.base import Around, ServerState, Step
 from fedkit.learning.update import Update
 from fedkit.privacy.dp.clip import next_clip, noisy_mean, split_noise
+from fedkit.privacy.dp.grid import GRID, grid_mean, noise_in_steps
 from fedkit.privacy.dp.mechanism import count_noise, participant_mechanism, promised
-from fedkit.privacy.dp.noise import noise_source
+from fedkit.privacy.dp.noise import Noise, SystemNoise, noise_source
 
 __all__ = ["NoisyMean", "chosen_in_private"]
 
@@ -73,7 +74,8 @@ class NoisyMean(Around):
             spread = split_noise(spread, count_noise(self.config, mechanism))
         like = {k: v.double() for k, v in state.model.items() if v.is_floating_point()}
         changes = stack([like, *deltas(state.model, updates)])[1:]  # perhaps of nobody
-        mean = unstack(noisy_mean(changes, clip, spread, expected, noise), like)
+        around = grid_mean if dp.secure_noise else noisy_mean
+        mean = unstack(around(changes, clip, spread, expected, noise), like)
         seen = Update(self.config.aggregator, n, move(state.model, mean), 1)
         memory = {part: value for part, value in state.memory.items() if part != _OWN}
         after, said = self.inner.apply(ServerState(state.model, memory), [seen])
@@ -84,7 +86,7 @@ class NoisyMean(Around):
             counted = (
                 within
                 + (expected - len(changes)) / 2
-                + float(noise.normal((1,), count_noise(self.config, mechanism)))
+                + _on_count(noise, count_noise(self.config, mechanism))
             )
             said["unclipped"] = counted / expected
             rule = dp.adaptive_clip
@@ -94,6 +96,13 @@ class NoisyMean(Around):
     def _with(self, state: ServerState, n: int, clip: float) -> ServerState:
         own = {"round": torch.tensor(n), "clip": torch.tensor(clip, dtype=torch.float64)}
         return ServerState(state.model, {**state.memory, _OWN: own})
+
+
+def _on_count(noise: Noise, std: float) -> float:
+    """Gaussian noise on a count; where the noise is meant, on a grid that has the centred count's halves."""
+    if not isinstance(noise, SystemNoise):
+        return float(noise.normal((1,), std))
+    return float(noise_in_steps((1,), std * (1 + 2.0**-20), noise)) / GRID
 
 
 def chosen_in_private(config: FLConfig, able: Sequence[str], n: int) -> list[str] | None:

@@ -156,7 +156,7 @@ def spend(
     whole = _mechanism(config, shard)
     asked = config.replace(**plan.settings)
     attempt = sha256_bytes(state_bytes(start) + asked.to_json().encode())[:12]
-    a_round = replace(whole, steps=whole.steps // config.rounds)
+    a_round = replace(whole, steps=max(1, whole.steps // config.rounds))
     rows = guarantees(config, {site.email: len(shard[1])})
     holds = next((n for n in ADVERSARIES if _holds(weakest(rows, config.dp.unit, n))), None)
     write_spending(site, config, shard, plan.round, attempt, a_round, against=holds)

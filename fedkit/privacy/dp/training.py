@@ -30,6 +30,7 @@ from fedkit.learning.randomness import OwnRandom, draws
 from fedkit.learning.strategies.base import Around
 from fedkit.learning.training import Trainer, optimizer_of, train
 from fedkit.privacy.dp.clip import share_of_noise
+from fedkit.privacy.dp.grid import grid_optimizer, masked_share
 from fedkit.privacy.dp.mechanism import (
     example_mechanism,
     participant_mechanism,
@@ -37,7 +38,7 @@ from fedkit.privacy.dp.mechanism import (
     shares_of_noise,
     steps_per_epoch,
 )
-from fedkit.privacy.dp.noise import Noise, SeededNoise, noise_source
+from fedkit.privacy.dp.noise import Noise, SeededNoise, SystemNoise, noise_source
 
 __all__ = ["PrivateTraining", "dp_sgd"]
 
@@ -87,6 +88,9 @@ class PrivateTraining(Around):
         trained |= {name: state[name] for name in buffer_names(model)}  # of the norm no part
         sigma = participant_mechanism(self.config).noise_multiplier
         clip, shares = promised(self.config).clip, shares_of_noise(self.config)
+        if isinstance(noise, SystemNoise) and self.config.secure_aggregation is not None:
+            most = len(self.config.participants)
+            return masked_share(state, trained, clip, sigma, shares, noise, most), losses
         return share_of_noise(state, trained, clip, sigma, shares, noise), losses
 
     def _protect_images(
@@ -113,9 +117,17 @@ class PrivateTraining(Around):
             noise_multiplier=example_mechanism(self.config, len(shard[1])).noise_multiplier,
             noise=noise,
             sample=sample,
-            own_randomness=int(torch.randint(2**62, (1,), generator=generator)),
+            own_randomness=_of_model(noise, generator),
             **ordinary,
         )
+
+
+def _of_model(noise: Noise, generator: torch.Generator) -> int:
+    """What seeds a model's own chance. A seed that is known would tell which image got which drop-out mask, and one image
+    more moves all others' masks: where noise is meant, it is a secret too."""
+    if isinstance(noise, SystemNoise):
+        return int(noise.words(1)[0])
+    return int(torch.randint(2**62, (1,), generator=generator))
 
 
 def dp_sgd(
@@ -183,8 +195,11 @@ def dp_sgd(
                     raise Stopped
                 batch = (sample.uniform(len(labels)) < rate).nonzero().flatten()
                 private.zero_grad(set_to_none=True)
-                if len(batch):  # many a model can't take no sample at all
-                    inputs = images[batch]
+                alone = isinstance(noise, SystemNoise)  # in a batch, last bits depend on its size
+                for part in batch.split(1 if alone else max(len(batch), 1)):
+                    if not len(part):  # many a model can't take no sample at all
+                        continue
+                    inputs = images[part]
                     if (
                         inputs.is_floating_point()
                     ):  # a gradient, else torch warns about Opacus' hooks;
@@ -192,12 +207,15 @@ def dp_sgd(
                             inputs.requires_grad_().clone()
                         )  # a copy, for models that write into it
                     with chance:
-                        loss = loss_of(watched(inputs), labels[batch], reduction="sum")
+                        loss = loss_of(watched(inputs), labels[part], reduction="sum")
                     loss.backward()
-                    total, seen = total + loss.item(), seen + len(batch)
+                    total, seen = total + loss.item(), seen + len(part)
+                    if alone:
+                        private.add()
+                        forget()
                 for p in private.params:
                     if p.grad_sample is None:  # no image was drawn, or none of them used it
-                        p.grad_sample = p.new_zeros(len(batch), *p.shape)
+                        p.grad_sample = p.new_zeros(0 if alone else len(batch), *p.shape)
                 private.step()
                 forget()
             losses.append(total / max(seen, 1))
@@ -292,7 +310,7 @@ def _private(
     expected: float,
     noise: Noise,
 ) -> Any:
-    """Opacus' optimiser around torch's, which sees noised gradients only. noise : seeded, or the system's."""
+    """Opacus' optimiser around torch's, which sees noised gradients only. noise : seeded, or the system's, on the grid."""
     from opacus.optimizers import DPOptimizer
 
     class FromNoise(DPOptimizer):  # type: ignore[misc]
@@ -300,16 +318,15 @@ def _private(
 
         def add_noise(self) -> None:
             for p in self.params:
-                std = self.noise_multiplier * self.max_grad_norm
-                drawn = noise.normal(p.shape, std)
-                if isinstance(noise, SeededNoise):  # no secret anyway, and its bits are promised
-                    p.grad = p.summed_grad + drawn.to(p)
-                else:  # rounded first, its low bits would tell the sum (Haney et al. 2022)
-                    p.grad = (p.summed_grad.cpu().double() + drawn).to(p)
+                drawn = noise.normal(p.shape, self.noise_multiplier * self.max_grad_norm)
+                p.grad = p.summed_grad + drawn.to(p)
 
     at_home = place_of(model).type == "cpu"  # where torch's generator can draw
     generator = noise.generator if isinstance(noise, SeededNoise) and at_home else None
-    return (FromNoise if generator is None else DPOptimizer)(
+    kind = FromNoise if generator is None else DPOptimizer
+    if isinstance(noise, SystemNoise):
+        kind = grid_optimizer(noise)
+    return kind(
         optimizer=steps,
         noise_multiplier=noise_multiplier,
         max_grad_norm=clip,

@@ -87,13 +87,19 @@ def fixed_point_sum(vectors: Sequence[Vector]) -> Vector:
     return total
 
 
-def fixed_point_mean(updates: Sequence[Update], weighting: str, participants: int) -> Update:
+def fixed_point_mean(
+    updates: Sequence[Update],
+    weighting: str,
+    participants: int,
+    like: Mapping[str, Tensor] | None = None,
+) -> Update:
     """What a secure aggregation of these updates shows, without its masks: their weighted mean, as if it were one update.
 
-    weighting : "samples" or "equal". participants : how many take part at most, as for `encode`.
+    weighting : "samples" or "equal". participants : how many take part at most, as for `encode`. like : the global model,
+    whose dtypes the mean has; default those of the updates.
     """
     weights = [(u.num_samples or 1) if weighting == "samples" else 1 for u in updates]
     pairs = zip(updates, weights, strict=True)
     total = fixed_point_sum([encode(u.state, weight, participants) for u, weight in pairs])
-    mean, weight = decode(total, updates[0].state)
+    mean, weight = decode(total, like or updates[0].state)
     return Update("sum", updates[0].round, mean, weight)

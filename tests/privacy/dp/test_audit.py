@@ -24,25 +24,19 @@ from fedkit.privacy.dp.audit import (
     epsilon_lower_bound,
     pixel_canaries,
 )
-from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
+from fedkit.privacy.dp.noise import SeededNoise
 from fedkit.privacy.dp.training import dp_sgd
 from tests.support.helpers import LINEAR, linear_weights, shard
+from tests.support.privacy import Every
 
 DELTA = 1e-5
-
-
-class Forgotten(SystemNoise):
-    """The mechanism as it says it is, but nobody adds the noise."""
-
-    def normal(self, shape: torch.Size | tuple[int, ...], std: float) -> Tensor:
-        return torch.zeros(shape, dtype=torch.float64)
 
 
 @cache
 def audited(epsilon: float, seed: int, forgotten: bool = False) -> Audit:
     """DP-SGD on 200 digits and some canaries, in five steps with all images."""
     data, start, model = shard(range(10), 20), linear_weights(), load_model(LINEAR)
-    noise = Forgotten() if forgotten else SeededNoise(seed, "n")
+    noise = Every() if forgotten else SeededNoise(seed, "n")
 
     def train(mixed: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         settings = {"epochs": 5, "steps": 1, "learning_rate": 0.5, "clip": 1.0}

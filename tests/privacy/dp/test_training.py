@@ -259,7 +259,8 @@ def test_a_step_forgets_what_the_last_one_left_in_a_buffer() -> None:
 
 
 def test_low_bits_of_a_noised_gradient_tell_nothing() -> None:
-    """Haney et al. 2022: of 1 + rounded noise all that is small is a multiple of 2^-24, of 0 + noise it is not."""
+    """Haney et al. 2022: of 1 + rounded noise all that is small is a multiple of 2^-24, of 0 + noise it was not; on a grid,
+    both are what they are."""
     told = []
     for sum_of_gradients in (0.0, 1.0):
         layer = nn.Linear(5_000, 1, bias=False)
@@ -270,5 +271,4 @@ def test_low_bits_of_a_noised_gradient_tell_nothing() -> None:
         noised = layer.weight.grad.double()
         small = noised[noised.abs() < 1 / 16] * 2.0**24
         told.append(float((small == small.round()).double().mean()))
-    assert told[0] < 0.2
-    assert told[1] < 0.2  # it was 1
+    assert told[0] == told[1]
