@@ -212,7 +212,7 @@ attacks = {
     "by descent": fk.privacy.match_gradient(
         fk.load_model(bob.source), bob.before, bob.gradient, labels, generator=draw
     ).flatten(1),
-    "exactly": fk.privacy.exact_batch(weight, bias, generator=draw),
+    "exactly": fk.privacy.exact_batch(bob, generator=draw),
 }
 
 # %%

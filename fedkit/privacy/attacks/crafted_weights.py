@@ -20,6 +20,9 @@ from fedkit.privacy.attacks.first_layer import first_layer
 
 __all__ = ["SeedCheck", "check_seed", "crafted_weights", "read_bins"]
 
+_OFF_LEVEL = 0.12
+"""How far a pixel with ink may be from a whole level, in the mean; of a blend it is a quarter."""
+
 
 def crafted_weights(honest: Mapping[str, Tensor], images: Tensor, seed: int = 0) -> StateDict:
     """Seed weights for the tutorial's model that bin images by brightness.
@@ -48,18 +51,26 @@ def crafted_weights(honest: Mapping[str, Tensor], images: Tensor, seed: int = 0)
     }
 
 
-def read_bins(weight: Tensor, bias: Tensor, floor: float = 1e-4) -> Tensor:
-    """One candidate image a bin, [n, D] float64: the difference of neighbouring rows, divided by that of their biases.
+def read_bins(
+    weight: Tensor, bias: Tensor, floor: float = 1e-4, levels: int | None = 255
+) -> Tensor:
+    """One image a bin, [n, D] float64: the difference of neighbouring rows, divided by that of their biases.
 
     weight [H, D], bias [H] : the first layer's change. Bins that nothing fell into (below `floor` times the largest), and
-    mixtures that leave 0..1, are left out.
+    mixtures that leave 0..1, are left out. A blend of the images in one bin may stay inside; but where pixels are whole
+    numbers of `levels` parts, as in a file of 8 bits, a blend's are not, and it is left out as well. levels=None : all.
     """
     rows, ends = weight.double(), bias.double()
     rows = rows - torch.cat([rows[1:], torch.zeros_like(rows[:1])])
     ends = ends - torch.cat([ends[1:], torch.zeros_like(ends[:1])])
     full = ends.abs() > floor * ends.abs().max()
     images = rows[full] / ends[full, None]
-    return images[(images.amin(1) > -0.01) & (images.amax(1) < 1.01)]
+    images = images[(images.amin(1) > -0.01) & (images.amax(1) < 1.01)]
+    if levels is None:
+        return images
+    ink, parts = images > 0.5 / levels, images * levels
+    off = torch.where(ink, (parts - parts.round()).abs(), 0.0).sum(1) / ink.sum(1)
+    return images[off < _OFF_LEVEL]  # a blank bin is nan, and left out
 
 
 @dataclass(frozen=True)
