@@ -28,8 +28,13 @@ def test_both_editions_run_and_say_the_same(tmp_path: Path) -> None:
     whole = run(LESSON, tmp_path, **TINY)
     assert whole.checks == {"invert_linear": "right", "count_labels": "right"}
     assert whole.text.count("is in the ledger: True") == 3
-    assert "seed gives: True" in whole.text
-    assert "seed gives: False" in whole.text
+    for line in (
+        "SHORT, model 0: the seed gives it: True, units alike: 0%, suspicious: False",
+        "SHORT, model 1: the seed gives it: False, units alike: 0%, suspicious: False",
+        "CRAFTED, model 0: the seed gives it: True, units alike: 0%, suspicious: False",
+        "CRAFTED, model 1: the seed gives it: False, units alike: 100%, suspicious: True",
+    ):
+        assert line in whole.text
     assert all(value >= 60 for value in whole.names["decibels"]["exactly"])
     learner = run(LESSON, tmp_path, "learner", **TINY)
     assert learner.checks == {"invert_linear": "not yet", "count_labels": "not yet"}
