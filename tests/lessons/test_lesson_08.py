@@ -28,8 +28,13 @@ def test_both_editions_run_and_say_the_same(tmp_path: Path) -> None:
     whole = run(LESSON, tmp_path, **TINY)
     assert whole.checks == {"invert_linear": "right", "count_labels": "right"}
     assert whole.text.count("is in the ledger: True") == 3
-    assert "seed gives: True" in whole.text
-    assert "seed gives: False" in whole.text
+    for line in (
+        "SHORT, model 0: the seed gives it: True, units alike: 0%, suspicious: False",
+        "SHORT, model 1: the seed gives it: False, units alike: 0%, suspicious: False",
+        "CRAFTED, model 0: the seed gives it: True, units alike: 0%, suspicious: False",
+        "CRAFTED, model 1: the seed gives it: False, units alike: 100%, suspicious: True",
+    ):
+        assert line in whole.text
     assert all(value >= 60 for value in whole.names["decibels"]["exactly"])
     learner = run(LESSON, tmp_path, "learner", **TINY)
     assert learner.checks == {"invert_linear": "not yet", "count_labels": "not yet"}
@@ -52,13 +57,28 @@ def is_open(weight: Tensor, bias: Tensor) -> Any: ...
         (lambda w, b: w.numpy()[top(w, b)] / b.numpy()[top(w, b)], "right", "protects"),
         (lambda w, b: w[0] / b[0], "try again", "another order"),
         (lambda w, b: w[3] / b[3], "try again", "another order"),
+        (lambda w, b: w[-1] / b[-1], "try again", "another order"),
+        (lambda w, b: w[2] / b[2], "try again", "another order"),
+        (lambda w, b: w[b != 0][0] / b[b != 0][0], "try again", "rounding"),
+        (lambda w, b: (w[b != 0] / b[b != 0, None]).mean(0), "try again", "rounding"),
+        (lambda w, b: (w / b[:, None]).nanmean(0), "try again", "rounding"),
+        (lambda w, b: w[b.abs().argmin()] / b[b.abs().argmin()], "try again", "divided by 0"),
+        (lambda w, b: w.sum(0) / b.sum(), "try again", "cancel"),
+        (lambda w, b: w.mean(0) / b.mean(), "try again", "cancel"),
+        (lambda w, b: w.abs().sum(0) / b.abs().sum(), "right", "protects"),
+        (lambda w, b: w.norm(dim=0) / b.norm(), "right", "protects"),
+        (lambda w, b: w.mean(0), "try again", "something else"),
+        (lambda w, b: w[b.argmin()] / b.min(), "try again", "moved down"),
+        (lambda w, b: w[w.abs().sum(1).argmax()] / b.abs().max(), "try again", "wrong sign"),
+        (lambda w, b: w[top(w, b)] / w[top(w, b)].sum(), "try again", "something else"),
+        (lambda w, b: w[top(w, b)].abs() / w[top(w, b)].abs().max(), "try again", "something else"),
         (lambda w, b: w[b.argmax()] / b.max(), "try again", "change of one step"),
         (lambda w, b: w / b[:, None], "try again", "which?"),
         (lambda w, b: w[1] / b[1], "try again", "divided by 0"),
         (lambda w, b: w[top(w, b)] / b.abs().max(), "try again", "wrong sign"),
         (lambda w, b: w[top(w, b)], "try again", "as it was sent"),
         (lambda w, b: w.sum(0), "try again", "something else"),
-        (lambda w, b: w[top(w, b)] / -0.5, "try again", "change of one step"),
+        (lambda w, b: w[top(w, b)] / -0.5, "try again", "moved down"),
         (lambda w, b: 3, "try again", "tensor"),
         (is_open, "not yet", "far from 0"),
     ],

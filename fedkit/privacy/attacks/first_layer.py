@@ -24,7 +24,14 @@ from torch.nn import functional as F
 
 from fedkit.base.errors import FedkitError
 
-__all__ = ["first_layer", "invert_linear", "invert_rows", "row_space", "row_space_residual"]
+__all__ = [
+    "first_layer",
+    "invert_linear",
+    "invert_rows",
+    "layer_name",
+    "row_space",
+    "row_space_residual",
+]
 
 
 def first_layer(state: Mapping[str, Tensor], inputs: int = 784) -> tuple[Tensor, Tensor]:
@@ -33,11 +40,17 @@ def first_layer(state: Mapping[str, Tensor], inputs: int = 784) -> tuple[Tensor,
     inputs : numbers in one sample; 784 of a digit, 30 of a table with thirty columns.
     Raises FedkitError if there is none, such as in a network that begins with a convolution.
     """
+    name = layer_name(state, inputs)
+    return state[f"{name}weight"], state[f"{name}bias"]
+
+
+def layer_name(state: Mapping[str, Tensor], inputs: int = 784) -> str:
+    """What the names of that layer's tensors begin with, such as "fc1.". Raises FedkitError if there is none."""
     for name, value in state.items():
         if name.endswith("weight") and value.ndim == 2 and value.shape[1] == inputs:
             bias = state.get(name.removesuffix("weight") + "bias")
             if bias is not None and bias.shape == value.shape[:1]:
-                return value, bias
+                return name.removesuffix("weight")
     raise FedkitError(
         f"has no linear layer with {inputs} inputs and a bias",
         field="state",
@@ -49,16 +62,17 @@ def invert_linear(weight: Tensor, bias: Tensor) -> Tensor:
     """The one input behind a gradient: x = (dL/dW_j) / (dL/db_j), from the unit j with the largest |dL/db_j|.
 
     weight [H, D], bias [H] : the first layer's gradient, or its change after one step: the learning rate cancels.
-    Returns [D], exact up to rounding for a single sample; a mixture for more.
+    Returns [D], exact up to rounding for a single sample; a mixture for more, which all rows alike up to a factor rule out.
     """
     unit = bias.abs().argmax()
     return weight[unit] / bias[unit]
 
 
 def invert_rows(weight: Tensor, bias: Tensor, floor: float = 1e-4) -> Tensor:
-    """Every row divided by its bias: one candidate a hidden unit, [C, D], the surest first.
+    """Every row divided by its bias: one candidate a hidden unit, [C, D], the largest bias first.
 
-    Rows whose |bias| is below `floor` times the largest are left out: there, rounding is all that is left.
+    Candidates, no finds: a row is an image where its unit answers to one alone, which two rows that agree can tell, and
+    else a blend. Rows whose |bias| is below `floor` times the largest are left out: there, rounding is all that is left.
     """
     order = bias.abs().argsort(descending=True)
     order = order[bias[order].abs() > floor * bias.abs().max()]

@@ -3,7 +3,9 @@
 `match_gradient` is DLG (Zhu et al. 2019, "Deep leakage from gradients"): the squared distance of two gradients, by L-BFGS
 with a strong Wolfe line search. `match_direction` is Geiping et al. 2020, "Inverting gradients": the angle between them
 plus total variation, by signed Adam; it works for convolutions, where nothing can be divided. Both take the labels first
-(`fedkit.privacy.attacks.labels`). Notebook 08.
+(`fedkit.privacy.attacks.labels`). A search always ends somewhere: where the gradient that it has reached is not near the
+one that was sent, there is no answer. Where it is near, that speaks for the batch as a whole, and for no single pixel.
+Notebook 08.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ def match_gradient(
     generator: torch.Generator,
     descents: int = 16,
     iterations: int = 50,
+    within: float = 0.1,
     shape: Sequence[int] = DIGITS.shape,
 ) -> Tensor:
     """A batch of images with the given gradient: float64 [b, 1, 28, 28], or [b, *shape], in 0..1, in no order.
@@ -42,7 +45,8 @@ def match_gradient(
 
     state : the weights at which the gradient was taken. gradient : of the mean loss, by name; a one-step change divided by
     minus the learning rate. labels : int64 [b]. descents : of `iterations` steps of L-BFGS each; in between, the images are
-    put back into 0..1 and stirred. The best point of all is returned. Raises FedkitError unless `shape` is an image's.
+    put back into 0..1 and stirred. within : the distance that the best point has to reach, else none is given, [0, *shape].
+    Raises FedkitError unless `shape` is an image's.
     """
     _need_images(shape)
     parameters, target = _at(model := copy.deepcopy(model).double(), state, gradient)
@@ -77,7 +81,7 @@ def match_gradient(
             best, lowest = images.detach().clamp(0, 1), reached
         if lowest < 1e-9:
             break
-    return best
+    return best if lowest <= within else best[:0]
 
 
 def match_direction(
@@ -90,6 +94,7 @@ def match_direction(
     steps: int = 1000,
     step_size: float = 0.1,
     smoothness: float = 0.01,
+    within: float = 0.01,
     shape: Sequence[int] = DIGITS.shape,
 ) -> Tensor:
     """A batch of images with a gradient in the given direction: float32 [b, 1, 28, 28], or [b, *shape], in 0..1.
@@ -97,7 +102,7 @@ def match_direction(
     min_x 1 - cos(g(x), g) + smoothness TV(x)   (Geiping et al. 2020, equation 4)
 
     As `match_gradient`, with TV the mean absolute difference of neighbouring pixels. Steps of Adam on the sign of
-    the gradient; the step size falls tenfold after 3/8, 5/8 and 7/8 of them.
+    the gradient; the step size falls tenfold after 3/8, 5/8 and 7/8 of them. within : what 1 - cos has to reach.
     """
     _need_images(shape)
     parameters, parts = _at(model := copy.deepcopy(model).float(), state, gradient)
@@ -117,7 +122,9 @@ def match_direction(
         schedule.step()
         with torch.no_grad():
             images.clamp_(0, 1)
-    return images.detach()
+    found = torch.cat([p.flatten() for p in _gradient(model, parameters, images, labels)])
+    reached = float((1 - found @ target / found.norm()).detach())
+    return images.detach() if reached <= within else images.detach()[:0]
 
 
 def _need_images(shape: Sequence[int]) -> None:

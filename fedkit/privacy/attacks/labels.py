@@ -50,7 +50,16 @@ def last_bias(state: Mapping[str, Tensor], classes: int = 10) -> Tensor:
 
 
 def label_of(bias_gradient: Tensor) -> int:
-    """The label of a single sample from the gradient of the last bias [classes]: its only negative entry."""
+    """The label of a single sample from the gradient of the last bias [classes]: its only negative entry.
+
+    Raises FedkitError where that is not one entry alone: then it is no single sample's.
+    """
+    if int((bias_gradient < 0).sum()) != 1:
+        raise FedkitError(
+            f"has {int((bias_gradient < 0).sum())} negative entries, and a single sample's has one",
+            field="bias_gradient",
+            remedy="count the labels of a batch: fk.privacy.count_labels",
+        )
     return int(bias_gradient.argmin())
 
 
@@ -83,9 +92,16 @@ def mean_prediction(seen: Evidence, images: Tensor) -> Tensor:
 def labels_of_batch(seen: Evidence, images: Tensor) -> Tensor:
     """The sorted labels of a one-step update: int64 [b]. images : of one's own, for the mean prediction.
 
-    Raises FedkitError where the project's labels are no classes.
+    Raises FedkitError where the project's labels are no classes, the update has more than one step, or it does not say of
+    how many samples it is: no label follows then.
     """
-    samples = seen.num_samples or 1
+    samples = seen.num_samples
+    if samples is None or seen.steps != 1:
+        raise FedkitError(
+            f"has {seen.steps or 'an unknown number of'} steps, and labels can be counted after one",
+            field="seen",
+            remedy="estimate their shares: fk.privacy.count_digits",
+        )
     bias = last_bias(seen.gradient, _classes(seen))
     counts = count_labels(bias, mean_prediction(seen, images), samples)
     return torch.arange(len(counts)).repeat_interleave(counts)

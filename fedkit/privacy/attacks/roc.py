@@ -7,6 +7,7 @@ true positive rate at a small false positive rate counts (Carlini et al. 2022, s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,8 @@ __all__ = ["AttackResult", "Roc", "attack_result", "auc", "roc"]
 
 _NORMAL = 1.959964
 """The 97.5 % quantile of the standard normal distribution."""
+_FEW = 5
+"""With fewer pairs than this in a wrong (or right) order, the normal distribution is no guide."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Roc:
     """A ROC curve: false and true positive rates, float64 [T] rising from 0 to 1, one point a threshold.
 
     auc : P(a member scores higher than another), ties half. interval : 95 % (DeLong et al. 1988, "Comparing the areas
-    under two or more correlated receiver operating characteristic curves", equation 3).
+    under two or more correlated receiver operating characteristic curves", equation 3). Near 0 and 1 that one collapses,
+    and it is Clopper and Pearson's instead, for as many pairs as need not share a score: min(members, others).
     members, others : counts.
     """
 
@@ -43,12 +47,9 @@ class Roc:
         The interval is Clopper and Pearson's for the number of members found; that the threshold itself comes
         from a sample is not in it.
         """
-        from scipy.stats import binomtest  # slow to import
-
         within = self.false_positive_rate <= false_positive_rate + 1e-12
         rate = float(self.true_positive_rate[within].max())
-        ends = binomtest(round(rate * self.members), self.members).proportion_ci(method="exact")
-        return rate, float(ends.low), float(ends.high)
+        return rate, *_exact(rate, self.members)
 
 
 def roc(members: Tensor, others: Tensor) -> Roc:
@@ -72,9 +73,22 @@ def roc(members: Tensor, others: Tensor) -> Roc:
     spread = sum(
         float(part.var(correction=1)) / len(part) for part in (above, below) if len(part) > 1
     )
-    wide = _NORMAL * spread**0.5
+    wide, pairs = _NORMAL * spread**0.5, min(len(yes), len(no))
     interval = (max(0.0, area - wide), min(1.0, area + wide))
+    if min(area, 1 - area) * pairs < _FEW:
+        interval = _exact(area, pairs)
     return Roc(false_rate, true_rate, area, interval, len(yes), len(no))
+
+
+def _exact(rate: float, count: int) -> tuple[float, float]:
+    """Clopper and Pearson's 95 % interval for a rate among `count`; between whole numbers, from the lower to the upper."""
+    from scipy.stats import binomtest  # slow to import
+
+    hits = rate * count
+    low = binomtest(math.floor(hits + 1e-9), count).proportion_ci(method="exact").low
+    return float(low), float(
+        binomtest(math.ceil(hits - 1e-9), count).proportion_ci(method="exact").high
+    )
 
 
 def auc(members: Tensor, others: Tensor) -> float:

@@ -17,7 +17,7 @@ from fedkit.teaching.check.base import Wrong, check, tensor
 def invert_linear(attempt: Callable[..., object]) -> str:
     """One image by a division."""
     # an image of six pixels, and the gradient that a layer of four units gets from it; unit 1 is off
-    image = torch.tensor([0.0, 0.2, 1.0, 0.7, 0.0, 0.4])
+    image = torch.tensor([0.0, 0.2, 0.9, 0.7, 0.0, 0.4])
     bias = torch.tensor([0.01, 0.0, -0.5, 0.2])
     weight = bias[:, None] * image
 
@@ -43,6 +43,19 @@ def invert_linear(attempt: Callable[..., object]) -> str:
     for places in (1, 2, 3):
         if not torch.allclose(invert(weight.roll(places, 0), bias.roll(places)), image, atol=1e-5):
             raise Wrong("With the same units in another order, it is not the image any more.")
+    off = weight.clone()
+    off[1] = 1e-8 * image.flip(0)
+    nearly = bias + torch.tensor([0.0, 2e-9, 0.0, 0.0])
+    for places in range(4):
+        if not torch.allclose(invert(off.roll(places, 0), nearly.roll(places)), image, atol=1e-5):
+            raise Wrong(
+                "In a real file, a unit that was off may have moved by rounding; it must not count."
+            )
+    cancelling = torch.tensor([0.3, 0.0, -0.5, 0.2])  # they add up to zero
+    if not torch.allclose(invert(cancelling[:, None] * image, cancelling), image, atol=1e-5):
+        raise Wrong("The sum or mean over units may cancel out. One unit's row is enough: which?")
+    if not torch.allclose(invert(weight[[0, 1, 3]], bias[[0, 1, 3]]), image, atol=1e-5):
+        raise Wrong("Where no bias has moved down, it is not the image any more.")
     for units in ([0, 1, 2, 3], [0, 1, 3]):  # the second time, no bias has moved up
         if not torch.allclose(invert(-0.1 * weight[units], -0.1 * bias[units]), image, atol=1e-5):
             raise Wrong(

@@ -24,6 +24,20 @@ def test_a_batch_of_eight_by_descent() -> None:
     assert sorted(good)[2] >= 6, good
 
 
+def test_a_search_that_does_not_arrive_gives_nothing() -> None:
+    """With a label that the image does not have, no image has the gradient."""
+    images, labels = draw(1, 0)
+    seen = as_evidence((images, labels), 0)
+    model, wrong = fk.load_model(seen.source), (labels + 1) % 10
+    how = {"generator": fk.generator(0)}
+    found = privacy.match_gradient(
+        model, seen.before, seen.gradient, wrong, descents=2, iterations=20, **how
+    )
+    assert found.shape == (0, 1, 28, 28)
+    found = privacy.match_direction(model, seen.before, seen.gradient, wrong, steps=50, **how)
+    assert found.shape == (0, 1, 28, 28)
+
+
 CNN = """
 import torch
 from torch import nn

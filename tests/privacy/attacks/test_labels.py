@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -31,6 +33,18 @@ def test_count_labels_by_hand() -> None:
     prediction = torch.full((4,), 0.25)
     gradient = prediction - torch.tensor([0.75, 0.0, 0.25, 0.0])
     assert privacy.count_labels(gradient, prediction, 4).tolist() == [3, 0, 1, 0]
+
+
+def test_what_does_not_follow_is_no_label() -> None:
+    """More than one negative entry is no single sample's, and after more steps the bias is no mean of p - y."""
+    with pytest.raises(fk.FedkitError, match="has 2 negative entries"):
+        privacy.label_of(torch.tensor([-0.5, 0.1, -0.2, 0.6]))
+    shard = draw(8, 0)
+    with pytest.raises(fk.FedkitError, match="has 3 steps"):
+        privacy.labels_of_batch(as_evidence(shard, 0, 3), own_images(10))
+    silent = replace(as_evidence(shard, 0), num_samples=None)
+    with pytest.raises(fk.FedkitError, match="an unknown number of steps"):
+        privacy.labels_of_batch(silent, own_images(10))
 
 
 @pytest.mark.parametrize(("size", "epochs"), [(100, 10), (600, 1), (600, 10)])

@@ -21,9 +21,7 @@ def test_most_of_a_hundred_images_from_whole_epochs(seed: int, epochs: int) -> N
     nearest = errors.min(1)
     exact = nearest.values < 1e-6  # 60 dB
     assert len(set(nearest.indices[exact].tolist())) >= 45
-    assert (
-        nearest.values < 1e-2
-    ).double().mean() > 0.95  # 20 dB: what it gives is a training image
+    assert bool((nearest.values < 1e-3).all())  # 30 dB: whatever it gives is a training image
 
 
 @pytest.mark.parametrize("seed", SEEDS)
