@@ -1,7 +1,6 @@
-"""What a project promises formally, and what it leaves open: the sentences of the privacy report, from a config alone.
+"""What a project promises formally: for which unit, against whom, with which epsilon by the accountant, and why.
 
-Who sees what, what holds for which unit against whom (by the accountant), and what no line covers. None of it says that
-something is private without saying against whom. Notebook 09 reads them in a report.
+None of it says that something is private without saying against whom. Notebook 09 reads it in a report.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.config.dp import DPSettings
@@ -23,13 +23,11 @@ from fedkit.privacy.dp.mechanism import (
 
 __all__ = [
     "ADVERSARIES",
+    "Gone",
     "Guarantee",
-    "Observer",
     "as_spent",
     "guarantees",
     "headline",
-    "left_open",
-    "observers",
     "weakest",
 ]
 
@@ -51,7 +49,9 @@ ADVERSARIES: dict[str, tuple[str, ...]] = {
 class Guarantee:
     """For one unit, against somebody: epsilon (infinite: nothing holds; None: no statement) at delta, and why.
 
-    epsilon : of zero-out neighbours. replace_one : of neighbours one of whose records is replaced by any other.
+    epsilon : of zero-out neighbours, when the project has gone to its end. replace_one : the same of neighbours one of whose
+    records is replaced by any other. so_far : the same as epsilon, of the rounds that have ended. sampling : who or what
+    takes part in a step, and whether that is secret. rounds : that epsilon counts, those taken back included.
     """
 
     unit: str
@@ -60,15 +60,38 @@ class Guarantee:
     delta: float | None
     because: str
     replace_one: float | None = None
+    so_far: float | None = None
+    sampling: str = ""
+    rounds: int | None = None
 
 
-def guarantees(config: FLConfig, counts: Mapping[str, int]) -> tuple[Guarantee, ...]:
-    """What holds formally. counts : images by participant, as they say."""
+@dataclass(frozen=True)
+class Gone:
+    """How a project went. ran : rounds that have ended, None where that is not asked. again : trained anew besides."""
+
+    ran: int | None = None
+    again: int = 0
+
+
+def guarantees(
+    config: FLConfig, counts: Mapping[str, int], gone: Gone | None = None
+) -> tuple[Guarantee, ...]:
+    """What holds formally. counts : images by participant, as they say. gone : how it went, for a project under way."""
     if config.dp is None:
         return _of_nobody(config)
     if config.dp.unit == "example":
-        return _of_examples(config, config.dp, counts)
-    return _of_participants(config, config.dp)
+        return _of_examples(config, config.dp, counts, gone or Gone())
+    return _of_participants(config, config.dp, gone or Gone())
+
+
+def _of_rounds(mechanism: Mechanism, config: FLConfig, rounds: int) -> Mechanism:
+    """The mechanism of so many rounds instead of the config's."""
+    return replace(mechanism, steps=math.ceil(mechanism.steps * rounds / config.rounds))
+
+
+def _counted(config: FLConfig, gone: Gone) -> str:
+    more = f" and {gone.again} taken back and trained anew, which count too" if gone.again else ""
+    return f"all {config.rounds} rounds{more}"
 
 
 def weakest(rows: tuple[Guarantee, ...], unit: str, adversary: str) -> Guarantee:
@@ -124,32 +147,44 @@ def _of_nobody(config: FLConfig) -> tuple[Guarantee, ...]:
 
 
 def _of_examples(
-    config: FLConfig, dp: DPSettings, counts: Mapping[str, int]
+    config: FLConfig, dp: DPSettings, counts: Mapping[str, int], gone: Gone
 ) -> tuple[Guarantee, ...]:
     known = {count for count in counts.values() if count > 0}
     because = (
-        f"DP-SGD at each participant, all {config.rounds} rounds, Poisson sampling, clip {dp.clip:g}, "
+        f"DP-SGD at each participant, {_counted(config, gone)}, Poisson sampling, clip {dp.clip:g}, "
         f"{'discrete ' * dp.secure_noise}Gaussian noise; PLD accountant"
     )
     if not known:
         because += "; as promised, since no number of images is known"
-    worst, replaced = dp.epsilon, None
+    whole = "noise made for one image does not cover all of a participant's"
+    nothing = Guarantee("participant", EVERYONE, None, None, whole)
+    row = Guarantee("example", EVERYONE, dp.epsilon, dp.delta, because, rounds=config.rounds)
     try:
         each = [example_mechanism(config, n) for n in sorted(known)]
-        if each:
-            worst, replaced = (
-                max(epsilon_of(m, dp.delta, neighbours=by) for m in each) for by in NEIGHBOURS
-            )
     except FedkitError as error:
-        worst, because = None, str(error)
-    whole = "noise made for one image does not cover all of a participant's"
-    return (
-        Guarantee("example", EVERYONE, worst, dp.delta, because, replaced),
-        Guarantee("participant", EVERYONE, None, None, whole),
-    )
+        return replace(row, epsilon=None, because=str(error), rounds=None), nothing
+    if not each:
+        return row, nothing
+    values = [_values(m, dp.delta, config, gone) for m in each]
+    worst = max(values, key=lambda found: found["epsilon"] or 0.0)
+    rates = sorted({m.sampling_rate for m in each})
+    drawn = " to ".join(f"{rate:.3g}" for rate in dict.fromkeys((rates[0], rates[-1])))
+    sampling = f"an image is in a step with probability {drawn}, unseen by anybody"
+    return replace(row, sampling=sampling, **worst), nothing
 
 
-def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
+def _values(mechanism: Mechanism, delta: float, config: FLConfig, gone: Gone) -> dict[str, Any]:
+    """The fields of a `Guarantee` that count. Raises FedkitError."""
+    rounds = config.rounds + gone.again
+    whole = _of_rounds(mechanism, config, rounds)
+    epsilon, replaced = (epsilon_of(whole, delta, neighbours=by) for by in NEIGHBOURS)
+    so_far = None
+    if gone.ran is not None:
+        so_far = epsilon_of(_of_rounds(mechanism, config, gone.ran + gone.again), delta)
+    return {"epsilon": epsilon, "replace_one": replaced, "so_far": so_far, "rounds": rounds}
+
+
+def _of_participants(config: FLConfig, dp: DPSettings, gone: Gone) -> tuple[Guarantee, ...]:
     drawn = participant_mechanism(config)
     known = participant_mechanism(
         config, sample_is_secret=False
@@ -157,7 +192,7 @@ def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
     masked_shares = dp.noise_at == "participants" and config.secure_aggregation is not None
     whole = dp.secure_noise and (masked_shares or dp.noise_at == "aggregator")
     kind = "discrete Gaussian noise on whole numbers" if whole else "Gaussian noise"
-    how = f"clipped to {dp.clip:g}, {kind}, all {config.rounds} rounds; PLD accountant"
+    how = f"clipped to {dp.clip:g}, {kind}, {_counted(config, gone)}; PLD accountant"
     if dp.mechanism is not None:
         turns, bands = dp.mechanism.turns(config), dp.mechanism.bands_of(config)
         how += f"; correlated over {bands} rounds, at most {turns} turns for each, in an order that all may know"
@@ -182,15 +217,27 @@ def _of_participants(config: FLConfig, dp: DPSettings) -> tuple[Guarantee, ...]:
         if rate < 1:
             chance = f"noise on the mean, {how}; each takes part with probability {rate:g}, unseen by them"
             rows.append((MODELS_ONLY, drawn, chance))
-    return tuple(_row(whom, held, dp.delta, because) for whom, held, because in rows)
+    found = []
+    for whom, held, because in rows:
+        if isinstance(held, Mechanism):
+            values = _values(held, dp.delta, config, gone) | {"sampling": _sampling(config, held)}
+            row = Guarantee("participant", whom, None, dp.delta, because)
+            found.append(replace(row, **values))
+        else:
+            delta = None if held else dp.delta
+            found.append(Guarantee("participant", whom, held, delta, because, held))
+    return tuple(found)
 
 
-def _row(whom: str, held: Mechanism | float | None, delta: float, because: str) -> Guarantee:
-    """held : the mechanism that holds, else infinite or None, as in `Guarantee`."""
-    if isinstance(held, Mechanism):
-        epsilon, replaced = (epsilon_of(held, delta, neighbours=by) for by in NEIGHBOURS)
-        return Guarantee("participant", whom, epsilon, delta, because, replaced)
-    return Guarantee("participant", whom, held, None if held else delta, because, held)
+def _sampling(config: FLConfig, mechanism: Mechanism) -> str:
+    dp = config.dp
+    if dp is not None and dp.mechanism is not None:
+        return "in turn, in an order that all may know"
+    if config.participants_per_round is None:
+        return "all in every round"
+    if mechanism.sampling_rate == 1:
+        return "some in each round, and all may know who: no credit"
+    return f"each in a round with probability {mechanism.sampling_rate:.3g}, unseen"
 
 
 def _of_shares(config: FLConfig, mechanism: Mechanism, delta: float) -> str:
@@ -206,68 +253,6 @@ def _of_shares(config: FLConfig, mechanism: Mechanism, delta: float) -> str:
     return (
         f"{used}; for somebody who knows no share there is more noise, and epsilon is {least:.3g}"
     )
-
-
-@dataclass(frozen=True)
-class Observer:
-    """Somebody, what they get to see, and what stands between them and the images."""
-
-    who: str
-    sees: str
-    between: str
-
-
-def observers(config: FLConfig) -> tuple[Observer, ...]:
-    """Everybody who sees something of the project."""
-    dp, masked = config.dp, config.secure_aggregation is not None
-    update = "every participant's update of every round"
-    said = "its number of images and its progress"
-    if dp is not None and dp.unit == "participant":
-        said = "its progress"
-    models = "what the average hides, which nothing bounds"
-    if dp is not None:
-        of_updates = dp.unit == "example"
-        models = "the noise in every update" if of_updates else "the noise in each global model"
-    if masked:
-        update = "the sum of each round's updates"
-        said = "who took part, and its progress"
-        between = "masks: no single update, as long as the threshold holds"
-        between += "" if dp is None else "; and the noise in the sum"
-    elif dp is not None and dp.unit == "example":
-        update += ", with noise in it"
-        between = "each image's gradients were clipped and noised"
-    elif dp is not None and dp.noise_at == "participants":
-        update += ", clipped and with a share of the noise"
-        between = "one share of the noise; all shares where updates are added up unseen"
-        if shares_of_noise(config) == 1:
-            between = "all of the noise, in each update"
-    elif dp is not None:
-        between = "nothing: an update is calculated from the images, and the noise comes later"
-    else:
-        said = "its number of images, its loss, its time and its progress"
-        if config.validation is not None:
-            said += ", how models do on the samples that it keeps back"
-        between = "nothing: an update is calculated from the images"
-    public = "names and progress of the participants, accuracy after each round"
-    carried = "nothing: files are not encrypted for their receiver"
-    if masked:
-        carried = "masks on the updates; everything else as it is"
-    rows = (
-        (AGGREGATOR, f"{update}; {said}; all global models", between),
-        (OTHERS, f"the global model after every round; {public}", models),
-        (WORLD, f"{public}; the final model, if it is given away", models),
-        (
-            "whoever runs the network between the datasites",
-            "every file that crosses, as it is",
-            carried,
-        ),
-        (
-            "each participant, of its own images",
-            "its own images",
-            "they stay in its own folder, which no sync reads",
-        ),
-    )
-    return tuple(Observer(*row) for row in rows)
 
 
 def headline(config: FLConfig, promised: tuple[Guarantee, ...]) -> str:
@@ -300,62 +285,3 @@ def headline(config: FLConfig, promised: tuple[Guarantee, ...]) -> str:
             "who has read the config it protects nothing."
         )
     return text
-
-
-def _in_common(dp: DPSettings) -> str:
-    """What a record that contributes nothing leaves as it is (Ponomareva et al. 2023, section 2.1)."""
-    counts = "each participant's number of images, its steps, " if dp.unit == "example" else ""
-    return f"{counts}names, and who takes part"
-
-
-def _rounding(config: FLConfig, dp: DPSettings) -> str:
-    if not dp.secure_noise:
-        return "Rounding: the proof is about real numbers; floating point noise has low bits that tell more."
-    if dp.noise_at == "participants" and config.secure_aggregation is None:
-        return (
-            "Rounding: shares of noise are added up as floating point numbers, and the proof is about real ones; under "
-            "secure_aggregation they are whole numbers, which it covers."
-        )
-    return (
-        "The time that a step takes, and the machine's memory. Rounding is covered: contributions are whole numbers on a "
-        "grid, and the noise is discrete Gaussian."
-    )
-
-
-def left_open(config: FLConfig) -> tuple[str, ...]:
-    """What no line above covers."""
-    dp, lines = config.dp, list[str]()
-    if dp is None:
-        lines += [
-            "Everything that an update or a model tells about images: labels, images themselves, who was "
-            "in the data (notebook 08 shows how)."
-        ]
-    else:
-        if not dp.secure_noise:
-            lines += [
-                'The noise: it derives from the seed in the config. Set "secure_noise": true where it is meant.'
-            ]
-        lines += [
-            "Other projects on the same images: their epsilons add up; each datasite keeps its own "
-            "account in its spent/ folder.",
-            f"What zero-out neighbours have in common, which is told in the clear: {_in_common(dp)}.",
-            "When files appear, and in which order: how long a training takes may depend on the images.",
-            "Choices made by looking at results, such as the learning rate: they tell something too, and "
-            "nobody counted it.",
-            _rounding(config, dp),
-        ]
-        if dp.unit == "example":
-            lines += [
-                "Someone whose images are many: epsilon is for one image, and grows with their number."
-            ]
-    if config.secure_aggregation is not None:
-        lines += [
-            "Secure aggregation does not cover: the sum itself, a sum of very few, participants who work "
-            "together with the aggregator, who took part."
-        ]
-    lines += [
-        "The test accuracy, which is published, is measured on the aggregator's own images without noise.",
-        "A participant who sends nonsense, on purpose or not; and whoever gets at a participant's "
-        "own machine.",
-    ]
-    return tuple(lines)
