@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import hashlib
 import io
 import json
@@ -185,6 +186,14 @@ def read_object(
     """The JSON object in `path`, empty where there is no readable one (yet)."""
     values = read_json(path, root=root, max_bytes=max_bytes)
     return values if isinstance(values, dict) else {}
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Are two files alike, byte for byte? Read again only where size or time have changed (`filecmp`)."""
+    try:
+        return is_file(other) and filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def read_own(path: Path, what: str, remedy: str, *, root: Path | None = None) -> Any:

@@ -27,6 +27,7 @@ from fedkit.config.fl_config import TUTORIAL_KEYS
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import folder_names
 from fedkit.protocol.approval import Review, approve, pending_requests, review
+from fedkit.protocol.signing_keys import signers
 
 __all__ = ["approve_command"]
 
@@ -74,9 +75,9 @@ def _show(site: Datasite, shown: Review) -> None:
     say()
     for name, digest in shown.hashes.items():
         say(f"sha256 {digest}  {name}")
-    if shown.config.secure_aggregation is not None:
+    if signers(shown.config):
         say()
-        show_keys(site, shown.config.participants)
+        show_keys(site, signers(shown.config))
 
 
 def _ask(shown: Review) -> bool:

@@ -32,6 +32,8 @@ from fedkit.cli.output import (
 )
 from fedkit.config.client_config import ClientConfig, read_env
 from fedkit.datasite.datasite import AppData, Datasite
+from fedkit.datasite.road import write_road
+from fedkit.datasite.tree import folder_names
 from fedkit.federation.watch import advance_in_turn, watch
 from fedkit.protocol import advance as node
 
@@ -69,6 +71,13 @@ def client(
     ] = None,
     app_data: AppDataOption = None,
     device: DeviceOption = "cpu",
+    synced: Annotated[
+        bool,
+        typer.Option(
+            "--synced",
+            help="Its datasites/ is a synced or shared folder, in which others can write too; it stays so.",
+        ),
+    ] = False,
     once: Annotated[
         bool, typer.Option("--once", help="Do what can be done now, then end; don't watch.")
     ] = False,
@@ -85,6 +94,8 @@ def client(
         )
 
         find_device(device)
+    if synced:
+        _take_road(Path(settings["DATA_DIR"]).expanduser().absolute(), settings["EMAIL"], "synced")
     site, settings_path = _make(settings, app_data)
     site = replace(site, device=device)
     if once:
@@ -99,7 +110,8 @@ def status(
 ) -> None:
     """Show where each project of the datasite stands, and who must do what next.
 
-    --json prints {"email", "data_dir", "app_data", "projects": [{"project", "role", "state", "waits_for", "text"}]}:
+    --json prints {"email", "data_dir", "app_data", "road", "others_can_write",
+    "projects": [{"project", "role", "state", "waits_for", "text"}]}:
     role is "aggregator" or "participant"; state is "launch", "request", "running", "problem" or "done"; waits_for is a
     list of e-mails, empty if nobody needs to act; text says it in words.
     """
@@ -110,10 +122,18 @@ def status(
             vars(row) | {"waits_for": row.waits_for.split(", ") if row.waits_for else []}
             for row in rows
         ]
-        head = {"email": site.email, "data_dir": str(site.data_dir), "app_data": site.app_data}
+        head = {
+            "email": site.email,
+            "data_dir": str(site.data_dir),
+            "app_data": site.app_data,
+            "road": site.road.name,
+            "others_can_write": site.road.others_can_write,
+        }
         typer.echo(json.dumps(head | {"projects": projects}, indent=2))
         return
     say(f"{site.email} in {site.data_dir}")
+    if site.road.others_can_write:
+        say(f"Others can write here ({site.road.why}): only `fedkit approve` approves.", "yellow")
     if not rows:
         say(_how_to_begin(site))
         return
@@ -133,6 +153,22 @@ def load_site(config_path: Path | None, app_data: AppData | None) -> Datasite:
             remedy="run `fedkit client` once: it makes it; or check --app-data",
         )
     return site
+
+
+def _take_road(data_dir: Path, email: str, road: str) -> None:
+    """Write down on which road this datasite is. Raises FedkitError while projects are under way on another one."""
+    before = Datasite(data_dir, email)
+    under_way = [
+        box.running for box in (before.client(), before.aggregator()) if folder_names(box.running)
+    ]
+    if before.road.name != road and under_way:
+        raise FedkitError(
+            f"has projects under way on the road {before.road.name!r}",
+            file=under_way[0],
+            why=f"On the road {road!r} they are at home in another folder",
+            remedy="let them end, or take a data dir of its own for this road",
+        )
+    write_road(data_dir, road)
 
 
 def _settings(given: dict[str, str], env_file: Path | None) -> dict[str, str]:

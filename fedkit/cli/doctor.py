@@ -20,6 +20,7 @@ import typer
 
 from fedkit.base.errors import FedkitError
 from fedkit.cli.output import DONE, FAILED, say
+from fedkit.datasite.datasite import Datasite
 
 __all__ = ["Finding", "check_requirement", "doctor", "examine"]
 
@@ -69,7 +70,19 @@ def examine(port: int) -> list[Finding]:
     wanted = ".".join(map(str, OLDEST_PYTHON))
     python = Finding(f"Python {version}", enough, "" if enough else f"install {wanted} or newer")
     loaded = _apart([*_requirements(), *_QUESTIONS])
-    return [python, *loaded, _folder(), _kernel(), _browser(), _port(port)]
+    return [python, *loaded, _folder(), _kernel(), _browser(), _port(port), *_road()]
+
+
+def _road() -> list[Finding]:
+    """Of the datasite whose config.json is found without being named, if there is one."""
+    try:
+        site = Datasite.load()
+        can = "can" if site.road.others_can_write else "can't"
+        what = f"road of {site.email}: {site.road.name}; others {can} write there ({site.road.why})"
+    except FedkitError as error:
+        wrong = error.field == "road"
+        return [Finding(f"{error.file}: {error.what}", False, error.remedy or "")] if wrong else []
+    return [Finding(what, True)]
 
 
 def check_requirement(line: str) -> Finding:

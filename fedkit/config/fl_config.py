@@ -113,6 +113,9 @@ class FLConfig(BaseModel):
     adjustable : settings that the aggregator may change between rounds, of "learning_rate", "epoch" and
         "participants_per_round"; none by default, since participants approve what stands here.
     secure_aggregation : {"threshold": t}: the aggregator sees a round's sum, and no single update; None by default.
+    signed : every file that crosses in this project bears its sender's signature, else it is refused; False by default,
+        and always true where others can write into the aggregator's datasite. unsigned : e-mails whose files are taken
+        without one, since a real app, which signs nothing, runs there; none by default.
     linger_s : seconds that a participant leaves its finished project in place for a real aggregator (default 40).
 
     optimizer : what takes the steps of local training, such as {"name": "sgd", "momentum": 0.9} or {"name": "adam"} (see
@@ -159,6 +162,8 @@ class FLConfig(BaseModel):
     strategy: dict[str, Any] | None = None
     adjustable: tuple[Literal["learning_rate", "epoch", "participants_per_round"], ...] = ()
     secure_aggregation: SecureAggregation | None = None
+    signed: Annotated[bool, Field(strict=True)] = False
+    unsigned: tuple[Email, ...] = ()
     linger_s: Annotated[float, Field(ge=0, le=LIMITS["linger_s"].high)] = 40.0
     dp: DPSettings | None = None
     task: Task = DIGITS
@@ -189,6 +194,11 @@ class FLConfig(BaseModel):
                     f"{name}: asks for {asked} of {len(self.participants)} participants; "
                     "ask for at most as many as there are"
                 )
+        people = {self.aggregator, *self.participants}
+        if strangers := [who for who in self.unsigned if who not in people]:
+            raise ValueError(
+                f"unsigned: names {strangers[0]}, who has no part in this project; name whose app signs nothing"
+            )
         if self.approval == "quorum" and self.min_participants is None:
             raise ValueError('approval: is "quorum" without a quorum; set min_participants too')
         promises = (self.secure_aggregation, self.dp)

@@ -7,6 +7,7 @@ The paths are the ones that OpenMined's apps use. Notebook 01 walks through them
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from fedkit.config.client_config import ClientConfig
 from fedkit.datasite.paths import AggregatorBox, ClientBox
 from fedkit.datasite.permissions import OLDEST, Permissions, write_permissions
 from fedkit.datasite.private_data import PrivateData
+from fedkit.datasite.road import Road, road_of
 from fedkit.datasite.tree import entries
 
 __all__ = ["AppData", "Datasite"]
@@ -137,15 +139,29 @@ class Datasite:
         """fedkit's own scratch folder (locks, unfinished folders); never synced, safe to delete when nothing runs."""
         return self.data_dir / ".fedkit"
 
+    @cached_property
+    def road(self) -> Road:
+        """On which road its files reach the others, as it was at the first look. Raises FedkitError."""
+        return road_of(self.data_dir)
+
     def client(self, email: str | None = None) -> ClientBox:
         """The client mailbox of `email` (default: this datasite's own) as it lies in this data dir."""
-        return ClientBox(self.datasites / (email or self.email) / self.app_data / "fl_client")
+        who = email or self.email
+        return ClientBox(
+            self.datasites / who / self.app_data / "fl_client", self._home(self.private_client, who)
+        )
 
     def aggregator(self, email: str | None = None) -> AggregatorBox:
         """The aggregator mailbox of `email` (default: this datasite's own) as it lies in this data dir."""
+        who = email or self.email
         return AggregatorBox(
-            self.datasites / (email or self.email) / self.app_data / "fl_aggregator"
+            self.datasites / who / self.app_data / "fl_aggregator",
+            self._home(self.private_aggregator, who),
         )
+
+    def _home(self, private: Path, who: str) -> Path | None:
+        own = who == self.email and self.road.others_can_write
+        return private / "projects" / self.email if own else None
 
     def public_results(self, project: str, email: str | None = None) -> Path:
         """Where an aggregator publishes a project's metrics."""

@@ -1,6 +1,8 @@
 """The folders of the two apps: which file of a project lies where, on the participant's and on the aggregator's side.
 
-A box is an app's mailbox in one datasite; a project is a folder in it, which moves from `running/` to `done/`.
+A box is an app's mailbox in one datasite; a project is a folder in it, which moves from `running/` to `done/`. On a road
+where others can write into a datasite, its own projects are at home in a private folder, and only what crosses lies in
+the mailbox: so nothing that anybody else could touch is taken for an approval, for a launch, or for what one remembers.
 """
 
 from __future__ import annotations
@@ -15,9 +17,15 @@ __all__ = ["AggregatorBox", "AggregatorProject", "Box", "ClientBox", "ClientProj
 
 @dataclass(frozen=True)
 class _Project:
-    """What both sides have."""
+    """What both sides have. wire : where what crosses lies, if that is another folder."""
 
     path: Path
+    wire: Path | None = None
+
+    @property
+    def shared(self) -> Path:
+        """The folder of what crosses."""
+        return self.wire or self.path
 
     @property
     def config(self) -> Path:
@@ -37,28 +45,37 @@ class _Project:
 
 @dataclass(frozen=True)
 class Box:
-    """What both mailboxes have."""
+    """What both mailboxes have. home : the private folder of this datasite's own projects, if that is another one."""
 
     path: Path
+    home: Path | None = None
 
     @property
     def running(self) -> Path:
         """Projects under way; at a participant, approved ones."""
-        return self.path / "running"
+        return (self.home or self.path) / "running"
 
     @property
     def done(self) -> Path:
         """Finished projects."""
-        return self.path / "done"
+        return (self.home or self.path) / "done"
+
+    def _wire(self, name: str, folder: str) -> Path | None:
+        return self.path / folder / name if self.home is not None else None
 
 
 class ClientProject(_Project):
     """One project in a client's mailbox: `running/P`, `done/P` or `request/P`."""
 
     @property
+    def agg_weights(self) -> Path:
+        """Where global models arrive; its permission file is the ready signal."""
+        return self.shared / "agg_weights"
+
+    @property
     def state(self) -> Path:
         """What the aggregator may know: data there or not, progress, number of samples."""
-        return self.path / "state" / "state.json"
+        return self.shared / "state" / "state.json"
 
     def round_settings(self, round_number: int) -> Path:
         """What round `round_number` asks for where it differs from the config; comes with the model before it."""
@@ -101,9 +118,16 @@ class ClientBox(Box):
         """The participant's no to a project, with its reason; not in `request/`, where anybody may write."""
         return self.path / "declined" / name / "declined.json"
 
+    def own_no(self, name: str) -> Path:
+        """The same for the participant itself, where nobody else can have written it."""
+        return (self.home or self.path) / "declined" / name / "declined.json"
+
     def project(self, name: str, folder: str = "running") -> ClientProject:
         """A project's folder under `running`, `request` or `done`."""
-        return ClientProject(self.path / folder / name)
+        if folder == "request":
+            return ClientProject(self.request / name)
+        home = self.running if folder == "running" else self.done
+        return ClientProject(home / name, self._wire(name, folder))
 
 
 class AggregatorProject(_Project):
@@ -111,7 +135,7 @@ class AggregatorProject(_Project):
 
     def inbox(self, email: str) -> Path:
         """Where this participant puts its updates, and nobody else may."""
-        return self.path / "fl_clients" / email
+        return self.shared / "fl_clients" / email
 
     def update(self, email: str, round_number: int) -> Path:
         """A participant's update of a round."""
@@ -163,8 +187,9 @@ class AggregatorBox(Box):
     @property
     def launch(self) -> Path:
         """A person puts config, model and seed weights here."""
-        return self.path / "launch"
+        return (self.home or self.path) / "launch"
 
     def project(self, name: str, folder: str = "running") -> AggregatorProject:
         """A project's folder under `running` or `done`."""
-        return AggregatorProject(self.path / folder / name)
+        home = self.running if folder == "running" else self.done
+        return AggregatorProject(home / name, self._wire(name, folder))

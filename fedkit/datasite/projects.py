@@ -96,6 +96,10 @@ def move_to_done(site: Datasite, box: Box, name: str, opened: Iterable[Path]) ->
     try:
         done.parent.mkdir(parents=True, exist_ok=True)
         (box.running / name).rename(done)
+        if box.home is not None:  # what has crossed lies apart
+            with contextlib.suppress(OSError):
+                (box.path / "done").mkdir(parents=True, exist_ok=True)
+                (box.path / "running" / name).rename(box.path / "done" / name)
     except OSError as error:
         what = f"can't take a project ({error.strerror})"
         remedy = "make it a folder that you may write to"

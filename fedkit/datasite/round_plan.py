@@ -24,6 +24,7 @@ from fedkit.datasite.paths import AggregatorProject
 
 __all__ = [
     "RoundPlan",
+    "always_planned",
     "change_settings",
     "current_settings",
     "read_plan",
@@ -90,11 +91,18 @@ class RoundPlan:
         return {"model": model, **self.settings}
 
     def on_the_wire(self, config: FLConfig) -> dict[str, Any]:
-        """What differs from the approved config; empty in an ordinary round."""
-        differs = {key: v for key, v in self.settings.items() if v != getattr(config, key)}
-        if self.participants != config.participants:
+        """What differs from the approved config; empty in an ordinary round. In a project with signed files, whose road may
+        bring them in any order, all of it wherever it could differ."""
+        whole = config.signed and always_planned(config)
+        differs = {k: v for k, v in self.settings.items() if whole or v != getattr(config, k)}
+        if whole or self.participants != config.participants:
             differs["participants"] = list(self.participants)
         return differs
+
+
+def always_planned(config: FLConfig) -> bool:
+    """May rounds differ from the approved config?"""
+    return bool(config.adjustable) or config.participants_per_round is not None
 
 
 def change_settings(site: Datasite, project: str, **changes: Any) -> FLConfig:

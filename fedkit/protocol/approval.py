@@ -7,6 +7,7 @@ client then pins what was copied. From then on the client refuses a project whos
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,12 +36,14 @@ __all__ = [
     "approve_none",
     "decline",
     "keys_name_model",
+    "only_copied",
     "open_mailbox",
     "pending_requests",
     "pin",
     "pin_path",
     "pinned",
     "read_part",
+    "refuse_unsigned",
     "review",
     "unpin",
     "why_declined",
@@ -123,9 +126,57 @@ def review(site: Datasite, project: str, folder: str = "request") -> Review:
             remedy="decline it",
         )
     source = read_part(site, place.path / config.model_arch)
+    if folder == "request" and config.signed:
+        _check_signed(site, config, place, data, source)
     parts = {"fl_config.json": data, config.model_arch: source}
     hashes = {name: files.sha256_bytes(part) for name, part in parts.items()}
     return Review(site.email, config, data, source, hashes)
+
+
+def _check_signed(
+    site: Datasite, config: FLConfig, place: ClientProject, data: bytes, source: bytes
+) -> None:
+    """Raises FedkitError where the aggregator has not signed this request for this datasite."""
+    from fedkit.protocol.signatures import read_signed
+
+    about, most = files.sha256_bytes(data), MAX_SOURCE_BYTES
+    for path, content in ((place.config, data), (place.path / config.model_arch, source)):
+        try:
+            whole = read_signed(site, config, path, config.aggregator, 0, about, max_bytes=most)
+        except FileNotFoundError:
+            raise FedkitError(
+                f"is not signed by {config.aggregator} (yet)",
+                file=path,
+                remedy="wait for the signature and for its public key, or decline",
+            ) from None
+        if whole != content:
+            raise FedkitError("has just changed", file=path, remedy="look at the request again")
+
+
+def refuse_unsigned(site: Datasite, reviewed: Review) -> None:
+    """Raises FedkitError for a project without signatures where others can write into this datasite."""
+    if site.road.others_can_write and not reviewed.config.signed:
+        raise FedkitError(
+            "has no signatures, and on this road others can write into this datasite",
+            file=site.client().project(reviewed.project, "request").config,
+            field="signed",
+            why=f"{site.road.why}, so anybody could have asked for this",
+            remedy='decline it, or ask the aggregator to launch with "signed": true',
+        )
+
+
+def only_copied(site: Datasite) -> list[str]:
+    """Where others can write: projects that lie in the mailbox's `running/` and that nobody has approved."""
+    box = site.client()
+    if box.home is None:
+        return []
+    known = {*folder_names(box.running), *folder_names(box.done)}
+    folder = box.path / "running"
+    return [
+        n
+        for n in folder_names(folder)
+        if n not in known and (folder / n / "fl_config.json").exists()
+    ]
 
 
 def read_part(site: Datasite, path: Path) -> bytes:
@@ -162,14 +213,22 @@ def _approve(site: Datasite, reviewed: Review) -> Approved:
                 remedy="let it run, or move that folder away first",
             )
     accept(site, config)
+    refuse_unsigned(site, reviewed)
+    if config.signed:
+        from fedkit.protocol.signing_keys import key_of, remember
+
+        key = key_of(site, config.aggregator)
+        remember(site, {config.aggregator: key} if key is not None else {})
     # a no can become a yes
-    files.remove(site.client().declined(reviewed.project), root=site.data_dir)
+    for no in (site.client().declined(reviewed.project), site.client().own_no(reviewed.project)):
+        files.remove(no, root=site.data_dir)
     pin(site, reviewed.project, reviewed.hashes)
     aside = site.own / "approving" / site.email / reviewed.project
     with appearing(place.path, aside, "check the disk, then approve again") as unfinished:
         files.write_bytes(unfinished / config.model_arch, reviewed.source_bytes)
         files.write_bytes(unfinished / "fl_config.json", reviewed.config_bytes)
-        open_mailbox(site, ClientProject(unfinished), config)
+        if place.wire is None:  # else it opens when the client goes on
+            open_mailbox(site, ClientProject(unfinished), config)
     return Approved(site.email, reviewed.project, reviewed.hashes[config.model_arch])
 
 
@@ -203,13 +262,29 @@ def decline(site: Datasite, project: str, reason: str) -> Declined:
         if project not in pending_requests(site):
             raise FedkitError("is no pending request", file=place.path, remedy="check the name")
         write_permissions(path.parent, site.email, read=["*"], root=site.data_dir)
-        files.write_json(path, values, root=site.data_dir)
+        if site.client().home is not None:
+            files.write_json(site.client().own_no(project), values)
+        _tell(site, place, path, values)
     return Declined(site.email, project, reason)
+
+
+def _tell(site: Datasite, place: ClientProject, path: Path, values: Mapping[str, str]) -> None:
+    """Write a no; signed where its project signs, so that nobody says it for somebody else."""
+    from fedkit.protocol.signatures import write_signed
+
+    try:
+        data = read_part(site, place.config)
+        config = FLConfig.parse(data, file=place.config)
+    except FedkitError:  # a request that can't be read can be declined too
+        files.write_json(path, values, root=site.data_dir)
+        return
+    content = json.dumps(values, indent=4).encode()
+    write_signed(site, config, path, content, config.aggregator, 0, files.sha256_bytes(data))
 
 
 def why_declined(site: Datasite, project: str, email: str | None = None) -> str | None:
     """The reason with which `email` (default: this datasite) declined, None where it did not."""
-    path = site.client(email).declined(project)
+    path = site.client().own_no(project) if email is None else site.client(email).declined(project)
     most = files.MAX_STRANGERS_JSON_BYTES
     reason = files.read_object(path, root=site.data_dir, max_bytes=most).get("reason")
     return str(reason)[:MAX_REASON] if reason else None

@@ -5,10 +5,11 @@ Everything that a project reads or writes goes through its handle, so that no li
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
     from fedkit.learning.strategies.base import Strategy
 
-__all__ = ["AtAggregator", "AtParticipant", "Project", "check_folder"]
+__all__ = ["EVERYBODY", "AtAggregator", "AtParticipant", "Project", "check_folder"]
+
+
+EVERYBODY = "*"
+"""The receiver of what is for all."""
+_MAX_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -89,15 +95,38 @@ class Project:
         """`files.write_state`."""
         files.write_state(path, state, root=self.site.data_dir)
 
-    def write_files(self, values: Mapping[Path, object]) -> list[Event]:
-        """A step: these JSON files are written, and there is nothing to tell about it."""
+    def write_files(self, values: Mapping[Path, object], n: int | None = None) -> list[Event]:
+        """A step: these JSON files of round n (None: the last) go to everybody, and there is nothing to tell about it."""
         for path, value in values.items():
-            self.write_json(path, value)
+            data = json.dumps(value, indent=4, allow_nan=False).encode()
+            self.send(path, data, EVERYBODY, self.config.rounds if n is None else n)
         return []
 
     def copy(self, source: Path, target: Path) -> None:
         """The bytes of one file into another one."""
         self.write(target, self.read(source))
+
+    @property
+    def about(self) -> str:
+        """SHA-256 of the project's `fl_config.json`, as everybody has it who takes part."""
+        raise NotImplementedError
+
+    def send(self, path: Path, data: bytes, to: str, n: int) -> None:
+        """`signatures.write_signed`: a file of round n for somebody else."""
+        from fedkit.protocol.signatures import write_signed
+
+        write_signed(self.site, self.config, path, data, to, n, self.about)
+
+    def receive(
+        self, path: Path, sender: str, n: int, max_bytes: int = MAX_STATE_BYTES, to: str = ""
+    ) -> bytes:
+        """`signatures.read_signed`: a file of round n that somebody else has sent."""
+        from fedkit.protocol.signatures import read_signed
+
+        config, about = self.config, self.about if self.config.signed else ""
+        return read_signed(
+            self.site, config, path, sender, n, about, to=to or None, max_bytes=max_bytes
+        )
 
 
 @dataclass(frozen=True)
@@ -108,6 +137,11 @@ class AtParticipant(Project):
 
     source: bytes = b""
     hashes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def about(self) -> str:
+        """SHA-256 of the approved `fl_config.json`."""
+        return self.hashes["fl_config.json"]
 
     @property
     def place(self) -> ClientProject:
@@ -144,6 +178,11 @@ class AtAggregator(Project):
 
     role: ClassVar[str] = AGGREGATOR
 
+    @cached_property
+    def about(self) -> str:
+        """SHA-256 of the `fl_config.json` that was launched."""
+        return files.sha256_bytes(self.launched("fl_config.json"))
+
     @property
     def place(self) -> AggregatorProject:
         """Its folder here."""
@@ -161,7 +200,7 @@ class AtAggregator(Project):
         folder, ours = self.mailbox(email).agg_weights, _OURS
         if not has_permission_file(folder):  # not approved yet: the request is what is put there
             folder = self.site.client(email).project(self.name, "request").path
-            ours = re.compile(rf"fl_config\.json|{re.escape(self.config.model_arch)}")
+            ours = re.compile(rf"(fl_config\.json|{re.escape(self.config.model_arch)})(\.sig)?")
         try:
             files.refuse_links(folder, self.site.data_dir)
         except FedkitError as error:
@@ -191,6 +230,23 @@ class AtAggregator(Project):
         return buffer_names(
             load_model(source, config.model_class_name, file=file, task=config.task)
         )
+
+    def why_declined(self, email: str) -> str | None:
+        """The reason with which a participant said no, None where it did not; where files are signed, nobody else's no."""
+        path = self.site.client(email).declined(self.name)
+        try:
+            data = self.receive(path, email, 0, files.MAX_STRANGERS_JSON_BYTES)
+            reason = json.loads(data).get("reason")
+        except (FileNotFoundError, FedkitError, ValueError, AttributeError, RecursionError):
+            return None
+        return str(reason)[:_MAX_REASON] if reason else None
+
+    def remember_signers(self, people: Iterable[str]) -> None:
+        """Keep the keys of those whose files were taken, if they are met for the first time."""
+        from fedkit.protocol.signing_keys import key_of, remember
+
+        found = {who: key_of(self.site, who) for who in people if who not in self.config.unsigned}
+        remember(self.site, {who: key for who, key in found.items() if key is not None})
 
     def launched(self, file: str) -> bytes:
         """A file that was launched, as it lies in `running/`. Raises FedkitError."""

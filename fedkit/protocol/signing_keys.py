@@ -24,6 +24,7 @@ from fedkit.base.files import (
     write_json,
 )
 from fedkit.base.keys import KEY_BYTES, new_secret, signing_key
+from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 
 __all__ = [
@@ -34,13 +35,14 @@ __all__ = [
     "known_keys",
     "published_key",
     "remember",
+    "signers",
     "told_keys",
     "trust",
 ]
 
 
 COMPARE = (
-    "Keys of masked rounds; compare them with their owners by another way, such as by telephone:"
+    "Keys of those who sign; compare them with their owners by another way, such as by telephone:"
 )
 _WHAT, _REMEDY = (
     "list of others' keys",
@@ -128,6 +130,14 @@ def key_of(site: Datasite, who: str, keys: Mapping[str, bytes] | None = None) ->
             remedy=f"ask {who} by another way; if it is the right one: `fedkit keys --trust {who}`",
         )
     return known
+
+
+def signers(config: FLConfig) -> list[str]:
+    """Whose signatures count in a project: of everybody under masks, the aggregator too where files are signed."""
+    people = [config.aggregator] if config.signed else []
+    masked = config.secure_aggregation is not None or config.signed
+    people += config.participants if masked else ()
+    return [who for who in dict.fromkeys(people) if who not in config.unsigned]
 
 
 def told_keys(site: Datasite, people: Iterable[str]) -> list[tuple[str, str, str]]:

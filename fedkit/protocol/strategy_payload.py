@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.tensors import load_state
+from fedkit.base.tensors import load_state, state_bytes
 from fedkit.learning.models import StateDict, check_state
 from fedkit.learning.strategies.base import pack, unpack
 from fedkit.protocol.project import AtAggregator, AtParticipant
@@ -41,7 +41,7 @@ def send_beside(at: AtAggregator, email: str, n: int, counted: int) -> None:
         return
     sent = at.strategy.broadcast(state_after(at, n - 1))
     values = pack({"sent": sent, "round": {"counted": torch.tensor(counted)}})
-    at.write_state(at.mailbox(email).extra_for(n), values)
+    at.send(at.mailbox(email).extra_for(n), state_bytes(values), email, n)
 
 
 def receive(
@@ -55,7 +55,7 @@ def receive(
     if not nothing:
         return {}, {}
     try:
-        values = at.read_state(path)
+        values = load_state(at.receive(path, at.config.aggregator, n), path)
     except (FileNotFoundError, Unreadable):
         return None
     form = pack({"sent": nothing, "round": {"counted": torch.tensor(0)}})
@@ -100,7 +100,7 @@ def read_extra(at: AtAggregator, reference: Mapping[str, Tensor], email: str, n:
         return {}
     limit = most_bytes(form)
     try:
-        data = at.read(path, max_bytes=limit)
+        data = at.receive(path, email, n, limit)
     except FileNotFoundError:
         raise Unreadable(
             f"comes without {path.name}", file=path, remedy="ask for a client with this strategy"

@@ -159,7 +159,8 @@ def test_status_says_where_each_project_stands(tmp_path: Path) -> None:
 
     def states() -> dict[tuple[str, str], tuple[str, list[str]]]:
         found = json.loads(fedkit("status", "--config_path", path, "--json"))
-        assert found.keys() == {"email", "data_dir", "app_data", "projects"}
+        wanted = {"email", "data_dir", "app_data", "road", "others_can_write", "projects"}
+        assert found.keys() == wanted
         assert (found["email"], found["app_data"]) == (ALICE, "app_data")
         keys = {"project", "role", "state", "waits_for", "text"}
         assert all(row.keys() == keys for row in found["projects"])
@@ -272,3 +273,22 @@ def test_once_waits_for_another_process(tmp_path: Path, monkeypatch: pytest.Monk
     assert "waiting for its turn" in output
     assert "stop it first" in output
     assert "Nothing to do now" in fedkit("client", *options(tmp_path), "--once")
+
+
+def test_a_synced_folder_is_said_once_and_kept(tmp_path: Path) -> None:
+    path, data_dir = tmp_path / "config.json", tmp_path / "data"
+    where = ["--data-dir", data_dir, "--config_path", path, "--email", ALICE, "--port", 8080]
+    fedkit("client", *where, "--synced", "--once")
+    fedkit("client", *where, "--once")
+    assert "Others can write here" in fedkit("status", "--config_path", path)
+    told = json.loads(fedkit("status", "--config_path", path, "--json"))
+    assert (told["road"], told["others_can_write"]) == ("synced", True)
+
+
+def test_a_road_is_not_left_with_projects_under_way(tmp_path: Path) -> None:
+    site = solo(tmp_path / "data")
+    put_launch(site, small(aggregator=ALICE, participants=[ALICE]))
+    node.advance(site)
+    where = ["--data-dir", tmp_path / "data", "--config_path", tmp_path / "config.json"]
+    told = fedkit("client", *where, "--email", ALICE, "--port", 8080, "--synced", "--once", code=1)
+    assert "has projects under way on the road 'own'" in told

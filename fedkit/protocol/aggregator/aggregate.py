@@ -89,6 +89,8 @@ def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event
             remedy="ask for smaller numbers, or rewind to the round before",
         )
     write_round(at, after, record)
+    if at.config.signed:
+        at.remember_signers(averaged)
     return [
         *(UpdateRefused(site.email, at.name, who, n, why) for who, why in record.refused.items()),
         *(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import Unreadable
-from fedkit.base.files import sha256_bytes
+from fedkit.base.files import MAX_STRANGERS_JSON_BYTES, sha256_bytes
+from fedkit.base.strict_json import parse_json_object
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.waiting import may_be_half_written
@@ -83,13 +84,13 @@ def _sound(
 
     n, path = plan.round, at.place.update(email, plan.round)
     limit = most_bytes(reference)
-    data = at.read(path, limit)
+    data = at.receive(path, email, n, limit)
     state = load_state(data, path, max_bytes=limit)
     wrong = check_state(reference, state)
     if wrong:
         raise Unreadable(wrong, file=path, remedy="send it anew")
     extra = read_extra(at, reference, email, n)
-    said = at.read_object(at.place.update_info(email, n))
+    said = _said(at, email, n)
     samples = _samples(at, email, said)
     steps = _count(said.get("steps"))
     if steps is None and samples:  # the real app: its epochs, in batches of 64
@@ -114,8 +115,25 @@ def _sound(
     return update
 
 
+def _said(at: AtAggregator, email: str, n: int) -> Mapping[str, Any]:
+    """What a participant says about its update; nothing where nothing is there, or is not JSON.
+
+    Raises Unreadable where somebody else has said it.
+    """
+    path = at.place.update_info(email, n)
+    if not at.config.signed or email in at.config.unsigned:
+        return at.read_object(path)
+    try:
+        data = at.receive(path, email, n, MAX_STRANGERS_JSON_BYTES)
+    except FileNotFoundError:
+        return {}
+    return parse_json_object(data, path)
+
+
 def _samples(at: AtAggregator, email: str, said: Mapping[str, Any]) -> int | None:
     """How many samples a participant says are behind its update; None where it doesn't or where that makes no sense."""
+    if at.config.signed and email not in at.config.unsigned:
+        return _count(said.get("num_samples"))
     stated = [
         said.get("num_samples"),
         at.read_object(at.mailbox(email).state).get("num_samples"),

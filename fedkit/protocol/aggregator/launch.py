@@ -22,7 +22,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file, write_permissions
 from fedkit.datasite.projects import appearing, other_spelling
-from fedkit.protocol.approval import why_declined
+from fedkit.datasite.road import Road
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.steps import Next, Step
 from fedkit.protocol.waiting import needed_ready
@@ -56,6 +56,14 @@ def launch_step(site: Datasite, name: str = "launch") -> Next:
         return None
     config = FLConfig.parse(data, file=path)
     at = AtAggregator(site, config)
+    if site.road.others_can_write and not config.signed and "signed" in config.model_fields_set:
+        raise FedkitError(
+            "is false, and on this road others can write into this datasite",
+            file=path,
+            field="signed",
+            why=f"{site.road.why}, so a file is somebody's only with a signature",
+            remedy='leave it out, or write "signed": true; name in "unsigned" whose app signs nothing',
+        )
     if config.aggregator != site.email:
         raise FedkitError(
             f"names {config.aggregator!r}, but this datasite belongs to {site.email}",
@@ -150,10 +158,11 @@ def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]
         unfinished = AggregatorProject(folder)
         for file, content in contents.items():
             files.write_bytes(unfinished.path / file, content)
-        _complete(config, unfinished.config, contents["fl_config.json"])
+        _complete(config, unfinished.config, contents["fl_config.json"], site.road)
         files.write_bytes(unfinished.global_model(0), contents[config.model_weight])
         for email in config.participants:
-            write_permissions(unfinished.inbox(email), site.email, write=[email])
+            inbox = at.place.inbox(email) if at.place.wire else unfinished.inbox(email)
+            write_permissions(inbox, site.email, write=[email])
         files.write_json(unfinished.path / LAUNCHED, hashes | {_NAMED: True})
         files.write_json(_clearing(site), {"project": at.name, "files": hashes})
     _clear(site)
@@ -177,10 +186,16 @@ _NO_CAP = (
 )
 
 
-def _complete(config: FLConfig, path: Path, data: bytes) -> None:
-    """Eight keys are accepted, ten are written: the real aggregator demands the other two."""
+def _complete(config: FLConfig, path: Path, data: bytes, road: Road) -> None:
+    """Eight keys are accepted, ten are written: the real aggregator demands the other two. Where others can write, files
+    are signed."""
     values = parse_json_object(data, path)
-    added = {"model_class_name": config.model_class_name, "test_dataset": config.test_dataset}
+    added: dict[str, object] = {
+        "model_class_name": config.model_class_name,
+        "test_dataset": config.test_dataset,
+    }
+    if road.others_can_write:
+        added["signed"] = True
     complete = values | {key: added[key] for key in added if key not in values}
     if complete != values:
         # a stranger's NaN stays too
@@ -195,7 +210,7 @@ def invite(at: AtAggregator, ready: Sequence[str]) -> Next:
         box = at.site.client(email)
         if email in ready or not has_permission_file(box.request):
             continue
-        if why_declined(at.site, at.name, email) is not None:
+        if at.why_declined(email) is not None:
             continue
         if files.is_folder(box.running / at.name) or files.is_folder(box.done / at.name):
             continue
@@ -217,7 +232,7 @@ def _differs(at: AtAggregator, path: Path, content: bytes) -> bool:
 
 def _ask(at: AtAggregator, email: str, contents: dict[Path, bytes]) -> list[Event]:
     for path, content in contents.items():
-        at.write(path, content)
+        at.send(path, content, email, 0)
     return [RequestSent(at.site.email, at.name, email)]
 
 
@@ -225,7 +240,7 @@ def gate(at: AtAggregator, ready: Sequence[str]) -> Waiting | None:
     """Before the first round: everybody (or the quorum) ready, and a test set."""
     site, config = at.site, at.config
     if len(ready) < needed_ready(config):
-        reasons = {e: why_declined(site, at.name, e) for e in config.participants}
+        reasons = {e: at.why_declined(e) for e in config.participants}
         declined = [f"{email}: {reason}" for email, reason in reasons.items() if reason]
         if declined:
             remedy = "launch again without them, or ask them to approve after all"

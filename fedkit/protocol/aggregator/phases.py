@@ -6,6 +6,7 @@ the average, by hand.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -20,7 +21,7 @@ from fedkit.base.events import (
     ProjectStopped,
     Waiting,
 )
-from fedkit.base.files import is_file, is_folder, is_writable, refuse_links
+from fedkit.base.files import is_file, is_folder, is_writable, refuse_links, same_content
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import move_to_done
@@ -34,7 +35,6 @@ from fedkit.protocol.aggregator.aggregate import (
     waits_for,
 )
 from fedkit.protocol.aggregator.publish import outdated
-from fedkit.protocol.approval import why_declined
 from fedkit.protocol.project import AtAggregator, check_folder
 from fedkit.protocol.steps import Next, Phase, drive, first_answer
 from fedkit.protocol.waiting import lingers, quorum_of
@@ -162,7 +162,7 @@ def stop(now: Stand) -> Next:
         return partial(_finish, at)
     if not now.records and now.plan is None:
         return None  # before the first round, the gate says so
-    left = [e for e in at.config.participants if why_declined(at.site, at.name, e) is not None]
+    left = [e for e in at.config.participants if at.why_declined(e) is not None]
     if now.newest == at.config.rounds:
         return None
     asked = now.plan.participants if now.plan is not None else at.config.participants
@@ -193,8 +193,15 @@ def send(now: Stand) -> Next:
         partial(_send, now, email, n, counted)
         for email, model in ((e, now.at.mailbox(e).global_model) for e in now.ready)
         for n in range(now.newest + 1)
-        if not is_file(model(n))
+        if not is_file(model(n)) or _replaced(now.at, email, n)
     ] or None
+
+
+def _replaced(at: AtAggregator, email: str, n: int) -> bool:
+    """On a road where others can write: is what lies there another model than was sent?"""
+    if not at.site.road.others_can_write:
+        return False
+    return not same_content(at.place.global_model(n), at.mailbox(email).global_model(n))
 
 
 def collect(now: Stand) -> Next:
@@ -245,7 +252,7 @@ def _begin(now: Stand, n: int) -> list[Event]:
     # below the quorum somebody is only out of sight: a round never begins without those it needs
     able = now.ready
     if len(able) < config.quorum:
-        able = [e for e in config.participants if why_declined(at.site, at.name, e) is None]
+        able = [e for e in config.participants if at.why_declined(e) is None]
     write_plan(at.place, plan_round(current_settings(at.place, config), able, n))
     return []
 
@@ -264,12 +271,13 @@ def _send(
     plan = now.plan if n == now.newest else read_plan(at.place, n + 1, at.config)
     settings = {} if plan is None else plan.on_the_wire(at.config)
     if settings:  # before the model that they belong to
-        at.write_json(mailbox.round_settings(n + 1), settings)
+        content = json.dumps(settings, indent=4).encode()
+        at.send(mailbox.round_settings(n + 1), content, email, n + 1)
     if plan is not None and email in plan.participants:
         from fedkit.protocol.strategy_payload import send_beside
 
         send_beside(at, email, n + 1, counted(n).get(email, 0))
-    at.copy(at.place.global_model(n), mailbox.global_model(n))
+    at.send(mailbox.global_model(n), at.read(at.place.global_model(n)), email, n)
     return [GlobalModelSent(at.site.email, at.name, email, n)]
 
 

@@ -222,7 +222,7 @@ class AggregatorRound:
             path = mailbox.secure_list(self.plan.round, name)
             if self.at.is_ready(email) and not files.is_file(path):
                 missing[path] = dict(value)
-        return partial(self.at.write_files, missing) if missing else None
+        return partial(self.at.write_files, missing, self.plan.round) if missing else None
 
     def wait(self, step: str, seen: Seen) -> Waiting | None:
         """None if this step may end now, else for whom it waits."""

@@ -54,7 +54,7 @@ def train_round(
 
     place, config, n = at.place, at.config, plan.round
     path = place.global_model(n - 1)
-    data = at.read(path)
+    data = at.receive(path, config.aggregator, n - 1)
     start = load_state(data, path)
     beside = receive(at, start, n)
     if beside is None:
@@ -138,12 +138,13 @@ _FEW = 10
 
 def share(at: AtParticipant, n: int) -> list[Event]:
     """Copy the update, and what it says about itself, into the aggregator's folder for this participant."""
-    place, email = at.place, at.site.email
+    place, email, whom = at.place, at.site.email, at.config.aggregator
     if is_file(_info(place, n)):
-        at.copy(_info(place, n), at.box.update_info(email, n))
+        at.send(at.box.update_info(email, n), at.read(_info(place, n)), whom, n)
     if is_file(place.extra(n)):
-        at.copy(place.extra(n), at.box.extra(email, n))
-    at.copy(place.trained(n), at.box.update(email, n))  # last: the others are there when it is
+        at.send(at.box.extra(email, n), at.read(place.extra(n)), whom, n)
+    # last: the others are there when it is
+    at.send(at.box.update(email, n), at.read(place.trained(n)), whom, n)
     return [UpdateShared(email, at.name, n)]
 
 

@@ -6,6 +6,7 @@ the step that matters, local training, by hand.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from fedkit.base.events import (
     MailboxOpened,
     Progress,
     ProjectDone,
+    Waiting,
 )
 from fedkit.base.files import (
     MAX_JSON_BYTES,
@@ -28,22 +30,24 @@ from fedkit.base.files import (
     is_file,
     is_folder,
     refuse_links,
+    same_content,
     sha256_bytes,
 )
+from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import inspect_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.lock import answering
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.projects import move_to_done, other_spelling
-from fedkit.datasite.round_plan import RoundPlan, received_plan
+from fedkit.datasite.round_plan import RoundPlan, always_planned, received_plan
 from fedkit.datasite.tree import entries, folder_names
 from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol import approval
 from fedkit.protocol.client.local_round import share, train_round
 from fedkit.protocol.client.secured import forget, forget_ended, forget_others
-from fedkit.protocol.project import AtParticipant
-from fedkit.protocol.signing_keys import identity, published_key
+from fedkit.protocol.project import EVERYBODY, AtParticipant
+from fedkit.protocol.signing_keys import identity, published_key, signers
 from fedkit.protocol.steps import Next, Phase, drive, first_answer
 from fedkit.protocol.waiting import lingers
 
@@ -64,7 +68,8 @@ def advance(
 
 def projects(site: Datasite) -> list[str]:
     """Projects that are requested or under way here, in alphabetical order."""
-    return sorted({*folder_names(site.client().running), *approval.pending_requests(site)})
+    asked = {*approval.pending_requests(site), *approval.only_copied(site)}
+    return sorted({*folder_names(site.client().running), *asked})
 
 
 def next_step(
@@ -113,9 +118,24 @@ class Here:
 
     @cached_property
     def models(self) -> set[int]:
-        """The rounds whose global model is there."""
+        """The rounds whose global model is there, and signed where that is asked for."""
         names = (p.name for p in entries(self.at.place.agg_weights))
-        return {int(m[1]) for name in names if (m := _GLOBAL.fullmatch(name))}
+        found = {int(m[1]) for name in names if (m := _GLOBAL.fullmatch(name))}
+        return found if not self.at.config.signed else found - self.forged.keys()
+
+    @cached_property
+    def forged(self) -> dict[int, FedkitError | None]:
+        """Of these, the ones that the aggregator has not signed, and why not; None where its signature is not there yet."""
+        at, found = self.at, dict[int, FedkitError | None]()
+        for path in entries(at.place.agg_weights):
+            if m := _GLOBAL.fullmatch(path.name):
+                try:
+                    at.receive(path, at.config.aggregator, int(m[1]))
+                except FileNotFoundError:
+                    found[int(m[1])] = None
+                except FedkitError as error:
+                    found[int(m[1])] = error
+        return found
 
     @property
     def all_there(self) -> bool:
@@ -134,7 +154,16 @@ class Here:
         # an honest one is as long as the project has rounds; JSON takes 25 times its length in memory
         most = min(MAX_JSON_BYTES, MAX_STRANGERS_JSON_BYTES // 8 + 1024 * self.at.config.rounds)
         told = self.at.read_json(results / "history.json", max_bytes=most)
-        return isinstance(told, dict) and told.get("stopped") is True
+        if not (isinstance(told, dict) and told.get("stopped") is True):
+            return False
+        if self.at.config.signed:
+            whole, whom = results / "history.json", self.at.config.aggregator
+            try:
+                data = self.at.receive(whole, whom, self.at.config.rounds, most, EVERYBODY)
+            except (FileNotFoundError, FedkitError):
+                return False  # whoever wrote it, the aggregator has not
+            return json.loads(data).get("stopped") is True
+        return True
 
     @property
     def n(self) -> int:
@@ -143,8 +172,21 @@ class Here:
 
     @cached_property
     def wanted(self) -> dict[str, Any]:
-        """What the aggregator asks for in this round where it differs from the config."""
-        return self.at.read_object(self.at.place.round_settings(self.n))
+        """What the aggregator asks for in this round where it differs from the config. Raises FedkitError if it has not
+        signed that."""
+        path, whom = self.at.place.round_settings(self.n), self.at.config.aggregator
+        if not self.at.config.signed or whom in self.at.config.unsigned:
+            return self.at.read_object(path)
+        try:
+            data = self.at.receive(path, whom, self.n, MAX_STRANGERS_JSON_BYTES)
+        except FileNotFoundError:
+            return {}
+        return parse_json_object(data, path)
+
+    @property
+    def waits_for_plan(self) -> bool:
+        """Where files may come in any order: is this round's plan, which always comes then, not there yet?"""
+        return self.at.config.signed and always_planned(self.at.config) and not self.wanted
 
     @property
     def plan(self) -> RoundPlan:
@@ -158,6 +200,10 @@ def approve(here: Here) -> Next:
     site, project = here.site, here.name
     other = other_spelling(site.client(), project)
     under_way = project in folder_names(site.client().running)
+    if not under_way and project in approval.only_copied(site):
+        what = f"approve {project}: it was copied into running/, not approved"
+        remedy = f"run `fedkit approve {project}`; others can write there ({site.road.why})"
+        return Waiting(site.email, project, PARTICIPANT, site.email, what, remedy)
     if other is not None and not (under_way and approval.pinned(site, project) is not None):
         raise FedkitError(
             f"is, but for upper and lower case, the folder of {other.parent.name}/{other.name} on many machines",
@@ -168,12 +214,13 @@ def approve(here: Here) -> Next:
         done = approval.pinned(site, project) is not None
         return None if done else _pin_what_was_copied(site, project)
     asked = approval.review(site, project)
+    approval.refuse_unsigned(site, asked)
     if is_file(approval.pin_path(site, project)):  # of an approval that was cut off, or taken back
         return partial(_unpin, site, project)
     reason = refusal(site, asked.config)
     if reason is not None:
         return lambda: [approval.decline(site, project, reason)]
-    if asked.config.secure_aggregation is not None and published_key(site, site.email) is None:
+    if site.email in signers(asked.config) and published_key(site, site.email) is None:
         return partial(_publish_key, site)  # so that the others can compare it before they say yes
     what = f"approve the request of {asked.aggregator}"
     remedy = f"look at it and run `fedkit approve {project}`, or copy the folder from request/ to running/"
@@ -217,8 +264,13 @@ def receive(here: Here) -> Next:
     at = here.at
     if here.over:
         return None
+    forged = here.forged.get(here.n) if at.config.signed else None
+    if forged is not None and here.n <= at.config.rounds:
+        raise forged
     if here.n == 0:
         return at.wait(at.config.aggregator, "send the global model")
+    if here.waits_for_plan:
+        return at.wait(at.config.aggregator, f"send {at.place.round_settings(here.n).name}")
     chosen = here.wanted.get("participants")
     if isinstance(chosen, list) and at.site.email not in chosen:
         waiting = at.wait(at.config.aggregator, f"end round {here.n}, which others train")
@@ -254,7 +306,7 @@ def share_update(here: Here) -> Next:
     if not is_folder(at.box.inbox(at.site.email)):
         return at.wait(at.config.aggregator, "open its folder for this participant's updates")
     trained, sent = at.place.trained(n), at.box.update(at.site.email, n)
-    if not is_file(sent) or sent.stat().st_size != trained.stat().st_size:
+    if not same_content(trained, sent):
         return partial(share, at, n)
     return at.wait(at.config.aggregator, f"aggregate round {n}")
 

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, SecureStep, UpdateShared, Waiting
 from fedkit.base.files import (
@@ -24,6 +25,7 @@ from fedkit.base.files import (
     write_bytes,
 )
 from fedkit.base.keys import KEY_BYTES
+from fedkit.base.strict_json import parse_json_object
 from fedkit.privacy.secagg import bonawitz
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, Secrets
 from fedkit.privacy.secagg.fixedpoint import encode
@@ -39,7 +41,7 @@ from fedkit.protocol.client.secured import (
     trained_from,
     vault_of,
 )
-from fedkit.protocol.project import AtParticipant
+from fedkit.protocol.project import EVERYBODY, AtParticipant
 from fedkit.protocol.signed_messages import (
     STEPS,
     Message,
@@ -254,7 +256,15 @@ class ParticipantRound:
 
     def from_aggregator(self, name: str) -> dict[str, Any] | None:
         """A list of the aggregator's, None where it is not there (yet)."""
-        values = self.at.read_json(self.at.place.secure_list(self.n, name))
+        at, path = self.at, self.at.place.secure_list(self.n, name)
+        if at.config.signed and is_file(path):
+            try:
+                whom = at.config.aggregator
+                data = at.receive(path, whom, self.n, files.MAX_JSON_BYTES, EVERYBODY)
+            except FileNotFoundError:
+                return None
+            return parse_json_object(data, path)
+        values = at.read_json(path)
         return values if isinstance(values, dict) else None
 
     def wait(self, what: str, whom: str = "") -> Waiting:

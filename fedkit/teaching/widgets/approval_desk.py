@@ -5,7 +5,7 @@ What a person must see before saying yes stands below the panel: the config as a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
@@ -17,7 +17,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Tree, scan
 from fedkit.protocol.approval import Review, approve, decline, pending_requests, review
 from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
-from fedkit.protocol.signing_keys import COMPARE, told_keys
+from fedkit.protocol.signing_keys import COMPARE, signers, told_keys
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.plots.style import count
 from fedkit.teaching.widgets.highlight import highlight
@@ -99,7 +99,7 @@ class ApprovalDesk(Panel):
                 f"  {name}, asked by {asked.aggregator}; {file} sha256 {asked.hashes[file][:12]}…; "
                 f"{len(_found(asked))} lines to look at"
             )
-            keys = told_keys(self.datasite, _signers(asked.config))
+            keys = told_keys(self.datasite, signers(asked.config))
             lines += [f"    key of {who}: {digits} ({state})" for who, digits, state in keys]
         return "\n".join(lines if names else [*lines, f"  {_NONE}"])
 
@@ -172,7 +172,7 @@ class ApprovalDesk(Panel):
         return asked, problem
 
     def _stamps(self, name: str) -> tuple[str, Tree, object]:
-        keys = told_keys(self.datasite, _signers(self._asked.config)) if self._asked else []
+        keys = told_keys(self.datasite, signers(self._asked.config)) if self._asked else []
         return name, scan(self.datasite.client().project(name, "request").path), keys
 
     def _first(self) -> str:
@@ -305,14 +305,10 @@ def hints_html(asked: Review) -> str:
 
 
 def keys_html(site: Datasite, config: FLConfig) -> str:
-    """The fingerprints of those who will sign in a masked project; nothing in another one."""
-    rows = told_keys(site, _signers(config))
+    """The fingerprints of those who will sign in a project; nothing where nobody does."""
+    rows = told_keys(site, signers(config))
     cells = [[esc(who), code(digits), esc(state)] for who, digits, state in rows]
     return table(["who", "fingerprint", ""], cells, wrap=[2], caption=COMPARE) if rows else ""
-
-
-def _signers(config: FLConfig) -> Sequence[str]:
-    return config.participants if config.secure_aggregation is not None else ()
 
 
 def _found(asked: Review) -> list[Finding]:
