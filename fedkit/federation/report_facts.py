@@ -13,10 +13,11 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import find_project
 from fedkit.federation.ledger import LedgerEntry, by_kind, crossings
 from fedkit.federation.network import Network
+from fedkit.privacy.adversaries import adversaries, left_open
 from fedkit.privacy.attacks.roc import AttackResult
 from fedkit.privacy.dp.account import NEIGHBOURS
-from fedkit.privacy.dp.budget import Spent, spent
-from fedkit.privacy.guarantees import as_spent, guarantees, headline, left_open, observers
+from fedkit.privacy.dp.budget import Spent, spent, trained_again
+from fedkit.privacy.guarantees import Gone, as_spent, guarantees, headline
 from fedkit.privacy.report_page import PrivacyReport
 from fedkit.rounds.history import History, read_history
 
@@ -57,9 +58,13 @@ def privacy_report(
         for record in history.rounds
         for part in record.contributions
     }
-    promised = guarantees(config, counts)
+    gone, owners = Gone(len(history.rounds)), list[Datasite]()
     if isinstance(where, Network) and config.dp is not None:
         owners = [where.sites[who] for who in config.participants if who in where.sites]
+        again = max((trained_again(site, config.project_name) for site in owners), default=0)
+        gone = Gone(len(history.rounds), again)
+    promised = guarantees(config, counts, gone)
+    if owners and config.dp is not None:
         most, replaced = (_most(owners, config.project_name, by) for by in NEIGHBOURS)
         if most is not None and replaced is not None:
             values = (most.epsilon, most.delta, replaced.epsilon)
@@ -68,7 +73,9 @@ def privacy_report(
         config.project_name,
         headline(config, promised),
         len(history.rounds),
-        observers(config),
+        config.rounds,
+        gone.again,
+        adversaries(config, promised),
         crossed,
         promised,
         tuple(attacks),

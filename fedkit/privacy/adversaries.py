@@ -119,7 +119,9 @@ def _looking(config: FLConfig) -> tuple[str, ...]:
     if config.secure_aggregation is not None:
         lines.append("The sum itself, a sum of very few, and who took part.")
     if config.dp is None:
-        lines.append("Labels, images, who was in the data: whatever it sees tells of them (notebook 08).")
+        lines.append(
+            "Labels, images, who was in the data: whatever it sees tells of them (notebook 08)."
+        )
     return tuple(lines)
 
 
@@ -144,9 +146,13 @@ def _lying(config: FLConfig) -> tuple[str, ...]:
 def _together(config: FLConfig) -> tuple[str, ...]:
     dp, lines = config.dp, []
     if dp is not None and dp.noise_at == "participants" and shares_of_noise(config) > 1:
-        lines.append(f"More than {colluders(config)} who put together what they know of their own noise.")
+        lines.append(
+            f"More than {colluders(config)} who put together what they know of their own noise."
+        )
     if dp is None:
-        lines.append("What changes from one global model to the next, less one's own part: the others' updates.")
+        lines.append(
+            "What changes from one global model to the next, less one's own part: the others' updates."
+        )
     return tuple(lines)
 
 
@@ -163,8 +169,7 @@ def _carrying(config: FLConfig) -> tuple[str, ...]:
     lines = ["Files that it holds back: a round then waits, or ends without somebody."]
     if not config.signed:
         what = "Files" if config.secure_aggregation is None else "Files beside the masked messages"
-        lines.append(f'{what} that it alters or forges: {"without" if config.secure_aggregation is None else "and without"} '
-                     '"signed": true nothing shows that.')  # fmt: skip
+        lines.append(f'{what} that it alters or forges: only with "signed": true would that show.')
     return tuple(lines)
 
 

@@ -49,9 +49,9 @@ ADVERSARIES: dict[str, tuple[str, ...]] = {
 class Guarantee:
     """For one unit, against somebody: epsilon (infinite: nothing holds; None: no statement) at delta, and why.
 
-    epsilon : of zero-out neighbours, when the project has gone to its end. replace_one : the same of neighbours one of whose
-    records is replaced by any other. so_far : the same as epsilon, of the rounds that have ended. sampling : who or what
-    takes part in a step, and whether that is secret. rounds : that epsilon counts, those taken back included.
+    epsilon : of zero-out neighbours, when the project has come to its end. replace_one : the same of neighbours one of
+    whose records is replaced by any other. so_far : the same as epsilon, of the rounds that have ended. sampling : who or
+    what takes part in a step, and whether that is secret. rounds : that epsilon counts, those taken back included.
     """
 
     unit: str
@@ -110,12 +110,17 @@ def as_spent(
     """
     held = [row.epsilon for row in promised if row.unit == unit and row.epsilon is not None]
     most = max((value for value in held if value < math.inf), default=math.inf)
+    if most == math.inf and unit == "example":  # nobody tells numbers of images: accounts know them
+        told = f"{epsilon:.3g} by the participants' own accounts of the rounds that have ended"
+        return tuple(
+            replace(row, epsilon=epsilon, so_far=epsilon, replace_one=replace_one, because=f"{told}; {row.because}")
+            if row.unit == unit and row.epsilon is None and row.rounds is not None
+            else row
+            for row in promised
+        )  # fmt: skip
     if epsilon <= most * 1.01:  # two ways to add up the same rounds
         return promised
-    more = (
-        f"{epsilon:.3g} by the participants' own accounts, not the {most:.3g} of the config: a round that was taken back "
-        "and trained anew counts each time"
-    )
+    more = f"{epsilon:.3g} by the participants' own accounts, not the {most:.3g} of the config"
     return tuple(
         replace(
             row,
@@ -169,7 +174,9 @@ def _of_examples(
     worst = max(values, key=lambda found: found["epsilon"] or 0.0)
     rates = sorted({m.sampling_rate for m in each})
     drawn = " to ".join(f"{rate:.3g}" for rate in dict.fromkeys((rates[0], rates[-1])))
-    sampling = f"an image is in a step with probability {drawn}, unseen by anybody"
+    sampling = "all images in every step"
+    if rates[0] < 1:
+        sampling = f"an image is in a step with probability {drawn}, unseen by anybody"
     return replace(row, sampling=sampling, **worst), nothing
 
 

@@ -1,7 +1,7 @@
-"""The privacy report of a project, one page: who sees what, what crossed, what holds against whom, what is left.
+"""The privacy report of a project, one page: a table with a row for each adversary, and the same facts as JSON.
 
 It never says that something is private without saying against whom. What it states comes from the config, the ledger, the
-aggregator's records and an accountant; attacks are those that somebody ran and handed in.
+aggregator's records, the owners' accounts and an accountant; attacks are those that somebody ran and handed in.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ import html
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from fedkit.base.files import write_bytes
-from fedkit.privacy.guarantees import Guarantee, Observer
+from fedkit.privacy.adversaries import Adversary
+from fedkit.privacy.guarantees import Guarantee
 
 if TYPE_CHECKING:
     from fedkit.privacy.attacks.roc import AttackResult
@@ -28,79 +32,185 @@ _HEAD = '<th scope="col" style="text-align: left; padding: 0.1em 1em 0.1em 0">{}
 _CELL = '<td style="text-align: left; vertical-align: top; padding: 0.1em 1em 0.1em 0">{}</td>'
 
 
+Epsilon = float | Literal["infinite"] | None
+"""Infinite: nothing holds; null: no statement."""
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Rounds(TypedDict):
+    """ran : have ended. planned : in the config. again : taken back and trained anew, by the owners' accounts."""
+
+    ran: int
+    planned: int
+    again: int
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Holds(TypedDict):
+    """What holds for a unit, as in `Guarantee`. epsilon : when all rounds have ended; so_far : of those that have."""
+
+    unit: Literal["example", "participant"]
+    epsilon: Epsilon
+    delta: float | None
+    neighbours: Literal["zero-out"]
+    replace_one: Epsilon
+    so_far: Epsilon
+    sampling: str
+    rounds: int | None
+    because: str
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Attack(TypedDict):
+    """An attack that was run. low, high : of a 95 % interval."""
+
+    name: str
+    target: str
+    measure: str
+    success: float
+    low: float
+    high: float
+    guessing: float
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Row(TypedDict):
+    """One adversary."""
+
+    who: str
+    sees: str
+    between: str
+    holds: list[Holds]
+    attacks: list[Attack]
+    not_covered: list[str]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Crossed(TypedDict):
+    """What crossed of one kind."""
+
+    kind: str
+    files: int
+    bytes: int
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Page(TypedDict):
+    """The report. crossed : null where the run was simulated in one memory."""
+
+    project: str
+    headline: str
+    rounds: Rounds
+    adversaries: list[Row]
+    not_covered: list[str]
+    crossed: list[Crossed] | None
+
+
 @dataclass(frozen=True, repr=False)
 class PrivacyReport:
     """One project's report; a table in a notebook.
 
+    rounds, planned, again : that have ended, that the config asks for, and that were taken back and trained anew.
     crossed : (kind, files, bytes) of everything that crossed between data dirs, None where nothing did since the run was
-    simulated. rounds : how many have ended.
+    simulated. not_covered : against anybody; what is not covered against one adversary stands in its row.
     """
 
     project: str
     headline: str
     rounds: int
-    observers: tuple[Observer, ...]
+    planned: int
+    again: int
+    adversaries: tuple[Adversary, ...]
     crossed: tuple[tuple[str, int, int], ...] | None
     guarantees: tuple[Guarantee, ...]
     attacks: tuple[AttackResult, ...]
     not_covered: tuple[str, ...]
 
     def tables(self) -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
-        """(title, column heads, rows) of each part, as text."""
+        """(title, column heads, rows) of each part, as text; lines of a cell are apart by a line break."""
+        values, told = self.to_dict(), dict[str, str]()
+        heads = (
+            "adversary",
+            "sees",
+            "what stands between",
+            "epsilon (zero-out neighbours)",
+            "attacks run",
+            "not covered",
+        )
+        rows = [
+            (
+                row["who"],
+                row["sees"],
+                row["between"],
+                _once(told, row) or "no statement",
+                "\n".join(map(_attack, row["attacks"]))
+                or "none; that says nothing of what one would find",
+                "\n".join(row["not_covered"]),
+            )
+            for row in values["adversaries"]
+        ]
         crossed = [("nothing: the run was simulated in one memory", "0", "0")]
-        if self.crossed is not None:
-            crossed = [(kind, f"{files:,}", f"{size:,}") for kind, files, size in self.crossed]
-        holds = [
-            (
-                g.unit,
-                g.against,
-                _epsilon(g.epsilon),
-                _epsilon(g.replace_one),
-                "" if g.delta is None else f"{g.delta:g}",
-                g.because,
-            )
-            for g in self.guarantees
-        ]
-        tried: list[Sequence[str]] = [
-            (
-                a.name,
-                a.target,
-                a.measure,
-                f"{a.success:.3f}",
-                f"{a.low:.3f} to {a.high:.3f}",
-                f"{a.guessing:g}",
-            )
-            for a in self.attacks
-        ]
-        nobody = ("none was run; that says nothing about what one would find", *[""] * 5)
-        seen = [(o.who, o.sees, o.between) for o in self.observers]
-        attacked = ("attack", "looked at", "measure", "success", "95 % interval", "guessing")
+        if values["crossed"] is not None:
+            crossed = [(c["kind"], f"{c['files']:,}", f"{c['bytes']:,}") for c in values["crossed"]]
         return [
-            ("Who sees what", ("who", "sees", "what stands between"), seen),
+            (f"Against whom; {_rounds(values['rounds'])}", heads, rows),
+            ("Covered against nobody", ("",), [(line,) for line in self.not_covered]),
             ("What crossed between data dirs", ("kind", "files", "bytes"), crossed),
-            (
-                "What holds, for whom, against whom",
-                (
-                    "unit",
-                    "against",
-                    "epsilon (zero-out neighbours)",
-                    "epsilon (replace-one)",
-                    "delta",
-                    "because",
-                ),
-                holds,
-            ),
-            ("Attacks", attacked, tried or [nobody]),
-            ("Not covered", ("",), [(line,) for line in self.not_covered]),
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; an infinite epsilon is the word "infinite"."""
-        values: dict[str, Any] = asdict(self)
-        for row in values["guarantees"]:
-            for key in ("epsilon", "replace_one"):
-                row[key] = "infinite" if row[key] == math.inf else row[key]
-        return values
+    def to_dict(self) -> Page:
+        """Plain values for JSON, as `schema` describes them."""
+        rows: list[Row] = [
+            {
+                "who": adversary.who,
+                "sees": adversary.sees,
+                "between": adversary.between,
+                "holds": [
+                    {
+                        "unit": "example" if row.unit == "example" else "participant",
+                        "epsilon": _plain(row.epsilon),
+                        "delta": row.delta,
+                        "neighbours": "zero-out",
+                        "replace_one": _plain(row.replace_one),
+                        "so_far": _plain(row.so_far),
+                        "sampling": row.sampling,
+                        "rounds": row.rounds,
+                        "because": row.because,
+                    }
+                    for row in adversary.holds
+                ],
+                "attacks": [
+                    {
+                        "name": a.name,
+                        "target": a.target,
+                        "measure": a.measure,
+                        "success": a.success,
+                        "low": a.low,
+                        "high": a.high,
+                        "guessing": a.guessing,
+                    }
+                    for a in self.attacks
+                    if a.by == adversary.who
+                ],
+                "not_covered": list(adversary.not_covered),
+            }
+            for adversary in self.adversaries
+        ]
+        return {
+            "project": self.project,
+            "headline": self.headline,
+            "rounds": {"ran": self.rounds, "planned": self.planned, "again": self.again},
+            "adversaries": rows,
+            "not_covered": list(self.not_covered),
+            "crossed": None
+            if self.crossed is None
+            else [{"kind": k, "files": files, "bytes": size} for k, files, size in self.crossed],
+        }
+
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """The JSON schema of `to_dict` (draft 2020-12)."""
+        return TypeAdapter(Page).json_schema()
 
     def to_json(self) -> str:
         """The report as indented JSON."""
@@ -110,7 +220,7 @@ class PrivacyReport:
         """The report as a page of its own."""
         title = html.escape(f"Privacy report of {self.project}")
         style = (
-            "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1a1a1a;background:#fff}"
+            "body{font-family:sans-serif;max-width:90em;margin:2em auto;padding:0 1em;color:#1a1a1a;background:#fff}"
             "table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3em .6em;"
             "border-bottom:1px solid #ccc}caption{text-align:left;font-weight:bold;padding:1em 0 .3em}"
         )
@@ -120,9 +230,11 @@ class PrivacyReport:
         )
 
     def save(self, folder: Path) -> None:
-        """Write privacy_report.html and privacy_report.json into a folder."""
-        write_bytes(Path(folder) / "privacy_report.html", self.to_html().encode())
-        write_bytes(Path(folder) / "privacy_report.json", self.to_json().encode())
+        """Write privacy_report.html, privacy_report.json and the latter's schema into a folder."""
+        schema = json.dumps(self.schema(), indent=4) + "\n"
+        texts = {".html": self.to_html(), ".json": self.to_json(), ".schema.json": schema}
+        for suffix, text in texts.items():
+            write_bytes(Path(folder) / f"privacy_report{suffix}", text.encode())
 
     def _repr_html_(self) -> str:
         say = html.escape
@@ -138,16 +250,59 @@ class PrivacyReport:
         for title, _, rows in self.tables():
             lines += [
                 f"{title}:",
-                *("  " + " | ".join(cell for cell in row if cell) for row in rows),
+                *(
+                    "  " + " | ".join(cell.replace("\n", " / ") for cell in row if cell)
+                    for row in rows
+                ),
             ]
         return "\n".join(lines)
 
 
 def _row(cell: str, texts: Sequence[str]) -> str:
-    return "<tr>" + "".join(cell.format(html.escape(text)) for text in texts) + "</tr>"
+    cells = (html.escape(text).replace("\n", "<br>") for text in texts)
+    return "<tr>" + "".join(cell.format(text) for text in cells) + "</tr>"
 
 
-def _epsilon(value: float | None) -> str:
-    if value is None:
-        return "no statement"
-    return "infinite" if value == math.inf else f"{value:.3g}"
+def _plain(value: float | None) -> Epsilon:
+    return "infinite" if value == math.inf else value
+
+
+def _number(value: Epsilon) -> str:
+    return "no statement" if value is None else value if isinstance(value, str) else f"{value:.3g}"
+
+
+def _rounds(rounds: Rounds) -> str:
+    again = f", {rounds['again']} taken back and trained anew besides" if rounds["again"] else ""
+    return f"{rounds['ran']} of {rounds['planned']} rounds have ended{again}"
+
+
+def _once(told: dict[str, str], row: Row) -> str:
+    """What holds; where the same holds against somebody above, that one is named instead."""
+    lines = "\n".join(map(_holds, row["holds"]))
+    if lines in told:
+        return f"as against {told[lines]}: " + "; ".join(map(_short, row["holds"]))
+    told[lines] = row["who"]
+    return lines
+
+
+def _short(row: Holds) -> str:
+    at = f" at delta {row['delta']:g}" if isinstance(row["epsilon"], float) else ""
+    return f"{row['unit']}: {_number(row['epsilon'])}{at}"
+
+
+def _holds(row: Holds) -> str:
+    told = [_short(row)]
+    if isinstance(row["epsilon"], float):
+        told += [f"{_number(row['replace_one'])} for replace-one neighbours"]
+        told += [f"{_number(row['so_far'])} in the rounds that have ended"] * (
+            row["so_far"] is not None
+        )
+        told += [row["sampling"]] * bool(row["sampling"])
+    return "; ".join([*told, row["because"]])
+
+
+def _attack(attack: Attack) -> str:
+    return (
+        f"{attack['name']} on {attack['target']}: {attack['success']:.3f}, 95 % {attack['low']:.3f} to "
+        f"{attack['high']:.3f}, guessing {attack['guessing']:g} ({attack['measure']})"
+    )

@@ -108,7 +108,7 @@ def _placements(scores: Tensor, against: Tensor) -> Tensor:
 class AttackResult:
     """One attack. target : what it looked at. measure : in words. guessing : what a guess without looking would reach.
 
-    low, high : of a 95 % interval around `success`.
+    low, high : of a 95 % interval around `success`. by : who sees what it looked at, as the privacy report names them.
     """
 
     name: str
@@ -118,6 +118,7 @@ class AttackResult:
     low: float
     high: float
     guessing: float
+    by: str = "the aggregator"
 
     @property
     def is_better_than_guessing(self) -> bool:
@@ -125,10 +126,13 @@ class AttackResult:
         return self.low > self.guessing
 
 
-def attack_result(name: str, target: str, inside: Tensor, outside: Tensor) -> AttackResult:
+def attack_result(
+    name: str, target: str, inside: Tensor, outside: Tensor, by: str = "the aggregator"
+) -> AttackResult:
     """A membership attack from its scores of members [N] and of others [M]: AUC with a 95 % interval.
 
-    The interval is that of `roc`. Raises FedkitError for fewer than two scores on a side.
+    by : whose row of the report it belongs to. The interval is that of `roc`. Raises FedkitError for fewer than two scores
+    on a side.
     """
     if len(inside) < 2 or len(outside) < 2:
         raise FedkitError("are too few", field="scores", remedy="score two on each side at least")
@@ -140,4 +144,5 @@ def attack_result(name: str, target: str, inside: Tensor, outside: Tensor) -> At
         curve.auc,
         *curve.interval,
         0.5,
+        by,
     )

@@ -25,7 +25,7 @@ from fedkit.privacy.dp.mechanism import promised
 if TYPE_CHECKING:
     from fedkit.data.shards import Shard
 
-__all__ = ["Spent", "spent", "write_spending", "write_unbounded"]
+__all__ = ["Spent", "spent", "trained_again", "write_spending", "write_unbounded"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,15 @@ def spent(
         was = totals.get(name, Spent(name, 0.0, 0.0))
         totals[name] = Spent(name, was.epsilon + epsilon, was.delta + delta * len(group))
     return [totals[name] for name in sorted(totals)]
+
+
+def trained_again(site: Datasite, project: str) -> int:
+    """How many rounds of a project were taken back here and trained anew, so that they count twice."""
+    found: dict[str, list[int]] = {}
+    for entry in _entries(site):
+        if entry["project"] == project and entry["mechanism"] is not None:
+            found.setdefault(str(entry["data"]), []).append(entry.get("round", 0))
+    return max((len(rounds) - len(set(rounds)) for rounds in found.values()), default=0)
 
 
 def write_spending(
