@@ -215,7 +215,7 @@ def observers(config: FLConfig) -> tuple[Observer, ...]:
     """Everybody who sees something of the project."""
     dp, masked = config.dp, config.secure_aggregation is not None
     update = "every participant's update of every round"
-    said = "its number of images and its progress"
+    said = "its numbers of images and steps, and its progress"
     if dp is not None and dp.unit == "participant":
         said = "its progress"
     models = "what the average hides, which nothing bounds"
