@@ -15,6 +15,7 @@ from fedkit.base.events import Approved, Declined
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Tree, scan
+from fedkit.privacy.guarantees import in_short
 from fedkit.protocol.approval import Review, approve, decline, pending_requests, review
 from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
 from fedkit.teaching.control.control import Control
@@ -248,6 +249,8 @@ def config_html(config: FLConfig) -> str:
             said["ends early"] = (
                 f"after {count(patience, 'local epoch')} without a lower loss there"
             )
+    if config.dp is not None:
+        said["differential privacy"] = "; ".join(in_short(config))
     others = config.model_extra or {}
     said |= {name: f"{others[name]} (unknown to fedkit)" for name in config.unknown}
     rows = [[esc(name), esc(value)] for name, value in said.items()]

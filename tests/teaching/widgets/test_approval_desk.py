@@ -10,12 +10,14 @@ import pytest
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
+from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.protocol.approval import approve, pending_requests, pinned, why_declined
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.widgets.approval_desk import ApprovalDesk, config_html
 from fedkit.teaching.widgets.round_control import RoundControl
 from tests.support.helpers import AGGREGATOR, ALICE, BOB, LINEAR, PROJECT, launched, small
 from tests.support.panels import SLOW, words
+from tests.support.privacy import KINDS as KINDS_OF_PRIVACY
 from tests.support.tasks import KINDS
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
@@ -75,6 +77,16 @@ def test_what_takes_the_local_steps_is_said() -> None:
     asked = words(config_html(small(validation={"share": 0.25, "patience": 1})))
     assert "kept back 0.25 of your samples; how models do on them is sent" in asked
     assert "ends early after 1 local epoch without" in asked
+
+
+def test_what_privacy_is_promised_is_said_with_against_whom() -> None:
+    asked = words(config_html(small(**KINDS_OF_PRIVACY["central"])))
+    assert "differential privacy for each participant, against the aggregator: nothing;" in asked
+    spent = epsilon_of(Mechanism(1.0, 1.0, 2), 1e-3)
+    others = f"the other participants, everybody else: epsilon {spent:.3g} (zero-out neighbours) at delta 0.001;"
+    assert others in asked
+    assert "depends on your number" in words(config_html(small(**KINDS_OF_PRIVACY["example"])))
+    assert "differential privacy" not in words(config_html(small()))
 
 
 def test_a_request_that_changes_is_shown_anew(tmp_path: Path) -> None:
