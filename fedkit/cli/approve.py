@@ -26,6 +26,7 @@ from fedkit.cli.output import (
 from fedkit.config.fl_config import TUTORIAL_KEYS
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import folder_names
+from fedkit.privacy.guarantees import in_short
 from fedkit.protocol.approval import Review, approve, pending_requests, review
 from fedkit.protocol.signing_keys import signers
 
@@ -64,6 +65,10 @@ def _show(site: Datasite, shown: Review) -> None:
         table.add_row(visible(key), visible(text) + note)
     show_table(table)
     say()
+    for line in in_short(shown.config):
+        say(f"Differential privacy {line}.")
+    if shown.config.dp is not None:
+        say()
     say(f"{shown.config.model_arch}, the code that would run here with your rights:", "bold")
     code = visible(shown.source)
     if console.is_terminal:

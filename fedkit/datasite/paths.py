@@ -142,7 +142,8 @@ class AggregatorProject(_Project):
         return self.inbox(email) / f"trained_model_round_{round_number}.pt"
 
     def update_info(self, email: str, round_number: int) -> Path:
-        """What a fedkit client says about its update: samples, loss, seconds. The real apps ignore it."""
+        """What a fedkit client says about its update: samples, steps, loss, seconds, as far as the project's privacy
+        lets it. The real apps ignore it."""
         return self.inbox(email) / f"trained_model_round_{round_number}.json"
 
     def message(self, email: str, round_number: int, step: str) -> Path:

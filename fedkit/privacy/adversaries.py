@@ -68,7 +68,7 @@ def _of_aggregator(config: FLConfig) -> tuple[str, str]:
     """What it sees, and what stands between."""
     dp = config.dp
     update = "every participant's update of every round"
-    said = "its number of images and its progress"
+    said = "its numbers of images and steps, and its progress"
     if dp is not None and dp.unit == "participant":
         said = "its progress"
     if config.secure_aggregation is not None:

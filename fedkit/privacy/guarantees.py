@@ -28,6 +28,7 @@ __all__ = [
     "as_spent",
     "guarantees",
     "headline",
+    "in_short",
     "weakest",
 ]
 
@@ -99,6 +100,30 @@ def weakest(rows: tuple[Guarantee, ...], unit: str, adversary: str) -> Guarantee
     wanted = set(ADVERSARIES[adversary])
     about = [row for row in rows if row.unit == unit and wanted & {*row.against.split(", ")}]
     return max(about, key=lambda row: math.inf if row.epsilon is None else row.epsilon)
+
+
+def in_short(config: FLConfig) -> list[str]:
+    """What a config promises, a line for each against whom, for somebody who is asked to take part."""
+    if config.dp is None:
+        return []
+    try:
+        rows = [row for row in guarantees(config, {}) if row.unit == config.dp.unit]
+    except FedkitError as error:
+        return [f"can't be stated: {error}"]
+    lines = []
+    for row in rows:
+        held = (
+            "nothing"
+            if row.epsilon == math.inf
+            else "an epsilon that depends on your number of images"
+        )
+        if row.unit == "participant" and row.epsilon is None:
+            held = f"no statement, since {row.because}"
+        if row.epsilon is not None and row.epsilon < math.inf:
+            held = f"epsilon {row.epsilon:.3g} (zero-out neighbours) at delta {config.dp.delta:g}"
+            held += "" if row.replace_one is None else f"; for replace-one, {row.replace_one:.3g}"
+        lines.append(f"for each {row.unit}, against {row.against}: {held}")
+    return lines
 
 
 def as_spent(

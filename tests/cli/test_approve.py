@@ -46,6 +46,16 @@ def test_approve_shows_what_would_run(asked: tuple[Datasite, Path]) -> None:
     assert "was approved before and is under way" in again
 
 
+def test_approve_says_what_privacy_holds_against_whom(asked: tuple[Datasite, Path]) -> None:
+    site, path = asked
+    config = site.client().request / PROJECT / "fl_config.json"
+    dp = {"unit": "example", "epsilon": 2, "delta": 1e-3, "clip": 1.0}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"dp": dp}))
+    output = " ".join(fedkit("approve", PROJECT, "--config_path", path, "--yes").split())
+    whom = "against the aggregator, the other participants, everybody else"
+    assert f"for each example, {whom}: epsilon 2 (zero-out neighbours) at delta 0.001." in output
+
+
 def test_what_a_stranger_wrote_is_no_markup(asked: tuple[Datasite, Path]) -> None:
     """A closing tag that opens nothing would end the command."""
     site, path = asked

@@ -18,6 +18,7 @@ import pytest
 from fedkit.data.shards import Shard
 from fedkit.federation.network import Network
 from fedkit.protocol.approval import approve_all
+from fedkit.protocol.project import AtParticipant
 from tests.support.helpers import (
     AGGREGATOR,
     ALICE,
@@ -137,3 +138,17 @@ def test_an_ordinary_project_would_be_told_apart(
         seen.append(crossed(root, arrivals))
     differ = {Path(path).name for path in seen[0] if seen[0][path] != seen[1][path]}
     assert {"trained_model_round_1.pt", "trained_model_round_1.json"} <= differ
+
+
+def test_a_count_that_was_told_before_goes_with_the_next_change(tmp_path: Path) -> None:
+    """A project that began when `state.json` still held it."""
+    net = network(tmp_path)
+    for way, kept in (
+        ("example", True),
+        ("participant, shares", False),
+        ("example under masks", False),
+    ):
+        at = AtParticipant(net[ALICE], small(**WAYS[way], project_name="P"))
+        at.write_json(at.place.state, {"dataset_added": True, "num_samples": 6})
+        at.set_state(model_train_progress="x")
+        assert ("num_samples" in at.read_object(at.place.state)) == kept

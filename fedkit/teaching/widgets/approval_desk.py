@@ -15,6 +15,7 @@ from fedkit.base.events import Approved, Declined
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Tree, scan
+from fedkit.privacy.guarantees import in_short
 from fedkit.protocol.approval import Review, approve, decline, pending_requests, review
 from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
 from fedkit.protocol.signing_keys import COMPARE, signers, told_keys
@@ -264,16 +265,13 @@ def config_html(config: FLConfig) -> str:
 
 def _promises(config: FLConfig) -> dict[str, str]:
     """What is promised to a participant, and what is not."""
-    masks, dp = config.secure_aggregation, config.dp
+    masks = config.secure_aggregation
     hidden = "none: the aggregator sees your update as it is"
     if masks is not None:
-        hidden = (
-            f"the aggregator sees sums; {masks.threshold} participants together can open one update"
-        )
+        hidden = f"the aggregator sees sums; with {masks.threshold} participants it could open one update"
     promised = "none: nothing bounds what your update tells about your samples"
-    if dp is not None:
-        written = {key: value for key, value in dp.model_dump().items() if value is not None}
-        promised = ", ".join(f"{key} {value}" for key, value in written.items())
+    if config.dp is not None:
+        promised = "; ".join(in_short(config))
     return {"secure aggregation": hidden, "differential privacy": promised}
 
 

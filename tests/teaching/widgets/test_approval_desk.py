@@ -12,6 +12,7 @@ import pytest
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
 from fedkit.base.keys import new_secret, signing_key
+from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.protocol.approval import approve, pending_requests, pinned, why_declined
 from fedkit.protocol.signing_keys import fingerprint, published_key
 from fedkit.teaching.control.control import Control
@@ -19,6 +20,7 @@ from fedkit.teaching.widgets.approval_desk import ApprovalDesk, config_html
 from fedkit.teaching.widgets.round_control import RoundControl
 from tests.support.helpers import AGGREGATOR, ALICE, BOB, CAROL, LINEAR, PROJECT, launched, small
 from tests.support.panels import SLOW, words
+from tests.support.privacy import KINDS as KINDS_OF_PRIVACY
 from tests.support.tasks import KINDS
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
@@ -78,6 +80,16 @@ def test_what_takes_the_local_steps_is_said() -> None:
     asked = words(config_html(small(validation={"share": 0.25, "patience": 1})))
     assert "kept back 0.25 of your samples; how models do on them is sent" in asked
     assert "ends early after 1 local epoch without" in asked
+
+
+def test_what_privacy_is_promised_is_said_with_against_whom() -> None:
+    asked = words(config_html(small(**KINDS_OF_PRIVACY["central"])))
+    assert "differential privacy for each participant, against the aggregator: nothing;" in asked
+    spent = epsilon_of(Mechanism(1.0, 1.0, 2), 1e-3)
+    others = f"the other participants, everybody else: epsilon {spent:.3g} (zero-out neighbours) at delta 0.001;"
+    assert others in asked
+    assert "depends on your number" in words(config_html(small(**KINDS_OF_PRIVACY["example"])))
+    assert "differential privacy" not in words(config_html(small()))
 
 
 def test_a_request_that_changes_is_shown_anew(tmp_path: Path) -> None:
@@ -179,7 +191,7 @@ def test_the_keys_of_a_masked_project_stand_at_the_desk(tmp_path: Path) -> None:
     desk = ApprovalDesk(net[ALICE])
     assert digits in words(desk.hints.value)
     assert "3 participants" not in words(desk.config.value)
-    assert "2 participants together can open one update" in words(desk.config.value)
+    assert "with 2 participants it could open one update" in words(desk.config.value)
     still = ApprovalDesk(net[ALICE], interactive=False)
     assert digits in words(still.html())
     assert digits in still.text()
@@ -194,6 +206,4 @@ def test_the_desk_says_what_is_promised_and_what_is_not(tmp_path: Path) -> None:
     plain = words(config_html(small()))
     assert "differential privacy none: nothing bounds what your update tells" in plain
     assert "secure aggregation none: the aggregator sees your update as it is" in plain
-    dp = {"unit": "example", "epsilon": 4, "delta": 1e-5, "clip": 1.0}
-    assert "unit example, epsilon 4.0" in words(config_html(small(dp=dp)))
     assert "aggregated by fedadam" in words(config_html(small(strategy={"name": "fedadam"})))
