@@ -102,7 +102,7 @@ def test_the_aggregator_has_noisy_updates_without_their_loss(
     assert all(part.loss is None for r in names["history"] for part in r.contributions)
     report = str(fk.privacy_report(names["network"], attacks=[names["tried"]]))
     assert "rehearsal" in report
-    assert "least squares on gradients | Alice's two updates" in report
+    assert "least squares on gradients on Alice's two updates" in report
 
 
 # ---------------------------------------------------------------------------------------- its checks

@@ -13,8 +13,9 @@ import fedkit as fk
 from fedkit.base.seeds import generator
 from fedkit.learning.geometry import flatten
 from fedkit.learning.models import load_model
+from fedkit.privacy.adversaries import left_open
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
-from fedkit.privacy.guarantees import guarantees, headline, left_open, observers
+from fedkit.privacy.guarantees import guarantees, headline
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.strategy import strategy_of
 from tests.support.helpers import LINEAR, launched, shard, small
@@ -111,9 +112,9 @@ def test_every_epsilon_names_its_neighbours_and_has_that_of_replace_one_beside_i
     first = held[0]
     told = f"epsilon {first.epsilon:.3g} at delta 0.001 for zero-out neighbours ({first.replace_one:.3g} for replace-one)"
     assert told in report.headline
-    heads = next(heads for title, heads, _ in report.tables() if title.startswith("What holds"))
+    heads = next(heads for title, heads, _ in report.tables() if title.startswith("Against whom"))
     assert "epsilon (zero-out neighbours)" in heads
-    assert "epsilon (replace-one)" in heads
+    assert f"{first.replace_one:.3g} for replace-one neighbours" in str(report)
     assert any("told in the clear: " in line for line in report.not_covered)
     assert any("how long a training takes" in line for line in report.not_covered)
 
@@ -146,8 +147,8 @@ def test_masks_alone_bound_nothing() -> None:
     report = report_of("masked")
     assert {g.epsilon for g in report.guarantees} == {math.inf}
     assert "does not bound what their sum tells" in report.headline
-    assert any("the sum itself" in line for line in report.not_covered)
-    seen = next(o for o in observers(small(**KINDS["masked"])) if o.who == "the aggregator")
+    seen = next(row for row in report.adversaries if row.who == "the aggregator")
+    assert any("The sum itself" in line for line in seen.not_covered)
     assert "sum" in seen.sees
     assert "loss" not in seen.sees
-    assert left_open(small()) != left_open(small(**KINDS["masked"]))
+    assert left_open(small()) != left_open(small(**KINDS["example"]))

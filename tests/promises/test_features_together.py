@@ -5,11 +5,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from typer.testing import CliRunner
 
 from fedkit.cli.main import app
 from fedkit.data.folder import write_data_folder
+from fedkit.privacy.report_page import PrivacyReport
 from tests.support.helpers import ALICE, BOB, CAROL
 from tests.support.mutations import EXAMPLES
 from tests.support.tasks import KINDS
@@ -49,6 +51,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": {"name": "adam"}},
     "momentum": {"optimizer": {"name": "sgd", "momentum": 0.9, "clip_norm": 1.0}},
     "a schedule": {"schedule": {"name": "cosine"}},
+    "signed files": {"signed": True},
     "validation": {"validation": {"share": 0.2, "patience": 1}, "epoch": 2},
 }
 PAIRS = [
@@ -85,6 +88,9 @@ def run(data: Path, out: Path, *features: str) -> None:
     said = f"{features}: {result.output}{result.stderr}"
     if result.exit_code == 0:
         assert (out / "privacy_report.html").is_file(), said
+        page = json.loads((out / "privacy_report.json").read_text())
+        jsonschema.validate(page, PrivacyReport.schema())
+        assert page["rounds"]["ran"] == page["rounds"]["planned"], said
         assert (out / "history.json").is_file(), said
         return
     assert result.exit_code == 1, said
