@@ -21,6 +21,14 @@ from fedkit.rounds.history import History, read_history
 __all__ = ["privacy_report"]
 
 
+_UNDER_MASKS = (
+    "Under the masks these go in the clear: names, who was there at each step and who left, public keys, the progress, "
+    "times and sizes of files, each round's number of images in all, and every global model.",
+    "Whoever runs the network, or the aggregator, may put keys of its own in the place of somebody's in the first masked "
+    "round: whose a key is, is believed when it is first seen, and kept from then on. Fingerprints that people compare by "
+    "another road are what helps (`fedkit keys`).",
+)
+"""What secure aggregation leaves open, whatever else the config says."""
 _PROJECTS = {"running", "request", "done", "fl"}  # folders that hold one folder a project
 
 
@@ -70,7 +78,7 @@ def privacy_report(
         crossed,
         promised,
         tuple(attacks),
-        left_open(config),
+        left_open(config) + (_UNDER_MASKS if config.secure_aggregation is not None else ()),
     )
 
 

@@ -113,3 +113,22 @@ def test_a_round_that_was_taken_back_counts_each_time(tmp_path: Path) -> None:
     assert after.guarantees[0].epsilon == pytest.approx(really)
     assert f"epsilon {really:.3g} at" in after.headline
     assert f"not the {promise:.3g} of the config" in after.guarantees[0].because
+
+
+def test_what_masks_leave_open_is_said_where_there_are_masks(tmp_path: Path) -> None:
+    """In the clear: no number of images of one participant, which nobody tells under masks. And whose keys these are."""
+    plain, secure = (
+        launched(tmp_path / "plain", rounds=1),
+        launched(tmp_path / "secure", rounds=1, secure_aggregation={"threshold": 2}),
+    )
+    told = "Under the masks these go in the clear: names, who was there"
+    for net, masked in ((plain, False), (secure, True)):
+        assert net.run(approve=approve_all).done
+        lines = fk.privacy_report(net).not_covered
+        assert any(line.startswith(told) for line in lines) == masked
+        assert (
+            any("first masked round" in line and "fedkit keys" in line for line in lines) == masked
+        )
+    counts = [part.num_samples for r in secure.history() for part in r.contributions]
+    assert set(counts) == {None}
+    assert "sum_of_weights" in secure.history().rounds[0].diagnostics
