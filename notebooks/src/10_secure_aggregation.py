@@ -344,6 +344,69 @@ print("The same bits:", all(torch.equal(first[name], by_hand[name]) for name in 
 # They are. The masks are different each time, and nothing of them is left in an exact sum. "Same seed, same bits" holds though the keys are secret.
 
 # %% [markdown]
+# **And an aggregator that lies?** Masks hide an update in a sum. An aggregator that may choose *what* is summed need not break them. You play it twice, first against clients that do what the sections above
+# say and no more: they mask what they have trained.
+#
+# **Different models for different people** (Pasquini et al., 2022). Alice gets the global model. Bob and Carol get a dead one: all weights are 0, so no hidden unit ever fires,
+# and nothing in the first layer can learn.
+#
+# > **Predict.** All three mask honestly, and you add up. What is the sum of the first layers' changes?
+# >
+# > * a) noise
+# > * b) a mean that is worth less than usual
+# > * c) Alice's change
+
+# %%
+dead = {name: torch.zeros_like(value) for name, value in start.items()}
+sent = {alice: changes[alice]}
+sent |= {email: change_of(email, shards[email], weights=dead) for email in (bob, carol)}
+lied_to, everyone = decode(sum(encode(sent[email], counts[email], 3) for email in people), start)
+of_alice = lied_to["fc1.weight"] * everyone / counts[alice]
+
+# %%
+error = (of_alice - changes[alice]["fc1.weight"]).abs().max() / of_alice.abs().max()
+print("Alice's change, read off the sum, to a thousandth:", bool(error < 1e-3))
+
+# %% [markdown]
+# c. **Differences** are the other lie. Ask the same people for the same round again, under another project's name and without Carol. Everybody trains from the same model and
+# masks with new keys, as it should be.
+
+# %%
+first_sum, second_sum = sum(vectors.values()), vectors[alice] + vectors[bob]
+print("The difference is Carol's update:", (first_sum - second_sum == vectors[carol]).all())
+
+# %% [markdown]
+# Now tell the same lies to fedkit's clients. `shows_another_model` puts the dead model into Bob's and Carol's mailboxes, and while `gullible` lasts, fedkit's aggregator passes on
+# whatever it gets.
+
+
+# %%
+def refusals(history):
+    """What participants refuse, and why."""
+    found = [event for event in history.waiting if isinstance(event, Problem)]
+    return [f"{event.email}: {event.error.what}" for event in found]
+
+
+# %%
+other_start = fk.seed_weights(fk.SAMPLE_MODEL, seed + 1)
+network.launch(config.replace(project_name="TWO_MODELS", rounds=1), weights=other_start)
+lie = shows_another_model("TWO_MODELS", [bob, carol], dead)
+with gullible():
+    history_two = network.run("TWO_MODELS", approve=fk.approve_all, actor=lie)
+print(*refusals(history_two), sep="\n")
+
+# %%
+without_carol = config.replace(project_name="AGAIN", rounds=1, participants=[alice, bob])
+network.launch(without_carol, weights=start)
+history_again = network.run("AGAIN", approve=fk.approve_all)
+print(*refusals(history_again), sep="\n")
+
+# %% [markdown]
+# Nothing was masked in either. With its keys, each participant signs the hash of the global model that it trained from, and the settings of the round. All compare before they
+# mask, and name who differs. A client also remembers, for good, which rounds it has masked an update in and from which models: none comes twice. A round of more participants than the config
+# allows is refused likewise, and so is a list of survivors below the threshold.
+
+# %% [markdown]
 # ## What does the sum still tell?
 #
 # You are the aggregator. You hold two global models: the one before round 1 and the one after it. Their difference is the mean change of Alice and Bob. In
@@ -479,71 +542,6 @@ for z in (0, 0.001, 0.01, 0.1, 1):
 # adds up over all of them, and needs less. A promise against *every* attack takes a $z$ around 1, and there the mean of three is ruined. The noise in the sum does not
 # grow with the crowd, and its part in the mean shrinks: such promises are for thousands of participants. Notebook 09 does the accounts. In `fl_config.json` it is
 # `"dp": {..., "noise_at": "participants"}` beside `"secure_aggregation"`.
-
-# %% [markdown]
-# ## And if the aggregator lies?
-#
-# Masks hide an update in a sum. An aggregator that may choose *what* is summed need not break them. You play it twice, first against clients that do what the sections above
-# say and no more: they mask what they have trained.
-#
-# **Different models for different people** (Pasquini et al., 2022). Alice gets the global model. Bob and Carol get a dead one: all weights are 0, so no hidden unit ever fires,
-# and nothing in the first layer can learn.
-#
-# > **Predict.** All three mask honestly, and you add up. What is the sum of the first layers' changes?
-# >
-# > * a) noise
-# > * b) a mean that is worth less than usual
-# > * c) Alice's change
-
-# %%
-dead = {name: torch.zeros_like(value) for name, value in start.items()}
-sent = {alice: changes[alice]}
-sent |= {email: change_of(email, shards[email], weights=dead) for email in (bob, carol)}
-lied_to, everyone = decode(sum(encode(sent[email], counts[email], 3) for email in people), start)
-of_alice = lied_to["fc1.weight"] * everyone / counts[alice]
-
-# %%
-error = (of_alice - changes[alice]["fc1.weight"]).abs().max() / of_alice.abs().max()
-print("Alice's change, read off the sum, to a thousandth:", bool(error < 1e-3))
-
-# %% [markdown]
-# c. **Differences** are the other lie. Ask the same people for the same round again, under another project's name and without Carol. Everybody trains from the same model and
-# masks with new keys, as it should be.
-
-# %%
-first_sum, second_sum = sum(vectors.values()), vectors[alice] + vectors[bob]
-print("The difference is Carol's update:", (first_sum - second_sum == vectors[carol]).all())
-
-# %% [markdown]
-# Now tell the same lies to fedkit's clients. `shows_another_model` puts the dead model into Bob's and Carol's mailboxes, and while `gullible` lasts, fedkit's aggregator passes on
-# whatever it gets.
-
-
-# %%
-def refusals(history):
-    """What participants refuse, and why."""
-    found = [event for event in history.waiting if isinstance(event, Problem)]
-    return [f"{event.email}: {event.error.what}" for event in found]
-
-
-# %%
-other_start = fk.seed_weights(fk.SAMPLE_MODEL, seed + 1)
-network.launch(config.replace(project_name="TWO_MODELS", rounds=1), weights=other_start)
-lie = shows_another_model("TWO_MODELS", [bob, carol], dead)
-with gullible():
-    history_two = network.run("TWO_MODELS", approve=fk.approve_all, actor=lie)
-print(*refusals(history_two), sep="\n")
-
-# %%
-without_carol = config.replace(project_name="AGAIN", rounds=1, participants=[alice, bob])
-network.launch(without_carol, weights=start)
-history_again = network.run("AGAIN", approve=fk.approve_all)
-print(*refusals(history_again), sep="\n")
-
-# %% [markdown]
-# Nothing was masked in either. With its keys, each participant signs the hash of the global model that it trained from, and the settings of the round. All compare before they
-# mask, and name who differs. A client also remembers, for good, which rounds it has masked an update in and from which models: none comes twice. A round of more participants than the config
-# allows is refused likewise, and so is a list of survivors below the threshold.
 
 # %% [markdown]
 # ## What the aggregator saw
