@@ -342,8 +342,8 @@ quality = fk.privacy.score(together, four[0]).psnr if len(together) else torch.z
 print("four in one batch:", *[f"{value:.0f} dB" for value in quality] or ["no answer"])
 
 # %% [markdown]
-# One image at a time comes out, at 25 dB or better in each of ten tests. Of four in one batch the search gets nothing, or shapes: most of them below 20 dB. And it
-# cannot say which ones are right, for that the gradient fits speaks for the batch as a whole. It also needs the labels, one step, and no noise. So "convolutions resist division" is true, and "convolutions are safe" is not.
+# One image at a time comes out, at 25 dB or better in each of ten tests. Of four in one batch, other seeds give anything: no answer, shapes below 20 dB, all
+# four above 30. And the search cannot say which of these it is: that the gradient fits speaks for the batch as a whole, and for no image in it. It also needs the labels, one step, and no noise. So "convolutions resist division" is true, and "convolutions are safe" is not.
 
 # %% [markdown]
 # ## Was this image in the training data?
