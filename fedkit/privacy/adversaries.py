@@ -199,6 +199,15 @@ def left_open(config: FLConfig) -> tuple[str, ...]:
             lines += [
                 "Someone whose images are many: epsilon is for one image, and grows with their number."
             ]
+    if config.secure_aggregation is not None:
+        total = "each round's number of images in all, " * (config.weighting == "samples")
+        lines += [
+            "Under the masks these go in the clear: names, who was there at each step and who left, public keys, the "
+            f"progress, times and sizes of files, {total}and every global model.",
+            "Whoever runs the network, or the aggregator, may put keys of its own in the place of somebody's in the first "
+            "masked round: whose a key is, is believed when it is first seen, and kept from then on. Fingerprints that "
+            "people compare by another road are what helps (`fedkit keys`).",
+        ]
     lines += [
         "The test accuracy, which is published, is measured on the aggregator's own images without noise.",
         "A participant who sends nonsense, on purpose or not; and whoever gets at a participant's "

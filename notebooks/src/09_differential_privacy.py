@@ -158,7 +158,7 @@ print(f"noise with σ = 1, on every one of the {changes.shape[1]:,} numbers: {cl
 # ## What does epsilon count?
 #
 # Take all that an attacker may see: an update, ten models, anything. **Differential privacy** compares how likely that is with your image in the data and without.
-# If no outcome is more than $e^\varepsilon$ times as likely, up to a small probability δ of failure, then nobody can tell well whether you were there, with any
+# If whatever may come out has at most $e^\varepsilon$ times the probability, plus δ, then nobody can tell well whether you were there, with any
 # attack, ever. Small epsilon: little can be told. The unit may be one image, or one participant and all its images.
 #
 # **Accountants** calculate epsilon from σ, from the number of steps, and from the share of the data in each step. Never write your own. Here are two libraries' four:
@@ -170,6 +170,9 @@ for name in ("PLD", "RDP", "Opacus PRV", "Opacus RDP"):
     print(f"{name:10}  epsilon {epsilon_of(mechanism, delta, name):.3f}")
 
 # %% [markdown]
+# δ is an allowance, added to every such probability, and **not** the chance that the promise fails: here, Gaussian noise goes beyond $e^\varepsilon$ more than four times as often as δ says, but
+# by little. At worst, δ allows that somebody's image is published with that probability; so it has to be far below 1 / (number of images).
+#
 # RDP is quick and gives a little too much. PLD (Google's dp-accounting) and PRV (Opacus) come from different people by different ways, and agree to the second decimal.
 #
 # > **Predict.** Eight steps cost an epsilon of about 4. What do 32 steps cost, with the same noise?
@@ -186,8 +189,10 @@ for many in (1, 8, 32, 128):
 
 # %% [markdown]
 # b. Every step tells a little more, and the sum grows faster than the root and slower than the number of steps. Steps that use a random tenth of the images
-# cost far less: usually, yours is not among them. That holds only if each image is drawn on its own (**Poisson sampling**), so that is how
-# fedkit draws them. Batches of a fixed size with an accountant for Poisson sampling are a promise nobody has proved.
+# cost far less at the same σ: usually, yours is not among them. But look what you get for it. The same noise now lies on a mean of a tenth of the images, and is ten times as large there.
+# At *equal noise on the mean*, σ = 0.27, eight such steps cost not 4 but 34. And 80 of them, steps a tenth as long and σ = 0.85, add the same noise in all as your eight, and cost 7.4. So sampling saves computing;
+# it makes no privacy. That it costs no more than this holds only if each image is drawn on its own (**Poisson sampling**), which is how fedkit draws them. To take batches of a fixed size from shuffled images, and an
+# accountant for Poisson sampling, has been refuted: the true epsilon can be several times as large (Chua et al., 2024).
 #
 # `noise_for` goes the other way: from a promise to the noise.
 
@@ -334,8 +339,9 @@ print("with noise:   ", honest := audit(SeededNoise(seed, "audited")))
 print("without noise:", broken := audit(Forgotten()))
 
 # %% [markdown]
-# b. One training with 200 canaries refutes the claim. It can't say "infinite": from so many guesses, more does not follow. And where it finds nothing, it has shown
-# nothing. The accountant's epsilon is an upper bound, the audit's a lower bound. The truth lies in between, if the code is right.
+# b. One training with 200 canaries refutes the claim. It can't say "infinite": each line ends with the audit's **ceiling**, the most that so many guesses could show. Here it is below 4, so a claim
+# of 4 would pass with no noise at all. And where an audit finds nothing, it has shown nothing. `fk.privacy.audit_dp_sgd` and `fk.privacy.audit_strategy` look harder: at canaries whose gradient, or update, is the worst
+# there can be, and at all that the code does. They print their ceilings too. In tests they catch noise that is halved, a bias that is not clipped, and (over twenty steps of ten epochs) fixed batches. The accountant's epsilon is an upper bound, the audit's a lower bound. The truth lies in between, if the code is right.
 
 # %% [markdown]
 # ## Who decides at home?
@@ -423,9 +429,9 @@ fk.record(
 # ## Recap
 #
 # * Clipping bounds what one can change, and noise of that size hides it: in gradients at each participant (Opacus), or in the mean at the aggregator.
-# * Epsilon bounds every attack, for a unit and against somebody; it grows with every step and every project, and libraries calculate it.
+# * Epsilon bounds every attack, up to δ, for a unit and against somebody; it grows with every step and every project, and libraries calculate it.
 # * Privacy costs accuracy; here the attack lost most of its success before the model suffered, and clipping alone had its price.
-# * An audit with canaries gives a lower bound on epsilon: it catches forgotten noise, and it proves nothing where it finds nothing.
+# * An audit with canaries gives a lower bound on epsilon, up to its ceiling: it catches forgotten noise, and it proves nothing where it finds nothing.
 
 # %% [markdown]
 # ## Quiz
@@ -452,8 +458,8 @@ fk.record(
 # ## Readings
 #
 # * Abadi et al. (2016), [Deep Learning with Differential Privacy](https://arxiv.org/abs/1607.00133): DP-SGD.
-# * McMahan et al. (2018), [Learning Differentially Private Recurrent Language Models](https://arxiv.org/abs/1710.06963): participants as the unit.
 # * Steinke, Nasr, Jagielski (2023), [Privacy Auditing with One (1) Training Run](https://arxiv.org/abs/2305.08846): the audit.
+# * Chua et al. (2024), [How Private are DP-SGD Implementations?](https://arxiv.org/abs/2403.17673): shuffled batches are not Poisson sampling.
 # * Near and Abuah, [Programming Differential Privacy](https://programming-dp.com/): the theory, in Python, from the start.
 
 # %% [markdown]

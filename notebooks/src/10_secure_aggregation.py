@@ -7,7 +7,7 @@
 #     learn:
 #       - how masks hide every update and leave the sum as it is, to the last bit
 #       - how a sum is repaired when somebody leaves, and why that needs a threshold and a second mask
-#       - what changes in a project's files, and what the aggregator still sees
+#       - what changes in a project's files, and which lies of an aggregator a client refuses
 #       - what the sum itself gives away, and what noise in shares does about it
 # ---
 
@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 import fedkit as fk
-from fedkit.base.events import SecureStep
+from fedkit.base.events import Problem, SecureStep
 from fedkit.privacy.secagg.fixedpoint import decode, encode
+from fedkit.teaching.failures.lying_aggregator import gullible, shows_another_model
 
 # %% tags=["parameters"]
 rounds: int = 2  # how often everybody trains and the updates are added up
@@ -55,12 +56,12 @@ test = fk.as_float(mnist.test_images), mnist.test_labels
 model, start = fk.load_model(fk.SAMPLE_MODEL), fk.seed_weights(fk.SAMPLE_MODEL, seed)
 
 
-def change_of(email, shard, epochs=epoch, batch_size=16):
+def change_of(email, shard, epochs=epoch, batch_size=16, weights=start):
     """What one round of local training changes in the weights."""
     settings = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs}
     draw = fk.generator(seed, email, 1)
-    trained, _ = fk.train(model, start, shard, generator=draw, **settings)
-    return {name: trained[name] - start[name] for name in start}
+    trained, _ = fk.train(model, weights, shard, generator=draw, **settings)
+    return {name: trained[name] - weights[name] for name in weights}
 
 
 # %%
@@ -259,7 +260,7 @@ print("Carol's update lies open:", (opened == vectors[carol]).all())
 # %% [markdown]
 # b. So everybody adds a second mask, from a secret of its own that is shared too. In the end, the aggregator asks for the first secret of those who left
 # *or* the second one of those who stayed, never for both of one person. Participants sign the list of those who stayed, and answer when
-# they have seen that all signed the same. That is the protocol of Bonawitz et al. (2017), in five messages a round.
+# they have seen as many signatures of the same list as the threshold says: not of all, for somebody may have left again. That is the protocol of Bonawitz et al. (2017), in five messages a round.
 
 # %% [markdown]
 # ## What changes in the datasites?
@@ -341,6 +342,69 @@ print("The same bits:", all(torch.equal(first[name], by_hand[name]) for name in 
 
 # %% [markdown]
 # They are. The masks are different each time, and nothing of them is left in an exact sum. "Same seed, same bits" holds though the keys are secret.
+
+# %% [markdown]
+# **And an aggregator that lies?** Masks hide an update in a sum. An aggregator that may choose *what* is summed need not break them. You play it twice, first against clients that do what the sections above
+# say and no more: they mask what they have trained.
+#
+# **Different models for different people** (Pasquini et al., 2022). Alice gets the global model. Bob and Carol get a dead one: all weights are 0, so no hidden unit ever fires,
+# and nothing in the first layer can learn.
+#
+# > **Predict.** All three mask honestly, and you add up. What is the sum of the first layers' changes?
+# >
+# > * a) noise
+# > * b) a mean that is worth less than usual
+# > * c) Alice's change
+
+# %%
+dead = {name: torch.zeros_like(value) for name, value in start.items()}
+sent = {alice: changes[alice]}
+sent |= {email: change_of(email, shards[email], weights=dead) for email in (bob, carol)}
+lied_to, everyone = decode(sum(encode(sent[email], counts[email], 3) for email in people), start)
+of_alice = lied_to["fc1.weight"] * everyone / counts[alice]
+
+# %%
+error = (of_alice - changes[alice]["fc1.weight"]).abs().max() / of_alice.abs().max()
+print("Alice's change, read off the sum, to a thousandth:", bool(error < 1e-3))
+
+# %% [markdown]
+# c. **Differences** are the other lie. Ask the same people for the same round again, under another project's name and without Carol. Everybody trains from the same model and
+# masks with new keys, as it should be.
+
+# %%
+first_sum, second_sum = sum(vectors.values()), vectors[alice] + vectors[bob]
+print("The difference is Carol's update:", (first_sum - second_sum == vectors[carol]).all())
+
+# %% [markdown]
+# Now tell the same lies to fedkit's clients. `shows_another_model` puts the dead model into Bob's and Carol's mailboxes, and while `gullible` lasts, fedkit's aggregator passes on
+# whatever it gets.
+
+
+# %%
+def refusals(history):
+    """What participants refuse, and why."""
+    found = [event for event in history.waiting if isinstance(event, Problem)]
+    return [f"{event.email}: {event.error.what}" for event in found]
+
+
+# %%
+other_start = fk.seed_weights(fk.SAMPLE_MODEL, seed + 1)
+network.launch(config.replace(project_name="TWO_MODELS", rounds=1), weights=other_start)
+lie = shows_another_model("TWO_MODELS", [bob, carol], dead)
+with gullible():
+    history_two = network.run("TWO_MODELS", approve=fk.approve_all, actor=lie)
+print(*refusals(history_two), sep="\n")
+
+# %%
+without_carol = config.replace(project_name="AGAIN", rounds=1, participants=[alice, bob])
+network.launch(without_carol, weights=start)
+history_again = network.run("AGAIN", approve=fk.approve_all)
+print(*refusals(history_again), sep="\n")
+
+# %% [markdown]
+# Nothing was masked in either. With its keys, each participant signs the hash of the global model that it trained from, and the settings of the round. All compare before they
+# mask, and name who differs. A client also remembers, for good, which rounds it has masked an update in and from which models: none comes twice. A round of more participants than the config
+# allows is refused likewise, and so is a list of survivors below the threshold.
 
 # %% [markdown]
 # ## What does the sum still tell?
@@ -473,8 +537,9 @@ for z in (0, 0.001, 0.01, 0.1, 1):
     print(f"z = {z:<5}: recognised with a chance of {chance:.2f}, accuracy {noisy[z][1]:.0%}")
 
 # %% [markdown]
-# At $z = 0.01$ this attack has little left to go on, and the model is about as good as before. Do not call that private. This attack needs exact numbers, so a little
-# noise spoils it; others need less. A promise against *every* attack takes a $z$ around 1, and there the mean of three is ruined. The noise in the sum does not
+# At $z = 0.01$ this attack has little left to go on, and the model is about as good as before. Do not call that private, and do not call it a little noise either. It is a hundredth
+# of $C$ on *each* of 101,770 numbers, and so three times as long as the whole clipped change of any participant. This attack needs exact numbers; an attacker who knows what to look for
+# adds up over all of them, and needs less. A promise against *every* attack takes a $z$ around 1, and there the mean of three is ruined. The noise in the sum does not
 # grow with the crowd, and its part in the mean shrinks: such promises are for thousands of participants. Notebook 09 does the accounts. In `fl_config.json` it is
 # `"dp": {..., "noise_at": "participants"}` beside `"secure_aggregation"`.
 
@@ -483,7 +548,7 @@ for z in (0, 0.001, 0.01, 0.1, 1):
 #
 # **Aggregator**
 #
-# Everything that you have received, in both rounds:
+# Everything that you have received, lies included:
 
 # %%
 figure = fk.plots.what_crossed(network.ledger(), aggregator=config.aggregator)
@@ -496,8 +561,11 @@ fk.show(
 # Not one model update. Nor does anybody tell you how many images it has: only the sum's total does. What you still see: who took part and who left, the sum, and
 # what the sum tells. What secure aggregation does **not** stop:
 #
-# * **A crowd of one.** If you may choose who takes part, you choose Alice and two accounts of your own. The threshold does not help against people who are not there.
+# * **A crowd of one.** You write the list of participants: Alice and two accounts of your own, say. All approve that list of e-mail addresses, so they should know the people.
+# * **Invented keys.** Whose a key is, is believed at the *first* masked round, and kept from then on (trust on first use). Whoever runs the network in that round, which may be somebody else than you,
+#   can put a key of its own in the place of Bob's. The remedy is a second road: `fedkit keys` shows fingerprints, which people compare by telephone. A key that changes later is refused by name.
 # * **Collusion.** With two of three participants on your side, the third one's update is a subtraction away.
+# * **A sum that tells more.** A model made for spying (notebook 08) that is sent to all is the same for all. And rounds in which other people happened to be there differ by what these sent.
 # * **A poisoned update.** Nobody can look at single updates any more, so nobody can refuse one.
 
 # %%
@@ -516,7 +584,7 @@ fk.record(
 #
 # * On a clock of whole numbers, masks make every number equally likely, and they cancel in the sum without a trace.
 # * Who leaves takes half of some masks along; a threshold of the others gives them back, and a second mask protects those who were only late.
-# * In the files there are masked updates and keys in place of updates, and the aggregator sees who is there, and the sum.
+# * In the files there are masked updates and keys in place of updates; a client refuses a second round from one model, and a round in which others trained from another.
 # * The sum still speaks of the images in it; a crowd dilutes that, and shares of noise under the masks limit it.
 
 # %% [markdown]

@@ -144,3 +144,21 @@ def test_under_masks_the_owners_accounts_know_what_was_spent(tmp_path: Path) -> 
     row = fk.privacy_report(net).guarantees[0]
     assert row.epsilon == pytest.approx(epsilon_of(Mechanism(1.0, 2.0, 2), 1e-3))
     assert "by the participants' own accounts" in row.because
+
+def test_what_masks_leave_open_is_said_where_there_are_masks(tmp_path: Path) -> None:
+    """In the clear: no number of images of one participant, which nobody tells under masks. And whose keys these are."""
+    plain, secure = (
+        launched(tmp_path / "plain", rounds=1),
+        launched(tmp_path / "secure", rounds=1, secure_aggregation={"threshold": 2}),
+    )
+    told = "Under the masks these go in the clear: names, who was there"
+    for net, masked in ((plain, False), (secure, True)):
+        assert net.run(approve=approve_all).done
+        lines = fk.privacy_report(net).not_covered
+        assert any(line.startswith(told) for line in lines) == masked
+        assert (
+            any("first masked round" in line and "fedkit keys" in line for line in lines) == masked
+        )
+    counts = [part.num_samples for r in secure.history() for part in r.contributions]
+    assert set(counts) == {None}
+    assert "sum_of_weights" in secure.history().rounds[0].diagnostics

@@ -16,7 +16,9 @@ import fedkit as fk
 from fedkit import privacy
 from fedkit.teaching import plots
 from fedkit.teaching.check.lesson_08 import count_labels, invert_linear
-from tests.support.run_lesson import run
+from tests.support.attacks import draw
+from tests.support.run_lesson import SOURCES, run, seeds
+from tools.course.lesson import read_lesson
 
 LESSON = "08_what_an_update_reveals.py"
 TINY = {"many_epochs": 2, "shadows": 2, "starts": 100}
@@ -39,6 +41,36 @@ def test_both_editions_run_and_say_the_same(tmp_path: Path) -> None:
     learner = run(LESSON, tmp_path, "learner", **TINY)
     assert learner.checks == {"invert_linear": "not yet", "count_labels": "not yet"}
     assert learner.text == whole.text
+
+
+@pytest.fixture(scope="module")
+def searched() -> Any:
+    """The lesson's own search through convolutions, with some seed."""
+
+    def search(seed: int, count: int) -> tuple[Tensor, Tensor]:
+        names: dict[str, Any] = {"fk": fk, "torch": torch, "seed": seed, "learning_rate": 0.1}
+        for cell in read_lesson(SOURCES / LESSON).of_kind("code"):
+            if 'CNN = """' in cell.source or "def searched" in cell.source:
+                exec(cell.source, names)
+        images, labels = draw(count, seed)
+        return names["searched"](images, labels), images
+
+    return search
+
+
+@pytest.mark.parametrize("seed", seeds(0, 2))
+def test_one_image_comes_through_convolutions(seed: int, searched: Any) -> None:
+    assert float(privacy.psnr(*searched(seed, 1))) >= 25
+
+
+def test_of_four_in_one_batch_anything_may_come(searched: Any) -> None:
+    """No answer, shapes, or all four: the fit of the gradient does not say which."""
+    outcomes = set()
+    for seed in (0, 2, 4, 6):
+        found, images = searched(seed, 4)
+        quality = privacy.score(found, images).psnr if len(found) else torch.zeros(1)
+        outcomes.add("clear" if quality.min() > 28 else "none or shapes")
+    assert outcomes == {"clear", "none or shapes"}
 
 
 # ------------------------------------------------------------------------------------------- checks

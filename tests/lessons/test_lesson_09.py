@@ -81,6 +81,19 @@ def test_what_the_lesson_says_of_its_own_numbers(whole: tuple[dict[str, Any], st
     pld, prv = (epsilon_of(names["mechanism"], 1e-4, by) for by in ("PLD", "Opacus PRV"))
     assert round(abs(pld - prv), 2) <= 0.01
     assert 3.6 < noise_for(1.0, 1e-5) < 3.8
+    assert 3.1 < names["broken"].ceiling < 4
+
+
+def test_what_the_lesson_says_of_sampling_and_delta() -> None:
+    """A tenth of the images at equal noise on the mean: 0.27 in 8 steps; in 80 steps a tenth as long, 2.7 / sqrt(10)."""
+    assert epsilon_of(Mechanism(0.1, 0.27, 8), 1e-4) == pytest.approx(34, abs=0.5)
+    assert round(2.7 / 10**0.5, 2) == 0.85
+    assert epsilon_of(Mechanism(0.1, 2.7 / 10**0.5, 80), 1e-4) == pytest.approx(7.4, abs=0.2)
+    mu, delta = 8**0.5 / 2.7, 1e-4  # of one Gaussian
+    epsilon = epsilon_of(Mechanism(1.0, 2.7, 8), delta)
+    normal = torch.distributions.Normal(0.0, 1.0)
+    beyond = 1 - float(normal.cdf(torch.tensor(epsilon / mu - mu / 2)))  # P(loss > epsilon)
+    assert beyond > 4 * delta
 
 
 def test_the_loud_one_is_cut_to_the_clip(whole: tuple[dict[str, Any], str]) -> None:

@@ -57,6 +57,27 @@ def test_masks_vanish_and_keys_decide_nothing(lesson: Run) -> None:
     assert not [kind for kind, _ in crossed if kind == "model updates"]
 
 
+def test_lies_work_on_who_believes_them_and_are_refused_by_name(lesson: Run) -> None:
+    """Against clients that mask and no more: Alice's change and Carol's update. fedkit's own mask nothing."""
+    names = lesson.names
+    assert "Alice's change, read off the sum, to a thousandth: True" in lesson.text
+    assert "The difference is Carol's update: True" in lesson.text
+    two, again = (names["refusals"](names[h]) for h in ("history_two", "history_again"))
+    assert len(two) == 3
+    assert any(f"{BOB} has trained from another global model than {ALICE}" in said for said in two)
+    assert len(again) == 2
+    assert all("from a model that round 1 of SECURE did already" in said for said in again)
+    for project in ("TWO_MODELS", "AGAIN"):
+        folder = names["network"]["aggregator@example.org"].aggregator().project(project).path
+        assert not list(folder.rglob("secagg_1_masked.msg"))
+
+
+def test_a_hundredth_on_each_number_is_longer_than_the_change(lesson: Run) -> None:
+    clean, noisy = lesson.names["with_noise"](0), lesson.names["with_noise"](0.01)
+    noise = sum(float((3 * (noisy[n] - clean[n])).square().sum()) for n in clean) ** 0.5
+    assert 3.0 < noise / lesson.names["clip"] < 3.4
+
+
 def test_what_the_sum_tells(lesson: Run) -> None:
     assert lesson.names["recognised"] == {ALICE: 1.0, BOB: 1.0, CAROL: 0.0, "strangers": 0.0}
     found, truth = lesson.names["found"], lesson.names["truth"]
