@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
     from fedkit.privacy.dp.policy import PrivacyPolicy
     from fedkit.privacy.dp.training import dp_sgd
+    from fedkit.privacy.dp.trust import accuracy_by_trust, noise_by_trust, shuffled_epsilon
     from fedkit.privacy.dp.worst_case import WorstCaseAudit, audit_dp_sgd, audit_strategy
     from fedkit.privacy.report_page import PrivacyReport
     from fedkit.privacy.secagg.masks import mask_stream, pairwise_masks, remove_masks
@@ -83,6 +84,7 @@ _NAMES = {
     "privacy.dp.noise": "SeededNoise SystemNoise",
     "privacy.dp.policy": "PrivacyPolicy",
     "privacy.dp.training": "dp_sgd",
+    "privacy.dp.trust": "accuracy_by_trust noise_by_trust shuffled_epsilon",
     "privacy.dp.worst_case": "WorstCaseAudit audit_dp_sgd audit_strategy",
     "privacy.report_page": "PrivacyReport",
     "privacy.secagg.masks": "mask_stream pairwise_masks remove_masks",
@@ -104,6 +106,7 @@ __all__ = [
     "SeededNoise",
     "SystemNoise",
     "WorstCaseAudit",
+    "accuracy_by_trust",
     "agree",
     "attack_result",
     "auc",
@@ -139,6 +142,7 @@ __all__ = [
     "mean_prediction",
     "mse",
     "new_secret",
+    "noise_by_trust",
     "noise_for",
     "noisy_mean",
     "pairwise_masks",
@@ -152,6 +156,7 @@ __all__ = [
     "row_space",
     "row_space_residual",
     "score",
+    "shuffled_epsilon",
     "spent",
     "split_secret",
     "ssim",

@@ -32,7 +32,13 @@ from fedkit.teaching.plots.pixels import (
     weight_images,
     weight_rows,
 )
-from fedkit.teaching.plots.privacy import privacy_tradeoff, residual_dots, roc_curves, share_table
+from fedkit.teaching.plots.privacy import (
+    privacy_tradeoff,
+    residual_dots,
+    roc_curves,
+    share_table,
+    trust_curves,
+)
 from fedkit.teaching.plots.small_multiples import small_multiples
 from fedkit.teaching.plots.timeline import round_timeline
 from fedkit.teaching.plots.traffic import bytes_by_participant, what_crossed
@@ -66,6 +72,7 @@ __all__ = [
     "share_table",
     "small_multiples",
     "survival_curves",
+    "trust_curves",
     "weight_images",
     "weight_rows",
     "what_crossed",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fedkit.privacy.attacks.roc import Roc
 
-__all__ = ["privacy_tradeoff", "residual_dots", "roc_curves", "share_table"]
+__all__ = ["privacy_tradeoff", "residual_dots", "roc_curves", "share_table", "trust_curves"]
 
 
 LOWEST = 1e-3  # both axes of a ROC curve begin here
@@ -52,6 +52,41 @@ def privacy_tradeoff(
     style.dress(ax, "epsilon, zero-out neighbours (more privacy to the left)", "accuracy, and AUC")
     ax.set_ylim(0, 1.05)
     style.legend(ax, below=2)
+    return fig
+
+
+def trust_curves(
+    epsilons: Sequence[float],
+    accuracies: Mapping[str, Sequence[float]],
+    *,
+    title: str | None = None,
+) -> Figure:
+    """Accuracy (0..1) over epsilon on a logarithmic axis, one line for each place where the noise is added.
+
+    accuracies : name -> one number an epsilon, as `fk.privacy.accuracy_by_trust` gives it; "without noise" is dashed.
+    Raises FedkitError if there is no point, or not one for each epsilon.
+    """
+    style.need(accuracies, "accuracies")
+    style.need(epsilons, "epsilons")
+    odd = next((name for name, row in accuracies.items() if len(row) != len(epsilons)), None)
+    if odd is not None:
+        raise FedkitError(
+            f"has {len(accuracies[odd])} numbers for {odd!r} and {len(epsilons)} epsilons",
+            field="accuracies",
+            remedy="give one for each epsilon",
+        )
+    fig, ax = style.figure(title or "The less one trusts, the more noise a sum needs", height=3.9)
+    for name, row in accuracies.items():
+        if name == "without noise":
+            ax.plot(epsilons, row, color=style.GREY, linestyle="--", marker="", label=name)
+        else:
+            ax.plot(epsilons, row, linewidth=2, label=style.plain(name))
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(epsilons), [f"{e:g}" for e in epsilons])
+    ax.minorticks_off()
+    style.dress(ax, "epsilon (more privacy to the left)", "accuracy")
+    ax.set_ylim(0, 1.05)
+    style.legend(ax, below=3)
     return fig
 
 

@@ -86,6 +86,16 @@ def gallery(folder: Path) -> dict[str, Figure]:
         "row of digits": plots.digit_row({f"canary {n}": images[n, 0] for n in range(6)}),
         "masked": plots.masked_rows({p: images[:6, 0].flatten(1) - 0.5 for p in people}),
         "trade-off": plots.privacy_tradeoff([1, 4, 64], [0.5, 0.7, 0.74], [0.5, 0.6, 1], plain=0.8),
+        "trust": plots.trust_curves(
+            [1, 4, 16],
+            {
+                "without noise": [0.8] * 3,
+                "local": [0.1, 0.3, 0.7],
+                "shuffled": [0.2, 0.4, 0.7],
+                "distributed": [0.7, 0.79, 0.8],
+                "central": [0.75, 0.8, 0.8],
+            },
+        ),
         "reaching": plots.reaching([0.3, 0.6, 0.5, 0.85], 0.8),
         "rebuilt": plots.rebuilt_digits(
             {"original": images[:8], "rebuilt": images[:8]}, {"rebuilt": [20.0] * 8}
