@@ -145,6 +145,7 @@ def test_under_masks_the_owners_accounts_know_what_was_spent(tmp_path: Path) -> 
     assert row.epsilon == pytest.approx(epsilon_of(Mechanism(1.0, 2.0, 2), 1e-3))
     assert "by the participants' own accounts" in row.because
 
+
 def test_what_masks_leave_open_is_said_where_there_are_masks(tmp_path: Path) -> None:
     """In the clear: no number of images of one participant, which nobody tells under masks. And whose keys these are."""
     plain, secure = (
