@@ -69,13 +69,21 @@ def privacy_report(
         if most is not None and replaced is not None:
             values = (most.epsilon, most.delta, replaced.epsilon)
             promised = as_spent(promised, config.dp.unit, *values)
+    table = adversaries(config, promised)
+    for attack in attacks:
+        if attack.by not in (known := [row.who for row in table]):
+            raise FedkitError(
+                f"was run by {attack.by!r}, who is none of the report's adversaries",
+                field=attack.name,
+                remedy=f"name one of {'; '.join(known)}",
+            )
     return PrivacyReport(
         config.project_name,
         headline(config, promised),
         len(history.rounds),
         config.rounds,
         gone.again,
-        adversaries(config, promised),
+        table,
         crossed,
         promised,
         tuple(attacks),

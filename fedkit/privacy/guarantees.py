@@ -185,7 +185,8 @@ def _of_examples(
         f"{'discrete ' * dp.secure_noise}Gaussian noise; PLD accountant"
     )
     if not known:
-        because += "; as promised, since no number of images is known"
+        promised = "as promised, since " if dp.epsilon is not None else ""
+        because += f"; {promised}no number of images is known"
     whole = "noise made for one image does not cover all of a participant's"
     nothing = Guarantee("participant", EVERYONE, None, None, whole)
     row = Guarantee("example", EVERYONE, dp.epsilon, dp.delta, because, rounds=config.rounds)

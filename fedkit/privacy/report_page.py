@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, with_config
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict
 
 from fedkit.base.files import write_bytes
 from fedkit.privacy.adversaries import Adversary
@@ -32,12 +31,15 @@ _HEAD = '<th scope="col" style="text-align: left; padding: 0.1em 1em 0.1em 0">{}
 _CELL = '<td style="text-align: left; vertical-align: top; padding: 0.1em 1em 0.1em 0">{}</td>'
 
 
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 Epsilon = float | Literal["infinite"] | None
 """Infinite: nothing holds; null: no statement."""
 
 
-@with_config(ConfigDict(extra="forbid"))
-class Rounds(TypedDict):
+class Rounds(_Part):
     """ran : have ended. planned : in the config. again : taken back and trained anew, by the owners' accounts."""
 
     ran: int
@@ -45,8 +47,7 @@ class Rounds(TypedDict):
     again: int
 
 
-@with_config(ConfigDict(extra="forbid"))
-class Holds(TypedDict):
+class Holds(_Part):
     """What holds for a unit, as in `Guarantee`. epsilon : when all rounds have ended; so_far : of those that have."""
 
     unit: Literal["example", "participant"]
@@ -60,8 +61,7 @@ class Holds(TypedDict):
     because: str
 
 
-@with_config(ConfigDict(extra="forbid"))
-class Attack(TypedDict):
+class Attack(_Part):
     """An attack that was run. low, high : of a 95 % interval."""
 
     name: str
@@ -73,20 +73,18 @@ class Attack(TypedDict):
     guessing: float
 
 
-@with_config(ConfigDict(extra="forbid"))
-class Row(TypedDict):
+class Row(_Part):
     """One adversary."""
 
     who: str
     sees: str
     between: str
-    holds: list[Holds]
-    attacks: list[Attack]
-    not_covered: list[str]
+    holds: tuple[Holds, ...]
+    attacks: tuple[Attack, ...]
+    not_covered: tuple[str, ...]
 
 
-@with_config(ConfigDict(extra="forbid"))
-class Crossed(TypedDict):
+class Crossed(_Part):
     """What crossed of one kind."""
 
     kind: str
@@ -94,16 +92,15 @@ class Crossed(TypedDict):
     bytes: int
 
 
-@with_config(ConfigDict(extra="forbid"))
-class Page(TypedDict):
+class Page(_Part):
     """The report. crossed : null where the run was simulated in one memory."""
 
     project: str
     headline: str
     rounds: Rounds
-    adversaries: list[Row]
-    not_covered: list[str]
-    crossed: list[Crossed] | None
+    adversaries: tuple[Row, ...]
+    not_covered: tuple[str, ...]
+    crossed: tuple[Crossed, ...] | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,7 +125,7 @@ class PrivacyReport:
 
     def tables(self) -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
         """(title, column heads, rows) of each part, as text; lines of a cell are apart by a line break."""
-        values, told = self.to_dict(), dict[str, str]()
+        page, told = self.page(), dict[str, str]()
         heads = (
             "adversary",
             "sees",
@@ -139,78 +136,62 @@ class PrivacyReport:
         )
         rows = [
             (
-                row["who"],
-                row["sees"],
-                row["between"],
+                row.who,
+                row.sees,
+                row.between,
                 _once(told, row) or "no statement",
-                "\n".join(map(_attack, row["attacks"]))
+                "\n".join(map(_attack, row.attacks))
                 or "none; that says nothing of what one would find",
-                "\n".join(row["not_covered"]),
+                "\n".join(row.not_covered),
             )
-            for row in values["adversaries"]
+            for row in page.adversaries
         ]
         crossed = [("nothing: the run was simulated in one memory", "0", "0")]
-        if values["crossed"] is not None:
-            crossed = [(c["kind"], f"{c['files']:,}", f"{c['bytes']:,}") for c in values["crossed"]]
+        if page.crossed is not None:
+            crossed = [(c.kind, f"{c.files:,}", f"{c.bytes:,}") for c in page.crossed]
         return [
-            (f"Against whom; {_rounds(values['rounds'])}", heads, rows),
+            (f"Against whom; {_rounds(page.rounds)}", heads, rows),
             ("Covered against nobody", ("",), [(line,) for line in self.not_covered]),
             ("What crossed between data dirs", ("kind", "files", "bytes"), crossed),
         ]
 
-    def to_dict(self) -> Page:
-        """Plain values for JSON, as `schema` describes them."""
-        rows: list[Row] = [
-            {
-                "who": adversary.who,
-                "sees": adversary.sees,
-                "between": adversary.between,
-                "holds": [
-                    {
-                        "unit": "example" if row.unit == "example" else "participant",
-                        "epsilon": _plain(row.epsilon),
-                        "delta": row.delta,
-                        "neighbours": "zero-out",
-                        "replace_one": _plain(row.replace_one),
-                        "so_far": _plain(row.so_far),
-                        "sampling": row.sampling,
-                        "rounds": row.rounds,
-                        "because": row.because,
-                    }
-                    for row in adversary.holds
-                ],
-                "attacks": [
-                    {
-                        "name": a.name,
-                        "target": a.target,
-                        "measure": a.measure,
-                        "success": a.success,
-                        "low": a.low,
-                        "high": a.high,
-                        "guessing": a.guessing,
-                    }
-                    for a in self.attacks
-                    if a.by == adversary.who
-                ],
-                "not_covered": list(adversary.not_covered),
-            }
+    def page(self) -> Page:
+        """All of it in plain values, as the JSON has them."""
+        rows = [
+            Row(
+                who=adversary.who,
+                sees=adversary.sees,
+                between=adversary.between,
+                holds=tuple(map(_held, adversary.holds)),
+                attacks=tuple(
+                    Attack(**{key: getattr(attack, key) for key in Attack.model_fields})
+                    for attack in self.attacks
+                    if attack.by == adversary.who
+                ),
+                not_covered=adversary.not_covered,
+            )
             for adversary in self.adversaries
         ]
-        return {
-            "project": self.project,
-            "headline": self.headline,
-            "rounds": {"ran": self.rounds, "planned": self.planned, "again": self.again},
-            "adversaries": rows,
-            "not_covered": list(self.not_covered),
-            "crossed": None
-            if self.crossed is None
-            else [{"kind": k, "files": files, "bytes": size} for k, files, size in self.crossed],
-        }
+        crossed = [
+            Crossed(kind=k, files=files, bytes=size) for k, files, size in self.crossed or ()
+        ]
+        return Page(
+            project=self.project,
+            headline=self.headline,
+            rounds=Rounds(ran=self.rounds, planned=self.planned, again=self.again),
+            adversaries=tuple(rows),
+            not_covered=self.not_covered,
+            crossed=None if self.crossed is None else tuple(crossed),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The page as values for JSON, as `schema` describes them; an infinite epsilon is the word "infinite"."""
+        return self.page().model_dump(mode="json")
 
     @staticmethod
     def schema() -> dict[str, Any]:
         """The JSON schema of `to_dict` (draft 2020-12)."""
-        return TypeAdapter(Page).json_schema()
+        return Page.model_json_schema()
 
     def to_json(self) -> str:
         """The report as indented JSON."""
@@ -272,37 +253,49 @@ def _number(value: Epsilon) -> str:
 
 
 def _rounds(rounds: Rounds) -> str:
-    again = f", {rounds['again']} taken back and trained anew besides" if rounds["again"] else ""
-    return f"{rounds['ran']} of {rounds['planned']} rounds have ended{again}"
+    again = f", {rounds.again} taken back and trained anew besides" if rounds.again else ""
+    return f"{rounds.ran} of {rounds.planned} rounds have ended{again}"
+
+
+def _held(row: Guarantee) -> Holds:
+    return Holds(
+        unit="example" if row.unit == "example" else "participant",
+        epsilon=_plain(row.epsilon),
+        delta=row.delta,
+        neighbours="zero-out",
+        replace_one=_plain(row.replace_one),
+        so_far=_plain(row.so_far),
+        sampling=row.sampling,
+        rounds=row.rounds,
+        because=row.because,
+    )
 
 
 def _once(told: dict[str, str], row: Row) -> str:
     """What holds; where the same holds against somebody above, that one is named instead."""
-    lines = "\n".join(map(_holds, row["holds"]))
+    lines = "\n".join(map(_holds, row.holds))
     if lines in told:
-        return f"as against {told[lines]}: " + "; ".join(map(_short, row["holds"]))
-    told[lines] = row["who"]
+        return f"as against {told[lines]}: " + "; ".join(map(_short, row.holds))
+    told[lines] = row.who
     return lines
 
 
 def _short(row: Holds) -> str:
-    at = f" at delta {row['delta']:g}" if isinstance(row["epsilon"], float) else ""
-    return f"{row['unit']}: {_number(row['epsilon'])}{at}"
+    at = f" at delta {row.delta:g}" if isinstance(row.epsilon, float) else ""
+    return f"{row.unit}: {_number(row.epsilon)}{at}"
 
 
 def _holds(row: Holds) -> str:
     told = [_short(row)]
-    if isinstance(row["epsilon"], float):
-        told += [f"{_number(row['replace_one'])} for replace-one neighbours"]
-        told += [f"{_number(row['so_far'])} in the rounds that have ended"] * (
-            row["so_far"] is not None
-        )
-        told += [row["sampling"]] * bool(row["sampling"])
-    return "; ".join([*told, row["because"]])
+    if isinstance(row.epsilon, float):
+        told += [f"{_number(row.replace_one)} for replace-one neighbours"]
+        told += [f"{_number(row.so_far)} in the rounds that have ended"] * (row.so_far is not None)
+        told += [row.sampling] * bool(row.sampling)
+    return "; ".join([*told, row.because])
 
 
 def _attack(attack: Attack) -> str:
     return (
-        f"{attack['name']} on {attack['target']}: {attack['success']:.3f}, 95 % {attack['low']:.3f} to "
-        f"{attack['high']:.3f}, guessing {attack['guessing']:g} ({attack['measure']})"
+        f"{attack.name} on {attack.target}: {attack.success:.3f}, 95 % {attack.low:.3f} to "
+        f"{attack.high:.3f}, guessing {attack.guessing:g} ({attack.measure})"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -92,6 +93,8 @@ def test_attacks_are_told() -> None:
         attack_result("a", "b", torch.zeros(1), torch.zeros(5))
     with pytest.raises(FedkitError):
         privacy_report(history)
+    with pytest.raises(FedkitError, match="none of the report's adversaries"):
+        privacy_report(history, config, attacks=[replace(result, by="Mallory")])
 
 
 def test_a_simulation_has_a_report_too() -> None:
