@@ -52,7 +52,7 @@ from fedkit.rounds.starting_point import (
     unknown_keys,
 )
 
-__all__ = ["run"]
+__all__ = ["assignment", "run"]
 
 
 _WORTH_A_LINE = (RoundEvaluated, RoundMeasured, UpdateRefused, FileRefused, Waiting, Problem)
@@ -98,7 +98,7 @@ def run(
     Writes history.json, ledger.jsonl, fl_config.json and pictures into --out, and the datasites below its network/.
     Every request is approved by itself: all the data dirs are yours.
     """
-    values = dict(map(_assignment, changes or [])) | ({} if seed is None else {"seed": seed})
+    values = dict(map(assignment, changes or [])) | ({} if seed is None else {"seed": seed})
     experiment = read_experiment(
         config,
         participants=participants,
@@ -132,7 +132,8 @@ def run(
     raise typer.Exit(_code(history))
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def assignment(text: str) -> tuple[str, Any]:
+    """KEY=VALUE of a command line: the value as JSON, else as text."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         usage_error(f"--set {text!r} is no KEY=VALUE -> write it as in --set rounds=5")
