@@ -22,6 +22,7 @@ from fedkit.base.files import (
     is_folder,
     read_bytes,
     read_own,
+    same_content,
     write_bytes,
 )
 from fedkit.base.keys import KEY_BYTES
@@ -86,7 +87,8 @@ def secure_step(at: AtParticipant, n: int, asked: Sequence[str]) -> Next:
             if given is None:
                 return this.wait(awaited.format(n))
             return _left_out(this, step, given) or partial(make, this, given)
-        if not is_file(there) or there.stat().st_size != own.stat().st_size:
+        replaced = at.site.road.others_can_write and not same_content(own, there)
+        if not is_file(there) or there.stat().st_size != own.stat().st_size or replaced:
             return partial(_share, this, step, own, there)
     return this.wait(f"aggregate round {n}")
 
