@@ -52,6 +52,10 @@ class Unreadable(FedkitError):
     """A file is there, but its content can't be used (truncated, of another kind, or unsafe)."""
 
 
+class Forged(Unreadable):
+    """A file is there, but nobody can say that its sender wrote it; who that is, is not to blame, and may send it again."""
+
+
 class Busy(FedkitError):
     """Another process is at work there right now; what was asked for can be done when it has finished."""
 

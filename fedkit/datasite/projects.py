@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.files import is_file, is_folder, remove
+from fedkit.base.files import is_file, is_folder, refuse_links, remove
 from fedkit.base.names import folded
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, Box
@@ -97,7 +97,12 @@ def move_to_done(site: Datasite, box: Box, name: str, opened: Iterable[Path]) ->
         done.parent.mkdir(parents=True, exist_ok=True)
         (box.running / name).rename(done)
         if box.home is not None:  # what has crossed lies apart
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, Unreadable):
+                for folder in (
+                    "running",
+                    "done",
+                ):  # what lies behind a link is no part of a project
+                    refuse_links(box.path / folder, site.data_dir)
                 (box.path / "done").mkdir(parents=True, exist_ok=True)
                 (box.path / "running" / name).rename(box.path / "done" / name)
     except OSError as error:

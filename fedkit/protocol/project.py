@@ -128,6 +128,16 @@ class Project:
             self.site, config, path, sender, n, about, to=to or None, max_bytes=max_bytes
         )
 
+    def is_sent(self, path: Path, to: str, n: int) -> bool:
+        """Is a file of round n there that was sent to somebody; where files are signed, just as it was signed here?"""
+        if not (self.config.signed and self.site.road.others_can_write):
+            return files.is_file(path)
+        try:
+            self.receive(path, self.site.email, n, to=to)
+        except (FileNotFoundError, FedkitError):
+            return False
+        return True
+
 
 @dataclass(frozen=True)
 class AtParticipant(Project):

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fedkit.base.errors import Unreadable
+from fedkit.base.errors import FedkitError, Forged
 from fedkit.base.files import read_bytes, sha256_bytes, write_bytes
 from fedkit.base.keys import is_signed, sign
 from fedkit.base.tensors import MAX_STATE_BYTES
@@ -57,16 +57,19 @@ def read_signed(
 ) -> bytes:
     """A file that crossed, if `sender` has signed exactly this for this datasite, round, project and config.
 
-    Raises FileNotFoundError where it, or its signature, is not there (yet); Unreadable with the reason if it is not what
-    its sender has signed.
+    Raises FileNotFoundError where it, or its signature, is not there (yet); Forged with the reason if it is not what its
+    sender has signed; Unreadable if it can't be read.
     """
     data = read_bytes(path, root=site.data_dir, max_bytes=max_bytes)
-    if not config.signed or sender in config.unsigned or sender == site.email:
+    if not config.signed or sender in config.unsigned:
         return data
     signature, _, line = read_bytes(
         signature_of(path), root=site.data_dir, max_bytes=_MOST
     ).partition(b"\n")
-    key = key_of(site, sender)
+    try:
+        key = key_of(site, sender)
+    except FedkitError as error:
+        raise Forged(**vars(error)) from error
     if key is None:
         raise FileNotFoundError(f"{sender} has not published the key that it signs with")
     try:
@@ -101,8 +104,8 @@ def _line(
     return json.dumps(values).encode()
 
 
-def _refused(path: Path, what: str, sender: str) -> Unreadable:
-    return Unreadable(
+def _refused(path: Path, what: str, sender: str) -> Forged:
+    return Forged(
         what,
         file=path,
         why="Somebody else wrote or altered it, or it has not come whole yet",

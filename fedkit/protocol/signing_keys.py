@@ -52,9 +52,8 @@ _WHAT, _REMEDY = (
 
 def identity(site: Datasite) -> bytes:
     """This datasite's signing key, one for whatever it signs, made and published where it isn't yet."""
-    path = site.private_client / "keys" / f"{site.email}.key"
-    older = site.private_client / "secagg" / site.email / "identity.key"
-    if not is_file(path) and is_file(older):  # where it lay before, among folders of projects
+    path, older = _secrets(site)
+    if not is_file(path) and is_file(older):
         path.parent.mkdir(parents=True, exist_ok=True)
         older.replace(path)
     try:
@@ -72,6 +71,23 @@ def identity(site: Datasite) -> bytes:
     if read_json(_published(site, site.email)) != published:
         write_json(_published(site, site.email), published, root=site.data_dir)
     return secret
+
+
+def _secrets(site: Datasite) -> tuple[Path, Path]:
+    """Where this datasite's secret lies, and where it lay before, among folders of projects."""
+    private = site.private_client
+    return private / "keys" / f"{site.email}.key", private / "secagg" / site.email / "identity.key"
+
+
+def _own_key(site: Datasite) -> bytes | None:
+    """The public side of this datasite's secret, None where there is none yet; what lies in public is not asked."""
+    for path in _secrets(site):
+        try:
+            secret = read_bytes(path, max_bytes=KEY_BYTES)
+        except FileNotFoundError:
+            continue
+        return signing_key(secret) if len(secret) == KEY_BYTES else None
+    return None
 
 
 def published_key(site: Datasite, email: str) -> bytes | None:
@@ -111,13 +127,16 @@ def known_keys(site: Datasite) -> dict[str, bytes]:
 
 
 def key_of(site: Datasite, who: str, keys: Mapping[str, bytes] | None = None) -> bytes | None:
-    """The key that `who` signs with: the one that is known; before, the one it publishes; None where there is none yet.
+    """The key that `who` signs with: the one that is known; before, the one it publishes; None where there is none yet. Its
+    own a datasite knows from its secret.
 
     keys : `known_keys`, where they are read already. Raises FedkitError where it publishes another one than is known.
     """
+    if who == site.email:
+        return _own_key(site)
     known = (known_keys(site) if keys is None else keys).get(who)
     published = published_key(site, who)
-    if known is None or who == site.email:
+    if known is None:
         return published
     if published not in (None, known):
         assert published is not None

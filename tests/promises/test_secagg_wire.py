@@ -657,6 +657,22 @@ def test_fewer_shares_of_noise_than_promised_are_refused(
     assert all("is the sum of 3 shares" in found[who] for who in (ALICE, BOB))
 
 
+def test_a_round_smaller_than_the_promised_noise_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All three were promised, less one who may collude: of two, only one share would hide the other's update."""
+    monkeypatch.setattr("fedkit.rounds.round.draw", lambda config, able, n: able[:2])
+    noise = {"unit": "participant", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.5}
+    noise["noise_at"] = "participants"
+    net = start(tmp_path, dp=noise, weighting="equal")
+    found = refusals(net)
+    assert set(found) == {ALICE, BOB}
+    assert all(
+        "asks 2 participants in round 1, fewer than the quorum of 3" in w for w in found.values()
+    )
+    assert not list(tmp_path.rglob("secagg_1_keys.msg"))
+
+
 @pytest.mark.parametrize("keys", ["nothing", "one twice", "another one's"])
 def test_a_bad_key_stops_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str

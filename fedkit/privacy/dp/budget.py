@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Spent", "spent", "trained_again", "write_spending", "write_unbounded"]
 
 
+_OLD_AGAINST = {"example": "aggregator", "participant": "participants"}
+"""Against whom an entry of before there were adversaries holds for sure: then, one trusted the aggregator that adds the
+noise to the mean, and nothing tells such an entry from one of shares under masks."""
+
+
 @dataclass(frozen=True)
 class Spent:
     """What one project has spent, or would spend, of a data set. epsilon : infinite where it promises nothing; of zero-out
@@ -44,15 +49,19 @@ def spent(
     too_weak: Sequence[str | None] = (),
     *,
     neighbours: str = "zero-out",
+    unit: str | None = None,
+    secure: bool = False,
 ) -> list[Spent]:
     """What each project has spent of these images (default: of any), in alphabetical order.
 
     A promise holds against somebody. too_weak : what was promised against these (as a policy names them, None for
-    nobody) counts as infinite. neighbours : of what epsilon, as for `epsilon_of`.
+    nobody) counts as infinite. neighbours : of what epsilon, as for `epsilon_of`. unit : of what a total is asked, None for
+    each project's own: noise made for one image covers no whole participant, and one image more or less is, for noise made
+    for participants, one of them replaced by another. secure : noise that derives from a seed is none.
     Raises FedkitError if an entry can't be read: what was spent is then unknown.
     """
     mine, shared = None if shard is None else _images(shard), dict[str, bool]()
-    rounds: dict[tuple[str, float], dict[tuple[float, float], int]] = {}
+    rounds: dict[tuple[str, float, str], dict[tuple[float, float], int]] = {}
     without = set()
     for entry in _entries(site):
         data = str(entry["data"])
@@ -60,17 +69,20 @@ def spent(
             shared[data] = _shares(site, data, mine)
         if not shared.get(data, True):
             continue
-        if entry["mechanism"] is None or entry.get("against", "aggregator") in too_weak:
+        of = str(entry.get("unit"))
+        covers = entry["mechanism"] is not None and (of, unit) != ("example", "participant")
+        covers = covers and not (secure and entry.get("repeats") is not False)
+        if not covers or entry.get("against", _OLD_AGAINST.get(of)) in too_weak:
             without.add(str(entry["project"]))
             continue
         rate, noise, steps = entry["mechanism"]
-        group = rounds.setdefault((str(entry["project"]), float(entry["delta"])), {})
+        by = neighbours if unit in (None, of) else "replace-one"
+        group = rounds.setdefault((str(entry["project"]), float(entry["delta"]), by), {})
         group[rate, noise] = group.get((rate, noise), 0) + steps
     totals = {name: Spent(name, math.inf, 0.0) for name in without}
-    for (name, delta), group in rounds.items():
+    for (name, delta, by), group in rounds.items():
         epsilon = sum(
-            epsilon_of(Mechanism(*key, steps), delta, neighbours=neighbours)
-            for key, steps in group.items()
+            epsilon_of(Mechanism(*key, steps), delta, neighbours=by) for key, steps in group.items()
         )
         was = totals.get(name, Spent(name, 0.0, 0.0))
         totals[name] = Spent(name, was.epsilon + epsilon, was.delta + delta * len(group))

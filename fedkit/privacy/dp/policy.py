@@ -105,18 +105,20 @@ def why_refused(site: Datasite, config: FLConfig, shard: Shard | None) -> str | 
     whole = _whole(config, rows, policy)
     if whole is None:
         return None
-    used = {s.project: s for s in spent(site, shard, [*_weaker_than(policy.against), None])}
+    weaker = [*_weaker_than(policy.against), None]
+    before = spent(site, shard, weaker, unit=policy.unit, secure=policy.secure_noise)
+    used = {s.project: s for s in before}
     own = used.pop(config.project_name, whole)
     others = [*used.values(), *_reserved(site, config, policy, used, shard)]
     names = ", ".join(sorted({s.project for s in others}))
-    before = f", with what {names} spent," if others else ""
+    with_these = f", with what {names} spent," if others else ""
     for what, allowed in (("epsilon", policy.epsilon), ("delta", policy.delta)):
         mine = max(getattr(whole, what), getattr(own, what))
         total = mine + sum(getattr(s, what) for s in others)
         if total > allowed * (1 + 1e-9):
             replaced = _for_replace_one(rows, policy) if what == "epsilon" else ""
             return (
-                f"would spend{before} {what} {total:.3g} of the {allowed:g} that this datasite's policy allows "
+                f"would spend{with_these} {what} {total:.3g} of the {allowed:g} that this datasite's policy allows "
                 f"against {whom} (zero-out neighbours{replaced})"
             )
     return None

@@ -33,12 +33,14 @@ def waits_for(at: AtAggregator, plan: RoundPlan, found: Collected, patient: bool
     """None if the round may end now, else for whom it waits. Without patience, a reached quorum is enough."""
     config, n = at.config, plan.round
     quorum, left = quorum_of(config, plan), time_left(config, at.place.plan(n))
-    if round_may_end(len(found.updates), found.missing, quorum, left, patient):
+    awaited = [*found.missing, *found.forged]
+    if round_may_end(len(found.updates), awaited, quorum, left, patient):
         return None
-    whom = [*found.missing, *found.refused]
+    told = {**found.refused, **found.forged}
+    whom = [*found.missing, *told]
     theirs = "its update" if len(whom) == 1 else "their updates"
-    what = f"send {'a sound update' if found.refused else theirs} of round {n}"
-    remedies = [f"{email}: {reason}" for email, reason in found.refused.items()]
+    what = f"send {'a sound update' if told else theirs} of round {n}"
+    remedies = [f"{email}: {reason}" for email, reason in told.items()]
     blocked = {email: at.obstacle(email) for email in found.missing}
     remedies += [f"{email}: {reason}" for email, reason in blocked.items() if reason]
     seconds = left if left is not None and left > 0 else None
@@ -75,7 +77,7 @@ def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event
         plan,
         state,
         found.updates,
-        refused=found.refused,
+        refused={**found.refused, **found.forged},
         absent=found.missing,
         buffers=at.buffers,
     )

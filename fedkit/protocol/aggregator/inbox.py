@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fedkit.base.errors import Unreadable
+from fedkit.base.errors import FedkitError, Forged, Unreadable
 from fedkit.base.files import MAX_STRANGERS_JSON_BYTES, sha256_bytes
 from fedkit.base.strict_json import parse_json_object
 from fedkit.datasite.round_plan import RoundPlan
@@ -31,11 +31,15 @@ _REAL_BATCH = 64
 
 @dataclass(frozen=True)
 class Collected:
-    """What lies in the inboxes for a round: sound updates, refusals with their reasons, and who has sent nothing."""
+    """What lies in the inboxes for a round: sound updates, refusals with their reasons, and who has sent nothing.
+
+    forged : where something lies that its sender has not signed, and why not; the genuine one is still waited for.
+    """
 
     updates: tuple[Update, ...]
     refused: Mapping[str, str]
     missing: tuple[str, ...]
+    forged: Mapping[str, str] = field(default_factory=dict)
 
 
 def collect(at: AtAggregator, plan: RoundPlan, patient: bool = True) -> Collected:
@@ -49,18 +53,21 @@ def collect(at: AtAggregator, plan: RoundPlan, patient: bool = True) -> Collecte
         from fedkit.protocol.server_state import state_after
 
         sent = at.strategy.broadcast(state_after(at, plan.round - 1))
-    updates, refused, missing = [], {}, []
+    updates, missing = [], []
+    refused, forged = dict[str, str](), dict[str, str]()
     for email, path in inboxes.items():
         try:
             updates.append(_sound(at, plan, email, reference, sent))
         except FileNotFoundError:
             missing.append(email)
-        except Unreadable as error:
-            if patient and may_be_half_written(path, error):
+        except Forged as error:
+            forged[email] = error.what
+        except FedkitError as error:
+            if patient and isinstance(error, Unreadable) and may_be_half_written(path, error):
                 missing.append(email)
             else:
                 refused[email] = error.what
-    return Collected(tuple(updates), refused, tuple(missing))
+    return Collected(tuple(updates), refused, tuple(missing), forged)
 
 
 def _sound(
@@ -118,16 +125,13 @@ def _sound(
 def _said(at: AtAggregator, email: str, n: int) -> Mapping[str, Any]:
     """What a participant says about its update; nothing where nothing is there, or is not JSON.
 
-    Raises Unreadable where somebody else has said it.
+    Where files are signed, it always says something: this raises FileNotFoundError while that has not come, Forged where
+    somebody else has said it, FedkitError where it is not JSON.
     """
     path = at.place.update_info(email, n)
     if not at.config.signed or email in at.config.unsigned:
         return at.read_object(path)
-    try:
-        data = at.receive(path, email, n, MAX_STRANGERS_JSON_BYTES)
-    except FileNotFoundError:
-        return {}
-    return parse_json_object(data, path)
+    return parse_json_object(at.receive(path, email, n, MAX_STRANGERS_JSON_BYTES), path)
 
 
 def _samples(at: AtAggregator, email: str, said: Mapping[str, Any]) -> int | None:

@@ -218,7 +218,8 @@ def invite(at: AtAggregator, ready: Sequence[str]) -> Next:
             continue
         target = box.project(at.name, "request").path
         launched = {target / name: content(name) for name in names}
-        if any(_differs(at, path, data) for path, data in launched.items()):
+        whole = all(at.is_sent(path, email, 0) for path in launched)
+        if not whole or any(_differs(at, path, data) for path, data in launched.items()):
             asks.append(partial(_ask, at, email, launched))
     return asks or None
 

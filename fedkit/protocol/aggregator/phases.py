@@ -193,15 +193,23 @@ def send(now: Stand) -> Next:
         partial(_send, now, email, n, counted)
         for email, model in ((e, now.at.mailbox(e).global_model) for e in now.ready)
         for n in range(now.newest + 1)
-        if not is_file(model(n)) or _replaced(now.at, email, n)
+        if not is_file(model(n)) or _replaced(now, email, n)
     ] or None
 
 
-def _replaced(at: AtAggregator, email: str, n: int) -> bool:
-    """On a road where others can write: is what lies there another model than was sent?"""
+def _replaced(now: Stand, email: str, n: int) -> bool:
+    """On a road where others can write: does something else lie there than was sent, a model or what belongs to it?"""
+    at = now.at
     if not at.site.road.others_can_write:
         return False
-    return not same_content(at.place.global_model(n), at.mailbox(email).global_model(n))
+    mailbox, plan = at.mailbox(email), now.plan if n == now.newest else None
+    sent = [(mailbox.global_model(n), n)]
+    if plan is not None and plan.on_the_wire(at.config):
+        sent.append((mailbox.round_settings(n + 1), n + 1))
+    if plan is not None and email in plan.participants and at.strategy.two_sided:
+        sent.append((mailbox.extra_for(n + 1), n + 1))
+    whole = all(at.is_sent(path, email, of) for path, of in sent)
+    return not whole or not same_content(at.place.global_model(n), mailbox.global_model(n))
 
 
 def collect(now: Stand) -> Next:

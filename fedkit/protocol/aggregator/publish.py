@@ -14,7 +14,7 @@ from typing import Any
 from fedkit.base.files import is_file, read_json
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.permissions import has_permission_file
-from fedkit.protocol.project import AtAggregator
+from fedkit.protocol.project import EVERYBODY, AtAggregator
 from fedkit.rounds.history import RoundRecord
 
 __all__ = ["outdated"]
@@ -48,7 +48,10 @@ def outdated(at: AtAggregator, records: Sequence[RoundRecord]) -> dict[Path, Any
         rows = [_never_back(old, new) for old, new in zip(before, rows, strict=True)]
     wanted = {"accuracy_metrics.json": metrics, "participants.json": rows, "history.json": history}
     return {
-        folder / name: value for name, value in wanted.items() if read_json(folder / name) != value
+        folder / name: value
+        for name, value in wanted.items()
+        if read_json(folder / name) != value
+        or not at.is_sent(folder / name, EVERYBODY, config.rounds)
     }
 
 

@@ -26,7 +26,7 @@ from fedkit.privacy.secagg.fixedpoint import decode
 from fedkit.privacy.secagg.shamir import SHARE_BYTES
 from fedkit.protocol.aggregator.launch import keys_name_model
 from fedkit.protocol.aggregator.secure_inbox import Form, Inbox, Seen
-from fedkit.protocol.project import AtAggregator
+from fedkit.protocol.project import EVERYBODY, AtAggregator
 from fedkit.protocol.server_state import state_after, write_round
 from fedkit.protocol.signed_messages import group_of, hexed, roster_digest
 from fedkit.protocol.signing_keys import remember
@@ -220,7 +220,7 @@ class AggregatorRound:
         for email, value in values.items():
             mailbox = self.at.mailbox(email)
             path = mailbox.secure_list(self.plan.round, name)
-            if self.at.is_ready(email) and not files.is_file(path):
+            if self.at.is_ready(email) and not self.at.is_sent(path, EVERYBODY, self.plan.round):
                 missing[path] = dict(value)
         return partial(self.at.write_files, missing, self.plan.round) if missing else None
 

@@ -22,14 +22,14 @@ from fedkit.base.events import (
     UpdateShared,
     UpdateValidated,
 )
-from fedkit.base.files import is_file, load_state, read_object
+from fedkit.base.files import is_file, load_state, read_object, same_content
 from fedkit.config.validation import kept
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.protocol.client.secured import begin_from
 from fedkit.protocol.project import AtParticipant
 
-__all__ = ["share", "train_round", "trained_samples"]
+__all__ = ["is_shared", "share", "train_round", "trained_samples"]
 
 _INFO_BYTES = 256
 """Size of what an update says about itself: always the same, so that the size says nothing. What was measured on samples
@@ -146,6 +146,16 @@ def share(at: AtParticipant, n: int) -> list[Event]:
     # last: the others are there when it is
     at.send(at.box.update(email, n), at.read(place.trained(n)), whom, n)
     return [UpdateShared(email, at.name, n)]
+
+
+def is_shared(at: AtParticipant, n: int) -> bool:
+    """Does the update lie there as it was shared; where others can write, with all that belongs to it?"""
+    place, email, whom = at.place, at.site.email, at.config.aggregator
+    if not same_content(place.trained(n), sent := at.box.update(email, n)):
+        return False
+    beside = {_info(place, n): at.box.update_info(email, n), place.extra(n): at.box.extra(email, n)}
+    parts = [sent, *(there for own, there in beside.items() if is_file(own))]
+    return not at.site.road.others_can_write or all(at.is_sent(path, whom, n) for path in parts)
 
 
 def trained_samples(place: ClientProject, n: int) -> int:

@@ -30,7 +30,6 @@ from fedkit.base.files import (
     is_file,
     is_folder,
     refuse_links,
-    same_content,
     sha256_bytes,
 )
 from fedkit.base.strict_json import parse_json_object
@@ -44,7 +43,7 @@ from fedkit.datasite.round_plan import RoundPlan, always_planned, received_plan
 from fedkit.datasite.tree import entries, folder_names
 from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol import approval
-from fedkit.protocol.client.local_round import share, train_round
+from fedkit.protocol.client.local_round import is_shared, share, train_round
 from fedkit.protocol.client.secured import forget, forget_ended, forget_others
 from fedkit.protocol.project import EVERYBODY, AtParticipant
 from fedkit.protocol.signing_keys import identity, published_key, signers
@@ -305,8 +304,7 @@ def share_update(here: Here) -> Next:
         return secure_step(at, n, here.plan.participants)
     if not is_folder(at.box.inbox(at.site.email)):
         return at.wait(at.config.aggregator, "open its folder for this participant's updates")
-    trained, sent = at.place.trained(n), at.box.update(at.site.email, n)
-    if not same_content(trained, sent):
+    if not is_shared(at, n):
         return partial(share, at, n)
     return at.wait(at.config.aggregator, f"aggregate round {n}")
 

@@ -22,6 +22,7 @@ from fedkit.base.files import (
     is_folder,
     read_bytes,
     read_own,
+    same_content,
     write_bytes,
 )
 from fedkit.base.keys import KEY_BYTES
@@ -86,7 +87,8 @@ def secure_step(at: AtParticipant, n: int, asked: Sequence[str]) -> Next:
             if given is None:
                 return this.wait(awaited.format(n))
             return _left_out(this, step, given) or partial(make, this, given)
-        if not is_file(there) or there.stat().st_size != own.stat().st_size:
+        replaced = at.site.road.others_can_write and not same_content(own, there)
+        if not is_file(there) or there.stat().st_size != own.stat().st_size or replaced:
             return partial(_share, this, step, own, there)
     return this.wait(f"aggregate round {n}")
 
@@ -197,18 +199,25 @@ class ParticipantRound:
     n: int
 
     def refuse_what_was_not_approved(self, asked: Sequence[str]) -> None:
-        """Raises FedkitError for a round larger than the config allows, or one in which two halves could answer apart."""
+        """Raises FedkitError for a round larger than the config allows, one in which two halves could answer apart, or one
+        too small for the shares of noise that make up what the config promises."""
         config, t, count = self.at.config, self.group.threshold, len(self.group.numbers)
         allowed = config.participants_per_round or len(config.participants)
-        if not count < len(asked) and count <= allowed and 2 * t > count:
+        shares = config.dp is not None and config.dp.unit == "participant"
+        least = config.quorum if shares else 0
+        if not count < len(asked) and least <= count <= allowed and 2 * t > count:
             return
+        why = f"With a threshold of {t}, two halves of them could be asked for the two masks of one"
         what = f"asks {len(asked)} participants in round {self.n}, and the approved config allows {allowed}"
         if count < len(asked):
             what = f"asks somebody twice, or who is not in the config, in round {self.n}"
+        elif count < least:
+            what = f"asks {count} participants in round {self.n}, fewer than the quorum of {least}"
+            why = "The noise that was promised is made of the shares of so many"
         raise FedkitError(
             f"is refused: {what}",
             file=self.at.place.config,
-            why=f"With a threshold of {t}, two halves of them could be asked for the two masks of one",
+            why=why,
             remedy="ask the aggregator; nothing of this round is sent",
         )
 

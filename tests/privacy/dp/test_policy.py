@@ -184,5 +184,44 @@ def test_what_was_spent_against_others_only_is_unbounded_for_a_stricter_policy(
     assert "with what MNIST_FL spent, epsilon inf" in said
     (entry,) = (site.private_client / "spent" / ALICE).glob("*.json")
     old = {k: v for k, v in json.loads(entry.read_text()).items() if k != "against"}
-    write_json(entry, old)  # of before there were adversaries
+    write_json(entry, old)  # of before there were adversaries: then, noise was the aggregator's
+    assert "with what MNIST_FL spent, epsilon inf" in str(
+        why_refused(site, next_one, shard([0, 1]))
+    )
+    demand(site, **LOOSE, against="participants")
     assert why_refused(site, next_one, shard([0, 1])) is None
+
+
+def test_what_was_spent_counts_for_the_unit_that_the_policy_protects(tmp_path: Path) -> None:
+    """Noise for one image hides no participant; noise for participants hides an image as one replaced by another."""
+    site = datasite(tmp_path)
+    images, whole = small(**KINDS["example"], rounds=1), small(**KINDS["shares"], rounds=1)
+    loose = {**LOOSE, "unit": "example"}
+    demand(site, **loose)
+    spend(site, images, RoundPlan.of(images, 1, images.participants), shard([0, 1]), {})
+    demand(site, **LOOSE, against="participants")
+    after = whole.replace(project_name="after")
+    said = str(why_refused(site, after, shard([0, 1])))
+    assert "with what MNIST_FL spent, epsilon inf" in said
+    other = datasite(tmp_path / "other")
+    demand(other, **LOOSE, against="participants")
+    spend(other, whole, RoundPlan.of(whole, 1, whole.participants), shard([0, 1]), {})
+    (zeroed,) = spent(other, shard([0, 1]))
+    (replaced,) = spent(other, shard([0, 1]), neighbours="replace-one")
+    (found,) = spent(other, shard([0, 1]), unit="example")
+    assert found.epsilon == replaced.epsilon > zeroed.epsilon
+
+
+def test_what_was_spent_with_noise_from_a_seed_is_unbounded_for_a_policy_that_wants_secrets(
+    tmp_path: Path,
+) -> None:
+    site = datasite(tmp_path)
+    config, loose = small(**KINDS["example"], rounds=1), {**LOOSE, "unit": "example"}
+    demand(site, **loose)
+    spend(site, config, RoundPlan.of(config, 1, config.participants), shard([0, 1]), {})
+    after = small(**KINDS["secure"], rounds=1, project_name="after")
+    assert why_refused(site, after, shard([0, 1])) is None
+    demand(site, **loose | {"secure_noise": True})
+    said = str(why_refused(site, after, shard([0, 1])))
+    assert "with what MNIST_FL spent, epsilon inf" in said
+    assert why_refused(site, after, shard([8, 9])) is None
