@@ -170,7 +170,7 @@ for name in ("PLD", "RDP", "Opacus PRV", "Opacus RDP"):
     print(f"{name:10}  epsilon {epsilon_of(mechanism, delta, name):.3f}")
 
 # %% [markdown]
-# δ is an allowance, added to every such probability, and **not** the chance that the promise fails: here, Gaussian noise goes beyond $e^\varepsilon$ more than four times as often as δ says, but
+# δ is an allowance, added to every such probability, and *not* the chance that the promise fails: here, Gaussian noise goes beyond $e^\varepsilon$ more than four times as often as δ says, but
 # by little. At worst, δ allows that somebody's image is published with that probability; so it has to be far below 1 / (number of images).
 #
 # RDP is quick and gives a little too much. PLD (Google's dp-accounting) and PRV (Opacus) come from different people by different ways, and agree to the second decimal.
@@ -339,7 +339,7 @@ print("with noise:   ", honest := audit(SeededNoise(seed, "audited")))
 print("without noise:", broken := audit(Forgotten()))
 
 # %% [markdown]
-# b. One training with 200 canaries refutes the claim. It can't say "infinite": each line ends with the audit's **ceiling**, the most that so many guesses could show. Here it is below 4, so a claim
+# b. One training with 200 canaries refutes the claim. It can't say "infinite": each line ends with the audit's *ceiling*, the most that so many guesses could show. Here it is below 4, so a claim
 # of 4 would pass with no noise at all. And where an audit finds nothing, it has shown nothing. `fk.privacy.audit_dp_sgd` and `fk.privacy.audit_strategy` look harder: at canaries whose gradient, or update, is the worst
 # there can be, and at all that the code does. They print their ceilings too. In tests they catch noise that is halved, a bias that is not clipped, and (over twenty steps of ten epochs) fixed batches. The accountant's epsilon is an upper bound, the audit's a lower bound. The truth lies in between, if the code is right.
 

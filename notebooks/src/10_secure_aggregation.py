@@ -548,10 +548,11 @@ for z in (0, 0.001, 0.01, 0.1, 1):
 #
 # **Aggregator**
 #
-# Everything that you have received, lies included:
+# Everything that you have received in the project SECURE, in both rounds:
 
 # %%
-figure = fk.plots.what_crossed(network.ledger(), aggregator=config.aggregator)
+of_secure = [entry for entry in network.ledger() if "SECURE" in entry.path.split("/")]
+figure = fk.plots.what_crossed(of_secure, aggregator=config.aggregator)
 fk.show(
     figure,
     "No model update, masked updates from Alice and Bob, none from Carol, and keys and shares",
