@@ -378,8 +378,8 @@ for name, std in privacy.noise_by_trust(1.0, 1e-5, len(crowd[1]), colluders).ite
     print(f"{name:11}  noise in the sum at epsilon 1: {std:5.1f} times the clip")
 
 # %% [markdown]
-# Two lines lie at the top and two at the bottom. Central and distributed noise cost next to nothing here, colluders or not: the others' shares are made large enough without theirs. Local
-# noise is in the sum 10,000 times, and so $\sqrt{10{,}000}$ = 100 times as large; up to epsilon 2 it leaves an accuracy below 20 %. Shuffled lies close by. At epsilon 1 the crowd saves two thirds
+# Two lines lie at the top, nearly one on the other, and two at the bottom. Central and distributed noise cost next to nothing here, colluders or not: the others' shares are made large enough without theirs. Local
+# noise is in the sum 10,000 times, and so 100 times as large (the root of 10,000); up to epsilon 2 it leaves an accuracy below 20 %. Shuffled lies close by. At epsilon 1 the crowd saves two thirds
 # of the noise, and that is not enough to be of use; from 4 on, it saves nothing. That is what *this* bound can show, not what shuffling is worth at best.
 #
 # Back to whole **participants**, and an aggregator whom they trust. If drawing them at random hides nothing, why draw? With `"mechanism": {"name": "banded"}` they come *in turn*, in an order that all may know.
@@ -470,12 +470,12 @@ tried = privacy.attack_result("least squares on gradients", "Alice's two updates
 fk.privacy_report(network, attacks=[tried])
 
 # %% [markdown]
-# Read it row by row. Each is an *adversary*: somebody who looks, who lies, who joins in, who works together with others. Then come what it *sees*, and what *stands between* that and the images. *Epsilon* has its
+# Read it row by row. Each is an *adversary*: you as you are, you if you lie, those who take part, everybody else, who runs the network. Then come what it *sees*, and what *stands between* that and the images. *Epsilon* has its
 # unit, δ and replace-one beside it, who knows the sample, and the rounds that count, those taken back too. *Attacks run* are those that you handed in, with an interval and what guessing gives; "none" says
 # nothing of what one would find. *Not covered* is what no other column speaks of.
 #
 # "This is a rehearsal", it says above: this noise derives from the seed, so that your bits are mine, and whoever reads the config can subtract it. With `"secure_noise": true` it comes from the operating system, in
-# whole steps of a grid (a discrete Gaussian), so that rounding gives nothing away.
+# whole steps of a grid (a discrete Gaussian), so that the proof is about what is calculated, and not about numbers before rounding.
 #
 # What differential privacy does not stop: it bounds what *one image* changes, not what all of them teach. If all your images are sevens, that remains visible.
 
