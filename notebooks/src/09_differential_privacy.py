@@ -1,13 +1,13 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 50
+#     minutes: 55
 #     budget_s: 90
 #     needs: notebooks 04 and 08
 #     learn:
 #       - what clipping and noise do, by hand and by Opacus
 #       - what epsilon counts, and who calculates it
-#       - what privacy costs in accuracy, and what it stops
+#       - what privacy costs in accuracy by whom you trust, and what it stops
 #       - how to find out that a promise is broken
 # ---
 
@@ -25,7 +25,7 @@ from fedkit.privacy import Mechanism, SeededNoise, epsilon_of, noise_for
 from fedkit.teaching.widgets.noise_dial import NoiseDial
 
 # %% tags=["parameters"]
-epsilons: list = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0]  # what the sweep promises, point by point
+epsilons: list = [1.0, 2.0, 4.0, 8.0, 64.0]  # what the sweep promises, point by point
 rounds: int = 4  # how often everybody trains
 images_each: int = 100  # images of each participant
 people_count: int = 20  # participants of the sweep
@@ -150,9 +150,8 @@ noise_on_it = privacy.noisy_mean(changes, clip, 1.0, people_count, quiet) * peop
 print(f"noise with σ = 1, on every one of the {changes.shape[1]:,} numbers: {clip:.1f}")
 
 # %% [markdown]
-# After clipping, the first participant moves the sum by C at most, whatever it sends. The noise is as large as that on *every* number, and so the sum with this
-# participant and the sum without look nearly alike. The price: the same noise covers the useful part too. It pays where many take part, since the noise
-# on the mean is σC divided by their number.
+# After clipping, the first participant moves the sum by C at most. The noise is as large as that on *every* number, and so the sum with this participant and the
+# sum without look nearly alike. The useful part is covered too. So it pays where many take part: the noise on the mean is σC divided by their number.
 
 # %% [markdown]
 # ## What does epsilon count?
@@ -161,19 +160,26 @@ print(f"noise with σ = 1, on every one of the {changes.shape[1]:,} numbers: {cl
 # If whatever may come out has at most $e^\varepsilon$ times the probability, plus δ, then nobody can tell well whether you were there, with any
 # attack, ever. Small epsilon: little can be told. The unit may be one image, or one participant and all its images.
 #
-# **Accountants** calculate epsilon from σ, from the number of steps, and from the share of the data in each step. Never write your own. Here are two libraries' four:
+# **Accountants** calculate epsilon from σ, from the number of steps, and from the share of the data in each step. Never write your own. Here are two libraries' four.
+# The last line asks for other **neighbours**, of which more below.
 
 # %%
 delta, steps = 1e-4, 2 * rounds
 mechanism = Mechanism(sampling_rate=1.0, noise_multiplier=2.7, steps=steps)
 for name in ("PLD", "RDP", "Opacus PRV", "Opacus RDP"):
     print(f"{name:10}  epsilon {epsilon_of(mechanism, delta, name):.3f}")
+replaced = epsilon_of(mechanism, delta, neighbours="replace-one")
+print(f"PLD         epsilon {replaced:.3f} for replace-one")
 
 # %% [markdown]
 # δ is an allowance, added to every such probability, and *not* the chance that the promise fails: here, Gaussian noise goes beyond $e^\varepsilon$ more than four times as often as δ says, but
 # by little. At worst, δ allows that somebody's image is published with that probability; so it has to be far below 1 / (number of images).
 #
 # RDP is quick and gives a little too much. PLD (Google's dp-accounting) and PRV (Opacus) come from different people by different ways, and agree to the second decimal.
+#
+# And what is "without your image"? Here, one that contributes nothing stands in its place (*zero-out*), so how many there are is public. Where your image may be
+# *replaced* by any other (*replace-one*), the sum moves by 2C, and the same noise has an epsilon of more than twice as much. A number without its neighbours says little; where fedkit
+# names none, it means zero-out.
 #
 # > **Predict.** Eight steps cost an epsilon of about 4. What do 32 steps cost, with the same noise?
 # >
@@ -189,10 +195,13 @@ for many in (1, 8, 32, 128):
 
 # %% [markdown]
 # b. Every step tells a little more, and the sum grows faster than the root and slower than the number of steps. Steps that use a random tenth of the images
-# cost far less at the same σ: usually, yours is not among them. But look what you get for it. The same noise now lies on a mean of a tenth of the images, and is ten times as large there.
+# cost far less at the same σ: usually, yours is not among them. But on a mean of a tenth of the images, the same noise is ten times as large.
 # At *equal noise on the mean*, σ = 0.27, eight such steps cost not 4 but 34. And 80 of them, steps a tenth as long and σ = 0.85, add the same noise in all as your eight, and cost 7.4. So sampling saves computing;
 # it makes no privacy. That it costs no more than this holds only if each image is drawn on its own (**Poisson sampling**), which is how fedkit draws them. To take batches of a fixed size from shuffled images, and an
 # accountant for Poisson sampling, has been refuted: the true epsilon can be several times as large (Chua et al., 2024).
+#
+# And it holds against nobody who *sees* the sample. Which images are in a step stays on the participant's machine. Which *participants* are asked in a round is a list that goes
+# to all of them. So where fedkit promises an epsilon for participants, it calculates as if all took part in every round (q = 1).
 #
 # `noise_for` goes the other way: from a promise to the noise.
 
@@ -280,7 +289,7 @@ fk.show(
 #
 # Epsilon says what no attacker can do, and this one does not reach the bound. So the curve is no licence to promise 8: somebody may know better.
 #
-# **Exercise.** The promise is epsilon 4 at δ = 1e-4, in 8 steps with all images. The accuracy must stay above 60 %, and in this experiment it does up to
+# **Exercise.** The promise is epsilon 4 (zero-out neighbours) at δ = 1e-4, in 8 steps with all images. The accuracy must stay above 60 %, and in this experiment it does up to
 # σ = 4. Which noise multiplier do you take?
 
 # %% tags=["exercise"]
@@ -320,11 +329,11 @@ def audit(noise):
 
 
 # %%
-class Forgotten(privacy.SystemNoise):
+class Forgotten:
     """Somebody's noise, with a bug."""
 
     def normal(self, shape, std):
-        return 0.0 * super().normal(shape, std)
+        return 0.0 * torch.randn(shape) * std
 
 
 # %% [markdown]
@@ -344,11 +353,61 @@ print("without noise:", broken := audit(Forgotten()))
 # there can be, and at all that the code does. They print their ceilings too. In tests they catch noise that is halved, a bias that is not clipped, and (over twenty steps of ten epochs) fixed batches. The accountant's epsilon is an upper bound, the audit's a lower bound. The truth lies in between, if the code is right.
 
 # %% [markdown]
-# ## Who decides at home?
+# ## Whom do you trust, and who decides?
 #
-# The config is the aggregator's promise. Each participant has a **policy** of its own, in `private/fl_client/policy.json`: the unit, and how much all projects together may
-# spend of its images. Its client declines what promises less. And it keeps an account: what a round spends is written down *before* that round is trained, so
-# that a crash counts too much, never too little.
+# So far, each participant adds its own noise: *local*, nobody is trusted. An aggregator whom all trust adds it once, to the sum: *central*. Between them, each adds
+# a share of it under masks, *distributed* (notebook 10), or somebody mixes what all send, so that it is not known whose is whose: *shuffled*.
+#
+# Here 10,000 participants have one digit each, and the aggregator learns the sum of each class. All promise the same epsilon, for one digit *replaced*. And 3,000 are
+# **colluders**: they tell the aggregator which share of the noise, or which message, is theirs.
+
+
+# %%
+def coarse(samples):
+    """Images in squares of 4 x 4 pixels: 49 numbers, so less noise in all."""
+    return torch.nn.functional.avg_pool2d(samples[0], 4), samples[1]
+
+
+# %%
+crowd, judges = coarse((fk.as_float(mnist.train_images), mnist.train_labels)), coarse(test)
+scale, colluders = [0.5, 1, 2, 4, 8, 16], 3000
+by_trust = privacy.accuracy_by_trust(crowd, judges, scale, colluders=colluders, seed=seed)
+figure = fk.plots.trust_curves(scale, by_trust)
+fk.show(figure, "Accuracy over epsilon with central, distributed, shuffled and local noise")
+for name, std in privacy.noise_by_trust(1.0, 1e-5, len(crowd[1]), colluders).items():
+    print(f"{name:11}  noise in the sum at epsilon 1: {std:5.1f} times the clip")
+
+# %% [markdown]
+# Two lines lie at the top, nearly one on the other, and two at the bottom. Central and distributed noise cost next to nothing here, colluders or not: the others' shares are made large enough without theirs. Local
+# noise is in the sum 10,000 times, and so 100 times as large (the root of 10,000); up to epsilon 2 it leaves an accuracy below 20 %. Shuffled lies close by. At epsilon 1 the crowd saves two thirds
+# of the noise, and that is not enough to be of use; from 4 on, it saves nothing. That is what *this* bound can show, not what shuffling is worth at best.
+#
+# Back to whole **participants**, and an aggregator whom they trust. If drawing them at random hides nothing, why draw? With `"mechanism": {"name": "banded"}` they come *in turn*, in an order that all may know.
+# A hundred participants, ten a round: in 40 rounds each has 4 turns, and only these count. And noise is mixed over rounds ("bands"), so that later rounds take back some of what
+# earlier ones have added.
+
+# %%
+hundred = fk.take(mnist.train_images, mnist.train_labels, order[:2000].split(20))
+crew = {"participants": fk.numbered_participants(100), "participants_per_round": 10, "rounds": 40}
+many = config.replace(**crew, learning_rate=0.1, batch_size=10, weighting="equal")
+ways = {"drawn": None, "in turn, 2 bands": {"bands": 2}, "in turn, 10 bands": {"bands": 10}}
+banded = {}
+for name, how in ways.items():
+    rule = how and {"name": "banded"} | how
+    for epsilon in (1.0, 4.0):
+        dp = {"unit": "participant", "epsilon": epsilon, "delta": 1e-3, "clip": 0.3}
+        promised = many.replace(dp=dp | {"mechanism": rule})
+        done = fk.simulate(promised, hundred, test, model=SMALL)
+        banded[name, epsilon] = done.accuracies[-1]
+        print(f"{name:17}  epsilon {epsilon:g}: accuracy {banded[name, epsilon]:.0%}")
+
+# %% [markdown]
+# The same promise (zero-out), the same digits. At epsilon 4, turns win most: of who is drawn, all 40 rounds count. Ten bands win again over two. At epsilon 1 the best of them is still a poor model: a hundred are few.
+# And none of it holds against the aggregator, which sees each update before there is noise.
+#
+# So who decides that it may be trusted? Each participant, by a **policy** of its own in `private/fl_client/policy.json`: the unit, how much all projects together may spend, and *against* whom that must hold.
+# `"aggregator"`, the default, declines noise that the aggregator adds; `"participants"` trusts it, and nobody else; `"outside"` trusts the participants too. The client declines what promises less, and keeps
+# an account: what a round spends is written down *before* it is trained, so that a crash counts too much, never too little.
 #
 # **Alice, participant**
 
@@ -411,8 +470,12 @@ tried = privacy.attack_result("least squares on gradients", "Alice's two updates
 fk.privacy_report(network, attacks=[tried])
 
 # %% [markdown]
-# Read the first lines again. "This is a rehearsal": the noise of this kit derives from the seed, so that your bits are mine. Whoever reads the config can draw the same noise
-# and subtract it. With `"secure_noise": true` it comes from the operating system, and nobody can. Everything else on this page stays as true as it is.
+# Read it row by row. Each is an *adversary*: you as you are, you if you lie, those who take part, everybody else, who runs the network. Then come what it *sees*, and what *stands between* that and the images. *Epsilon* has its
+# unit, δ and replace-one beside it, who knows the sample, and the rounds that count, those taken back too. *Attacks run* are those that you handed in, with an interval and what guessing gives; "none" says
+# nothing of what one would find. *Not covered* is what no other column speaks of.
+#
+# "This is a rehearsal", it says above: this noise derives from the seed, so that your bits are mine, and whoever reads the config can subtract it. With `"secure_noise": true` it comes from the operating system, in
+# whole steps of a grid (a discrete Gaussian), so that the proof is about what is calculated, and not about numbers before rounding.
 #
 # What differential privacy does not stop: it bounds what *one image* changes, not what all of them teach. If all your images are sevens, that remains visible.
 
@@ -421,6 +484,7 @@ fk.record(
     accuracy_by_epsilon=[round(value, 3) for value in accuracies],
     attacks=[round(value, 3) for value in attacks],
     plain=round(plain.accuracies[-1], 3),
+    banded=[round(value, 3) for value in banded.values()],
     audit_honest=round(honest.epsilon, 2),
     audit_broken=round(broken.epsilon, 2),
 )
@@ -429,8 +493,8 @@ fk.record(
 # ## Recap
 #
 # * Clipping bounds what one can change, and noise of that size hides it: in gradients at each participant (Opacus), or in the mean at the aggregator.
-# * Epsilon bounds every attack, up to δ, for a unit and against somebody; it grows with every step and every project, and libraries calculate it.
-# * Privacy costs accuracy; here the attack lost most of its success before the model suffered, and clipping alone had its price.
+# * Epsilon bounds every attack, up to δ, for a unit, between neighbours, and against somebody; it grows with every step and every project, and libraries calculate it.
+# * The attack lost most of its success before the model suffered. The less you trust, the more the same epsilon costs, and a policy says whom you trust.
 # * An audit with canaries gives a lower bound on epsilon, up to its ceiling: it catches forgotten noise, and it proves nothing where it finds nothing.
 
 # %% [markdown]
@@ -438,17 +502,17 @@ fk.record(
 #
 # Some of these need a line of code in a new cell.
 #
-# 1. Bob says: "Our training has epsilon 3." What three things do you ask?
+# 1. Bob says: "Our training has epsilon 3." What four things do you ask?
 # 2. What is the noise multiplier for epsilon 1 at δ = 1e-5 in a single step? Ask `noise_for(1.0, 1e-5)`.
-# 3. The aggregator adds the noise to the mean (unit `"participant"`). Against whom does that protect nothing?
+# 3. The aggregator adds the noise to the mean (unit `"participant"`). Against whom does that protect nothing, and which `against` in a policy declines it?
 # 4. Alice takes part in ten projects with epsilon 1 each. What can she say about her images?
 # 5. Set `clip` ten times as high and keep σ. What happens to epsilon, and what to the model?
 #
 # <details><summary>Answers</summary>
 #
-# **1.** For which unit (an image, a participant), at which δ, and against whom.<br>
+# **1.** For which unit (an image, a participant), between which neighbours, at which δ, and against whom.<br>
 # **2.** About 3.7.<br>
-# **3.** Against the aggregator, who sees every update before the noise.<br>
+# **3.** Against the aggregator, who sees every update before the noise; `"against": "aggregator"`, the default.<br>
 # **4.** Epsilon 10 at ten times the δ, by adding up; an accountant that sees all ten together finds less.<br>
 # **5.** Epsilon stays: it depends on σ alone. The noise, σ times the clip, is ten times as large, and the model drowns.<br>
 #
@@ -465,5 +529,4 @@ fk.record(
 # %% [markdown]
 # ## Next
 #
-# Noise at each participant costs the most, noise at the aggregator asks for trust. In notebook 10, masks hide every single update from the aggregator, and each
-# participant needs to add a small share of the noise only.
+# In notebook 10, masks hide every single update from the aggregator, and each participant adds a share of the noise: the line that asks for little trust and costs little.

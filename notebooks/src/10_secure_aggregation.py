@@ -506,7 +506,8 @@ fk.show(figure, "From certainty with 100 images to little more than a coin with 
 # **Differential privacy** (notebook 09) cuts each change to a length $C$ and adds Gaussian noise of $\sigma = zC$ to the sum. If the aggregator adds it, it sees the
 # sum without noise first. If each participant adds noise of $zC$, there is far too much.
 #
-# Under masks, each of $K$ participants adds a *share*, $zC/\sqrt{K}$. Variances add up, so the sum has $zC$, and nobody ever sees it with less.
+# Under masks, each of $K$ participants adds a *share*, $zC/\sqrt{K}$. Variances add up, so the sum has $zC$, and the aggregator never sees it with less. Bob does: he knows his own share, and
+# takes it off. Of three, what is epsilon 4 to the world is about 5 to him. So fedkit makes the shares larger, for $K$ less the colluders (`"dp": {"colluders": 1}`, the default).
 
 # %%
 length = {e: torch.cat([v.flatten() for v in c.values()]).norm().item() for e, c in changes.items()}

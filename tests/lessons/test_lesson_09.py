@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ import torch
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
-from fedkit.privacy import epsilon_of, evidence, noise_for
+from fedkit.privacy import epsilon_of, evidence, noise_by_trust, noise_for
 from fedkit.privacy.dp import clip as dp_clip
 from fedkit.privacy.dp.account import Mechanism
+from fedkit.privacy.dp.policy import why_refused
+from fedkit.privacy.guarantees import guarantees
 from fedkit.teaching.check.lesson_09 import MOST_NOISE, clip_rows, noise_under_a_floor, noisy_mean
 from fedkit.teaching.plots.pixels import digit_row
 from fedkit.teaching.plots.privacy import privacy_tradeoff
 from fedkit.teaching.widgets.noise_dial import NoiseDial
-from tests.support.run_lesson import SOURCES, Run, run_into
+from tests.support.run_lesson import SOURCES, Run, run_into, seeds
 from tools.course.lesson import read_lesson
 
 LESSON = "09_differential_privacy.py"
@@ -78,6 +81,7 @@ def test_what_the_lesson_says_of_its_own_numbers(whole: tuple[dict[str, Any], st
     spent = [epsilon_of(Mechanism(1.0, 2.7, k), 1e-4) for k in (1, 8, 32)]
     assert 3.9 < spent[1] < 4.1
     assert 2 * spent[1] < spent[2] < 4 * spent[1]
+    assert names["replaced"] > 2 * epsilon_of(Mechanism(1.0, 2.7, 8), 1e-4)
     pld, prv = (epsilon_of(names["mechanism"], 1e-4, by) for by in ("PLD", "Opacus PRV"))
     assert round(abs(pld - prv), 2) <= 0.01
     assert 3.6 < noise_for(1.0, 1e-5) < 3.8
@@ -94,6 +98,88 @@ def test_what_the_lesson_says_of_sampling_and_delta() -> None:
     normal = torch.distributions.Normal(0.0, 1.0)
     beyond = 1 - float(normal.cdf(torch.tensor(epsilon / mu - mu / 2)))  # P(loss > epsilon)
     assert beyond > 4 * delta
+
+
+TRUST = ("import torch", "epsilons:", "SMALL =", "mnist =", "config = ", "def coarse", "by_trust =")
+
+
+@pytest.mark.parametrize("seed", seeds(0, 1, 2))
+def test_whom_one_trusts_decides_what_an_epsilon_costs(seed: int, tmp_path: Path) -> None:
+    """Two lines at the top, two at the bottom; and what turns and bands win at the same epsilon."""
+
+    def wanted(cell: Any) -> bool:
+        return any(line in cell.source for line in (*TRUST, "hundred = "))
+
+    parameters = {"seed": seed}
+    done = run_into(Run(), LESSON, tmp_path, "solutions", parameters, wanted=wanted, values=True)
+    lines, scale = done["by_trust"], done["scale"]
+    for k, epsilon in enumerate(scale):
+        top = lines["without noise"][k]
+        assert max(top - lines["central"][k], top - lines["distributed"][k]) < 0.025
+        if epsilon <= 2:
+            assert lines["local"][k] < 0.2
+            assert lines["shuffled"][k] < 0.32
+        else:
+            assert abs(lines["local"][k] - lines["shuffled"][k]) < 0.1
+    found = done["banded"]
+    for epsilon, most, least in ((1.0, 0.22, 0.27), (4.0, 0.36, 0.68)):
+        fresh, two, ten = (found[name, epsilon] for name in done["ways"])
+        assert fresh < most
+        assert fresh + 0.1 < two < ten
+        assert ten > least
+        assert epsilon == 1 or two - fresh > 2 * (ten - two)  # turns win most
+    assert all(found[name, 1.0] < 0.5 for name in done["ways"])
+
+
+def test_noise_by_whom_one_trusts() -> None:
+    one, four, eight = (noise_by_trust(e, 1e-5, 10_000, 3000) for e in (1.0, 4.0, 8.0))
+    assert one["local"] == pytest.approx(100 * one["central"])
+    assert one["shuffled"] / one["local"] == pytest.approx(1 / 3, abs=0.02)
+    assert four["shuffled"] > 0.99 * four["local"]
+    assert eight["shuffled"] == eight["local"]
+
+
+def test_what_a_policy_takes_by_whom_it_is_against(whole: tuple[dict[str, Any], str]) -> None:
+    """Noise that the aggregator adds: not against itself, and without credit for drawing against whoever sees the list."""
+    names, _ = whole
+    many, alice = names["promised"], names["alice"]
+    assert many.dp.mechanism.bands == 10
+    assert many.dp.mechanism.turns(many) == 4
+    drawn = many.replace(dp=many.dp.model_dump(exclude={"mechanism"}))
+    itself, others, models = guarantees(drawn, {})
+    assert (itself.epsilon, others.epsilon) == (math.inf, pytest.approx(4.0, rel=2e-3))
+    assert "no credit for sampling: the list of those asked goes to all" in others.because
+    assert models.epsilon is not None
+    assert models.epsilon < 2
+    path = alice.private_client / "policy.json"
+    kept = path.read_bytes()
+    try:
+        asked = {"unit": "participant", "epsilon": 6.0, "delta": 1e-2, "secure_noise": False}
+        for whom, declined in (("aggregator", True), ("participants", False), ("outside", False)):
+            fk.write_json(path, asked | {"against": whom})
+            said = why_refused(alice, drawn, None)
+            assert (said is not None) == declined, said
+        fk.write_json(path, asked)
+        assert "against the aggregator" in str(why_refused(alice, drawn, None))  # the default
+    finally:
+        path.write_bytes(kept)
+
+
+def test_the_report_has_the_columns_that_the_lesson_reads(
+    whole: tuple[dict[str, Any], str],
+) -> None:
+    names, _ = whole
+    page = fk.privacy_report(names["network"], attacks=[names["tried"]])
+    _, heads, rows = page.tables()[0]
+    assert heads == (
+        "adversary", "sees", "what stands between", "epsilon (zero-out neighbours)", "attacks run", "not covered",
+    )  # fmt: skip
+    held, attacks = rows[0][3], [row[4] for row in rows]
+    for words in ("delta", "for replace-one", "all images in every step", "rounds that have ended"):
+        assert words in held
+    assert "95 %" in attacks[0]
+    assert "guessing 0.5" in attacks[0]
+    assert "none; that says nothing of what one would find" in attacks
 
 
 def test_the_loud_one_is_cut_to_the_clip(whole: tuple[dict[str, Any], str]) -> None:

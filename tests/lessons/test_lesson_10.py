@@ -12,10 +12,13 @@ import torch
 import fedkit as fk
 from fedkit.base.errors import FedkitError
 from fedkit.federation.ledger import KEYS, MASKED, kind_of
+from fedkit.privacy import Mechanism, epsilon_of, noise_for
+from fedkit.privacy.dp.mechanism import colluders, shares_of_noise
 from fedkit.privacy.secagg import masks
 from fedkit.teaching import plots
 from fedkit.teaching.check.lesson_10 import pairwise_masks, remove_masks
-from tests.support.helpers import ALICE, BOB, CAROL
+from tests.support.helpers import ALICE, BOB, CAROL, small
+from tests.support.privacy import PARTICIPANT
 from tests.support.run_lesson import Run, run
 
 LESSON = "10_secure_aggregation.py"
@@ -108,6 +111,18 @@ def test_shares_of_noise_add_up_to_the_noise_that_was_asked_for(lesson: Run) -> 
     clean, noisy = with_noise(0), with_noise(0.1)
     noise = torch.cat([(noisy[name] - clean[name]).flatten() for name in clean])
     assert float(noise.std()) == pytest.approx(0.1 * clip / 3, rel=0.02)
+
+
+def test_who_knows_one_of_three_shares_has_less_noise_against_it() -> None:
+    """Epsilon 4 is about 5 where a third of the variance is known, for any number of steps; one colluder is the default."""
+    for steps in (1, 8, 100):
+        noise = noise_for(4.0, 1e-4, steps=steps)
+        known = epsilon_of(Mechanism(1.0, noise * (2 / 3) ** 0.5, steps), 1e-4)
+        assert known == pytest.approx(5.1, abs=0.1)
+    masks = {"secure_aggregation": {"threshold": 2}, "weighting": "equal"}
+    dp = PARTICIPANT | {"noise_at": "participants"}
+    config = small(participants=[ALICE, BOB, CAROL], dp=dp, **masks)
+    assert (colluders(config), shares_of_noise(config)) == (1, 2)
 
 
 # ------------------------------------------------------------------------------------- its checks

@@ -91,7 +91,7 @@ def noisy_mean(attempt: Callable[..., object]) -> str:
 
 @check(
     hint="`noise_for(epsilon, delta, sampling_rate, steps)` finds the smallest noise multiplier for "
-    "an epsilon."
+    "an epsilon of zero-out neighbours."
 )
 def noise_under_a_floor(answer: object) -> str:
     """Noise between a promise and a floor."""
@@ -103,14 +103,14 @@ def noise_under_a_floor(answer: object) -> str:
         spent = epsilon_of(Mechanism(1.0, noise, STEPS), DELTA)
     if spent > TARGET:
         raise Wrong(
-            f"With that noise, epsilon is {spent:.2f} after {STEPS} steps: more than {TARGET:g}."
+            f"With that noise, epsilon is {spent:.2f} for zero-out neighbours after {STEPS} steps: more than {TARGET:g}."
         )
     if noise > MOST_NOISE:
         raise Wrong(
-            f"Epsilon is {spent:.2f}, so the promise is kept with much to spare, and the accuracy pays "
-            "for it. Use less noise."
+            f"Epsilon is {spent:.2f} for zero-out neighbours, so the promise is kept with much to spare, "
+            "and the accuracy pays for it. Use less noise."
         )
     return (
-        "Enough noise for the promise and no more: what is left over would cost accuracy and buy "
+        "Enough noise for the promise (zero-out neighbours) and no more: what is left over would cost accuracy and buy "
         "nothing you asked for."
     )

@@ -63,8 +63,8 @@ def trust_curves(
 ) -> Figure:
     """Accuracy (0..1) over epsilon on a logarithmic axis, one line for each place where the noise is added.
 
-    accuracies : name -> one number an epsilon, as `fk.privacy.accuracy_by_trust` gives it; "without noise" is dashed.
-    Raises FedkitError if there is no point, or not one for each epsilon.
+    epsilons : of replace-one neighbours. accuracies : name -> one number an epsilon, as `fk.privacy.accuracy_by_trust`
+    gives it; "without noise" is dashed. Raises FedkitError if there is no point, or not one for each epsilon.
     """
     style.need(accuracies, "accuracies")
     style.need(epsilons, "epsilons")
@@ -84,7 +84,7 @@ def trust_curves(
     ax.set_xscale("log", base=2)
     ax.set_xticks(list(epsilons), [f"{e:g}" for e in epsilons])
     ax.minorticks_off()
-    style.dress(ax, "epsilon (more privacy to the left)", "accuracy")
+    style.dress(ax, "epsilon, replace-one neighbours (more privacy to the left)", "accuracy")
     ax.set_ylim(0, 1.05)
     style.legend(ax, below=3)
     return fig
