@@ -154,7 +154,7 @@ def test_what_a_policy_takes_by_whom_it_is_against(whole: tuple[dict[str, Any], 
     path = alice.private_client / "policy.json"
     kept = path.read_bytes()
     try:
-        asked = {"unit": "participant", "epsilon": 6.0, "delta": 1e-2, "secure_noise": False}
+        asked = {"unit": "participant", "epsilon": 20.0, "delta": 1e-2, "secure_noise": False}
         for whom, declined in (("aggregator", True), ("participants", False), ("outside", False)):
             fk.write_json(path, asked | {"against": whom})
             said = why_refused(alice, drawn, None)
