@@ -264,12 +264,13 @@ def _where_images_meet(model: nn.Module, images: Tensor) -> str | None:
     for pool in pools:
         for count in {2, len(pool) // 2} - {0, 1}:
             one, other = pool[:count], pool[-count:].flip(0)
+            alone = _answers(model, one)
             for k in (0, count - 1):
                 mixed = other.clone()
                 mixed[k] = one[k]
-                if not _alike(_answers(model, one)[k], _answers(model, mixed)[k]):
+                if not _alike(alone[k], _answers(model, mixed)[k]):
                     return "in train mode, what one image gives depends on the others in its batch"
-        if not _alike(_answers(model, one), _answers(model, one, after=other)):
+        if not _alike(alone, _answers(model, one, after=other)):
             return "in train mode, what an image gives depends on images that the model saw before"
     return None
 
