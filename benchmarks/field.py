@@ -277,13 +277,13 @@ def asked(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", choices=("2nn", *KINDS), default="2nn", help="the work")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=[*PEERS], help="beside fedkit")
     parser.add_argument("--pairs", type=int, default=REPEATS, help="runs of each")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of a run, at least 8")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of a run, at least 4")
     parser.add_argument(
         "--threads", nargs="+", type=int, default=[1, 2], help="of torch, the fastest is taken"
     )
     answer = parser.parse_args(options)
-    if answer.rounds < 8 or answer.pairs < 1:
-        parser.error("at least 8 rounds and 1 pair")
+    if answer.rounds < 4 or answer.pairs < 1:
+        parser.error("at least 4 rounds and 1 pair")
     return answer
 
 
