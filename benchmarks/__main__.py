@@ -1,4 +1,7 @@
-"""Run the benchmarks: all but some, or those named on the command line (`python -m benchmarks tutorial`)."""
+"""Run the benchmarks: all but some, or those named on the command line (`python -m benchmarks tutorial`).
+
+What comes after `field` is handed on to it: `python -m benchmarks field --model cnn`.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,31 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from itertools import takewhile
 
 import benchmarks
 
 SHARED = {"common", "processes"}
 ONLY_BY_NAME = {"field": "it downloads other frameworks", "paper": "it takes an hour or more"}
+TAKES_OPTIONS = "field"
 
 
 def main() -> int:
     """Print each benchmark's table; 1 if a name is unknown."""
     known = sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name[0] != "_")
     known = [name for name in known if name not in SHARED]
-    wanted = sys.argv[1:] or [name for name in known if name not in ONLY_BY_NAME]
+    named = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
+    options = sys.argv[1 + len(named) :]
+    wanted = named or [name for name in known if name not in ONLY_BY_NAME]
     for name in wanted:
         if name not in known:
             print(f"no benchmark {name!r}; there are: {', '.join(known)}", file=sys.stderr)
             return 1
+    if options and wanted != [TAKES_OPTIONS]:
+        print(f"{' '.join(options)}: only {TAKES_OPTIONS} takes options", file=sys.stderr)
+        return 1
     if len(wanted) == 1:
-        importlib.import_module(f"benchmarks.{wanted[0]}").main()
+        importlib.import_module(f"benchmarks.{wanted[0]}").main(*filter(None, [options]))
         return 0
     # each in a process of its own: no part is measured in what another one has left
     for name in wanted:

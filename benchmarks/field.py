@@ -2,12 +2,16 @@
 
 The work is that of the paper's table: 100 participants x 600 samples (the sample of MNIST, drawn anew for each),
 784-200-200-10, a tenth of them a round, batches of 10, one local epoch, learning rate 0.1, evaluation on the test set
-every round. All read the same shards from one file, and each is set up as its documentation advises for one machine; the
-scripts stand in `peers/`. What is downloaded goes to `runs/bench-venvs/`.
+every round. All read the same shards and the same model from one folder and start from the same weights, and each is set up
+as its documentation advises for one machine; the scripts stand in `peers/`. What is downloaded goes to `runs/bench-venvs/`.
+
+`--model cnn` (resnet, lstm, logistic, table) takes the work of `benchmarks models` in its place: ten participants, who all
+take part in each round, learning rate 0.05, 100 test samples. `--help` names the other options.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -16,10 +20,12 @@ import sys
 import sysconfig
 import tempfile
 import venv
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common import row
 from benchmarks.processes import watch
@@ -27,9 +33,8 @@ from benchmarks.processes import watch
 ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / "runs" / "bench-venvs"
 SCRIPTS = Path(__file__).resolve().parent / "peers"
-ROUNDS, WARM = 20, 5
-"""Rounds of a run, and how many of them are not yet taken for steady."""
-REPEATS = 5
+ROUNDS, REPEATS = 20, 5
+"""Rounds of a run, of which the first quarter is not yet taken for steady; pairs of runs."""
 ACCURACY_WITHIN = 0.03
 
 
@@ -55,12 +60,16 @@ class Peer:
     sets: tuple[Set, ...] = (Set(1), Set(2))
 
 
+HERE = "torch"
+"""What needs no environment of its own."""
 PEERS = {
     "Flower": Peer("flwr[simulation]", "with_flower.py"),
     "pfl": Peer("pfl[pytorch]", "with_pfl.py"),
     "pfl, torchrun": Peer("pfl[pytorch]", "with_pfl.py", (Set(1, processes=2),)),
     "fluke": Peer("fluke-fl", "with_fluke.py"),
     "FedLab": Peer("fedlab", "with_fedlab.py"),
+    "a tight loop": Peer(HERE, "with_loop.py"),
+    "a tight loop, torchrun": Peer(HERE, "with_loop.py", (Set(1, processes=2),)),
 }
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0", "WANDB_MODE": "disabled"}
 PATIENT = {
@@ -70,8 +79,16 @@ TRIES, LIMIT_S = 3, 600
 
 
 @dataclass(frozen=True)
+class Job:
+    """The work of every run: a folder with `shards.pt` and `model.py`, and the rounds."""
+
+    folder: Path
+    rounds: int = ROUNDS
+
+
+@dataclass(frozen=True)
 class Run:
-    """What one run of 20 rounds took. Times in seconds; memory in MB.
+    """What one run took. Times in seconds; memory in MB.
 
     round_* : of a steady round. call_s : of the framework's call, imports done. whole_* : of the process, start to end.
     """
@@ -92,7 +109,7 @@ class Failed(Exception):
 
 @dataclass
 class Result:
-    """A framework's runs, each with the run of fedkit that came right before it."""
+    """A framework's runs, each with the run of fedkit of the same repeat."""
 
     best: Set
     memory_mb: float
@@ -111,6 +128,8 @@ class Result:
 
 def python_of(peer: Peer) -> Path:
     """The interpreter of a framework's environment, which is made on first use. Raises Failed with pip's reason."""
+    if peer.requirement == HERE:
+        return Path(sys.executable)
     home = VENVS / peer.script.removeprefix("with_").removesuffix(".py")
     scripts = home / ("Scripts" if os.name == "nt" else "bin")
     done = home / "done.txt"
@@ -137,21 +156,21 @@ def python_of(peer: Peer) -> Path:
     return scripts / "python"
 
 
-def run(python: Path, script: str, how: Set, data: Path, *, memory: bool = False) -> Run:
+def run(python: Path, script: str, how: Set, job: Job, *, memory: bool = False) -> Run:
     """One run in a fresh process, tried again where it fails. Raises Failed with its last words."""
     for _ in range(TRIES - 1):
         try:
-            return once(python, script, how, data, memory=memory)
+            return once(python, script, how, job, memory=memory)
         except Failed as failure:
             print(f"  {script} is tried again: {failure}", flush=True)
-    return once(python, script, how, data, memory=memory)
+    return once(python, script, how, job, memory=memory)
 
 
 def once(
     python: Path,
     script: str,
     how: Set,
-    data: Path,
+    job: Job,
     *,
     memory: bool = False,
     limit_s: float = LIMIT_S,
@@ -161,7 +180,7 @@ def once(
     if how.processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone"]
         command += ["--nproc-per-node", str(how.processes)]
-    command += [str(SCRIPTS / script), str(data), str(ROUNDS), str(how.threads)]
+    command += [str(SCRIPTS / script), str(job.folder), str(job.rounds), str(how.threads)]
     environment = os.environ | QUIET | PATIENT | {"OMP_NUM_THREADS": str(how.threads)}
     environment.pop("PYTHONPATH", None)
     if script == "with_fedkit.py":
@@ -172,9 +191,9 @@ def once(
         raise Failed(f"exit code {usage.code}: {' '.join(usage.errors.split()[-40:])}")
     told = json.loads(lines[-1])
     ends = told["ends"]
-    if len(ends) != ROUNDS:
-        raise Failed(f"{len(ends)} rounds instead of {ROUNDS}")
-    steady = ends[WARM - 1 :]
+    if len(ends) != job.rounds:
+        raise Failed(f"{len(ends)} rounds instead of {job.rounds}")
+    steady = ends[job.rounds // 4 - 1 :]
     done = Run(
         statistics.median(b - a for a, b in pairwise(steady)),
         (usage.cpu_at(steady[-1]) - usage.cpu_at(steady[0])) / (len(steady) - 1),
@@ -194,75 +213,117 @@ def once(
     return done
 
 
-def write_shards(path: Path) -> None:
-    """The shards and the test set, as all scripts read them."""
+def write_work(model: str, folder: Path) -> None:
+    """`shards.pt` and `model.py`, as all scripts read them (see `Work` in `peers/shared.py`)."""
     import torch
 
     import fedkit as fk
+    from benchmarks import models
+    from fedkit.experiments.trial import model_source
 
-    digits = fk.load_mnist()
-    images, labels = torch.empty(100, 600, 1, 28, 28), torch.empty(100, 600, dtype=torch.long)
-    for k in range(100):
-        some = torch.randperm(len(digits.train_labels), generator=fk.generator(0, "shard", k))[:600]
-        images[k], labels[k] = fk.as_float(digits.train_images[some]), digits.train_labels[some]
-    torch.save(
-        {
-            "images": images,
-            "labels": labels,
-            "test_images": fk.as_float(digits.test_images),
-            "test_labels": digits.test_labels,
-        },
-        path,
-    )
+    work: dict[str, Any]
+    if model == "2nn":
+        digits, source, shards = fk.load_mnist(), model_source("2nn"), []
+        for k in range(100):
+            some = torch.randperm(len(digits.train_labels), generator=fk.generator(0, "shard", k))
+            images, labels = digits.train_images[some[:600]], digits.train_labels[some[:600]]
+            shards.append((fk.as_float(images), labels))
+        test = fk.as_float(digits.test_images), digits.test_labels
+        work = {"task": {}, "batch": 10, "rate": 0.1}
+    else:
+        kind = models.KINDS[model]
+        source, test = kind.source, kind.samples(100, "test")
+        shards = [kind.samples(kind.each, email) for email in models.EMAILS]
+        work = {"task": kind.task, "batch": models.BATCH, "rate": models.RATE}
+    samples, labels = (torch.stack(part) for part in zip(*shards, strict=True))
+    tensors = {
+        "samples": samples,
+        "labels": labels,
+        "test_samples": test[0],
+        "test_labels": test[1],
+    }
+    counts = {"participants": len(shards), "per_round": 10, "weights": fk.seed_weights(source)}
+    torch.save(work | tensors | counts, folder / "shards.pt")
+    (folder / "model.py").write_text(source, encoding="utf-8")
 
 
-def choose(peer: Peer, python: Path, data: Path) -> Result:
+def choose(peer: Peer, python: Path, job: Job, threads: Sequence[int], mine: Run) -> Result:
     """Tries each way to start it and keeps the one whose steady round is shortest; memory is measured here alone.
 
-    A way that isn't done after half as long again as the first one is given up.
+    A way that isn't done after half as long again as the first one is given up. Where there is one way alone, this is the
+    first of its pairs, with `mine`.
     """
-    first, *rest = peer.sets
-    tried = {first: run(python, peer.script, first, data, memory=True)}
+    first, *rest = [how for how in peer.sets if how.threads in threads] or peer.sets[:1]
+    tried = {first: run(python, peer.script, first, job, memory=True)}
     for how in rest:
         patience = max(30.0, 1.5 * tried[first].whole_s)
         try:
-            tried[how] = once(python, peer.script, how, data, memory=True, limit_s=patience)
+            tried[how] = once(python, peer.script, how, job, memory=True, limit_s=patience)
         except Failed:
             print(f"  {peer.script} with {how}: given up after {patience:.0f} s", flush=True)
     best = min(tried, key=lambda how: tried[how].round_s)
-    return Result(best, tried[best].memory_mb)
+    result = Result(best, tried[best].memory_mb)
+    if not rest:
+        result.runs.append(tried[best])
+        result.ours.append(mine)
+    return result
 
 
-def main() -> None:
+def asked(options: Sequence[str]) -> argparse.Namespace:
+    """What the command line asks for; ends the program where it asks for what there is not."""
+    from benchmarks.models import KINDS
+
+    parser = argparse.ArgumentParser("python -m benchmarks field", description="The field.")
+    parser.add_argument("--model", choices=("2nn", *KINDS), default="2nn", help="the work")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=[*PEERS], help="beside fedkit")
+    parser.add_argument("--pairs", type=int, default=REPEATS, help="runs of each")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of a run, at least 4")
+    parser.add_argument(
+        "--threads", nargs="+", type=int, default=[1, 2], help="of torch, the fastest is taken"
+    )
+    answer = parser.parse_args(options)
+    if answer.rounds < 4 or answer.pairs < 1:
+        parser.error("at least 4 rounds and 1 pair")
+    return answer
+
+
+def main(options: Sequence[str] = ()) -> None:
     """Install, choose, measure interleaved, print."""
+    from benchmarks.models import KINDS
+
+    wanted = asked(options)
     if not Path("/proc/self/smaps_rollup").exists():
         print(
             "field: needs Linux, whose /proc tells the processor time and memory of all processes"
         )
         return
-    print(
-        "The field (100 participants x 600, 784-200-200-10, 10 a round, batches of 10)", flush=True
+    what = (
+        "100 participants x 600, 784-200-200-10"
+        if wanted.model == "2nn"
+        else f"10 participants x {KINDS[wanted.model].each}, {KINDS[wanted.model].title}"
     )
+    print(f"The field ({what}, 10 a round, batches of 10, {wanted.rounds} rounds)", flush=True)
     load = [os.getloadavg()[0]]
     results: dict[str, Result] = {}
     reasons: dict[str, str] = {}
     ours = Path(sys.executable), "with_fedkit.py", Set(1)
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "shards.pt"
-        write_shards(data)
-        memory = run(*ours, data, memory=True).memory_mb
+        job = Job(Path(folder), wanted.rounds)
+        write_work(wanted.model, job.folder)
+        alone = run(*ours, job, memory=True)
         pythons = {}
-        for name, peer in PEERS.items():
+        for name in wanted.peers:
             try:
-                pythons[name] = python_of(peer)
-                results[name] = choose(peer, pythons[name], data)
+                pythons[name] = python_of(PEERS[name])
+                results[name] = choose(PEERS[name], pythons[name], job, wanted.threads, alone)
             except Failed as failure:
                 reasons[name] = str(failure)
-        for _ in range(REPEATS):
-            for name, result in results.items():
-                mine = run(*ours, data)
+        for pair in range(wanted.pairs):
+            due = {name: r for name, r in results.items() if len(r.runs) <= pair}
+            mine = run(*ours, job) if due else alone
+            for name, result in due.items():
                 try:
-                    theirs = run(pythons[name], PEERS[name].script, result.best, data)
+                    theirs = run(pythons[name], PEERS[name].script, result.best, job)
                 except Failed as failure:
                     print(f"  {name}: one pair less, {failure}", flush=True)
                     continue
@@ -271,8 +332,8 @@ def main() -> None:
             load.append(os.getloadavg()[0])
     reasons |= {name: "no run succeeded" for name, result in results.items() if not result.runs}
     results = {name: result for name, result in results.items() if result.runs}
-    table(results, reasons, memory, load)
-    goals(results, memory)
+    table(results, reasons, alone.memory_mb, load)
+    goals(results, alone.memory_mb, wanted.model)
 
 
 def table(
@@ -281,10 +342,13 @@ def table(
     """Markdown, to be kept in `results/field.md`."""
     columns = ("round_s", "round_cpu_s", "call_s", "whole_s", "whole_cpu_s")
     every = [run for result in results.values() for run in result.ours]
-    mine = Result(Set(1), memory, every, every)
+    mine, most = (
+        Result(Set(1), memory, every, every),
+        max((len(r.runs) for r in results.values()), default=0),
+    )
     print(
         f"\n{date.today()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, load "
-        f"{min(load):.1f} to {max(load):.1f} (this benchmark's own included), {REPEATS} pairs of runs each\n"
+        f"{min(load):.1f} to {max(load):.1f} (this benchmark's own included), at most {most} pairs of runs each\n"
     )
     print(
         "| framework | started with | s a round | CPU s a round | s of the call "
@@ -313,19 +377,19 @@ def table(
     print(flush=True)
 
 
-def goals(results: dict[str, Result], memory: float) -> None:
+def goals(results: dict[str, Result], memory: float, model: str) -> None:
     """The rows that have a goal, in wall-clock time; in brackets the same ratio of processor time."""
 
     def line(text: str, result: Result, wall: str, cpu: str, goal: str) -> None:
         row(f"(c) {text}", f"{result.ratio(wall):.1f}x ({result.ratio(cpu):.1f}x)", goal)
 
-    flower = results.get("Flower")
+    flower = results.get("Flower") if model == "2nn" else None
     if flower:
         line("Flower / engine, a steady round", flower, "round_s", "round_cpu_s", ">= 4x")
         line(
-            "Flower / engine, 20 rounds, whole program", flower, "whole_s", "whole_cpu_s", ">= 20x"
+            "Flower / engine, all rounds, whole program", flower, "whole_s", "whole_cpu_s", ">= 20x"
         )
-        row("(c) Flower / engine, 20 rounds, imports done", f"{flower.ratio('call_s'):.1f}x")
+        row("(c) Flower / engine, all rounds, imports done", f"{flower.ratio('call_s'):.1f}x")
         row("(c) memory of Flower, of the engine", f"{flower.memory_mb:.0f}, {memory:.0f} MB")
     others = {name: result for name, result in results.items() if name != "Flower"}
     for kind, wanted in (("in one process", False), ("in two processes", True)):
@@ -333,4 +397,10 @@ def goals(results: dict[str, Result], memory: float) -> None:
         if some:
             name = min(some, key=lambda name: some[name].ratio("round_s"))
             text = f"the fastest other {kind} ({name}) / engine, a steady round"
-            line(text, some[name], "round_s", "round_cpu_s", ">= 2.5x")
+            line(
+                text,
+                some[name],
+                "round_s",
+                "round_cpu_s",
+                ">= 2.5x" if model == "2nn" else ">= 1.5x",
+            )

@@ -1,66 +1,93 @@
 """What every script of this folder needs: the same model, the same shards, and one way to report the rounds.
 
 These scripts run in environments of their own, so they import torch and their framework, nothing of this project. The
-arguments are: the file of the shards, the number of rounds, and the number of torch's threads in a process.
+arguments are: a folder with `shards.pt` and `model.py`, the number of rounds, and the number of torch's threads in a
+process.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
+from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 import torch
-from torch import nn
-
-PARTICIPANTS, PER_ROUND, BATCH, RATE = 100, 10, 10, 0.1
-
-
-class TwoNN(nn.Module):
-    """784-200-200-10, the paper's 2NN."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(784, 200),
-            nn.ReLU(),
-            nn.Linear(200, 200),
-            nn.ReLU(),
-            nn.Linear(200, 10),
-        )
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits [B,10] of images [B,1,28,28]."""
-        return self.net(images)
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
-def arguments() -> tuple[dict[str, torch.Tensor], int, int]:
-    """The data (mapped into memory, not read), the rounds, the threads; torch is set to so many."""
+@dataclass(frozen=True)
+class Work:
+    """What is in `shards.pt`.
+
+    samples : float32 or int64 [participants, N, ...]. labels : [participants, N], int64 classes or float32 0 and 1.
+    test_samples, test_labels : the same without the first dimension. task : as fedkit wants it.
+    """
+
+    folder: str
+    samples: Tensor
+    labels: Tensor
+    test_samples: Tensor
+    test_labels: Tensor
+    weights: dict[str, Tensor]
+    participants: int
+    per_round: int
+    batch: int
+    rate: float
+    task: dict
+
+    def model(self) -> nn.Module:
+        """The FLModel of the folder's model.py, with the weights that all start from."""
+        spec = importlib.util.spec_from_file_location("model", Path(self.folder, "model.py"))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["model"] = module  # so that what is pickled finds it
+        spec.loader.exec_module(module)
+        model = module.FLModel()
+        model.load_state_dict(self.weights)
+        return model
+
+    def shuffled(self, participant: int) -> list[tuple[Tensor, Tensor]]:
+        """Batches of a shard in a new order: the fastest loader that we know."""
+        labels = self.labels[participant]
+        order = torch.randperm(len(labels))
+        samples, labels = self.samples[participant][order], labels[order]
+        return list(zip(samples.split(self.batch), labels.split(self.batch), strict=True))
+
+    @torch.no_grad()
+    def accuracy(self, model: nn.Module) -> float:
+        """Share of the test set that is right."""
+        return right(model(self.test_samples), self.test_labels) / len(self.test_labels)
+
+
+def loss(answers: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy; where labels are 0.0 and 1.0, the binary one, of logits."""
+    if labels.is_floating_point():
+        return F.binary_cross_entropy_with_logits(answers.reshape(labels.shape), labels)
+    return F.cross_entropy(answers, labels)
+
+
+def right(answers: Tensor, labels: Tensor) -> int:
+    """How many answers are right."""
+    if labels.is_floating_point():
+        return ((answers.reshape(labels.shape) > 0) == (labels > 0)).sum().item()
+    return (answers.argmax(1) == labels).sum().item()
+
+
+def load(folder: str) -> Work:
+    """The tensors are mapped into memory, not read."""
+    return Work(folder, **torch.load(Path(folder, "shards.pt"), mmap=True, weights_only=True))
+
+
+def arguments() -> tuple[Work, int, int]:
+    """The work, the rounds, the threads; torch is set to so many."""
     rounds, threads = int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    return shards(sys.argv[1]), rounds, threads
-
-
-def shards(path: str) -> dict[str, torch.Tensor]:
-    """images [100,600,1,28,28], labels [100,600], test_images [N,1,28,28], test_labels [N]."""
-    return torch.load(path, mmap=True, weights_only=True)
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, data: dict[str, torch.Tensor]) -> float:
-    """Share of the test set that is right."""
-    guess = model(data["test_images"]).argmax(1)
-    return (guess == data["test_labels"]).float().mean().item()
-
-
-def shuffled(images: torch.Tensor, labels: torch.Tensor):
-    """Batches of a shard in a new order: the fastest loader that we know."""
-    order = torch.randperm(len(labels))
-    images, labels = images[order], labels[order]
-    return list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
+    return load(sys.argv[1]), rounds, threads
 
 
 class Report:

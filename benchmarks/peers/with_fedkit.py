@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import torch
-from shared import BATCH, PARTICIPANTS, PER_ROUND, RATE, Report, arguments
+from pathlib import Path
+
+from shared import Report, arguments
 
 import fedkit as fk
-from fedkit.experiments.trial import model_source
 
 
 def main() -> None:
     """All rounds."""
-    data, rounds, _ = arguments()
+    work, rounds, _ = arguments()
     config = fk.FLConfig.from_dict(
         {
             "project_name": "FIELD",
             "aggregator": "aggregator@example.org",
-            "participants": fk.numbered_participants(PARTICIPANTS),
-            "participants_per_round": PER_ROUND,
+            "participants": fk.numbered_participants(work.participants),
+            "participants_per_round": work.per_round,
             "rounds": rounds,
             "epoch": 1,
-            "learning_rate": RATE,
-            "batch_size": BATCH,
+            "learning_rate": work.rate,
+            "batch_size": work.batch,
             "model_arch": "model.py",
             "model_weight": "weights.pt",
         }
+        | ({"task": work.task} if work.task else {})
     )
     report = Report()
 
@@ -32,14 +33,12 @@ def main() -> None:
         report.round(history.rounds[-1].accuracy)
         return False
 
-    shards: list[tuple[torch.Tensor, torch.Tensor]] = list(
-        zip(data["images"], data["labels"], strict=True)
-    )
     fk.simulate(
         config,
-        shards,
-        (data["test_images"], data["test_labels"]),
-        model=model_source("2nn"),
+        list(zip(work.samples, work.labels, strict=True)),
+        (work.test_samples, work.test_labels),
+        model=Path(work.folder, "model.py").read_text(encoding="utf-8"),
+        weights=work.weights,
         until=watch,
     )
     report.tell("fedkit")

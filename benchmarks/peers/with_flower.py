@@ -13,25 +13,15 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
-from shared import (
-    PARTICIPANTS,
-    PER_ROUND,
-    RATE,
-    Report,
-    TwoNN,
-    accuracy,
-    arguments,
-    shards,
-    shuffled,
-)
-from torch.nn import functional as F
+from shared import Report, arguments, load, loss
 
 
 @functools.cache
 def once(path: str, threads: int):
-    """Data and model of a worker process: made at its first participant, kept for all others."""
+    """Work and model of a worker process: made at its first participant, kept for all others."""
     torch.set_num_threads(threads)
-    return shards(path), TwoNN()
+    work = load(path)
+    return work, work.model()
 
 
 def client_app(path: str, threads: int) -> ClientApp:
@@ -42,18 +32,17 @@ def client_app(path: str, threads: int) -> ClientApp:
     def train(message: Message, context: Context) -> Message:
         from with_flower import once  # by its name, so that a worker keeps what it made
 
-        data, model = once(path, threads)
+        work, model = once(path, threads)
         model.load_state_dict(message.content["arrays"].to_torch_state_dict())
         participant = int(context.node_config["partition-id"])
-        optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
-        images, labels = data["images"][participant], data["labels"][participant]
-        for batch, target in shuffled(images, labels):
+        optimizer = torch.optim.SGD(model.parameters(), lr=work.rate)
+        for batch, target in work.shuffled(participant):
             optimizer.zero_grad()
-            F.cross_entropy(model(batch), target).backward()
+            loss(model(batch), target).backward()
             optimizer.step()
         reply = {
             "arrays": ArrayRecord(model.state_dict()),
-            "metrics": MetricRecord({"num-examples": len(labels)}),
+            "metrics": MetricRecord({"num-examples": len(work.labels[participant])}),
         }
         return Message(content=RecordDict(reply), reply_to=message)
 
@@ -62,21 +51,22 @@ def client_app(path: str, threads: int) -> ClientApp:
 
 def main() -> None:
     """All rounds."""
-    data, rounds, threads = arguments()
+    work, rounds, threads = arguments()
     server = ServerApp()
 
     @server.main()
     def serve(grid: Grid, context: Context) -> None:
-        model = TwoNN()
+        model = work.model()
 
         def evaluate(n: int, arrays: ArrayRecord) -> MetricRecord:
             model.load_state_dict(arrays.to_torch_state_dict())
-            value = accuracy(model, data)
+            value = work.accuracy(model)
             if n:  # 0 is before the first round
                 report.round(value)
             return MetricRecord({"accuracy": value})
 
-        FedAvg(fraction_train=PER_ROUND / PARTICIPANTS, fraction_evaluate=0.0).start(
+        share = work.per_round / work.participants
+        FedAvg(fraction_train=share, fraction_evaluate=0.0).start(
             grid, ArrayRecord(model.state_dict()), num_rounds=rounds, evaluate_fn=evaluate
         )
 
@@ -91,7 +81,7 @@ def main() -> None:
     report = Report()
     try:
         run_simulation(
-            server, client_app(sys.argv[1], threads), PARTICIPANTS, backend_config=settings
+            server, client_app(sys.argv[1], threads), work.participants, backend_config=settings
         )
     except (
         RuntimeError

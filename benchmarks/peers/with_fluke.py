@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import torch
 from fluke import DDict, FlukeENV
 from fluke.algorithms.fedavg import FedAVG
 from fluke.data import DummyDataContainer, FastDataLoader
-from fluke.evaluation import Accuracy, ClassificationEval
+from fluke.evaluation import ClassificationEval
 from fluke.utils import FederationObserver
-from shared import BATCH, PARTICIPANTS, PER_ROUND, RATE, Report, TwoNN, arguments
-from torch.nn import CrossEntropyLoss
+from shared import Report, arguments, loss, right
+from torch import nn
+
+
+class Loss(nn.Module):
+    """fluke makes an object of it."""
+
+    def forward(self, answers, labels):
+        """The task's mean loss."""
+        return loss(answers, labels)
+
+
+class Accuracy:
+    """The three methods of torchmetrics' that fluke calls, for classes and for yes-or-no labels."""
+
+    def reset(self) -> None:
+        """Nothing seen yet."""
+        self.right = self.seen = 0
+
+    def update(self, answers, labels) -> None:
+        """A batch."""
+        self.right += right(answers, labels)
+        self.seen += len(labels)
+
+    def compute(self) -> torch.Tensor:
+        """The share that is right."""
+        return torch.tensor(self.right / self.seen)
 
 
 class Watch(FederationObserver):
@@ -33,39 +59,38 @@ class Data(DummyDataContainer):
 
 def main() -> None:
     """All rounds."""
-    data, rounds, _ = arguments()
+    work, rounds, _ = arguments()
+    classes = int(work.labels.max()) + 1
     environment = FlukeENV()
     environment.set_seed(0)
-    environment.set_evaluator(
-        ClassificationEval(1, 10, accuracy=Accuracy(task="multiclass", num_classes=10, top_k=1))
-    )
+    environment.set_evaluator(ClassificationEval(1, classes, accuracy=Accuracy()))
     loaders = [
-        FastDataLoader(images, labels, num_labels=10, batch_size=BATCH, shuffle=True)
-        for images, labels in zip(data["images"], data["labels"], strict=True)
+        FastDataLoader(samples, labels, num_labels=classes, batch_size=work.batch, shuffle=True)
+        for samples, labels in zip(work.samples, work.labels, strict=True)
     ]
     test = FastDataLoader(
-        data["test_images"],
-        data["test_labels"],
-        num_labels=10,
-        batch_size=len(data["test_labels"]),
+        work.test_samples,
+        work.test_labels,
+        num_labels=classes,
+        batch_size=len(work.test_labels),
         shuffle=False,
     )
     settings = DDict(
         client=DDict(
-            batch_size=BATCH,
+            batch_size=work.batch,
             local_epochs=1,
-            loss=CrossEntropyLoss,
-            optimizer=DDict(name="SGD", lr=RATE),
+            loss=Loss,
+            optimizer=DDict(name="SGD", lr=work.rate),
             scheduler=DDict(name="StepLR", step_size=1, gamma=1),
         ),
         server=DDict(weighted=True),
-        model=TwoNN(),
+        model=work.model(),
     )
-    container = Data(loaders, [None] * PARTICIPANTS, test, num_classes=10)
+    container = Data(loaders, [None] * work.participants, test, num_classes=classes)
     report = Report()
-    algorithm = FedAVG(PARTICIPANTS, container, settings)
+    algorithm = FedAVG(work.participants, container, settings)
     algorithm.set_callbacks([Watch(report, rounds)])
-    algorithm.run(rounds, PER_ROUND / PARTICIPANTS)
+    algorithm.run(rounds, work.per_round / work.participants)
     report.tell("fluke-fl")
 
 

@@ -16,22 +16,25 @@ from pfl.hyperparam.base import NNEvalHyperParams, NNTrainHyperParams
 from pfl.internal.ops import pytorch_ops
 from pfl.metrics import Metrics, StringMetricName, Weighted, get_overall_value
 from pfl.model.pytorch import PyTorchModel
-from shared import BATCH, PARTICIPANTS, PER_ROUND, RATE, Report, TwoNN, arguments
-from torch.nn import functional as F
+from shared import Report, Work, arguments, loss, right
+from torch import nn
 
 
-class Model(TwoNN):
+class Model(nn.Module):
     """The two methods that pfl wants of a module."""
 
-    def loss(self, images, labels, eval=False):
-        """Mean cross entropy."""
-        return F.cross_entropy(self(images), labels)
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self.net = work.model()
+
+    def loss(self, samples, labels, eval=False):
+        """The task's mean loss."""
+        return loss(self.net(samples), labels)
 
     @torch.no_grad()
-    def metrics(self, images, labels, eval=False):
+    def metrics(self, samples, labels, eval=False):
         """Accuracy alone."""
-        right = (self(images).argmax(1) == labels).sum().item()
-        return {"accuracy": Weighted(right, len(labels))}
+        return {"accuracy": Weighted(right(self.net(samples), labels), len(labels))}
 
 
 class Watch(TrainingProcessCallback):
@@ -50,19 +53,19 @@ class Watch(TrainingProcessCallback):
 
 def main() -> None:
     """All rounds."""
-    data, rounds, _ = arguments()
+    work, rounds, _ = arguments()
     np.random.seed(0)  # noqa: NPY002 pfl draws its participants from the global state
 
     def shard(participant: int) -> PyTorchTensorDataset:
-        images, labels = data["images"][participant], data["labels"][participant]
+        samples, labels = work.samples[participant], work.labels[participant]
         order = torch.randperm(len(labels))  # pfl itself never shuffles
-        return PyTorchTensorDataset((images[order], labels[order]), user_id=str(participant))
+        return PyTorchTensorDataset((samples[order], labels[order]), user_id=str(participant))
 
     people = FederatedDataset(
         shard,
-        get_user_sampler("minimize_reuse", list(np.random.permutation(PARTICIPANTS))),  # noqa: NPY002
+        get_user_sampler("minimize_reuse", list(np.random.permutation(work.participants))),  # noqa: NPY002
     )
-    module = Model()
+    module = Model(work)
     model = PyTorchModel(module, torch.optim.SGD, torch.optim.SGD(module.parameters(), 1.0))
     report = Report()
     FederatedAveraging().run(
@@ -70,19 +73,17 @@ def main() -> None:
             central_num_iterations=rounds,
             evaluation_frequency=10
             ** 9,  # of the participants' own data, which nobody else evaluates
-            train_cohort_size=PER_ROUND,
+            train_cohort_size=work.per_round,
             val_cohort_size=0,
         ),
         backend=SimulatedBackend(training_data=people, val_data=people),
         model=model,
         model_train_params=NNTrainHyperParams(
-            local_num_epochs=1, local_learning_rate=RATE, local_batch_size=BATCH
+            local_num_epochs=1, local_learning_rate=work.rate, local_batch_size=work.batch
         ),
         model_eval_params=NNEvalHyperParams(local_batch_size=None),
         callbacks=[
-            CentralEvaluationCallback(
-                PyTorchTensorDataset((data["test_images"], data["test_labels"]))
-            ),
+            CentralEvaluationCallback(PyTorchTensorDataset((work.test_samples, work.test_labels))),
             Watch(report),
         ],
         send_metrics_to_platform=False,

@@ -1,0 +1,89 @@
+"""The field's work: what is written beside the shards is what every script reads, and the same work in each."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from benchmarks import __main__, field
+from benchmarks.field import SCRIPTS, Job, Set, asked, once, write_work
+from benchmarks.models import KINDS
+
+
+@pytest.fixture(scope="module")
+def shared() -> ModuleType:
+    """The module that the scripts share, which stands in no package."""
+    spec = importlib.util.spec_from_file_location("shared", SCRIPTS / "shared.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["shared"] = module  # where its dataclass looks for the module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_scripts_read_what_is_written(
+    shared: ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "model", ModuleType("model"))  # gone again after the test
+    write_work(name, tmp_path)
+    work, each = shared.load(str(tmp_path)), KINDS[name].each
+    assert (work.participants, work.per_round, work.batch, work.rate) == (10, 10, 10, 0.05)
+    assert work.labels.shape == (10, each)
+    assert len(work.test_labels) == 100
+
+    model = work.model()
+    assert all(torch.equal(value, work.weights[key]) for key, value in model.state_dict().items())
+    batches = work.shuffled(3)
+    seen = torch.cat([labels for _, labels in batches]).sort().values
+    assert torch.equal(seen, work.labels[3].sort().values)
+    shared.loss(model(batches[0][0]), batches[0][1]).backward()
+    assert 0 <= work.accuracy(model) <= 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+def test_a_tight_loop_does_the_same_work_as_fedkit(tmp_path: Path) -> None:
+    write_work("logistic", tmp_path)
+    loop, ours = (
+        once(Path(sys.executable), script, Set(1), Job(tmp_path, 8))
+        for script in ("with_loop.py", "with_fedkit.py")
+    )
+    assert loop.accuracy == pytest.approx(ours.accuracy, abs=0.05)
+    assert min(loop.round_s, ours.round_s, loop.round_cpu_s, ours.round_cpu_s) > 0
+
+
+def test_options() -> None:
+    assert asked([]).model == "2nn"
+    assert asked(["--model", "lstm", "--peers", "pfl, torchrun", "fluke"]).peers == [
+        "pfl, torchrun",
+        "fluke",
+    ]
+
+
+@pytest.mark.parametrize("options", [["--model", "vgg"], ["--peers", "none"], ["--rounds", "3"]])
+def test_what_there_is_not(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        asked(options)
+    assert stopped.value.code == 2
+    assert options[0].strip("-") in capsys.readouterr().err
+
+
+def test_options_reach_the_field_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr(field, "main", given.append)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "field", "--model", "cnn"])
+    assert __main__.main() == 0
+    assert given == [["--model", "cnn"]]
+
+    for words in (["tutorial", "--model", "cnn"], ["field", "engine", "--model", "cnn"], ["-q"]):
+        monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
+        assert __main__.main() == 1
+        assert "only field takes options" in capsys.readouterr().err
