@@ -28,7 +28,6 @@ from fedkit.base.files import (
     MAX_JSON_BYTES,
     MAX_STRANGERS_JSON_BYTES,
     is_file,
-    is_folder,
     refuse_links,
     same_content,
     sha256_bytes,
@@ -303,7 +302,7 @@ def share_update(here: Here) -> Next:
         from fedkit.protocol.client.secure_round import secure_step
 
         return secure_step(at, n, here.plan.participants)
-    if not is_folder(at.box.inbox(at.site.email)):
+    if not has_permission_file(at.box.inbox(at.site.email)):
         return at.wait(at.config.aggregator, "open its folder for this participant's updates")
     trained, sent = at.place.trained(n), at.box.update(at.site.email, n)
     if not same_content(trained, sent):
