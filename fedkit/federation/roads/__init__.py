@@ -1,0 +1,1 @@
+"""Roads to engines that others have made: one module a road."""
