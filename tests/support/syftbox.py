@@ -20,7 +20,7 @@ from filelock import FileLock
 from tests.support import ROOT
 from tests.support.cli import free_port
 
-__all__ = ["SyftBoxNetwork", "syftbox_python"]
+__all__ = ["SYFTBOX", "SyftBoxNetwork", "syftbox_python"]
 
 SYFTBOX = "syftbox==0.4.0"
 
