@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +34,9 @@ from fedkit.cli.output import (
 )
 from fedkit.config.client_config import ClientConfig, read_env
 from fedkit.datasite.datasite import AppData, Datasite
-from fedkit.datasite.road import write_road
+from fedkit.datasite.road import ROADS, write_road
 from fedkit.datasite.tree import folder_names
+from fedkit.federation.roads.syftbox import read_config
 from fedkit.federation.watch import advance_in_turn, watch
 from fedkit.protocol import advance as node
 
@@ -78,29 +81,51 @@ def client(
             help="Its datasites/ is a synced or shared folder, in which others can write too; it stays so.",
         ),
     ] = False,
+    syftbox: Annotated[
+        Path | None,
+        typer.Option(
+            "--syftbox",
+            metavar="CONFIG",
+            help="The config.json of a SyftBox client: for its e-mail and in its data dir, on any free port.",
+        ),
+    ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Do what can be done now, then end; don't watch.")
     ] = False,
+    parent: Annotated[
+        int | None, typer.Option("--parent", metavar="PID", hidden=True, help="Ends with it.")
+    ] = None,
 ) -> None:
     """Make a datasite if there is none, then move its projects: watch its folders and serve public/ until Ctrl-C.
 
     With --once: exit code 0 if nothing is left to do, 1 if something must be put right, 3 if somebody must act.
     """
     given = {"EMAIL": email, "DATA_DIR": data_dir, "CONFIG_PATH": config_path, "PORT": port}
-    settings = _settings({k: str(v) for k, v in given.items() if v is not None}, env_file)
+    wanted = {k: str(v) for k, v in given.items() if v is not None}
+    if syftbox is None:
+        settings = _settings(wanted, env_file)
+    elif synced or env_file is not None or wanted.keys() - {"PORT"}:
+        usage_error("--syftbox names e-mail, data dir and config.json -> leave out what else does")
     if device != "cpu":
         from fedkit.learning.device import (
             find_device,  # and so torch, before it has something to train
         )
 
         find_device(device)
-    if synced:
-        _take_road(Path(settings["DATA_DIR"]).expanduser().absolute(), settings["EMAIL"], "synced")
-    site, settings_path = _make(settings, app_data)
+    if syftbox is not None:
+        theirs, path, port = read_config(syftbox), syftbox, port or 0
+        _take_road(theirs.data_dir.absolute(), theirs.email, "syftbox")
+        site = _datasite(theirs.data_dir.absolute(), theirs.email, app_data)
+    else:
+        if synced:
+            data_dir = settings["DATA_DIR"]
+            _take_road(Path(data_dir).expanduser().absolute(), settings["EMAIL"], "synced")
+        site, path = _make(settings, app_data)
+        port = int(settings["PORT"])
     site = replace(site, device=device)
     if once:
         raise typer.Exit(_once(site))
-    _watch(site, int(settings["PORT"]), settings_path)
+    _watch(site, port, path, parent)
 
 
 def status(
@@ -161,7 +186,7 @@ def _take_road(data_dir: Path, email: str, road: str) -> None:
     under_way = [
         box.running for box in (before.client(), before.aggregator()) if folder_names(box.running)
     ]
-    if before.road.name != road and under_way:
+    if before.road.others_can_write != ROADS[road].others_can_write and under_way:
         raise FedkitError(
             f"has projects under way on the road {before.road.name!r}",
             file=under_way[0],
@@ -215,18 +240,33 @@ def _make(settings: dict[str, str], app_data: AppData | None) -> tuple[Datasite,
             why=f"You asked for {email} in {data_dir}, and nothing was changed",
             remedy="name another --config_path, or correct --email and --data-dir",
         )
+    site = _datasite(data_dir, email, app_data)
+    config = before or ClientConfig(site.data_dir, email)
+    url = config.client_url if before and before.port == int(port) else f"http://localhost:{port}"
+    ClientConfig(site.data_dir, email, config.server_url, url).save(path)
+    if before is None:
+        say(f"Wrote {path}")
+    return site, path
+
+
+def _datasite(data_dir: Path, email: str, app_data: AppData | None) -> Datasite:
+    """Create or complete a datasite, and say so where it is new."""
     old = Datasite(data_dir, email, "api_data").client().path.is_dir()
     new = Datasite(data_dir, email).client().path.is_dir()
     found: AppData = "api_data" if old and not new else "app_data"
     site = Datasite.create(data_dir, email, app_data or found)
-    config = before or ClientConfig(site.data_dir, email)
-    url = config.client_url if before and before.port == int(port) else f"http://localhost:{port}"
-    ClientConfig(site.data_dir, email, config.server_url, url).save(path)
     if not (old or new):
         say(f"Made the datasite of {email} in {site.data_dir}")
-    if before is None:
-        say(f"Wrote {path}")
-    return site, path
+    return site
+
+
+def _end_with(parent: int, stop: threading.Event) -> None:
+    """Set `stop` when the process `parent` has ended. For systems on which a signal 0 only asks."""
+    while not stop.wait(1):
+        try:
+            os.kill(parent, 0)
+        except OSError:
+            stop.set()
 
 
 def _once(site: Datasite) -> int:
@@ -261,11 +301,13 @@ def _how_to_begin(site: Datasite) -> str:
     )
 
 
-def _watch(site: Datasite, port: int, config_path: Path) -> None:
+def _watch(site: Datasite, port: int, config_path: Path, parent: int | None) -> None:
     from fedkit.cli.serve import Server
 
-    with stopping() as stop, Server(site, port):
-        say(f"Serving {site.public} at http://localhost:{port}/, on this machine only.")
+    with stopping() as stop, Server(site, port) as server:
+        if parent is not None:
+            threading.Thread(target=_end_with, args=(parent, stop), daemon=True).start()
+        say(f"Serving {site.public} at {server.url}, on this machine only.")
         say(f"Watching {site.data_dir}; Ctrl-C ends it. In another terminal:")
         say(f"  fedkit status --config_path {config_path}")
         if not node.status(site):

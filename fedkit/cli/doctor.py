@@ -21,6 +21,7 @@ import typer
 from fedkit.base.errors import FedkitError
 from fedkit.cli.output import DONE, FAILED, say
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation.roads.syftbox import has_started
 
 __all__ = ["Finding", "check_requirement", "doctor", "examine"]
 
@@ -82,7 +83,17 @@ def _road() -> list[Finding]:
     except FedkitError as error:
         wrong = error.field == "road"
         return [Finding(f"{error.file}: {error.what}", False, error.remedy or "")] if wrong else []
-    return [Finding(what, True)]
+    return [Finding(what, True), *(_start_order(site) if site.road.name == "syftbox" else [])]
+
+
+def _start_order(site: Datasite) -> list[Finding]:
+    """Whether SyftBox would offer to remove what lies in the data dir; and what never arrives."""
+    most = f"files above {site.road.max_bytes:,} bytes never arrive; a model that makes such is refused at launch"
+    if has_started(site.data_dir):
+        return [Finding(f"SyftBox was started in {site.data_dir} first; {most}", True)]
+    what = f"SyftBox does not know {site.data_dir}; at its start it offers to remove the old folder"
+    remedy = "answer N: with Y, private/ and all data in it are deleted too; start SyftBox first, fedkit after it"
+    return [Finding(what, False, remedy, essential=False)]
 
 
 def check_requirement(line: str) -> Finding:

@@ -25,6 +25,7 @@ COMMANDS = {
         "approve:approve_command",
         "Show a request's config and code with their hashes, ask, and approve exactly what was shown.",
     ),
+    "syftbox": ("syftbox:app", "fedkit as an app of SyftBox: install."),
     "keys": (
         "keys:keys",
         "Show the fingerprints of the keys that masked rounds are signed with; accept a new one.",

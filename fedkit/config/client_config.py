@@ -48,12 +48,17 @@ class ClientConfig:
             write_bytes(path, (json.dumps(kept | values, indent=4) + "\n").encode())
 
     @classmethod
-    def load(cls, path: Path | None = None) -> ClientConfig:
-        """Read `config.json`; without a path, where SYFTBOX_CLIENT_CONFIG_PATH says, else ~/.syftbox/config.json."""
+    def load(
+        cls, path: Path | None = None, absent: str = "run `fedkit client` once: it writes it"
+    ) -> ClientConfig:
+        """Read `config.json`; without a path, where SYFTBOX_CLIENT_CONFIG_PATH says, else ~/.syftbox/config.json.
+
+        absent : what a person can do where there is none. Raises FedkitError.
+        """
         path = Path(
             path or os.environ.get(CONFIG_PATH_VARIABLE) or Path.home() / ".syftbox" / "config.json"
         )
-        remedy = "run `fedkit client` once: it writes it; or check --config_path"
+        remedy = f"{absent}; or check --config_path"
         values = parse_json_object(read_bytes(path, max_bytes=2**20, absent=remedy), path)
         data_dir = _folder(values.get("data_dir"), path, "data_dir")
         try:

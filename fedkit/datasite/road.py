@@ -17,11 +17,15 @@ __all__ = ["ROADS", "Road", "road_of", "write_road"]
 
 @dataclass(frozen=True)
 class Road:
-    """name : as in `private/road.json`. others_can_write : into this datasite. why : in words, for people."""
+    """name : as in `private/road.json`. others_can_write : into this datasite. why : in words, for people.
+
+    max_bytes : the largest file that arrives, if there is such a limit.
+    """
 
     name: str
     others_can_write: bool
     why: str
+    max_bytes: int | None = None
 
 
 ROADS = {
@@ -30,7 +34,12 @@ ROADS = {
         Road(
             "own", False, "one machine's folders, or fedkit's own sync: only its owner writes here"
         ),
-        Road("syftbox", False, "SyftBox 0.4.0: its server enforces the permission files"),
+        Road(
+            "syftbox",
+            False,
+            "SyftBox 0.4.0: its server enforces the permission files",
+            max_bytes=10 * 2**20,
+        ),
         Road("pysyft", True, "PySyft 0.10: an approved peer can send a change of any file"),
         Road("synced", True, "a synced or shared folder: every member writes everywhere"),
     )

@@ -7,6 +7,7 @@
 | aggregator, in a masked step | sound messages | all are there; or t and the quorum, and time is up | `step_may_end` |
 | the same, in the last two steps | sound messages | t are there: all that counts was sent | `step_may_end` |
 | aggregator, at the end | those out of sight | they have the last model, or `linger_s` is over | `lingers` |
+| the same, on SyftBox | those in sight | they have it, and so move to `done/`; or the same | `lingers` |
 | participant, at the end | a real app's aggregator | it has finished too, or `linger_s` is over | `lingers` |
 | both | a file that can't be read | it can, or is older than 10 s | `may_be_half_written` |
 

@@ -86,6 +86,9 @@ print("This datasite belongs to", alice.email)
 # | `apps/` | where a real SyftBox installs apps; here it stays empty |
 #
 # Look for the most important fact of this course: `private` lies beside `datasites`, not inside it.
+#
+# Should you ever set up a real SyftBox, start its client first and fedkit after it (`fedkit client --syftbox`): of a data dir that it does not
+# know, SyftBox offers to "remove the old folder", and a yes deletes `private/` too.
 
 # %%
 rules = ["syft.pub.yaml", "syftperm.yaml", "_.syftperm"]  # left out until the next section

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from fedkit.cli import doctor
+from fedkit.config.client_config import ClientConfig
+from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.road import write_road
 from tests.support import ROOT
 from tests.support.cli import fedkit
+from tests.support.helpers import ALICE
 
 
 def test_doctor_says_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,3 +92,20 @@ def test_versions_are_compared_as_pip_does(line: str, ok: bool, said: str) -> No
     finding = doctor.check_requirement(line)
     assert finding.ok is ok
     assert said in finding.what
+
+
+def test_doctor_knows_the_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On SyftBox it says who starts first, whatever was done before."""
+    site = Datasite.create(tmp_path / "box", ALICE)
+    ClientConfig(site.data_dir, ALICE).save(tmp_path / "config.json")
+    monkeypatch.setenv("SYFTBOX_CLIENT_CONFIG_PATH", str(tmp_path / "config.json"))
+    assert [finding.ok for finding in doctor._road()] == [True]
+    write_road(site.data_dir, "syftbox")
+    road, order = doctor._road()
+    assert "syftbox; others can't write there" in road.what
+    assert (road.ok, order.ok, order.essential) == (True, False, False)
+    assert "remove the old folder" in order.what
+    assert "private/" in order.remedy
+    (site.data_dir / ".metadata.json").write_text("{}")
+    assert [finding.ok for finding in doctor._road()] == [True, True]
+    assert "above 10,485,760 bytes never arrive" in doctor._road()[1].what

@@ -8,16 +8,12 @@ patterns is what wcmatch calls GLOBSTAR, DOTGLOB and BRACE, and its order of rul
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
-import sys
-import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from syft_permissions import AccessLevel, ACLRequest, ACLService, RuleSet, User
 from wcmatch import glob
@@ -25,15 +21,12 @@ from wcmatch import glob
 from fedkit.datasite.rules import Right
 from tests.support import ROOT
 from tests.support.helpers import ALICE, BOB, EVE
+from tests.support.syftbox import syftbox_python
 
 CAROL = "carol@elsewhere.org"
 USERS = [BOB, EVE, CAROL]
 RIGHTS: list[Right] = ["read", "create", "write", "admin"]
 NEW, OLD = "syft.pub.yaml", "syftperm.yaml"
-
-SYFTBOX = "syftbox==0.4.0"
-_WITH = ["wcmatch==10.0", "pydantic[email]==2.11.3", "pyyaml==6.0.2", "loguru==0.7.3"]
-"""What its code of permissions imports, in the versions that it names; its client and server stay away."""
 
 PROTECTED = [NEW, f"my.{NEW}", OLD, f"x{OLD}", "SYFT.PUB.YAML", "syftperm.yaml. ", f"{OLD}:x"]
 """Names that need admin to create or write."""
@@ -315,7 +308,7 @@ def ask_syftbox(cases: list[Case]) -> list[Answer | None]:
     ]
     script = ROOT / "tests" / "support" / "syftbox_engine.py"
     answer = subprocess.run(
-        [_syftbox_python(), script],
+        [syftbox_python(), script],
         input=json.dumps(questions),
         capture_output=True,
         text=True,
@@ -336,20 +329,3 @@ def _answer(case: Case, found: list[list[bool]] | None) -> Answer | None:
         for (path, user), (listed, *rights) in zip(asked, found, strict=True)
         for right, allowed in zip(RIGHTS, rights, strict=True)
     }
-
-
-def _syftbox_python() -> Path:
-    """The interpreter of SyftBox's environment. Skips where it can't be made; fails where one has to be there."""
-    home = ROOT / "runs" / "test-venvs" / SYFTBOX
-    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = home / "done"
-    if not done.exists():
-        venv.create(home, clear=True, with_pip=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        for wanted in (["--no-deps", SYFTBOX], _WITH):
-            answer = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
-            if answer.returncode:
-                why = f"SyftBox 0.4.0 can't be installed on Python {sys.version.split()[0]}: {answer.stderr[-300:]}"
-                pytest.fail(why) if os.environ.get("FEDKIT_REQUIRE_SYFTBOX") else pytest.skip(why)
-        done.touch()
-    return python

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedkit.base import files
 from fedkit.base.errors import FedkitError, Unreadable
@@ -26,6 +27,9 @@ from fedkit.datasite.road import Road
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.steps import Next, Step
 from fedkit.protocol.waiting import needed_ready
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["LAUNCHED", "gate", "invite", "keys_name_model", "launch_status", "launch_step"]
 
@@ -114,7 +118,30 @@ def launch_status(site: Datasite, name: str = "launch") -> Next:
     return step
 
 
-def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> None:
+def _refuse_too_large(
+    config: FLConfig, state: Mapping[str, Tensor], size: int, path: Path, road: Road
+) -> None:
+    """Raises FedkitError where the road carries no file as large as a model, or as an update of it under masks, will be.
+
+    size : of the seed weights' file, in bytes.
+    """
+    largest, kind = size, "global models and updates"
+    if config.secure_aggregation is not None:
+        header = 1024 + 256 * len(config.participants)  # it names them
+        masked = 8 * (1 + sum(value.numel() for value in state.values())) + header
+        if masked > largest:
+            largest, kind = masked, "updates under masks, with 8 bytes a number,"
+    if road.max_bytes is not None and largest > road.max_bytes:
+        raise FedkitError(
+            f"is too large for this road: {kind} have {largest:,} bytes",
+            file=path,
+            field="model_weight",
+            why=f"The road {road.name!r} carries files of at most {road.max_bytes:,} bytes; larger ones never arrive",
+            remedy="take a smaller model, or another road",
+        )
+
+
+def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path, road: Road) -> None:
     """Build what was launched, look whether it goes together, and try it. Raises FedkitError."""
     from fedkit.data.standardise import check_stated
     from fedkit.learning.models import fitting_model
@@ -130,9 +157,11 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
     except FedkitError as error:
         raise error.about(folder / "fl_config.json") from error
     path = folder / config.model_weight
+    state = load_state(contents[config.model_weight], path)
+    _refuse_too_large(config, state, len(contents[config.model_weight]), path, road)
     fitting_model(
         contents[config.model_arch],
-        load_state(contents[config.model_weight], path),
+        state,
         config.model_class_name,
         file=folder / config.model_arch,
         what=config.model_arch,
@@ -147,7 +176,7 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path) -> 
 def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]) -> list[Event]:
     site, config = at.site, at.config
     try:
-        _check_model(config, contents, site.aggregator().launch)
+        _check_model(config, contents, site.aggregator().launch, site.road)
     except FedkitError as error:
         told = {key: str(value) for key, value in vars(error).items() if value is not None}
         files.write_json(_refusal(site), {"files": hashes, "error": told})

@@ -234,7 +234,8 @@ def aggregate(now: Stand) -> Next:
 
 def finish(now: Stand) -> Next:
     """After the last round; who trained and is out of sight is still owed the last global model."""
-    late = _owed(now) if now.patient else None
+    waits = _underway if now.at.site.road.name == "syftbox" else _owed
+    late = waits(now) if now.patient else None
     return late or partial(_finish, now.at)
 
 
@@ -307,6 +308,18 @@ def _owed(now: Stand) -> Waiting | None:
     what = "open agg_weights/ again, so that the last global model can be sent"
     remedy = f"the project ends without that in {left:.0f} s"
     return at.wait(", ".join(owed), what, remedy, left)
+
+
+def _underway(now: Stand) -> Waiting | None:
+    """SyftBox sends a change after the other: the moves of finishing wait until the last global model is where it belongs.
+
+    Who has it moves to `done/`, and is out of sight from then on.
+    """
+    at, left = now.at, lingers(now.at.config, now.at.place.global_model(now.at.config.rounds))
+    if not now.ready or left <= 0:
+        return None
+    remedy = f"the project ends in {left:.0f} s in any case"
+    return at.wait(", ".join(now.ready), "take the last global model", remedy, left)
 
 
 def _finish(at: AtAggregator) -> list[Event]:

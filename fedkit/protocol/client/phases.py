@@ -28,7 +28,6 @@ from fedkit.base.files import (
     MAX_JSON_BYTES,
     MAX_STRANGERS_JSON_BYTES,
     is_file,
-    is_folder,
     refuse_links,
     sha256_bytes,
 )
@@ -302,7 +301,7 @@ def share_update(here: Here) -> Next:
         from fedkit.protocol.client.secure_round import secure_step
 
         return secure_step(at, n, here.plan.participants)
-    if not is_folder(at.box.inbox(at.site.email)):
+    if not has_permission_file(at.box.inbox(at.site.email)):
         return at.wait(at.config.aggregator, "open its folder for this participant's updates")
     if not is_shared(at, n):
         return partial(share, at, n)

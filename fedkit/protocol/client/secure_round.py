@@ -19,7 +19,6 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, SecureStep, UpdateShared, Waiting
 from fedkit.base.files import (
     is_file,
-    is_folder,
     read_bytes,
     read_own,
     same_content,
@@ -27,6 +26,7 @@ from fedkit.base.files import (
 )
 from fedkit.base.keys import KEY_BYTES
 from fedkit.base.strict_json import parse_json_object
+from fedkit.datasite.permissions import has_permission_file
 from fedkit.privacy.secagg import bonawitz
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, Secrets
 from fedkit.privacy.secagg.fixedpoint import encode
@@ -77,7 +77,7 @@ def secure_step(at: AtParticipant, n: int, asked: Sequence[str]) -> Next:
     over = forget_others(at, n)
     if over:
         return over
-    if not is_folder(at.box.inbox(this.me)):
+    if not has_permission_file(at.box.inbox(this.me)):
         return this.wait("open its folder for this participant's messages")
     for step in STEPS:
         own, there = this.vault / f"{step}.msg", at.box.message(this.me, n, step)

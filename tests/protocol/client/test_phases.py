@@ -335,6 +335,24 @@ def test_without_an_inbox_the_update_waits(world: World) -> None:
     assert is_file(world.theirs.update(ALICE, 1))
 
 
+@pytest.mark.parametrize("secured", [False, True])
+def test_an_empty_inbox_is_not_open(tmp_path: Path, secured: bool) -> None:
+    """A sync keeps the folder when its permission file is not there yet, or not any more: what is put there is refused."""
+    masked = {"secure_aggregation": {"threshold": 2}} if secured else {}
+    world = World(tmp_path, **masked).ask()
+    approve(world.site, PROJECT)
+    inbox = world.theirs.inbox(ALICE)
+    for path in inbox.iterdir():
+        path.unlink()
+    world.send(0)
+    (wait,) = waits(world.advance())
+    assert "open its folder" in wait.what
+    assert list(inbox.iterdir()) == []
+    write_permissions(inbox, AGGREGATOR, write=[ALICE])
+    world.advance()
+    assert len(list(inbox.iterdir())) > 2
+
+
 @pytest.mark.parametrize("cut", ["file", "half"])
 def test_a_global_model_that_came_too_early_becomes_one(tmp_path: Path, cut: str) -> None:
     """The real aggregator's copy into a missing folder: a file named agg_weights, or what a killed client made of it."""

@@ -1,0 +1,164 @@
+"""SyftBox 0.4.0 itself, in an environment of its own: its interpreter, and its server and clients on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Self
+
+import pytest
+from filelock import FileLock
+
+from tests.support import ROOT
+from tests.support.cli import free_port
+
+__all__ = ["SYFTBOX", "SyftBoxNetwork", "syftbox_python"]
+
+SYFTBOX = "syftbox==0.4.0"
+
+_WITH = ["wcmatch==10.0", "pydantic[email]==2.11.3", "pyyaml==6.0.2", "loguru==0.7.3"]
+"""What its code of permissions imports, in the versions that it names; its client and server stay away."""
+
+_STAGES = {
+    "done": [["--no-deps", SYFTBOX], _WITH],
+    "network": [[SYFTBOX, "click<8.2"]],  # with a newer click its client does not start
+}
+_PATIENCE_S = 120.0
+
+
+def syftbox_python(network: bool = False) -> Path:
+    """The interpreter of SyftBox's environment, made on first use under `runs/`. network : its client and server too.
+
+    Skips where it can't be made; fails where one has to be there.
+    """
+    home = ROOT / "runs" / "test-venvs" / SYFTBOX
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(home.with_suffix(".lock")):  # several workers test with it
+        if not (home / "done").exists():
+            venv.create(home, clear=True, with_pip=True)
+        for stage, wanted in _STAGES.items():
+            if (home / stage).exists() or (stage == "network" and not network):
+                continue
+            for packages in wanted:
+                _install(python, packages)
+            (home / stage).touch()
+    return python
+
+
+def _install(python: Path, packages: Iterable[str]) -> None:
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    answer = subprocess.run([*pip, *packages], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        version = sys.version.split()[0]
+        why = f"SyftBox 0.4.0 can't be installed on Python {version}: {answer.stderr[-300:]}"
+        pytest.fail(why) if os.environ.get("FEDKIT_REQUIRE_SYFTBOX") else pytest.skip(why)
+
+
+class SyftBoxNetwork:
+    """A server and a client for each e-mail: processes that end with the `with` block. Nothing leaves loopback.
+
+    configs : each client's config.json. dirs : each client's data dir.
+    """
+
+    def __init__(self, root: Path, emails: Iterable[str]) -> None:
+        self.root, self.bin = root, syftbox_python(network=True).parent
+        self.dirs = {email: root / "clients" / email for email in emails}
+        self.configs = {email: root / "configs" / email / "config.json" for email in self.dirs}
+        self.port = free_port()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            (self.root / "logs").mkdir(parents=True)
+            (self.root / "home").mkdir()
+            migrate = [self.bin / "syftbox", "server", "migrate"]
+            subprocess.run(migrate, env=self._env(), cwd=self.root, capture_output=True, check=True)
+            where = ["--host", "127.0.0.1", "--port", str(self.port)]
+            self._start("server", self.bin / "uvicorn", "syftbox.server.server:app", *where)
+            self.wait(self._answers, "the server answers")
+            for email in self.dirs:
+                self._start_client(email)
+            for email, folder in self.dirs.items():
+                root = folder / "datasites" / email
+                self.wait((root / "syftperm.yaml").is_file, f"the datasite of {email}")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def wait(self, true: Callable[[], bool], what: str, moves: Callable[[], object] = bool) -> None:
+        """Call `moves` again and again, until something is true. Fails after two minutes, with what the clients said."""
+        end = time.monotonic() + _PATIENCE_S
+        while not true():
+            assert time.monotonic() < end, f"{what}: not within {_PATIENCE_S} s; {self.said()}"
+            moves()
+            time.sleep(0.1)
+
+    def stop(self, name: str) -> None:
+        """End a client as its person would."""
+        self._processes[name].terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._processes[name].wait(10)
+
+    def said(self) -> str:
+        """The last lines of every process."""
+        logs = sorted((self.root / "logs").iterdir())
+        return "\n".join(f"{path.name}: {path.read_text()[-600:]}" for path in logs)
+
+    def _start_client(self, email: str) -> None:
+        # without -s it would look for OpenMined's own server
+        self._start(
+            email,
+            *(self.bin / "syftbox", "client", "--no-open-dir", "-v", "-e", email),
+            *("-s", f"http://127.0.0.1:{self.port}", "-p", str(free_port())),
+            *("-c", self.configs[email], "-d", self.dirs[email]),
+        )
+
+    def _start(self, name: str, *command: str | Path) -> None:
+        with (self.root / "logs" / name).open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                command,
+                env=self._env(),
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _env(self) -> dict[str, str]:
+        return {
+            "PATH": f"{self.bin}{os.pathsep}/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.root / "home"),
+            "LANG": "C.UTF-8",
+            "OMP_NUM_THREADS": "1",
+            "SYFTBOX_AUTH_ENABLED": "false",
+            "SYFTBOX_DATA_FOLDER": str(self.root / "server"),
+            "SYFTBOX_DISABLE_ICONS": "true",
+            "SYFTBOX_ENV": "DEV",
+            "SYFTBOX_OTEL_ENABLED": "false",
+        }
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _end(self) -> None:
+        for name in reversed(self._processes):
+            self.stop(name)
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):  # it, and the apps that it has started
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
