@@ -81,7 +81,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Datasi
                 "running" in path.relative_to(site.datasites).parts
                 for site in sites.values()
                 for path in site.datasites.rglob("*")
-                if path.is_file()
+                if path.is_file() and REJECTED not in path.name
             )
 
         net.wait(done, "both projects are done", move)
