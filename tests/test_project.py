@@ -230,7 +230,7 @@ def out_of_place(root: Path) -> list[str]:
         name = path.relative_to(root / "tests")
         if name.parts[0] in NO_MIRROR or path.name == "conftest.py" or name.as_posix() in STORIES:
             continue
-        room = (root if name.parts[0] == "tools" else root / "fedkit") / name.parent
+        room = (root if name.parts[0] in ("tools", "benchmarks") else root / "fedkit") / name.parent
         module = path.stem.removeprefix("test_")
         if module == path.stem:
             complaints.append(f"{name.as_posix()} is no test; what tests share stands in support/")
