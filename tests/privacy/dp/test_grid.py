@@ -280,5 +280,5 @@ def test_shares_of_whole_numbers_go_under_masks_in_both_worlds(tmp_path: Path) -
             ).tolist()
         ),
     )
-    # the mean of two: noise of sigma C / 2, and a clipped change
-    assert float(np.std(moved)) == pytest.approx(1.0 * 0.5 / 2, rel=0.1)
+    # the mean of two, each of whom knows its own noise and so brings sigma C; and a clipped change
+    assert float(np.std(moved)) == pytest.approx(2**0.5 * 1.0 * 0.5 / 2, rel=0.1)

@@ -89,7 +89,7 @@ def test_what_privacy_is_promised_is_said_with_against_whom() -> None:
     others = f"the other participants, everybody else: epsilon {spent:.3g} (zero-out neighbours) at delta 0.001;"
     assert others in asked
     assert "depends on your number" in words(config_html(small(**KINDS_OF_PRIVACY["example"])))
-    assert "differential privacy" not in words(config_html(small()))
+    assert "differential privacy none: nothing bounds" in words(config_html(small()))
 
 
 def test_a_request_that_changes_is_shown_anew(tmp_path: Path) -> None:
