@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import __main__, field
-from benchmarks.field import SCRIPTS, Job, Set, asked, once, write_work
+from benchmarks.field import SCRIPTS, Job, Result, Run, Set, asked, goals, once, table, write_work
 from benchmarks.models import KINDS
 
 
@@ -87,3 +87,29 @@ def test_options_reach_the_field_alone(
         monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
         assert __main__.main() == 1
         assert "only field takes options" in capsys.readouterr().err
+
+
+def taken(seconds: float, accuracy: float) -> Run:
+    """A run in which everything took so long."""
+    return Run(*[seconds] * 6, memory_mb=100.0, accuracy=accuracy, versions="some 1.0")
+
+
+def test_tables_of_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    ours = [taken(1.0, 0.9), taken(2.0, 0.9)]
+    results = {
+        "fluke": Result(Set(1), 200.0, [taken(3.0, 0.85), taken(4.0, 0.85)], ours),
+        "pfl, torchrun": Result(
+            Set(1, processes=2), 300.0, [taken(1.5, 0.7), taken(3.0, 0.7)], ours
+        ),
+    }
+    table(results, {"pfl": "no wheel"}, 100.0, [1.0], 0.1)
+    goals(results, 100.0, "cnn")
+    printed = capsys.readouterr().out
+    assert "| fluke | 2.5x | 2.5x | 2.5x | 2.5x | 2.5x | 2.5x | 2.0x |" in printed
+    assert "| 0.700 (NOT THE SAME WORK) |" in printed
+    assert "| pfl | could not be measured: no wheel |" in printed
+    tables = [line.count("|") for line in printed.splitlines() if line.startswith("|")]
+    assert tables == [11] * 6 + [9] * 4  # no row is shorter than its head
+    assert [line.split()[-2:] for line in printed.splitlines() if "(c)" in line] == [
+        [">=", "1.5x"]
+    ] * 2
