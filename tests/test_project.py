@@ -539,7 +539,7 @@ def test_what_is_imported_is_declared(folder: str) -> None:
     if folder in ("tests", "tools"):
         declared |= set(bounds(project()["optional-dependencies"]["dev"]))
     if folder == "tests":  # what it installs into an environment of its own
-        from tests.support.syftbox import SYFTBOX
+        from tests.support.syftbox_network import SYFTBOX
 
         declared |= set(bounds([SYFTBOX]))
     if folder == "benchmarks":  # what it installs into environments of their own

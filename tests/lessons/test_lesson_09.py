@@ -12,6 +12,7 @@ import torch
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
+from fedkit.datasite.datasite import Datasite
 from fedkit.privacy import epsilon_of, evidence, noise_by_trust, noise_for
 from fedkit.privacy.dp import clip as dp_clip
 from fedkit.privacy.dp.account import Mechanism
@@ -139,7 +140,9 @@ def test_noise_by_whom_one_trusts() -> None:
     assert eight["shuffled"] == eight["local"]
 
 
-def test_what_a_policy_takes_by_whom_it_is_against(whole: tuple[dict[str, Any], str]) -> None:
+def test_what_a_policy_takes_by_whom_it_is_against(
+    whole: tuple[dict[str, Any], str], tmp_path: Path
+) -> None:
     """Noise that the aggregator adds: not against itself, and without credit for drawing against whoever sees the list."""
     names, _ = whole
     many, alice = names["promised"], names["alice"]
@@ -151,18 +154,15 @@ def test_what_a_policy_takes_by_whom_it_is_against(whole: tuple[dict[str, Any], 
     assert "no credit for sampling: the list of those asked goes to all" in others.because
     assert models.epsilon is not None
     assert models.epsilon < 2
-    path = alice.private_client / "policy.json"
-    kept = path.read_bytes()
-    try:
-        asked = {"unit": "participant", "epsilon": 20.0, "delta": 1e-2, "secure_noise": False}
-        for whom, declined in (("aggregator", True), ("participants", False), ("outside", False)):
-            fk.write_json(path, asked | {"against": whom})
-            said = why_refused(alice, drawn, None)
-            assert (said is not None) == declined, said
-        fk.write_json(path, asked)
-        assert "against the aggregator" in str(why_refused(alice, drawn, None))  # the default
-    finally:
-        path.write_bytes(kept)
+    site = Datasite.create(tmp_path, alice.email)  # of whose images nothing is spent yet
+    path = site.private_client / "policy.json"
+    asked = {"unit": "participant", "epsilon": 20.0, "delta": 1e-2, "secure_noise": False}
+    for whom, declined in (("aggregator", True), ("participants", False), ("outside", False)):
+        fk.write_json(path, asked | {"against": whom})
+        said = why_refused(site, drawn, None)
+        assert (said is not None) == declined, said
+    fk.write_json(path, asked)
+    assert "against the aggregator" in str(why_refused(site, drawn, None))  # the default
 
 
 def test_the_report_has_the_columns_that_the_lesson_reads(

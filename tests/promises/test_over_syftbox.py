@@ -29,7 +29,7 @@ from tests.support.helpers import (
     shard,
     small,
 )
-from tests.support.syftbox import SyftBoxNetwork
+from tests.support.syftbox_network import SyftBoxNetwork
 
 pytestmark = [posix, pytest.mark.slow]
 

@@ -21,7 +21,7 @@ from wcmatch import glob
 from fedkit.datasite.rules import Right
 from tests.support import ROOT
 from tests.support.helpers import ALICE, BOB, EVE
-from tests.support.syftbox import syftbox_python
+from tests.support.syftbox_network import syftbox_python
 
 CAROL = "carol@elsewhere.org"
 USERS = [BOB, EVE, CAROL]
