@@ -58,7 +58,7 @@ def searched() -> Any:
     return search
 
 
-@pytest.mark.parametrize("seed", seeds(0, 2))
+@pytest.mark.parametrize("seed", seeds(0))
 def test_one_image_comes_through_convolutions(seed: int, searched: Any) -> None:
     assert float(privacy.psnr(*searched(seed, 1))) >= 25
 
