@@ -25,7 +25,7 @@ from fedkit.datasite.permissions import write_permissions
 from fedkit.datasite.projects import appearing
 from fedkit.datasite.tree import folder_names
 from fedkit.privacy.dp.policy import accept, refusal
-from fedkit.protocol.project import check_folder
+from fedkit.protocol.project import MAX_REASON, check_folder
 
 __all__ = [
     "Policy",
@@ -51,7 +51,6 @@ __all__ = [
 
 
 MAX_SOURCE_BYTES = 2**20
-MAX_REASON = 300
 
 
 @dataclass(frozen=True)

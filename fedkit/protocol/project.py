@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
     from fedkit.learning.strategies.base import Strategy
 
-__all__ = ["EVERYBODY", "AtAggregator", "AtParticipant", "Project", "check_folder"]
+__all__ = ["EVERYBODY", "MAX_REASON", "AtAggregator", "AtParticipant", "Project", "check_folder"]
 
 
 EVERYBODY = "*"
 """The receiver of what is for all."""
-_MAX_REASON = 300
+MAX_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ class AtAggregator(Project):
             reason = json.loads(data).get("reason")
         except (FileNotFoundError, FedkitError, ValueError, AttributeError, RecursionError):
             return None
-        return str(reason)[:_MAX_REASON] if reason else None
+        return str(reason)[:MAX_REASON] if reason else None
 
     def remember_signers(self, people: Iterable[str]) -> None:
         """Keep the keys of those whose files were taken, if they are met for the first time."""

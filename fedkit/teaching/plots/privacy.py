@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedkit.base.errors import FedkitError
@@ -46,11 +47,7 @@ def privacy_tradeoff(
     lines += [] if plain is None else [(plain, style.BLUE, "--", "accuracy without noise")]
     for height, colour, look, said in lines:
         ax.axhline(height, color=colour, linewidth=1, linestyle=look, label=said)
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(list(epsilons), [f"{e:g}" for e in epsilons])
-    ax.minorticks_off()
-    style.dress(ax, "epsilon, zero-out neighbours (more privacy to the left)", "accuracy, and AUC")
-    ax.set_ylim(0, 1.05)
+    _along_epsilon(ax, epsilons, "zero-out", "accuracy, and AUC")
     style.legend(ax, below=2)
     return fig
 
@@ -81,11 +78,7 @@ def trust_curves(
             ax.plot(epsilons, row, color=style.GREY, linestyle="--", marker="", label=name)
         else:
             ax.plot(epsilons, row, linewidth=2, label=style.plain(name))
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(list(epsilons), [f"{e:g}" for e in epsilons])
-    ax.minorticks_off()
-    style.dress(ax, "epsilon, replace-one neighbours (more privacy to the left)", "accuracy")
-    ax.set_ylim(0, 1.05)
+    _along_epsilon(ax, epsilons, "replace-one", "accuracy")
     style.legend(ax, below=3)
     return fig
 
@@ -160,3 +153,12 @@ def share_table(
     above, left = ([style.plain(name) for name in names] for names in (columns, rows))
     style.name_cells(ax, above, left, above=True)
     return fig
+
+
+def _along_epsilon(ax: Axes, epsilons: Sequence[float], neighbours: str, height: str) -> None:
+    """Axes of something from 0 to 1 against epsilon, each of these with its number."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(epsilons), [f"{e:g}" for e in epsilons])
+    ax.minorticks_off()
+    style.dress(ax, f"epsilon, {neighbours} neighbours (more privacy to the left)", height)
+    ax.set_ylim(0, 1.05)
