@@ -16,6 +16,8 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.protocol.advance import advance
 from fedkit.protocol.approval import answer, approve_all
 
+ENGINE = "SyftBox 0.4.0"
+PARTIES = {"its server": "server"}
 SEES = "SyftBox's server: every file; of the others the aggregator alone every update"
 
 

@@ -8,6 +8,7 @@ on every road, the traces of one run are looked for on all of them. Notebook 12 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -124,11 +125,11 @@ def watched(
 
     def look() -> None:
         for who, folder in parties.items():
-            for path in folder.rglob("*") if folder.is_dir() else [folder]:
+            for path in _files(folder):
                 try:
                     about = path.stat()
                     stamp = about.st_size, about.st_mtime_ns
-                    if stamps.get(path) != stamp and path.is_file():
+                    if stamps.get(path) != stamp:
                         stamps[path] = stamp
                         content = read_bytes(path)
                         seen[who] |= {t for t, piece in traces.items() if piece in content}
@@ -147,6 +148,12 @@ def watched(
         ended.set()
         thread.join()
         look()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below it; folders that move away meanwhile have none."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place) / name for name in names)
 
 
 def _number(path: Path) -> int:

@@ -8,6 +8,7 @@ the processor, the torch and the versions of that day; a road that was not taken
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shutil
 from collections.abc import Iterable, Mapping
@@ -54,11 +55,15 @@ _MODULES = {"flower": "flwr", "nvflare": "nvflare", "pysyft": "syft", "syftbox":
 
 @dataclass(frozen=True)
 class Machine:
-    """Where something ran, as far as its bits depend on it. date : YYYY-MM-DD."""
+    """Where something ran, as far as its bits depend on it. date : YYYY-MM-DD.
+
+    load : how many processes wanted a core, a core, in that minute; above 1, seconds say little. None where unknown.
+    """
 
     processor: str
     torch: str
     date: str
+    load: float | None = None
 
     def same_bits(self, other: Machine) -> bool:
         """Can both be expected to give the same bits? On one kind of processor, with one build of torch."""
@@ -84,11 +89,11 @@ class Death:
 class RoadRun:
     """One project on one road, once. road : as in `INSTALL`, or "own", "synced". engine : its name and version.
 
-    project : its `project_digest`. sha256 : of the files of global models 0 to the last. seconds : wall clock, from starting
-    the engine to the last model. bytes : that crossed. memory_mb : the most that all of its processes held together; None
-    where it was not measured. sees : who -> kind of thing -> how many of them lay open on that party's disk at some time.
-    of : kind -> how many there are in all. death : what became of the same project when somebody was killed, where that was
-    tried.
+    project : its `project_digest`. sha256 : of the files of global models 0 to the last. seconds : wall clock, from the
+    engine's start to the last model. bytes : that crossed. memory_mb : the most that all of its processes held together;
+    None where it was not measured. sees : who -> kind of thing -> how many of them lay open on that party's disk at some
+    time. of : kind -> how many there are in all. death : what became of the same project when somebody was killed, where
+    that was tried.
     """
 
     road: str
@@ -143,12 +148,15 @@ def project_digest(config: FLConfig, shards: Iterable[Shard], test: Shard) -> st
 
 
 def this_machine() -> Machine:
-    """Its processor and torch, and today's date."""
+    """Its processor and torch, today's date and its load."""
     import torch
+
+    waiting = os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else None
 
     day = datetime.now(UTC)
     what = f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}"
-    return Machine(what, torch.__version__, f"{day:%Y-%m-%d}")
+    load = None if waiting is None else round(waiting, 1)
+    return Machine(what, torch.__version__, f"{day:%Y-%m-%d}", load)
 
 
 def _processor() -> str:
