@@ -128,8 +128,8 @@ _TITLE = """# The same project on every road
 `python -m benchmarks roads`. {about}
 
 Seconds are of the whole project on one machine, from starting the engine to the last global model. What crossed: at `own`
-the ledger's files; elsewhere whatever loopback carried, headers included, unless the road says otherwise. Memory is the most
-that all processes of a road held together (PSS), fedkit and torch in each of them included.
+the ledger's files; elsewhere whatever loopback carried, headers included, unless the road says otherwise. Memory is the
+most that all processes of a road held together (PSS), fedkit and torch in each of them included.
 """
 
 
