@@ -99,8 +99,8 @@ two who say the same e-mail end the run. Without certificates (`--insecure`) any
 
 with a connection's name in Flower's `config.toml`; the two paths are the server's. `flwr run --stream` alone ends with 0
 even where the run has failed: `run.py` asks the SuperLink how it ended, and says why. A SuperNode that dies is waited for
-until Flower notices or `--timeout` is up; the round then goes on with the others, or ends with a sentence where they are fewer
-than the project's quorum of {quorum}. Whoever runs the SuperLink sees every update.
+until Flower notices or `--timeout` is up; the round then goes on with the others, or ends with a sentence where they are
+fewer than the project's quorum of {quorum}. Whoever runs the SuperLink sees every update.
 {weights}"""
 _BY_PATH = """
 The seed weights are too large to travel in the app: they lie in {file}; give the server its path: `--weights /path/to/it`.

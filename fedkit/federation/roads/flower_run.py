@@ -353,11 +353,17 @@ def _flwr(
     )
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_OURS = re.compile(r"FedkitError: (.+)")
+_THEIRS = re.compile(r"\b\w*(?:Error|Exception)\b: .+")
+
+
 def _fail(what: str, said: str) -> NoReturn:
-    """The last sentence of ours in a log is the reason; where there is none, its last lines are."""
-    ours = re.findall(r"FedkitError: (.+)", said)
+    """The last sentence of ours in a log is the reason; else the last exception in it, else its last lines."""
+    said = _COLOURS.sub("", said)
+    ours, theirs = _OURS.findall(said), _THEIRS.findall(said)
     lines = [line for line in said.splitlines() if line.strip()]
-    why = ours[-1] if ours else " / ".join(lines[-3:]) or "Nothing was said"
+    why = (ours or theirs or [" / ".join(lines[-3:]) or "Nothing was said"])[-1]
     remedy = "look at the logs of the SuperLink and the SuperNodes, then run again"
     raise FedkitError(
         what, field="flwr run", why=one_line(why)[:600], remedy=None if ours else remedy
