@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,8 +27,19 @@ from typing import NoReturn
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.base.text import one_line
+from fedkit.config.fl_config import FLConfig
 
-__all__ = ["QUIET", "SuperLink", "Tls", "need_flower", "run_app", "superlink"]
+__all__ = [
+    "QUIET",
+    "WANTED",
+    "SuperLink",
+    "Tls",
+    "main",
+    "need_flower",
+    "run_app",
+    "simulate_app",
+    "superlink",
+]
 
 
 QUIET = {
@@ -86,12 +100,7 @@ class SuperLink:
 
     def kill(self, who: str) -> None:
         """End a SuperNode, and whatever it has started, as a power cut would."""
-        process = self.processes.pop(who)
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.wait(20)
+        _kill(self.processes.pop(who))
 
     def said(self) -> str:
         """The last lines of each process."""
@@ -116,11 +125,9 @@ class SuperLink:
         for process in reversed(self.processes.values()):
             process.terminate()
         for process in self.processes.values():
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
+            _kill(process)  # and what it has started, in any case
 
 
 @contextmanager
@@ -208,6 +215,69 @@ def run_app(
     return said
 
 
+def main(app: Path) -> None:
+    """What an exported app's run.py does: `python run.py --help`. Ends with 0 only where the run completed."""
+    parser = argparse.ArgumentParser(description="Run this Flower app; 0 means that it completed.")
+    parser.add_argument(
+        "--simulate", metavar="FOLDER", type=Path, help="here, by Ray; data dirs lie in FOLDER"
+    )
+    parser.add_argument(
+        "--connection", metavar="NAME", help="of a SuperLink, in Flower's config.toml"
+    )
+    parser.add_argument("--test-set", metavar="FILE", required=True, help="at the server")
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="at the server: for models and history.json"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="at the server, where they do not travel in the app"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=float,
+        help="seconds after which a round goes on without the rest",
+    )
+    asked = parser.parse_args()
+    if (asked.simulate is None) == (asked.connection is None):
+        parser.error("say either --simulate FOLDER or --connection NAME")
+    settings = {
+        "test-set": asked.test_set,
+        "out": asked.out,
+        "weights": asked.weights,
+        "timeout": asked.timeout,
+    }
+    given = {key: value for key, value in settings.items() if value is not None}
+    try:
+        if asked.connection is not None:
+            run_app(app, given, at=asked.connection)
+        else:
+            simulate_app(app, asked.simulate, given)
+    except FedkitError as error:
+        sys.exit(f"error: {error}")
+    print("The run completed.")  # noqa: T201 (this is a program)
+
+
+def simulate_app(
+    app: Path, data: Path, settings: Mapping[str, object], *, limit_s: float | None = None
+) -> str:
+    """Run an app on this machine by Ray, one SuperNode a participant; nothing is opened beyond loopback.
+
+    data : a folder with a data dir for each participant, as `fedkit run --out DIR` makes it in DIR/network. Raises
+    FedkitError where the run did not complete.
+    """
+    (config,) = app.glob("*/fl_config.json")
+    paths = {
+        key: str(Path(str(settings[key])).absolute())
+        for key in ("test-set", "out", "weights")
+        if key in settings
+    }
+    given = {**settings, **paths, "data": str(data.absolute())}
+    with tempfile.TemporaryDirectory() as folder:
+        people = FLConfig.load(config).participants
+        with superlink(Path(folder) / "link", simulated=len(people)) as link:
+            return run_app(app, given, at=link, limit_s=limit_s)
+
+
 def need_flower(simulation: bool = False) -> None:
     """Raises FedkitError, with the line that installs it, where Flower (or Ray, for a simulation) is not there."""
     for package in ("flwr", *(["ray"] if simulation else [])):
@@ -219,6 +289,12 @@ def need_flower(simulation: bool = False) -> None:
                 field="flower",
                 remedy=f'pip install "{WANTED}"',
             ) from None
+    if shutil.which(_program("flower-superlink")) is None:
+        raise FedkitError(
+            "is installed, but its programs are not found",
+            field="flower",
+            remedy="activate the environment that it is installed in, or install it into this one",
+        )
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -256,6 +332,14 @@ def _wait_for(started: SuperLink) -> None:
     _fail("can't be reached: no SuperLink has come up", started.said())
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):  # it leads a group of its own
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait(20)
+
+
 def _program(name: str) -> str:
     beside = Path(sys.executable).with_name(f"{name}.exe" if os.name == "nt" else name)
     return str(beside) if beside.exists() else name
@@ -276,11 +360,17 @@ def _flwr(
     )
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_OURS = re.compile(r"FedkitError: (.+)")
+_THEIRS = re.compile(r"\b\w*(?:Error|Exception)\b: .+")
+
+
 def _fail(what: str, said: str) -> NoReturn:
-    """The last sentence of ours in a log is the reason; where there is none, its last lines are."""
-    ours = re.findall(r"FedkitError: (.+)", said)
+    """The last sentence of ours in a log is the reason; else the last exception in it, else its last lines."""
+    said = _COLOURS.sub("", said)
+    ours, theirs = _OURS.findall(said), _THEIRS.findall(said)
     lines = [line for line in said.splitlines() if line.strip()]
-    why = ours[-1] if ours else " / ".join(lines[-3:]) or "Nothing was said"
+    why = (ours or theirs or [" / ".join(lines[-3:]) or "Nothing was said"])[-1]
     remedy = "look at the logs of the SuperLink and the SuperNodes, then run again"
     raise FedkitError(
         what, field="flwr run", why=one_line(why)[:600], remedy=None if ours else remedy

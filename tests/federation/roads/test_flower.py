@@ -47,6 +47,7 @@ def test_the_app_is_config_model_weights_and_two_lines(tmp_path: Path) -> None:
     inside = ["__init__", "client_app", "fl_config", "model", "seed_weights", "server_app"]
     assert [Path(name).stem for name in names if name.startswith("fl_mnist_fl/")] == inside
     assert names[0] == "README.md"
+    assert "run.py" in names
     project = (folder / "pyproject.toml").read_text()
     assert 'dependencies = ["flwr>=1.42"]' in project
     assert "fedkit" not in project.split("dependencies")[1].split("]")[0]
@@ -82,14 +83,14 @@ def test_what_does_not_go_is_refused_with_the_reason(
     assert refused is not None
     assert refused.field == field
     assert refused.why
-    with pytest.raises(FedkitError, match="has no place in a Flower app"):
+    with pytest.raises(FedkitError, match="has no place in an app for Flower"):
         app(tmp_path / "app", **changes)
     assert not (tmp_path / "app").exists()
 
 
 def test_the_command(tmp_path: Path) -> None:
     said = fedkit("export", "flower", tmp_path / "app", "--set", "rounds=1")
-    assert "Wrote 8 files" in said
+    assert "Wrote 9 files" in said
     (config,) = (tmp_path / "app").glob("*/fl_config.json")
     assert json.loads(config.read_text())["rounds"] == 1
     assert "adjustable" in fedkit(
