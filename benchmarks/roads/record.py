@@ -6,6 +6,7 @@ second run has a SuperNode killed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -55,9 +56,10 @@ def record_road(name: str, project_dir: Path, scratch: Path) -> Result:
         {who: roads.count_kinds(things) for who, things in seen.items()},
         roads.count_kinds(traces),
         roads.this_machine(),
-        _death(network, scratch) if name == "flower" else None,
     )
     roads.record([run])
+    if name == "flower":
+        roads.record([replace(run, death=_death(network, scratch))])
     return result
 
 
