@@ -27,7 +27,7 @@ _ENGINES = {
 """Road -> its engine's name, and the package that has its version."""
 
 _DIES = ("carol@example.org", 1)
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 def record_road(name: str, project_dir: Path, scratch: Path) -> Result:

@@ -392,7 +392,7 @@ death = runs["flower"].death if "flower" in runs else None
 absent = death.absent if death else dict.fromkeys(range(2, rounds + 1), (carol,))
 models, told = (death.sha256, "recorded") if death else ((), "no run was recorded")
 if with_flower and "flower" not in fk.roads.missing():
-    trial = over_flower(own, "ROADS", root / "killed", dies=(carol, 1), patience_s=20)
+    trial = over_flower(own, "ROADS", root / "killed", dies=(carol, 1), patience_s=30)
     absent, models, told = trial.absent, trial.sha256, "here"
 first = min(absent)
 

@@ -22,7 +22,7 @@ from fedkit.federation.roads.flower_run import SuperLink, run_app, superlink
 __all__ = ["FlowerTrial", "over_flower"]
 
 
-_LIMIT_S = 600.0
+_LIMIT_S = 1200.0
 _LOOK_S = 0.05
 
 
