@@ -133,7 +133,7 @@ for name, network in (("own sync", own), ("synced folder", synced)):
 # SyftBox 0.4.0 has a server that every datasite is synced through. PySyft 0.10 puts encrypted messages on a drive. Syncthing needs no server. Flower and NVFlare carry no files at all, but messages: there,
 # fedkit's `fk.train` and its average sit inside the engine's own apps.
 #
-# You need none of them here. What follows was **recorded**: this same project, taken once over each engine, on the machine that is named. An engine that has no row was not
+# You need none of them here. What follows was recorded: this same project, taken once over each engine, on the machine that is named. An engine that has no row was not
 # recorded.
 
 # %%
@@ -232,7 +232,7 @@ fk.show(figure, "A table: for each party how many updates, global models and ima
 # %% [markdown]
 # c. No image has left its participant, on no road. But whoever is in the middle reads the updates, and in a synced folder everybody is in the middle. SyftBox's server and Flower's SuperLink ask for
 # permissions or certificates, and these keep *others* out. (A SuperLink forgets a message once it is delivered; here it was told to use a file, and was looked at all the time. One that wants to keep
-# messages can.)
+# messages can. The last model never goes through it: nobody trains from that one.)
 #
 # What helps is not to send what may not be read: with masks (notebook 10), Mallory holds the same files and they tell nothing.
 

@@ -1,6 +1,6 @@
 """The same project on other engines: one module a road, whose packages are imported only where it is taken.
 
-`recorded` has what each road cost in a real run, and `disks` finds out who could read what on it.
+`runs` has what each road cost in a real run, and `disks` finds out who could read what on it.
 """
 
 from fedkit.federation.roads.disks import (
@@ -11,7 +11,7 @@ from fedkit.federation.roads.disks import (
     traces_of_states,
     watched,
 )
-from fedkit.federation.roads.recorded import (
+from fedkit.federation.roads.runs import (
     INSTALL,
     Death,
     Machine,

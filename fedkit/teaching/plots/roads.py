@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from fedkit.federation.roads.recorded import RoadRun
+from fedkit.federation.roads.runs import RoadRun
 from fedkit.teaching.plots import style
 
 __all__ = ["road_costs", "who_could_open"]

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from fedkit.base.errors import FedkitError
-from fedkit.federation.roads.recorded import recorded
+from fedkit.federation.roads.runs import recorded
 from fedkit.learning.update import Update
 from fedkit.privacy.attacks.roc import roc
 from fedkit.teaching import plots

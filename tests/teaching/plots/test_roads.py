@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fedkit.base.errors import FedkitError
-from fedkit.federation.roads.recorded import recorded
+from fedkit.federation.roads.runs import recorded
 from fedkit.teaching import plots
 from tests.support.pictures import title, words
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fedkit.base.errors import FedkitError
-from fedkit.federation.roads import recorded as module
-from fedkit.federation.roads.recorded import (
+from fedkit.federation.roads import runs as module
+from fedkit.federation.roads.runs import (
     INSTALL,
     Death,
     Machine,
