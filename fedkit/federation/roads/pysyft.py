@@ -6,10 +6,11 @@ taken. The token of the drive comes from a file, never from the command line, wh
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -128,28 +129,29 @@ def keep_people(site: Datasite, people: Iterable[str]) -> None:
 
 
 def people(site: Datasite) -> set[str]:
-    """Whom this datasite meets: whom its person has named, and who has to do with the projects that run here.
+    """Whom this datasite meets: whom its person has named, and who has to do with the projects that lie here.
 
     A star: an aggregator meets its participants, these their aggregator; and where masks are made, these each other, since
     each must know the others' keys. Nobody else becomes a peer by asking.
     """
     found = _kept(site)
-    for name in folder_names(site.aggregator().running):
-        config = _config(site.aggregator().project(name).config)
-        found |= set(config.participants) if config is not None else set()
-    for name in folder_names(site.client().running):
-        config = _config(site.client().project(name).config)
-        if config is not None:
-            masked = config.secure_aggregation is not None
-            found |= {config.aggregator, *(config.participants if masked else ())}
+    mine, theirs = site.aggregator(), site.client()
+    # a project that is done here goes on elsewhere: its last model is still to be sent
+    for config in _configs(mine.running, mine.done):
+        found |= set(config.participants)
+    for config in _configs(theirs.running, theirs.done):
+        masked = config.secure_aggregation is not None
+        found |= {config.aggregator, *(config.participants if masked else ())}
     return found - {site.email}
 
 
-def _config(path: Path) -> FLConfig | None:
-    try:
-        return FLConfig.load(path) if is_file(path) else None
-    except FedkitError:  # `advance` says what is wrong with it
-        return None
+def _configs(*folders: Path) -> Iterator[FLConfig]:
+    for folder in folders:
+        for name in folder_names(folder):
+            path = folder / name / "fl_config.json"
+            with contextlib.suppress(FedkitError):  # `advance` says what is wrong with it
+                if is_file(path):
+                    yield FLConfig.load(path)
 
 
 def _kept(site: Datasite) -> set[str]:

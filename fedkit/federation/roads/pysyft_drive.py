@@ -46,9 +46,14 @@ _KEPT = (
 class _DriveFile:
     """An object of the drive: what PySyft's mock asks of one, its content read from the disk when it is asked for."""
 
+    drive: FolderDrive
+    id: str
+    shared: list[Any]
+
     def __init__(self, drive: FolderDrive, number: str, values: dict[str, Any]) -> None:
-        self.__dict__ |= {"drive": drive, "id": number, **{key: values[key] for key in _KEPT}}
-        self.__dict__["shared"] = [MockPermission(**one) for one in values["shared"]]
+        shared = [MockPermission(**one) for one in values["shared"]]
+        self.__dict__.update(drive=drive, id=number, shared=shared)
+        self.__dict__.update({key: values[key] for key in _KEPT})
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "content":

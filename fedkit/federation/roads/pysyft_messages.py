@@ -12,7 +12,7 @@ import json
 import math
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -40,6 +40,7 @@ __all__ = [
     "MAX_PACKED",
     "Change",
     "events",
+    "in_batches",
     "misplaced",
     "open_message",
     "proposals",
@@ -54,13 +55,18 @@ MAX_PACKED = _MAX_TEXT + 2**16
 """The largest message that is looked at."""
 _MAX_PATH = 1024
 _MAX_CHANGES = 10_000
+_TOGETHER = 4 * 2**20  # bytes of files in one message, unless one is larger
+_MANY = 200  # files in one message
 _MEMBER = "proposed_file_changes.json"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A file in a datasite, by its path there. data : None where it is gone. before : SHA-256 of the version that its author
-    knew. number : of the proposal, which the answer bears too."""
+    """A file in a datasite, by its path there.
+
+    data : None where it is gone. before : SHA-256 of the version that its author knew. number : of the proposal, which the
+    answer bears too.
+    """
 
     path: str
     data: bytes | None
@@ -175,6 +181,20 @@ def open_message(
         else:
             changes.append(Change(path, data, read.old_hash, read.id))
     return changes, dropped
+
+
+def in_batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
+    """The files of each message, in order."""
+    some, size = list[Change](), 0
+    for change in changes:
+        more = len(change.data or b"")
+        if some and (size + more > _TOGETHER or len(some) >= _MANY):
+            yield some
+            some, size = [], 0
+        some.append(change)
+        size += more
+    if some:
+        yield some
 
 
 def misplaced(path: str) -> str | None:

@@ -2,9 +2,9 @@
 
 PySyft's peers, keys, messages and connection do the carrying. What is sent to whom, and what is taken, is decided here,
 since PySyft's own syncer shows a new peer nothing that lay there before, stands still for ever after one proposal that it
-can't take, writes the drive's old state over what was edited meanwhile, refuses in silence, and believes what a message says
-of its sender. So a peer is told what it may read and has not been told, by the hashes in this datasite's own memory; and
-whatever comes is believed only of the datasite, and from the key, of the peer in whose folder it lies.
+can't take, writes the drive's old state over what was edited meanwhile, refuses in silence, and believes what a message
+says of its sender. So a peer is told what it may read and has not been told, by the hashes in this datasite's own memory;
+and whatever comes is believed only of the datasite, and from the key, of the peer in whose folder it lies.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from syft.sync.messages.proposed_filechange import ProposedFileChangesMessage
 
@@ -24,7 +23,6 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, FileRefused, Notice, Problem, Waiting
 from fedkit.base.files import (
     read_bytes,
-    read_object,
     read_own,
     refuse_links,
     remove,
@@ -36,14 +34,16 @@ from fedkit.base.locks import exclusive
 from fedkit.base.names import check_email, folded, names_permission_file
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import Permissions
-from fedkit.datasite.tree import Tree, digest_of, remove_empty_folders, scan, set_aside
+from fedkit.datasite.tree import digest_of, remove_empty_folders, scan, set_aside
 from fedkit.federation.roads.pysyft import own_folder, people
 from fedkit.federation.roads.pysyft_drive import open_drive
+from fedkit.federation.roads.pysyft_memory import Memory, Peer
 from fedkit.federation.roads.pysyft_messages import (
     MAX_FILE,
     MAX_PACKED,
     Change,
     events,
+    in_batches,
     misplaced,
     open_message,
     proposals,
@@ -59,28 +59,15 @@ _MEET_S = 5.0
 """How often it is looked who has become a peer: several questions to the drive each time."""
 _MOST_MESSAGES = 100  # of one peer in one pass: whoever sends more waits for the others
 _MOST_FILES = 10_000  # of one peer's datasite here
-_TOGETHER = 4 * 2**20  # bytes of files in one message, unless one is larger
-_MANY = 200  # files in one message
 _A_MOMENT_S = 20.0
-
-
-@dataclass
-class _Peer:
-    """told : path in my datasite -> SHA-256 of the version that this peer was told of. known : path in its datasite ->
-    SHA-256 of the version that both have. answers : refused path -> the proposal's number, until it is told. asked : numbers
-    of proposals that it may answer, with path and SHA-256."""
-
-    email: str
-    told: dict[str, str] = field(default_factory=dict)
-    known: dict[str, str] = field(default_factory=dict)
-    answers: dict[str, UUID] = field(default_factory=dict)
-    asked: dict[UUID, tuple[str, str]] = field(default_factory=dict)
+_PAUSE_S, _PAUSE_FOLDER_S = 5.0, 1.0
 
 
 class PySyftSync:
     """Carries files between the datasite `site` and its peers, one pass a call.
 
     store, token : as for `open_drive`. Raises FedkitError where the drive can't be reached.
+    moved : the last pass carried something. pause_s : how long there may be nothing to carry before it is looked again.
     """
 
     def __init__(self, site: Datasite, *, store: Any = None, token: Path | None = None) -> None:
@@ -88,13 +75,12 @@ class PySyftSync:
         self.manager = open_drive(site, store=store, token=token)
         self._drive = self.manager.connection_router.connections[0]
         self._keys = self.manager.peer_store
-        self._memory, self._pins = own_folder(site) / "sync.json", own_folder(site) / "keys.json"
-        self._peers = dict[str, _Peer]()
-        self._clock, self._next_meeting = 0.0, 0.0
+        self._memory = Memory(site, self._drive.get_personal_syftbox_folder_id())
+        self._pins = own_folder(site) / "keys.json"
+        self.moved, self.pause_s = False, _PAUSE_S if store is None else _PAUSE_FOLDER_S
+        self._next_meeting = 0.0
         self._met = set[str]()
         self._said = set[tuple[str, ...]]()
-        self._hashes = dict[str, tuple[Any, str]]()
-        self._recall()
 
     def __call__(self) -> list[Event]:
         """One pass with every peer: what it sent, what I have for it. Returns what was refused or is wrong, once each.
@@ -102,13 +88,14 @@ class PySyftSync:
         Raises Busy if another process is in the middle of a pass for longer than a moment.
         """
         found: list[Event] = []
+        self.moved = False
         lock, place = self.site.own / "pysyft.lock", self.site.data_dir
         with exclusive(lock, "is being synced", at=place, timeout_s=_A_MOMENT_S):
             with self._going_on("the drive", found):
                 self._meet(found)
             for email in sorted(self._met):
                 with self._going_on(email, found):
-                    self._exchange(self._peer(email), found)
+                    self._exchange(self._memory.peer(email), found)
         news = [event for event in found if _gist(event) not in self._said]
         self._said = {_gist(event) for event in found if isinstance(event, Problem | Waiting)} | {
             gist for gist in self._said if gist[0] == "FileRefused"
@@ -161,7 +148,7 @@ class PySyftSync:
         pins = read_own(self._pins, "list of PySyft's keys", "restore it, or remove it") or {}
         digest = sha256_bytes(json.dumps(bundle, sort_keys=True).encode())
         if email not in pins:
-            self._peer(email).told.clear()  # with other keys, it has other folders
+            self._memory.peer(email).told.clear()  # with other keys, it has other folders
             write_json(self._pins, pins | {email: digest})
         elif pins[email] != digest:
             what = f"the drive has another key of {email} than before"
@@ -169,7 +156,7 @@ class PySyftSync:
 
     # one peer
 
-    def _exchange(self, peer: _Peer, found: list[Event]) -> None:
+    def _exchange(self, peer: Peer, found: list[Event]) -> None:
         """Take what it told of its datasite and what it proposes to mine; then tell it, and propose to it."""
         drive = self._drive
         if not self.site.root.is_dir():
@@ -185,10 +172,10 @@ class PySyftSync:
                 self._judge(peer, change, found)
         self._tell(peer, found)
         self._propose(peer, found)
-        self._remember()
+        self.moved |= self._memory.save()
 
     def _received(
-        self, peer: _Peer, folder: str | None, kind: str, found: list[Event]
+        self, peer: Peer, folder: str | None, kind: str, found: list[Event]
     ) -> Iterator[Change]:
         """What a peer's messages hold, oldest first; each is put into the archive when it was dealt with, or dropped."""
         owner = peer.email if kind == "events" else self.site.email
@@ -209,13 +196,15 @@ class PySyftSync:
             yield from changes
             for path, why in dropped.items():
                 found.append(FileRefused(peer.email, "", f"{owner}/{path}", why))
-            self._remember()  # before it leaves the folder: whatever is cut off is done again
+            self.moved |= (
+                self._memory.save()
+            )  # before it leaves the folder: whatever is cut off is done again
             done = ProposedFileChangesMessage(
                 sender_email=peer.email, proposed_file_changes=[], platform_id=one["id"]
             )
             self._drive.owner_remove_proposed_filechange_message_from_inbox(done)
 
-    def _take(self, peer: _Peer, change: Change, found: list[Event]) -> None:
+    def _take(self, peer: Peer, change: Change, found: list[Event]) -> None:
         """A file of a peer's own datasite, into the copy of it that lies here."""
         target = self.site.datasites / peer.email / change.path
         asked = peer.asked.pop(change.number, None) if change.number is not None else None
@@ -234,7 +223,7 @@ class PySyftSync:
             write_bytes(target, change.data, root=self.site.data_dir)
         peer.known[change.path] = str(change.digest)
 
-    def _judge(self, peer: _Peer, change: Change, found: list[Event]) -> None:
+    def _judge(self, peer: Peer, change: Change, found: list[Event]) -> None:
         """A file that a peer wants to put into my datasite: by my permissions, and never over what it does not know."""
         me, target = self.site.email, self.site.root / change.path
         refuse_links(target.parent, self.site.data_dir)
@@ -260,7 +249,7 @@ class PySyftSync:
         write_bytes(target, change.data, root=self.site.data_dir)
         peer.told[change.path] = str(change.digest)
 
-    def _tell(self, peer: _Peer, found: list[Event]) -> None:
+    def _tell(self, peer: Peer, found: list[Event]) -> None:
         """Send a peer whatever of my datasite it may read and has not been told, and what it may not any more."""
         unseen, me = set[str](), self.site.email
         now, permissions = scan(self.site.root, unseen), Permissions(self.site.datasites)
@@ -269,7 +258,7 @@ class PySyftSync:
             if not permissions.reaches(peer.email, f"{me}/{path}") or self._stays(me, path, found):
                 continue
             seen.add(path)
-            digest = self._digest(self.site.root / path, now[path])
+            digest = self._memory.digest(self.site.root / path, now[path])
             if digest is None or (peer.told.get(path) == digest and path not in peer.answers):
                 continue
             with contextlib.suppress(FileNotFoundError):
@@ -279,8 +268,8 @@ class PySyftSync:
         for path in sorted((peer.told.keys() | peer.answers.keys()) - seen):
             if not path.startswith(tuple(unseen)):  # not seen is not gone
                 changes.append(Change(path, None, peer.told.get(path), peer.answers.get(path)))
-        for some in _batches(changes):
-            name, data = events(self._keys, me, peer.email, self._now(), some)
+        for some in in_batches(changes):
+            name, data = events(self._keys, me, peer.email, self._memory.now(), some)
             self._drive.owner_write_raw_bytes_to_outbox(peer.email, name, data)
             for change in some:
                 peer.answers.pop(change.path, None)
@@ -288,10 +277,10 @@ class PySyftSync:
                     peer.told.pop(change.path, None)
                 else:
                     peer.told[change.path] = change.digest
-            self._remember()
+            self.moved |= self._memory.save()
         self._name_broken(permissions, found)
 
-    def _propose(self, peer: _Peer, found: list[Event]) -> None:
+    def _propose(self, peer: Peer, found: list[Event]) -> None:
         """Send a peer what was written here into the copy of its datasite; what it would refuse is set aside at once."""
         if not peer.known:
             return  # nothing of it has come: nobody can know what may be written there
@@ -299,7 +288,7 @@ class PySyftSync:
         refuse_links(copy, self.site.data_dir)
         now, changes = scan(copy), list[Change]()
         for path in sorted(now, key=lambda path: (now[path][1], path)):
-            digest = self._digest(copy / path, now[path])
+            digest = self._memory.digest(copy / path, now[path])
             place, before = f"{peer.email}/{path}", peer.known.get(path)
             if digest in (None, before) or self._stays(peer.email, path, found):
                 continue
@@ -314,15 +303,17 @@ class PySyftSync:
             with contextlib.suppress(FileNotFoundError):
                 data = read_bytes(copy / path, root=self.site.data_dir)
                 changes.append(Change(path, data, before, uuid4()))
-        for some in _batches(changes):
-            name, data = proposals(self._keys, self.site.email, peer.email, self._now(), some)
+        for some in in_batches(changes):
+            name, data = proposals(
+                self._keys, self.site.email, peer.email, self._memory.now(), some
+            )
             self._drive.watcher_send_raw_bytes_to_inbox(peer.email, name, data)
             for change in some:
                 peer.known[change.path] = str(change.digest)
                 assert change.number is not None
                 peer.asked[change.number] = change.path, str(change.digest)
             peer.asked = dict(list(peer.asked.items())[-_MOST_FILES:])
-            self._remember()
+            self.moved |= self._memory.save()
 
     # what is said
 
@@ -333,12 +324,16 @@ class PySyftSync:
             yield
         except Exception as error:  # PySyft and Google's packages raise anything
             if not isinstance(error, FedkitError):
-                what = f"can't be synced with {whom} now ({type(error).__name__}: {str(error)[:300]})"
-                error = FedkitError(what, remedy="it is tried again; check the drive if it stays so")
+                what = (
+                    f"can't be synced with {whom} now ({type(error).__name__}: {str(error)[:300]})"
+                )
+                error = FedkitError(
+                    what, remedy="it is tried again; check the drive if it stays so"
+                )
             found.append(Problem(self.site.email, "", ROLE, error))
 
     @contextlib.contextmanager
-    def _file(self, peer: _Peer, path: str, found: list[Event]) -> Iterator[None]:
+    def _file(self, peer: Peer, path: str, found: list[Event]) -> Iterator[None]:
         """One file that can't be taken is named, and the others are taken."""
         try:
             yield
@@ -375,58 +370,6 @@ class PySyftSync:
                 error = FedkitError(what, file=self.site.datasites / path, remedy=remedy)
                 found.append(Problem(self.site.email, "", ROLE, error))
 
-    # what is remembered
-
-    def _digest(self, path: Path, seen: Any) -> str | None:
-        """SHA-256 of a file as it was seen, read once for each version."""
-        held = self._hashes.get(str(path))
-        if held is not None and held[0] == seen:
-            return held[1]
-        try:
-            digest = digest_of(path)
-        except FedkitError:
-            return None
-        if digest is not None:
-            self._hashes[str(path)] = seen, digest
-        return digest
-
-    def _now(self) -> float:
-        """The time for the next message's name: later than all before it, whatever becomes of the clock."""
-        self._clock = max(time.time(), self._clock + 0.001)
-        return self._clock
-
-    def _peer(self, email: str) -> _Peer:
-        if email not in self._peers:
-            peer = self._peers[email] = _Peer(email)
-            copy = self.site.datasites / email
-            if not copy.is_symlink():  # the memory was lost, or this copy came by another road
-                now: Tree = scan(copy)
-                found = {path: self._digest(copy / path, now[path]) for path in now}
-                peer.known = {path: digest for path, digest in found.items() if digest is not None}
-        return self._peers[email]
-
-    def _recall(self) -> None:
-        values = read_object(self._memory)
-        self._clock = float(values.get("clock", 0.0))
-        same = values.get("drive") == self._drive.get_personal_syftbox_folder_id()
-        for email, held in dict(values.get("peers", {})).items():
-            told = dict(held["told"]) if same else {}
-            self._peers[email] = _Peer(email, told, dict(held["known"]))
-
-    def _remember(self) -> None:
-        values = {
-            "drive": self._drive.get_personal_syftbox_folder_id(),
-            "clock": self._clock,
-            "peers": {
-                email: {"told": peer.told, "known": peer.known}
-                for email, peer in self._peers.items()
-            },
-        }
-        text = json.dumps(values)
-        if text != getattr(self, "_written", None):
-            write_bytes(self._memory, text.encode())
-            self._written = text
-
 
 def _is_rule(path: str) -> bool:
     return names_permission_file(path.rpartition("/")[2])
@@ -436,17 +379,3 @@ def _gist(event: Event) -> tuple[str, ...]:
     """What makes an event a new one."""
     said = str(event.error) if isinstance(event, Problem) else repr(event)
     return type(event).__name__, said
-
-
-def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """Files that go in one message, in order."""
-    some, size = list[Change](), 0
-    for change in changes:
-        more = len(change.data or b"")
-        if some and (size + more > _TOGETHER or len(some) >= _MANY):
-            yield some
-            some, size = [], 0
-        some.append(change)
-        size += more
-    if some:
-        yield some
