@@ -14,7 +14,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event, Problem
 from fedkit.cli.output import usage_error
 from fedkit.datasite.datasite import Datasite
-from fedkit.federation.roads.pysyft import check_drive, check_installed, find_token, keep_people
+from fedkit.federation.roads.pysyft import check_installed, find_drive, keep_people
 
 __all__ = ["Carrier", "Drive", "Peers", "Token", "Transport", "carrying", "open_road"]
 
@@ -41,13 +41,15 @@ Token = Annotated[
     typer.Option(
         "--token",
         metavar="FILE",
-        help="With --transport: where the token of the Google Drive lies; default: $SYFT_TOKEN_PATH.",
+        help="With --transport: where the token of the Google Drive lies; default: as the last time, or $SYFT_TOKEN_PATH.",
     ),
 ]
 Drive = Annotated[
     Path | None,
     typer.Option(
-        "--drive", metavar="FOLDER", help="With --transport: a folder that plays the drive."
+        "--drive",
+        metavar="FOLDER",
+        help="With --transport: a folder that plays the drive; it is remembered.",
     ),
 ]
 Peers = Annotated[
@@ -70,8 +72,7 @@ def open_road(
     if token is not None and drive is not None:
         usage_error("--drive plays the drive, and needs no token -> leave out --token")
     keep_people(site, peers)
-    folder = None if drive is None else check_drive(drive, site)
-    found = find_token(token, site) if folder is None else None
+    folder, found = find_drive(site, drive, token)
     from fedkit.federation.roads.pysyft_drive import FolderDrive  # and so PySyft, in seconds
     from fedkit.federation.roads.pysyft_sync import PySyftSync
 

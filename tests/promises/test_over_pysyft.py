@@ -20,7 +20,7 @@ pytestmark = posix
 def run_cases(*chosen: str) -> None:
     command = [pysyft_python(), "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "FEDKIT_FUZZ": "20"}
     done = subprocess.run(
         [*command, "tests/promises/pysyft_cases.py"],
         cwd=ROOT,
@@ -39,5 +39,4 @@ def test_with_pysyft_itself() -> None:
 
 @pytest.mark.slow
 def test_masked_and_two_sided_with_pysyft_itself() -> None:
-    os.environ.setdefault("FEDKIT_FUZZ", "20")
     run_cases("-m", "slow")

@@ -33,7 +33,7 @@ def own_python(
     home = ROOT / "runs" / "test-venvs" / name
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     home.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.with_suffix(".lock")):  # several workers test with it
+    with FileLock(home.with_name(f"{name}.lock")):  # several workers test with it
         if not any((home / stage).exists() for stage in stages):
             venv.create(home, clear=True, with_pip=True)
         for stage, wanted in stages.items():

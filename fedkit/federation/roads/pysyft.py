@@ -23,8 +23,8 @@ from fedkit.datasite.tree import folder_names
 
 __all__ = [
     "TOKEN",
-    "check_drive",
     "check_installed",
+    "find_drive",
     "find_token",
     "keep_people",
     "own_folder",
@@ -93,21 +93,45 @@ def find_token(
     return path
 
 
-def check_drive(folder: Path, site: Datasite) -> Path:
+def check_drive(folder: Path, site: Datasite, *, make: bool = True) -> Path:
     """The folder that plays the drive, made where it is not there. Raises FedkitError where it can't be one."""
     path = folder.expanduser().absolute()
     if path.resolve().is_relative_to(site.data_dir.resolve()):
         remedy = "name a folder that the others see too, outside every data dir"
         raise FedkitError("lies in this data dir", file=path, field="--drive", remedy=remedy)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if make:
+            path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         what, remedy = f"can't be made ({error.strerror})", "name a folder that you may write to"
         raise FedkitError(what, file=path, field="--drive", remedy=remedy) from error
     if not (is_folder(path) and is_writable(path)):
-        remedy = "make it writable for you"
-        raise FedkitError("can't be written to", file=path, field="--drive", remedy=remedy)
+        what, remedy = "is no folder that can be written to", "make it one, or name another --drive"
+        raise FedkitError(what, file=path, field="--drive", remedy=remedy)
     return path
+
+
+def find_drive(
+    site: Datasite, folder: Path | None = None, token: Path | None = None, *, make: bool = True
+) -> tuple[Path | None, Path | None]:
+    """(the folder that plays the drive, None) or (None, the token's file): as named, else as the last time.
+
+    make : make the folder where it is not there, and remember what was named. Raises FedkitError.
+    """
+    path = own_folder(site) / "drive.json"
+    before = read_own(path, "note of the drive", "remove it, and name --drive or --token again")
+    told = dict(before) if isinstance(before, dict) else {}
+    if folder is None and token is None:
+        folder = Path(str(told["folder"])) if told.get("folder") else None
+        token = Path(str(told["token"])) if told.get("token") else None
+    if folder is not None:
+        folder, token = check_drive(folder, site, make=make), None
+    else:
+        token = find_token(token, site)
+    values = {"folder": folder and str(folder), "token": token and str(token)}
+    if make and values != told:
+        write_json(path, values)
+    return folder, token
 
 
 def own_folder(site: Datasite) -> Path:
