@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fedkit.base.events import Event, Problem, Waiting
 from fedkit.base.files import write_dataset
@@ -17,10 +20,12 @@ from fedkit.datasite.road import write_road
 from fedkit.federation.roads.pysyft import keep_people
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import answer, approve_all
+from tests.support import ROOT
+from tests.support.cli import free_port
 from tests.support.environments import own_python
 from tests.support.helpers import AGGREGATOR, held_out, shard
 
-__all__ = ["PYSYFT", "OverPySyft", "pysyft_python"]
+__all__ = ["PYSYFT", "OverPySyft", "PySyftProcesses", "pysyft_python"]
 
 PYSYFT = "syft==0.10.0"
 
@@ -92,3 +97,73 @@ class OverPySyft:
             if still == 2:
                 break
         return [event for events in last.values() for event in events]
+
+
+class PySyftProcesses:
+    """A `fedkit client --transport pysyft` for each datasite, over a folder that plays the drive: processes of their own,
+    which end with the `with` block."""
+
+    def __init__(self, root: Path, people: Iterable[str], aggregator: str = AGGREGATOR) -> None:
+        self.root, self.drive, self.aggregator = root, root / "drive", aggregator
+        self.sites: dict[str, Datasite] = {}
+        for email in dict.fromkeys([aggregator, *people]):
+            write_road(root / email, "pysyft")
+            self.sites[email] = Datasite.create(root / email, email)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        for email in self.sites:
+            self.start(email)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for email in self._processes:
+            self.kill(email)
+
+    def start(self, email: str) -> None:
+        """Start a client, or start it again."""
+        command = [pysyft_python(), "-m", "fedkit.cli.main", "client", "--email", email]
+        command += ["--data-dir", self.root / email, "--port", str(free_port())]
+        command += ["--config_path", self.root / email / "config.json"]
+        command += ["--transport", "pysyft", "--drive", self.drive]
+        command += ["--peer", self.aggregator] if email != self.aggregator else []
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        with (self.root / f"{email}.log").open("ab") as log:
+            self._processes[email] = subprocess.Popen(
+                command,
+                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self, email: str) -> None:
+        """SIGKILL, at whatever it is doing."""
+        self._processes[email].kill()
+        self._processes[email].wait()
+
+    def until_done(
+        self, project: str, moves: Callable[[], object] = bool, patience_s: float = 240.0
+    ) -> None:
+        """Approve what is asked and call `moves`, again and again, until everybody is done. Fails with what was said."""
+        end = time.monotonic() + patience_s
+        boxes = [
+            site.aggregator() if email == self.aggregator else site.client()
+            for email, site in self.sites.items()
+        ]
+        while not all((box.done / project).is_dir() for box in boxes):
+            assert time.monotonic() < end, self.said()
+            for email, process in self._processes.items():
+                assert process.poll() is None, f"{email} has ended: {self.said()}"
+            moves()
+            for site in self.sites.values():
+                answer(site, approve_all)
+            time.sleep(0.05)
+
+    def said(self) -> str:
+        """The last lines of every client."""
+        return "\n".join(f"{p.name}: {p.read_text()[-1500:]}" for p in self.root.glob("*.log"))
+
+    def crossed(self) -> int:
+        """Bytes that lie on the drive: nothing there is ever deleted."""
+        return sum(path.stat().st_size for path in self.drive.glob("*/content"))
