@@ -28,7 +28,7 @@ from fedkit.config.task import DIGITS, Task
 from fedkit.learning.judging import criterion_of
 from fedkit.learning.models import StateDict
 
-__all__ = ["NotStackable", "StackedModel", "train_stacked"]
+__all__ = ["NotStackable", "StackedModel", "is_hooked", "train_stacked"]
 
 
 class NotStackable(Exception):
@@ -76,7 +76,7 @@ class StackedModel:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        if _is_hooked(model):
+        if is_hooked(model):
             raise NotStackable("hooks (such as weight_norm's)")
         places = [p.untyped_storage().data_ptr() for p in model.parameters()]
         if len(set(places)) != len(places):
@@ -196,7 +196,7 @@ def _chain(graph: fx.Graph) -> Iterator[fx.Node]:
     return reversed(links)
 
 
-def _is_hooked(model: nn.Module) -> bool:
+def is_hooked(model: nn.Module) -> bool:
     """Does anything run that no graph shows: a hook of a module, of a parameter, or of all modules there are?"""
     registers = [vars(nn.modules.module), *(vars(part) for part in model.modules())]
     return any(
