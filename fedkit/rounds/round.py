@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
@@ -178,13 +177,12 @@ def server_step(
     refused: Mapping[str, str] | None = None,
     absent: Sequence[str] = (),
     buffers: Collection[str] = (),
-    pool: Executor | None = None,
 ) -> tuple[ServerState, RoundRecord]:
     """The aggregator's step: the next state, and the round's record (not evaluated yet).
 
     updates : those that arrived and are sound, in the plan's order. mean : where masks hide them, all that the aggregator
     sees. refused : whose update was not sound, and why. absent : who has sent none. buffers : what of the model no rule may
-    optimise (`buffer_names`). pool : threads that share what is told of each update.
+    optimise (`buffer_names`).
     """
     claimed, updates = updates, [capped(update, plan) for update in updates]
     turned_away = dict(refused or {})
@@ -210,23 +208,18 @@ def server_step(
         parts = [replace(u, state={name: u.state[name] for name in buffers}) for u in sound]
         after = replace(after, model={**after.model, **fedavg(parts, plan.weighting)})
     shares = mixing_weights(updates, plan.weighting) if updates else []
-
-    def norm(update: Update) -> float | None:
-        return distance(update.state, state.model) if update.state else None
-
-    norms = (map if pool is None else pool.map)(norm, updates)
     contributions = tuple(
         Contribution(
             participant=update.participant,
             weight=share if update.state else None,
             num_samples=update.num_samples,
             loss=update.loss,
-            norm=moved,
+            norm=distance(update.state, state.model) if update.state else None,
             sha256=update.sha256,
             seconds=update.seconds,
             validation=update.validation,
         )
-        for update, share, moved in zip(updates, shares, norms, strict=True)
+        for update, share in zip(updates, shares, strict=True)
     )
     return after, RoundRecord(
         plan.round,

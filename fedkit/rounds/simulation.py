@@ -252,11 +252,7 @@ def _round(
             [capped(u, plan) for u in updates], config.weighting, len(plan.participants), state
         )
     after, record = server_step(
-        *(strategy, plan, server, updates),
-        mean=mean,
-        refused=far,
-        buffers=buffer_names(world.model),
-        pool=world.pool,
+        strategy, plan, server, updates, mean=mean, refused=far, buffers=buffer_names(world.model)
     )
     if strategy.two_sided:  # whose update did not count remembers what it remembered before
         counted = [part.participant for part in record.contributions]
