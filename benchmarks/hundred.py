@@ -25,7 +25,7 @@ from fedkit.federation.sync import Sync
 
 SIZES = (10, 30, 100)
 IMAGES = 20
-RAM = Path("/dev/shm")  # noqa: S108 (memory that looks like a disk, on Linux)
+RAM = Path("/dev/shm")
 LINEAR = """
 from torch import nn
 
