@@ -19,7 +19,8 @@ def main() -> int:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
-    about = {name: str(value) for name, value in shared.items()} | {"MASTER_ADDR": "127.0.0.1"}
+    about = {name: str(value) for name, value in shared.items()}
+    about |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "together"}  # pfl asks for that
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
     running = [subprocess.Popen(command, env=os.environ | about | rank) for rank in ranks]
     while running:
