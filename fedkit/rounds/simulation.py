@@ -117,7 +117,7 @@ def simulate(
         task=config.task,
     )
     kind = _kind(config, model, test)
-    known = _UNSTACKABLE.get(kind) is False or _LASTING.get(kind) is not None
+    known = _STACKED.get(kind) is not None or _LASTING.get(kind) is not None
     repeatable = known or is_repeatable(built, test[0])
     if not repeatable:
         warnings.warn(NOT_REPEATABLE, stacklevel=2)
@@ -169,7 +169,7 @@ def simulate(
     return _history(config, records)
 
 
-_UNSTACKABLE: dict[object, bool] = {}
+_STACKED: dict[object, StackedModel | None] = {}
 _LASTING: dict[object, bool | None] = {}
 """By model and kind of samples: what was tried once. Values don't decide, as a graph that branches on them is no graph."""
 
@@ -186,14 +186,12 @@ def _together(
 ) -> StackedModel | None:
     """The model to be trained stacked, None where that is not the same as one by one."""
     key = _kind(config, source, samples)
-    if key in _UNSTACKABLE:
-        return None if _UNSTACKABLE[key] else StackedModel(model)
-    try:
-        together = stackable(model, state, samples, config.task)
-    except NotStackable:
-        together = None
-    _keep(_UNSTACKABLE, key, together is None)
-    return together
+    if key not in _STACKED:
+        try:
+            _keep(_STACKED, key, stackable(model, state, samples, config.task))
+        except NotStackable:
+            _keep(_STACKED, key, None)
+    return _STACKED[key]
 
 
 def _lasting(
