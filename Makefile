@@ -24,7 +24,7 @@ help:
 	@echo "make course   every notebook of both editions, in batch"
 	@echo "make lessons  both editions of every lesson, built from notebooks/src"
 	@echo "make test     all checks and tests"
-	@echo "make test-all the same, with twenty times as many random cases: an hour or more"
+	@echo "make test-all the same, slow tests and twenty times as many random cases too: an hour or more"
 	@echo "make bench    the ratios of benchmarks/"
 	@echo "make clean    removes runs/ and caches; make distclean also removes $(VENV)"
 

@@ -33,6 +33,17 @@ CHROMIUM_ARGS = (
 )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked `slow` belongs to `make test-all`; named by its id, it runs anywhere."""
+    from tests.support.mutations import EXAMPLES
+
+    if EXAMPLES > 1 or any("::" in argument for argument in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home for the whole run, so that no test reads or writes the user's own settings."""

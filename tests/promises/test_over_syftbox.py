@@ -31,7 +31,7 @@ from tests.support.helpers import (
 )
 from tests.support.syftbox_network import SyftBoxNetwork
 
-pytestmark = [posix, pytest.mark.slow]
+pytestmark = [posix]
 
 PLAIN = small(project_name="PLAIN")
 MASKED = small(project_name="MASKED", rounds=1, secure_aggregation={"threshold": 2})

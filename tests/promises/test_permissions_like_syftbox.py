@@ -48,7 +48,6 @@ def asked(case: Case) -> Iterator[tuple[str, str, Right]]:
     return product(case.paths, USERS, RIGHTS)
 
 
-@pytest.mark.slow
 def test_syft_pub_yaml_as_pysyft_and_go_judge_it(tmp_path: Path) -> None:
     rng = random.Random(0)
     seen = Counter[str]()
@@ -79,7 +78,6 @@ def test_which_files_pysyft_refuses(tmp_path: Path, text: str) -> None:
             RuleSet.load(tmp_path / NEW)
 
 
-@pytest.mark.slow
 def test_syftperm_yaml_as_syftbox_judges_it(tmp_path: Path) -> None:
     rng = random.Random(0)
     cases = [old_case(rng) for _ in range(CASES)]
