@@ -226,8 +226,8 @@ seen = {who: fk.roads.count_kinds(things) for who, things in seen.items()}
 for road, run in runs.items():
     if road not in ("own", "synced"):
         seen |= {f"{road}: {who} (recorded)": found for who, found in run.sees.items()}
-figure = fk.plots.who_could_open(seen, of, title="What lay open on whose disk")
-fk.show(figure, "A table: for each party how many updates, global models and images lay open")
+figure = fk.plots.who_could_open(seen, of, title=fk.caption("12 disks"))
+fk.show(figure, fk.alt("12 disks"))
 
 # %% [markdown]
 # c. No image has left its participant, on no road. But whoever is in the middle reads the updates, and in a synced folder everybody is in the middle. SyftBox's server and Flower's SuperLink ask for
@@ -286,8 +286,8 @@ def attacked(name, actor, **changes):
 # %%
 fooled, refused = attacked("unsigned", forger(), unsigned=[bob])
 curves = {"nobody interferes": history, "Mallory, and Bob signs nothing": fooled.history("ROADS")}
-figure = fk.plots.accuracy_by_round(curves, title="One forged update, and nobody has noticed")
-fk.show(figure, "With the forged update, accuracy falls in round 1 and lags behind from then on")
+figure = fk.plots.accuracy_by_round(curves, title=fk.caption("12 forged"))
+fk.show(figure, fk.alt("12 forged"))
 print("refused:", refused or "nothing")
 
 # %% [markdown]
@@ -464,23 +464,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. How many of the updates does Bob's own disk hold in the clear, at home and on the synced folder? Ask `fk.roads.could_open`.
-# 2. A road compresses its files. Mallory holds them all, and `could_open` finds nothing. Is the update safe from her?
-# 3. Why does `what_is_signed` name the receiver, if the project and the round are in it already?
-# 4. Mallory overwrites Bob's update in every pass, for ever. What becomes of a round with `min_participants=2`, and what with 3?
-# 5. Your hashes and the recorded ones differ, though it is the same project. Name two harmless reasons.
-#
-# <details><summary>Answers</summary>
-#
-# **1.** At home his own, one a round; on the synced folder all of them, three a round.<br>
-# **2.** No: she can unpack it as the receiver does. Nothing found means safe only where a key is missing.<br>
-# **3.** Two aggregators may run projects of one name, and what Bob trained for one must not be handed to the other.<br>
-# **4.** With 2 it ends without Bob when the time is up; with 3 it waits. Signatures keep out what is false, and bring nobody's file.<br>
-# **5.** Another kind of processor, another build of PyTorch. Within one machine's table they must agree.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("12")
 
 # %% [markdown]
 # ## Readings
