@@ -25,7 +25,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.experiments.side_by_side import same_python, side_by_side
 from fedkit.experiments.trial import check_trial, run_trial
 
-__all__ = ["Outcome", "run_trials"]
+__all__ = ["Outcome", "Worker", "run_trials"]
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def run_trials(
     on_result: Callable[[int, Outcome], object],
 ) -> None:
     """Run trials (by their parameters) in `jobs` processes; `on_result` is called from this thread, `on_start` is not."""
-    crew = [_Worker() for _ in range(min(jobs, len(todo)))]
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    crew = [Worker() for _ in range(min(jobs, len(todo)))]
+    idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in crew:
         idle.put(worker)
 
@@ -72,7 +72,7 @@ def run_trials(
             worker.close()
 
 
-class _Worker:
+class Worker:
     """One process, started when it is first needed; what it says beside its answers goes to a log."""
 
     def __init__(self) -> None:
