@@ -82,6 +82,7 @@ class Worker:
         self._stopped = False
 
     def run(self, values: Mapping[str, Any], limit_s: float | None) -> Outcome:
+        """Run one trial, and say what became of it, however it ended. limit_s : seconds after which it is stopped."""
         process = self._start()
         began = time.monotonic()
         late = threading.Event()
@@ -110,12 +111,14 @@ class Worker:
         return Outcome("failed", seconds, self._last_words(process))
 
     def stop(self) -> None:
+        """End the process now; nothing starts any more. From any thread."""
         with self._lock:
             self._stopped = True
             if self._process is not None:
                 self._process.kill()
 
     def close(self) -> None:
+        """After `stop`: wait for the end, and give back what it held."""
         self._log.close()
         if self._process is not None:
             self._process.communicate()
