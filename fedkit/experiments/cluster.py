@@ -66,7 +66,7 @@ def run_on_cluster(
             return future
 
         first = [submit(n) for n in itertools.islice(waiting, _AHEAD * threads)]
-        ended = distributed.as_completed(first)
+        ended = distributed.as_completed(first, loop=client.loop)
         try:
             for future in ended:
                 number = under_way.pop(future)
