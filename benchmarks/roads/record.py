@@ -42,7 +42,7 @@ def record_road(name: str, project_dir: Path, scratch: Path) -> Result:
         network.run(approve=fk.approve_all)
     traces = roads.traces_of(network, config.project_name)
     module, out = table.road(name), scratch / name
-    parties = {who: out / folder for who, folder in module.PARTIES.items()}
+    parties = {who: out / folder for who, folder in getattr(module, "PARTIES", {}).items()}
     with roads.watched(parties, traces) as seen:
         result = table.run(name, project_dir, out)
     run = roads.RoadRun(

@@ -13,10 +13,10 @@ from benchmarks.roads.table import main, names, road, table
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_road_is_four_names(name: str) -> None:
+def test_a_road_is_three_names_or_four(name: str) -> None:
     module = road(name)
     assert module.SEES
-    assert all(folder and who for who, folder in module.PARTIES.items())
+    assert all(folder and who for who, folder in getattr(module, "PARTIES", {}).items())
     assert callable(module.missing)
     assert callable(getattr(module, f"run_on_{name}"))
 
