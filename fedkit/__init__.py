@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from fedkit.rounds.simulation import numbered_participants, simulate
     from fedkit.rounds.starting_point import write_samples
     from fedkit.teaching import check, plots
+    from fedkit.teaching.cards import model_card, privacy_card
     from fedkit.teaching.notebook import record, show, workspace
 
 __version__ = "0.1.0"
@@ -120,6 +121,7 @@ _NAMES = {
     "rounds.rounds_to_target": "rounds_to_reach tuned",
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
+    "teaching.cards": "model_card privacy_card",
     "teaching.notebook": "record show workspace",
 }
 """Module -> the names that it gives."""
@@ -187,12 +189,14 @@ __all__ = [
     "load_model",
     "make_strategy",
     "mixing_weights",
+    "model_card",
     "numbered_participants",
     "pending_requests",
     "plots",
     "poisoned",
     "principal_plane",
     "privacy",
+    "privacy_card",
     "privacy_report",
     "read_data_folder",
     "read_env",
