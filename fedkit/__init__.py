@@ -74,7 +74,8 @@ if TYPE_CHECKING:
     from fedkit.rounds.starting_point import write_samples
     from fedkit.teaching import check, plots
     from fedkit.teaching.cards import model_card, privacy_card
-    from fedkit.teaching.notebook import record, show, workspace
+    from fedkit.teaching.notebook import alt, caption, record, show, workspace
+    from fedkit.teaching.widgets.quiz import quiz
 
 __version__ = "0.1.0"
 
@@ -122,7 +123,8 @@ _NAMES = {
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
     "teaching.cards": "model_card privacy_card",
-    "teaching.notebook": "record show workspace",
+    "teaching.notebook": "alt caption record show workspace",
+    "teaching.widgets.quiz": "quiz",
 }
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
@@ -160,11 +162,13 @@ __all__ = [
     "Update",
     "advance",
     "agreement",
+    "alt",
     "approve",
     "approve_all",
     "approve_none",
     "as_float",
     "by_digits",
+    "caption",
     "change_settings",
     "check",
     "check_state",
@@ -198,6 +202,7 @@ __all__ = [
     "privacy",
     "privacy_card",
     "privacy_report",
+    "quiz",
     "read_data_folder",
     "read_env",
     "read_json",

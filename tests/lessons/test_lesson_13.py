@@ -47,8 +47,18 @@ def test_what_the_prose_says(lesson: dict[str, Any]) -> None:
     assert asked.models_cost(lesson["design"]) == 2 * 10 * 8 * 1_893
     sizes = [len(labels) for _, labels in lesson["shards"].values()]
     assert (min(sizes), max(sizes), len(lesson["test"][1])) == (34, 77, 171)
-    assert lesson["quiet"].metrics["balanced_accuracy"][-1] == pytest.approx(0.97, abs=0.02)
-    assert lesson["loud"].metrics["balanced_accuracy"][-1] < 0.3, "far below 0.5"
+    assert min(lesson["quiet"].metrics["balanced_accuracy"]) > 0.9
+    assert max(lesson["loud"].metrics["balanced_accuracy"]) < 0.2, "far below 0.5"
+
+
+@pytest.mark.slow
+def test_run_all_passes_with_every_exercise_open(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fk, "show", lambda figure, alt: None)
+        done = run_into(Run(), LESSON, tmp_path, edition="learner", values=True)
+    assert set(done.checks.values()) == {"not yet"}
+    assert done["history"].done
+    assert len(done.checks) == 5
 
 
 MANY = [pytest.param(seed, marks=pytest.mark.slow) for seed in (502, 503, 504, 505)]

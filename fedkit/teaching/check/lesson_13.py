@@ -123,6 +123,7 @@ def configured(*parts: Mapping[str, Any], seed: int = 0) -> FLConfig:
         "participants": [f"{name}@example.org" for name in HOSPITALS],
         "model_arch": "model.py",
         "model_weight": "weights.pt",
+        "test_dataset": "held_out.pt",
         "task": _TASK,
         "seed": seed,
     }
@@ -334,7 +335,7 @@ def _on_disk(config: FLConfig, folder: Path) -> History:
     network = Network.create(folder, aggregator=config.aggregator, participants=list(shards))
     for email, shard in shards.items():
         network.give_data(email, shard, config.task)
-    network.give_test(*test)
+    network.give_test(*test, config.test_dataset)
     network.launch(config, MODEL)
     faults = Faults()
     faults.set(_AWAY, Fault("absent", from_round=2))

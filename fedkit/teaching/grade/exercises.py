@@ -15,6 +15,7 @@ from pathlib import Path
 from fedkit.base.errors import FedkitError
 from fedkit.experiments.lessons import About, edition_dir, lesson_paths
 from fedkit.teaching.grade.statements import Statement, calls_of, needed, statements
+from fedkit.teaching.quiz import Question, read_quiz
 
 __all__ = ["Argument", "Exercise", "Lesson", "read_course"]
 
@@ -59,7 +60,7 @@ class Lesson:
         str
     ]  # the course's own statements in plain form: in both editions, and no answer
     exercises: tuple[Exercise, ...]
-    questions: int  # of the quiz
+    questions: tuple[Question, ...]  # of the quiz, with the course's own key
     sources: frozenset[str]  # of the code cells, as a learner gets them
 
     def context(self, exercise: Exercise, names: Sequence[str]) -> list[Statement]:
@@ -145,9 +146,7 @@ def _lesson(learner: Path, solutions: Path) -> Lesson:
                         name, cell_id, number, parts, answers, left, tuple(there), needs, defines
                     )
                 )
-    quiz = [
-        "".join(c["source"]) for c in open_["cells"] if "".join(c["source"]).startswith("## Quiz")
-    ]
+    shown = any("".join(c["source"]).startswith("fk.quiz(") for c in open_["cells"])
     return Lesson(
         learner.stem,
         about.title,
@@ -155,11 +154,7 @@ def _lesson(learner: Path, solutions: Path) -> Lesson:
         tuple(pool),
         frozenset(given),
         tuple(exercises),
-        sum(
-            line[:2] in {f"{n}." for n in range(1, 10)}
-            for text in quiz
-            for line in text.splitlines()
-        ),
+        read_quiz(learner.stem[:2]) if shown else (),
         frozenset("".join(c["source"]).strip() for c in open_["cells"] if c["cell_type"] == "code"),
     )
 

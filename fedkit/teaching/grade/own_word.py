@@ -9,10 +9,10 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 from fedkit.base.text import one_line
-from fedkit.experiments.notebooks import CHECK_MIME
+from fedkit.experiments.notebooks import CHECK_MIME, QUIZ_MIME
 from fedkit.teaching.check.base import State
 from fedkit.teaching.grade.exercises import Exercise, Lesson
 from fedkit.teaching.grade.pile import Cell, Submission
@@ -30,13 +30,42 @@ class Word:
 
 
 def own_word(submission: Submission, lesson: Lesson) -> dict[str, Word]:
-    """Name -> word, for each exercise of the lesson in order, then for each quiz that the notebook recorded."""
+    """Name -> word, for each exercise of the lesson in order, then for each question of its quiz.
+
+    Of a quiz the notebook says what was chosen; whether that is right, the course's own key says.
+    """
     said: dict[str, Word] = {}
     for _, bundle, text in _records(submission):
         said[bundle["name"]] = Word(bundle["state"], _after_the_title(text))
     words = {e.name: said.get(e.name) or _unsaid(submission, e) for e in lesson.exercises}
-    quizzes = {name: word for name, word in said.items() if name.startswith("quiz")}
-    return words | quizzes
+    return words | _quiz(submission, lesson)
+
+
+def _quiz(submission: Submission, lesson: Lesson) -> dict[str, Word]:
+    """What was chosen, the last record of each quiz; letters that stand at no option count as nothing chosen."""
+    if not lesson.questions:
+        return {}
+    tries: dict[str, Any] | None = None
+    for _, data in _outputs(submission):
+        bundle = data.get(QUIZ_MIME)
+        if isinstance(bundle, dict) and bundle.get("name") == lesson.name[:2]:
+            kept = bundle.get("tries")
+            tries = kept if isinstance(kept, dict) else {}
+    words = {}
+    for number, question in enumerate(lesson.questions, 1):
+        options = dict(question.lettered())
+        chosen = (tries or {}).get(str(number), "")
+        letters = [letter for letter in str(chosen)[:100] if letter in options]
+        if tries is None:
+            word = Word("not run", "its cell has no result")
+        elif not letters:
+            word = Word("not yet", "nothing is chosen")
+        else:
+            last = options[letters[-1]]
+            state = "right" if last.right else "try again"
+            word = Word(state, f"chose {', then '.join(letters)}. {last.reply}")
+        words[f"quiz {number}"] = word
+    return words
 
 
 def suspicions(submission: Submission, lesson: Lesson) -> dict[str, list[str]]:
@@ -66,15 +95,21 @@ def suspicions(submission: Submission, lesson: Lesson) -> dict[str, list[str]]:
 
 
 def _records(submission: Submission) -> Iterator[tuple[Cell, dict[str, str], str]]:
+    for cell, data in _outputs(submission):
+        bundle = data.get(CHECK_MIME)
+        if not isinstance(bundle, dict) or bundle.get("state") not in get_args(State):
+            continue
+        if isinstance(bundle.get("name"), str):
+            text = data.get("text/plain", "")
+            yield cell, bundle, "".join(text) if isinstance(text, list) else str(text)
+
+
+def _outputs(submission: Submission) -> Iterator[tuple[Cell, dict[str, Any]]]:
     for cell in submission.cells:
         for output in cell.outputs:
             data = output.get("data") if isinstance(output, dict) else None
-            bundle = data.get(CHECK_MIME) if isinstance(data, dict) else None
-            if not isinstance(bundle, dict) or bundle.get("state") not in get_args(State):
-                continue
-            if isinstance(bundle.get("name"), str) and isinstance(data, dict):
-                text = data.get("text/plain", "")
-                yield cell, bundle, "".join(text) if isinstance(text, list) else str(text)
+            if isinstance(data, dict):
+                yield cell, data
 
 
 def _after_the_title(text: str) -> str:

@@ -137,20 +137,10 @@ def grade(
     side_by_side(work, jobs if anew else 1, keep, lambda: None)
     judged = [done[number] for number in range(len(good))]
     remarks = dict.fromkeys(text for one in judged for text in one.left)
-    silent = sorted(
-        {
-            j.submission.lesson or ""
-            for j in judged
-            if not any(n.startswith("quiz") for n in j.words)
-        }
-    )
-    asked = [name[:2] for name in silent if course[name].questions]
-    if asked:
+    if anew and any(one.words.get("quiz 1") for one in judged):
         remarks[
-            f"The quizzes of {', '.join(asked)} record nothing, so they are not in the table."
+            "Of a quiz the notebook says what was chosen; the course's own key says whether it is right."
         ] = None
-    if anew and any(name.startswith("quiz") for j in judged for name in j.words):
-        remarks["A quiz can't be run anew: its row is the notebook's own word."] = None
     rows = _rows(judged, folder)
     unreadable = tuple(s for s in found if s.problem is not None)
     return Grade(rows, unreadable, (*([] if anew else [OWN_WORD]), *remarks))

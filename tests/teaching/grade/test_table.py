@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from fedkit.experiments.notebooks import QUIZ_MIME
 from fedkit.teaching.grade import grade, table, write_grades
 from fedkit.teaching.grade.own_word import Word
+from fedkit.teaching.quiz import read_quiz
 from tests.support.classroom import answered, hand_in, said
 from tests.support.pictures import title
 
@@ -31,7 +33,7 @@ def pile(tmp_path: Path) -> Path:
 
 def test_the_best_of_all_attempts_in_the_notebooks_own_word(pile: Path) -> None:
     found = grade(pile)
-    rows = {(row.learner.lower(), row.name): row for row in found.rows}
+    rows = {(row.learner.lower(), row.name): row for row in found.rows if not row.quiz}
     assert {key: row.state for key, row in rows.items()} == {
         ("ann", "may_read"): "right",
         ("ann", "open_folder"): "right",
@@ -45,7 +47,7 @@ def test_the_best_of_all_attempts_in_the_notebooks_own_word(pile: Path) -> None:
     assert {row.attempts for (who, _), row in rows.items() if who == "ann"} == {2}
     assert {row.judged for row in found.rows} == {"its own word"}
     assert found.remarks[0] == table.OWN_WORD
-    assert "The quizzes of 01, 02 record nothing" in found.remarks[1]
+    assert [row.state for row in found.rows if row.quiz] == ["not run"] * 15
     assert [found.progress(who) for who in found.learners if who != "=cem"] == [(2, 2), (0, 5)]
     assert dict(found.stops()) == {("01_datasite", "may_read"): 1}
     assert title(found.picture()) == "Most stop at 01 may_read: 1 of 2 who handed it in"
@@ -55,7 +57,7 @@ def test_as_a_csv_that_no_spreadsheet_runs(pile: Path, tmp_path: Path) -> None:
     write_grades(grade(pile), tmp_path / "grades.csv")
     with (tmp_path / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 8
+    assert len(rows) == 8 + 15  # with five questions for each lesson that was handed in
     assert rows[-1]["learner"] == "'=cem"
     assert rows[-1]["state"] == "unreadable"
     assert "is no notebook that can be read" in rows[-1]["reason"]
@@ -78,19 +80,23 @@ def test_what_disagrees_is_named(pile: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert table.OWN_WORD not in found.remarks
 
 
-def test_a_quiz_that_a_notebook_recorded_is_a_row_of_its_own(tmp_path: Path) -> None:
+def test_a_quiz_is_judged_by_the_courses_own_key(tmp_path: Path) -> None:
+    """The notebook says what was chosen. What it says of itself, letters that are none, other quizzes: nothing."""
+    key = [question.answer for question in read_quiz("01")]
+    wrong = next(letter for letter in "abc" if letter != key[1])
     notebook = answered("01")
     said(notebook, "may_read", "right")
-    output = notebook["cells"][-1].setdefault("outputs", [])
-    cell = next(c for c in notebook["cells"] if "fk.check.may_read" in "".join(c["source"]))
-    (shown,) = cell["outputs"]
-    mime = next(name for name in shown["data"] if "check" in name)
-    data = {
-        mime: {"name": "quiz_01_2", "state": "try again"},
-        "text/plain": "↻ Try again · Two: Why?",
-    }
-    output.append({"output_type": "display_data", "metadata": {}, "data": data})
+    states = dict.fromkeys("12345", "right")
+    tries = {"1": key[0], "2": wrong, "3": wrong + key[2], "4": "", "5": "!z"}
+    for name, kept in (("01", {}), ("02", tries), ("01", tries)):
+        data = {QUIZ_MIME: {"name": name, "states": states, "tries": kept}, "text/plain": ""}
+        output = {"output_type": "display_data", "metadata": {}, "data": data}
+        notebook["cells"][-1].setdefault("outputs", []).append(output)
     hand_in(tmp_path / "ann" / "01.ipynb", notebook)
-    row = grade(tmp_path).rows[-1]
-    assert (row.name, row.state, row.reason, row.quiz) == ("quiz_01_2", "try again", "Why?", True)
-    assert grade(tmp_path).progress("ann") == (1, 2)
+    found = grade(tmp_path)
+    rows = [row for row in found.rows if row.quiz]
+    assert [row.name for row in rows] == [f"quiz {n}" for n in range(1, 6)]
+    last = "right" if key[2] == (wrong + key[2])[-1] else "try again"
+    assert [row.state for row in rows] == ["right", "try again", last, "not yet", "not yet"]
+    assert rows[2].reason.startswith(f"chose {wrong}, then {key[2]}. ")
+    assert found.progress("ann") == (1, 2)
