@@ -139,8 +139,8 @@ def _details(config: FLConfig, history: History) -> list[Fact]:
         Fact(f"{config.model_class_name} of {config.model_arch}", "config"),
         Fact(f"Averaged by {rule['name']}{f' ({parameters})' if parameters else ''}.", "config"),
         Fact(
-            f"Local training: {config.epoch} local epoch{'s' * (config.epoch > 1)} a round, batches of {config.batch_size}, learning rate "
-            f"{config.learning_rate:g}, {steps}; seed {config.seed}.",
+            f"Local training: {config.epoch} local epoch{'s' * (config.epoch > 1)} a round, "
+            f"batches of {config.batch_size}, learning rate {config.learning_rate:g}, {steps}; seed {config.seed}.",
             "config",
         ),
         Fact(f"{len(history)} of {config.rounds} rounds have ended.", "history"),

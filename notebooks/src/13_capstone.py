@@ -17,15 +17,12 @@
 # You will be able to design a federation under a threat model and a budget, to have it tried by somebody else's checks, and to write down what it is and what it is not.
 
 # %%
-import shutil
-
 import pandas as pd
 
 import fedkit as fk
 from fedkit import privacy
 from fedkit.teaching.check.lesson_13 import (
     BRIEF,
-    HOSPITALS,
     MODEL,
     configured,
     hospitals,
@@ -139,7 +136,9 @@ for email in ("north@example.org", "valley@example.org"):
     patients = len(shards[email][1])
     does = privacy.example_mechanism(look, patients)
     drawn = does.sampling_rate * patients
-    print(f"{email}: {patients} patients, noise {does.noise_multiplier / drawn:.2f} on the mean gradient")
+    print(
+        f"{email}: {patients} patients, noise {does.noise_multiplier / drawn:.2f} on the mean gradient"
+    )
 
 # %% [markdown]
 # b. In Valley a patient is in a step more often, so each step gives more away. And all of it is spent sooner by whoever takes more steps: rounds, epochs and batches are not only a matter of
