@@ -115,7 +115,7 @@ def test_a_budget(training: Any, state: str, says: str) -> None:
     [
         ({}, "right", "Epsilon 2 at delta 0.001 against the aggregator"),
         ({"epsilon": 4.0}, "try again", "has epsilon 4 for a patient"),
-        ({"delta": 0.005}, "try again", "delta"),
+        pytest.param({"delta": 0.005}, "try again", "delta", marks=pytest.mark.slow),
         ({"unit": "participant"}, "try again", "The unit is a participant"),
         ({"clip": 0}, "try again", "is refused"),
         ({"sigma": 1}, "try again", "'sigma'"),
@@ -126,6 +126,7 @@ def test_a_promise(changes: dict[str, Any], state: str, says: str) -> None:
     assert (result.state, says in result.message) == (state, True), result.message
 
 
+@pytest.mark.slow
 def test_a_mean_is_carried_off_and_noise_can_drown_it_all() -> None:
     plain = {**TRAINING, "rounds": 2}
     result = asked.design_under_attack(plain, PROMISE, {"strategy": {"name": "fedavg"}})
