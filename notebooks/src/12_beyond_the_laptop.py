@@ -480,4 +480,4 @@ fk.quiz("12")
 # %% [markdown]
 # ## Next
 #
-# You have everything that a federation is made of: strategies, attacks, defences, roads. Notebook 13, the capstone, puts you in charge of one, with a threat model and a budget.
+# You have everything that a federation is made of: strategies, attacks, defences, roads. [Notebook 13](13_capstone.ipynb), the capstone, puts you in charge of one, with a threat model and a budget.
