@@ -34,9 +34,10 @@ from fedkit.cli.output import (
 )
 from fedkit.config.client_config import ClientConfig, read_env
 from fedkit.datasite.datasite import AppData, Datasite
-from fedkit.datasite.road import ROADS, write_road
+from fedkit.datasite.road import ROADS, road_of, write_road
 from fedkit.datasite.tree import folder_names
 from fedkit.federation.roads.syftbox import read_config
+from fedkit.federation.roads.synced import refuse_unfit
 from fedkit.federation.watch import advance_in_turn, watch
 from fedkit.protocol import advance as node
 
@@ -120,6 +121,8 @@ def client(
         if synced:
             data_dir = settings["DATA_DIR"]
             _take_road(Path(data_dir).expanduser().absolute(), settings["EMAIL"], "synced")
+        elif road_of(place := Path(settings["DATA_DIR"]).expanduser().absolute()).name == "synced":
+            refuse_unfit(place, settings["EMAIL"])  # it stays so
         site, path = _make(settings, app_data)
         port = int(settings["PORT"])
     site = replace(site, device=device)
@@ -193,7 +196,9 @@ def _take_road(data_dir: Path, email: str, road: str) -> None:
             why=f"On the road {road!r} they are at home in another folder",
             remedy="let them end, or take a data dir of its own for this road",
         )
-    write_road(data_dir, road)
+    if road == "synced":
+        refuse_unfit(data_dir, email)
+    write_road(data_dir, road, email if road == "synced" else None)
 
 
 def _settings(given: dict[str, str], env_file: Path | None) -> dict[str, str]:

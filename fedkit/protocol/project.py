@@ -24,6 +24,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.road import Road
 from fedkit.datasite.tree import entries
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
 
     from fedkit.learning.strategies.base import Strategy
 
-__all__ = ["EVERYBODY", "MAX_REASON", "AtAggregator", "AtParticipant", "Project", "check_folder"]
+__all__ = [
+    "EVERYBODY",
+    "MAX_REASON",
+    "AtAggregator",
+    "AtParticipant",
+    "Project",
+    "check_folder",
+    "unmasked",
+]
 
 
 EVERYBODY = "*"
@@ -304,6 +313,14 @@ class AtAggregator(Project):
     def launched(self, file: str) -> bytes:
         """A file that was launched, as it lies in `running/`. Raises FedkitError."""
         return self.read(self.place.path / file, absent="restore it from your own copy")
+
+
+def unmasked(road: Road) -> str:
+    """What a project without secure aggregation means where everybody reads everything."""
+    return (
+        f"everybody can read each update ({road.why}), and notebook 08 shows what one reveals; "
+        'under "secure_aggregation": {"threshold": ...} in fl_config.json nobody reads any but the sum'
+    )
 
 
 def check_folder(config: FLConfig, file: Path, remedy: str) -> None:
