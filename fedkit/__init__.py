@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from fedkit.rounds.starting_point import write_samples
     from fedkit.teaching import check, plots
     from fedkit.teaching.notebook import record, show, workspace
+    from fedkit.teaching.widgets.quiz import quiz
 
 __version__ = "0.1.0"
 
@@ -121,6 +122,7 @@ _NAMES = {
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
     "teaching.notebook": "record show workspace",
+    "teaching.widgets.quiz": "quiz",
 }
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
@@ -194,6 +196,7 @@ __all__ = [
     "principal_plane",
     "privacy",
     "privacy_report",
+    "quiz",
     "read_data_folder",
     "read_env",
     "read_json",
