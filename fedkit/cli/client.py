@@ -41,7 +41,7 @@ from fedkit.federation.roads.synced import refuse_unfit
 from fedkit.federation.watch import advance_in_turn, watch
 from fedkit.protocol import advance as node
 
-__all__ = ["client", "load_site", "status"]
+__all__ = ["client", "load_site", "status", "take_road"]
 
 
 _PATIENCE_S = 60.0
@@ -115,12 +115,12 @@ def client(
         find_device(device)
     if syftbox is not None:
         theirs, path, port = read_config(syftbox), syftbox, port or 0
-        _take_road(theirs.data_dir.absolute(), theirs.email, "syftbox")
+        take_road(theirs.data_dir.absolute(), theirs.email, "syftbox")
         site = _datasite(theirs.data_dir.absolute(), theirs.email, app_data)
     else:
         if synced:
             data_dir = settings["DATA_DIR"]
-            _take_road(Path(data_dir).expanduser().absolute(), settings["EMAIL"], "synced")
+            take_road(Path(data_dir).expanduser().absolute(), settings["EMAIL"], "synced")
         elif road_of(place := Path(settings["DATA_DIR"]).expanduser().absolute()).name == "synced":
             refuse_unfit(place, settings["EMAIL"])  # it stays so
         site, path = _make(settings, app_data)
@@ -183,7 +183,7 @@ def load_site(config_path: Path | None, app_data: AppData | None) -> Datasite:
     return site
 
 
-def _take_road(data_dir: Path, email: str, road: str) -> None:
+def take_road(data_dir: Path, email: str, road: str) -> None:
     """Write down on which road this datasite is. Raises FedkitError while projects are under way on another one."""
     before = Datasite(data_dir, email)
     under_way = [
