@@ -14,6 +14,7 @@ from fedkit.base.files import write_bytes
 from fedkit.base.text import visible
 from fedkit.cli.client import client, load_site, take_road
 from fedkit.cli.output import Commands, ConfigPath, say, show_table
+from fedkit.cli.roads import Drive, Token
 from fedkit.datasite.datasite import Datasite
 from fedkit.federation.roads.syftbox import read_config
 from fedkit.federation.seats import invitation_of, look, open_room, take_seat
@@ -92,6 +93,8 @@ def join(
         Path | None,
         typer.Option("--syftbox", metavar="CONFIG", help="Over SyftBox: its client's config.json."),
     ] = None,
+    token: Token = None,
+    drive: Drive = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="The fingerprint is right.")] = False,
     once: Annotated[bool, typer.Option("--once", help="As for `fedkit client`.")] = False,
 ) -> None:
@@ -120,19 +123,17 @@ def join(
     take_road(folder, asked.email, asked.road)
     take_seat(Datasite.create(folder, asked.email), asked)
     config = folder / "config.json"
-    say(f"Share {folder / 'datasites'} with the room, that folder and no other.")
-    if asked.road == "pysyft":
-        say("Over PySyft the client needs your token or drive; go on with:")
-        say(
-            f"  fedkit client --transport pysyft --email {asked.email} --data-dir {folder} "
-            f"--config_path {config} --port {port} --peer {asked.aggregator}"
-        )
-        return
+    if asked.road == "synced":
+        say(f"Share {folder / 'datasites'} with the room, that folder and no other.")
     client(
         email=asked.email,
         data_dir=str(folder),
         config_path=str(config),
         port=port,
-        synced=True,
+        synced=asked.road == "synced",
+        transport="pysyft" if asked.road == "pysyft" else None,
+        token=token,
+        drive=drive,
+        peer=[asked.aggregator] if asked.road == "pysyft" else None,
         once=once,
     )

@@ -50,7 +50,7 @@ COMMANDS = {
         "data:app",
         "Sample files for the tutorial, shards of your own data, and the full MNIST.",
     ),
-    "export": ("export:app", "The same project for another engine: flower."),
+    "export": ("export:app", "The same project for another engine: flower, nvflare."),
     "class": ("class_:app", "A room of learners: open, seats, join."),
     "course": ("course:app", "The course's notebooks: run, list, grade."),
 }

@@ -6,11 +6,8 @@ A project is a folder in its app's mailbox, on both sides: it appears in `runnin
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError, Unreadable
@@ -29,7 +26,6 @@ from fedkit.datasite.permissions import READY_FILES
 from fedkit.datasite.tree import entries, folder_names, remove_empty_folders, walk
 
 __all__ = [
-    "appearing",
     "back_to_running",
     "find_project",
     "follow_home",
@@ -67,37 +63,6 @@ def other_spelling(box: Box, name: str) -> Path | None:
 def _launched(project: Path) -> tuple[int, str]:
     signs = [project / name for name in ("launch.json", "fl_config.json")]
     return next((p.stat().st_mtime_ns for p in signs if is_file(p)), 0), project.name
-
-
-@contextmanager
-def appearing(folder: Path, aside: Path, remedy: str) -> Iterator[Path]:
-    """Build a folder aside, where nobody looks; then it appears in its place, whole.
-
-    Raises FedkitError, with this remedy, if the disk refuses.
-    """
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        yield aside
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _into_place(aside, folder)
-    except OSError as error:
-        raise FedkitError(
-            f"can't be created ({error.strerror})", file=folder, remedy=remedy
-        ) from error
-
-
-def _into_place(aside: Path, folder: Path) -> None:
-    """Rename a folder; from another disk, as a mailbox may be one, it is copied first, hidden beside its place."""
-    try:
-        aside.rename(folder)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        near = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(near, ignore_errors=True)
-        shutil.copytree(aside, near)
-        near.rename(folder)
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def move_to_done(site: Datasite, box: Box, name: str, opened: Iterable[Path]) -> None:
