@@ -188,7 +188,7 @@ class Network:
             write_bytes(folder / name, content)
 
     def _launched_so(self, config: FLConfig, wanted: Mapping[str, bytes]) -> None:
-        """Raises FedkitError unless this is what was launched under the project's name: its old rounds are of something else."""
+        """Raises FedkitError unless this is what was launched under the project's name: its rounds are of nothing else."""
         place = find_project(self.sites[self.aggregator], config.project_name)
         kept = read_object(place.path / LAUNCHED)
         other = [

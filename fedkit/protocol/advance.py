@@ -27,8 +27,8 @@ __all__ = ["ProjectStatus", "advance", "locked", "status"]
 class ProjectStatus:
     """Where a project stands at one datasite, in one role.
 
-    state : "launch", "request", "declined", "running", "problem" or "done". waits_for : e-mails, "" if it can go on by itself.
-    text : what is to be done, in words.
+    state : "launch", "request", "declined", "running", "problem" or "done". waits_for : e-mails, "" if it can go on by
+    itself. text : what is to be done, in words.
     """
 
     project: str

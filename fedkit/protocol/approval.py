@@ -16,7 +16,7 @@ from pathlib import Path
 from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined, Event, Problem
-from fedkit.base.names import check_name
+from fedkit.base.names import check_name, folded
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.lock import answering
@@ -129,12 +129,12 @@ def review(site: Datasite, project: str, folder: str = "request") -> Review:
     config = FLConfig.parse(data, file=place.config)
     check_folder(config, place.config, "ask the aggregator to send it again")
     if site.email not in config.participants:
-        raise FedkitError(
-            f"does not name {site.email}",
-            file=place.config,
-            field="participants",
-            remedy="decline it",
-        )
+        near = [e for e in config.participants if folded(e) == folded(site.email)]
+        remedy = "decline it"
+        if near:
+            remedy = f"ask the aggregator to write {site.email} where it says {near[0]}: upper and lower case count"
+        what = f"does not name {site.email}"
+        raise FedkitError(what, file=place.config, field="participants", remedy=remedy)
     source = read_part(site, place.path / config.model_arch)
     if folder == "request" and config.signed:
         _check_signed(site, config, place, data, source)

@@ -32,7 +32,7 @@ from fedkit.teaching.widgets.round_control import RoundControl
 
 # %% tags=["parameters"]
 rounds: int = 4  # how often everybody trains and the models are averaged, at least 3
-epochs: int = 5  # passes over one's own images in each round
+epoch: int = 5  # passes over one's own images in each round
 learning_rate: float = 0.1  # step size of each training step
 images_each: int = 300  # training images of each participant
 seed: int = 0  # every shuffle derives from it
@@ -63,7 +63,7 @@ config = fk.FLConfig(
     aggregator=ana,
     participants=people,
     rounds=rounds,
-    epoch=epochs,
+    epoch=epoch,
     learning_rate=learning_rate,
     model_arch="model.py",
     model_weight="global_model_weight.pt",

@@ -86,7 +86,7 @@ class ApprovalDesk(Panel):
         return event
 
     def take_back(self, project: str | None = None) -> None:
-        """A declined request (default: the one that is shown, or the first) waits for an answer again. Raises FedkitError."""
+        """A declined request (default: the one shown, or the first) waits for an answer again. Raises FedkitError."""
         names = [*declined_requests(self.datasite)]
         shown = self.choice.value if self.interactive else None
         name = project or (shown if shown in names else next(iter(names), "")) or self._first()
