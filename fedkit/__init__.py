@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from fedkit.rounds.starting_point import write_samples
     from fedkit.teaching import check, plots
     from fedkit.teaching.notebook import record, show
+    from fedkit.teaching.widgets.quiz import quiz
     from fedkit.teaching.workspace import workspace
 
 __version__ = "0.1.0"
@@ -125,6 +126,7 @@ _NAMES = {
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
     "teaching.notebook": "record show",
+    "teaching.widgets.quiz": "quiz",
     "teaching.workspace": "workspace",
 }
 """Module -> the names that it gives."""
@@ -200,6 +202,7 @@ __all__ = [
     "principal_plane",
     "privacy",
     "privacy_report",
+    "quiz",
     "read_data_folder",
     "read_env",
     "read_json",

@@ -474,24 +474,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. The quorum is 2 of four, and all four are well. How many updates does a round average?
-# 2. Dan's client is killed after 3 of 5 local epochs. How many epochs does it train in this round when it is back?
-# 3. Ana writes `"epoch": 50` into the config in her own `running/` folder, behind everybody's back. What keeps Alice's client from training 50 epochs?
-# 4. In round 3 two of four participants flip their sign. How far does the mean move, about?
-# 5. In a new project, Dan multiplies his change by 10 instead of flipping it: `lab.set(dan, "scaled", from_round=2)`. Is it refused? What does the accuracy do?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** Four. The quorum is what a round needs at least; as long as more is to be expected, it waits until the time-out.<br>
-# **2.** Five. The round is trained anew from the global model; half a round is nowhere on the disk.<br>
-# **3.** Her own copy, whose fingerprint she approved (notebook 02). Her client trains from that one.<br>
-# **4.** Hardly at all: two steps forward and two back. What is left is what tells the participants' digits apart.<br>
-# **5.** It is averaged, since all numbers are finite. The accuracy falls far below that of the flipped sign: one participant of four now moves the mean
-# more than the three others together.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("05")
 
 # %% [markdown]
 # ## Readings

@@ -371,23 +371,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Ten participants hold one digit each, and equally many images. What is the heterogeneity?
-# 2. A participant holds a single digit and trains alone. What is the highest accuracy that its model can reach abroad?
-# 3. Two updates of equal weight have the same length and point in opposite directions. How much of the way is left?
-# 4. Deal the two-shard split of McMahan et al. by `fk.split_shards(pool_labels, 10, generator=fk.generator(seed, "two"))`. Is its heterogeneity above or below that of alpha 1?
-# 5. Turn everybody's images by another angle: `fk.shift_features(even, "rotation", generator=fk.generator(seed, "turn"))`. What does the heterogeneity say, and what does the accuracy?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** 0.9: nine tenths of each one's images would have to be exchanged.<br>
-# **2.** One tenth. It may well be at 100 % at home.<br>
-# **3.** Nothing: the mean is where they started.<br>
-# **4.** Far above: each participant holds four digits at most.<br>
-# **5.** The heterogeneity stays as it was, since it looks at labels only. The accuracy on upright digits falls: datasites can differ in ways that this number does not see.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("06")
 
 # %% [markdown]
 # ## Readings

@@ -467,23 +467,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. With mu 0.5, a weight has moved by 0.2 from the global model. What does the proximal term add to its gradient?
-# 2. A strategy wins with one seed by two points. What do you ask its authors?
-# 3. Ten updates, of which four are hostile. The trimmed mean leaves out the three largest and smallest values of each weight. Why does that not suffice?
-# 4. Run `enter("fedprox", seed, mu=1.0)`. Is it ahead of or behind mu 0.1?
-# 5. Add `{"name": "geometric_median"}` to `rules` and run the last comparison again. Does it cost as much as the median?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** 0.1: mu times the distance.<br>
-# **2.** For more seeds, and how the settings of both sides were chosen; with seeds as different as these, two points in one run say little.<br>
-# **3.** Where all four hostile values are at the same end, one of them is left, and with a factor of five it outweighs the honest ones.<br>
-# **4.** Behind: the stronger the pull, the less is learned in a round.<br>
-# **5.** No. It treats an update as a whole, not weight by weight, and keeps all of them, with less weight for those far away.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("07")
 
 # %% [markdown]
 # ## Readings

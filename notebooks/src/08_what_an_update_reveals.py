@@ -516,23 +516,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Erin trains on one image for 5 epochs with a learning rate of 0.01 and sends the update. Can you divide?
-# 2. The model has no biases in its first layer. Which part of the one-image attack is lost, and which is not?
-# 3. Three participants of 40 images each send only the *sum* of their changes. Does that protect their images from `unmix`? Count images and hidden units.
-# 4. An attack has an AUC of 0.53 with the interval [0.47, 0.59]. What may you say?
-# 5. Asked about seed weights, `fk.privacy.check_seed` says `same_as_seed=False`, and their rows are not alike. Give a harmless reason and a bad one.
-#
-# <details><summary>Answers</summary>
-#
-# **1.** Yes. Each row's change is a multiple of the one image, and the bias's change is that multiple, for any number of steps and any learning rate.<br>
-# **2.** The scale. A row is still the image times an unknown number, and with pixels from 0 to 1 you see it as well.<br>
-# **3.** No: 120 images are fewer than 128 hidden units, so the sum's row space holds them all. What is lost is whose image it is. Notebook 10 comes back to this.<br>
-# **4.** Nothing about whether it works: guessing, 0.5, is inside of the interval.<br>
-# **5.** Harmless: the aggregator starts from weights it has trained before. Bad: bins that are hidden in weights that look random.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("08")
 
 # %% [markdown]
 # ## Readings

@@ -58,7 +58,8 @@ BROKEN = {
         "answers",
     ),
     "a recap of another length": ("# * the second\n", "", "`Recap` has 1"),
-    "four quiz questions": ("# 5. five?\n", "", "`Quiz` has 4"),
+    "another lesson's quiz": ('fk.quiz("01")', 'fk.quiz("03")', "does not show the quiz"),
+    "no quiz": ('fk.quiz("01")', "1 + 1", "does not show the quiz"),
     "five readings": ("# * McMahan et al.", "# * x" + "\n# * x" * 4, "`Readings` has 5"),
     "no roles": ("**Alice, participant**", "Alice", "nobody acts"),
     "a role as a heading": (
