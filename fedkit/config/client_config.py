@@ -145,6 +145,6 @@ def _as_written(text: str, file: Path, field: str) -> str:
             f"{text!r:.200} is a path of Windows, and this is another system",
             file=file,
             field=field,
-            remedy="write a path of this machine, such as ~/fedkit/alice (in WSL, C:\\ is /mnt/c/)",
+            remedy="write a path of this machine, such as ~/fedkit/alice (in WSL, `wslpath` tells it)",
         )
     return text

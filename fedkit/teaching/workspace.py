@@ -19,7 +19,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_object, write_json
 from fedkit.teaching.notebook import publish
 
-__all__ = ["workspace"]
+__all__ = ["ENVIRONMENT", "workspace"]
 
 
 ENVIRONMENT = "FEDKIT_WORKSPACE"  # `fedkit course run` gives every notebook a place of its own

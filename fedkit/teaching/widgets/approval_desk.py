@@ -153,9 +153,10 @@ class ApprovalDesk(Panel):
         if declined:
             options = [(n, n) for n in names] + [(f"{n} (declined)", n) for n in declined]
         if tuple(self.choice.options) != tuple(options):
-            held, known = self.choice.value, [*names, *declined]
+            held = self.choice.value
             self.choice.options = options
-            self.choice.value = held if held in known else next(iter(known), None)
+            stays = held in names or (held in declined and not names)
+            self.choice.value = held if stays else next(iter([*names, *declined]), None)
         pending = f"{esc(self.datasite.email)} · {len(names)} pending"
         pending += f" · {len(declined)} declined" if declined else ""
         self.head.value = heading("Approval desk", pending)
