@@ -12,6 +12,7 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -19,7 +20,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_object, write_json
 from fedkit.teaching.notebook import publish
 
-__all__ = ["ENVIRONMENT", "workspace"]
+__all__ = ["ENVIRONMENT", "what_is_missing", "workspace"]
 
 
 ENVIRONMENT = "FEDKIT_WORKSPACE"  # `fedkit course run` gives every notebook a place of its own
@@ -53,6 +54,7 @@ def workspace(name: str) -> Path:
         mine = _HELD[key] = _taken(asked)
         _empty(mine[0])
         _say(asked, mine[0])
+        _tell_what_is_missing()
     elif not part:
         _empty(mine[0])
     if not part:
@@ -60,6 +62,36 @@ def workspace(name: str) -> Path:
     folder = mine[0] / part
     _empty(folder)
     return folder
+
+
+def what_is_missing(error: OSError) -> str | None:
+    """A line for a file that a cell looks for in its workspace in vain, as cells do out of order; else None."""
+    path = Path(os.fsdecode(error.filename)) if error.filename else None
+    held = [folder for folder, _ in _HELD.values()]
+    if path is None or not any(path.absolute().is_relative_to(f.absolute()) for f in held):
+        return None
+    return (
+        f"{path.name} is not there (yet): the folder was emptied, or a cell above has not run -> start again at the cell "
+        f"with fk.workspace, and run the cells from there down to this one ({path})"
+    )
+
+
+def _tell_what_is_missing() -> None:
+    """Let the notebook show that line in place of Python's own error."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None or shell.custom_exceptions:
+        return
+
+    def show(
+        shell: Any, kind: type[OSError], error: OSError, trace: Any, tb_offset: int | None = None
+    ) -> list[str]:
+        line = what_is_missing(error)
+        lines = [line] if line else shell.InteractiveTB.structured_traceback(kind, error, trace)
+        shell._showtraceback(kind, error, lines)
+        return list(lines)
+
+    shell.set_custom_exc((FileNotFoundError,), show)
 
 
 def _taken(asked: Path) -> tuple[Path, FileLock]:

@@ -276,7 +276,8 @@ fk.show(
 
 # %%
 box = bob.client()
-shutil.copytree(box.request / "MNIST_FL", box.running / "MNIST_FL")
+fk.review(bob, "MNIST_FL")  # Bob reads it, too
+shutil.copytree(box.request / "MNIST_FL", box.running / "MNIST_FL", dirs_exist_ok=True)
 go(bob)
 
 # %% [markdown]

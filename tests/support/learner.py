@@ -13,6 +13,7 @@ import ipywidgets
 
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.widgets.panel import Panel
+from fedkit.teaching.workspace import what_is_missing
 from tests.support.run_lesson import SOURCES
 from tools.course.lesson import read_lesson
 from tools.course.stub import solved
@@ -38,7 +39,7 @@ class Learner:
         self.log: list[str] = []
 
     def run(self, number: int) -> str | FedkitError:
-        """Run a cell; what it printed, or the FedkitError in which it ended. Anything else is raised."""
+        """Run a cell; what it printed, or the one line in which it ended, as a FedkitError. Anything else is raised."""
         self.log.append(f"cell {number}")
         file = self.folder / f"cell_{number}.py"  # so that a check can read the source
         file.write_text(self.cells[number], "utf-8")
@@ -57,6 +58,15 @@ class Learner:
                         self.panels[number] = value
             except FedkitError as error:
                 return error
+            except (
+                FileNotFoundError
+            ) as error:  # a notebook shows this line, see fedkit.teaching.workspace
+                line = what_is_missing(error)
+                if line is None:
+                    raise
+                return FedkitError(line)
+            except NameError as error:  # ordinary Python: a cell above has not run
+                return FedkitError(f"{error} -> run the cells above")
         if "parameters" in self.tags[number]:
             self.names.update(self.parameters)
         return out.getvalue()
