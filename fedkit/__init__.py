@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from fedkit.rounds.simulation import numbered_participants, simulate
     from fedkit.rounds.starting_point import write_samples
     from fedkit.teaching import check, plots
-    from fedkit.teaching.notebook import record, show
+    from fedkit.teaching.notebook import alt, caption, record, show
     from fedkit.teaching.widgets.quiz import quiz
     from fedkit.teaching.workspace import workspace
 
@@ -125,7 +125,7 @@ _NAMES = {
     "rounds.rounds_to_target": "rounds_to_reach tuned",
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
-    "teaching.notebook": "record show",
+    "teaching.notebook": "alt caption record show",
     "teaching.widgets.quiz": "quiz",
     "teaching.workspace": "workspace",
 }
@@ -165,11 +165,13 @@ __all__ = [
     "Update",
     "advance",
     "agreement",
+    "alt",
     "approve",
     "approve_all",
     "approve_none",
     "as_float",
     "by_digits",
+    "caption",
     "change_settings",
     "check",
     "check_state",

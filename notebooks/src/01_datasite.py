@@ -149,7 +149,7 @@ places = [
 ]
 for right in ("read", "create"):
     figure = fk.plots.permission_matrix(alice.datasites, people, places, right)
-    fk.show(figure, f"Who may {right} each of four files of Alice's, asked of her permission files")
+    fk.show(figure, fk.alt("01 who may", right=right))
 
 # %% [markdown]
 # c. `public` means that all may read, not that all may write. `request/` is the slot in Alice's door: whoever wants something of her drops a

@@ -212,7 +212,7 @@ fk.show(
     fk.plots.folder_tree(
         aggregator.root, before, hide=["fl_client", "syft.pub.yaml", "syftperm.yaml"]
     ),
-    "The three files have left launch; running has a project folder with them and with the first global model",
+    fk.alt("02 launch"),
 )
 
 # %% [markdown]

@@ -289,9 +289,9 @@ def per_digit_accuracy(state):
 model.load_state_dict(update)
 unseen = torch.nonzero(test_labels >= 5).flatten()[:20]
 answers = model(test_images[unseen]).argmax(1)
-title = "Digits that Alice has never had, and what her model says they are"
+title = fk.caption("03 unseen digits")
 figure = fk.plots.digit_grid(test_images[unseen], answers, title=title)
-fk.show(figure, "Handwritten digits from 5 to 9; the model's answers below them are all 0 to 4")
+fk.show(figure, fk.alt("03 unseen digits"))
 
 # %% [markdown]
 # c. In training, the right answer was always one of Alice's five digits. So their outputs were pushed up in turn, and the other five outputs were pushed
@@ -358,10 +358,8 @@ for way, who in ways.items():
 
 # %%
 fk.show(
-    fk.plots.participant_bars(
-        accuracy, highlight=["federated"], title="Federated training closes most of the gap"
-    ),
-    "Alone about 48 %, federated about 85 %, pooled about 93 % of all test digits",
+    fk.plots.participant_bars(accuracy, highlight=["federated"], title=fk.caption("03 three ways")),
+    fk.alt("03 three ways"),
 )
 
 # %% [markdown]

@@ -5,7 +5,7 @@
 #     budget_s: 60
 #     needs: notebooks 01 to 03
 #     learn:
-#       - what FedAvg averages, and why an update's share is its share of the images
+#       - what FedAvg averages, and which share each update gets
 #       - what a round is in files, and how advance() repeats it to the end
 #       - when the choice of the shares decides what a model can do
 #       - what the aggregator sees, and why that is not privacy yet
@@ -363,10 +363,10 @@ unequal = {alice.email: of_alice, bob.email: of_bob}
 
 # %%
 curves = {weighting: rehearse(unequal, weighting) for weighting in ("samples", "equal")}
-title = "Bob alone has 5 to 9: with a share of 0.2 he is not heard"
+title = fk.caption("04 two weightings")
 fk.show(
     fk.plots.accuracy_by_round(curves, title=title),
-    "Equal shares reach about 75 %, shares by samples stay below 50 %",
+    fk.alt("04 two weightings"),
 )
 
 # %% [markdown]

@@ -7,7 +7,7 @@
 #     learn:
 #       - how to drive a project round by round, go back, and change a setting on the way
 #       - what a quorum and a round time-out decide when somebody is absent or slow
-#       - why a participant that is killed comes back to the same bits
+#       - what becomes of a participant that is killed and started again
 #       - which wrong updates the aggregator refuses, and which it can't tell from right ones
 # ---
 
@@ -289,7 +289,7 @@ late = finish(control)
 # %%
 fk.show(
     fk.plots.round_timeline(late, people, control.faults.log),
-    "Dan came too late in round 2 and is averaged in the rounds before and after it",
+    fk.alt("05 late"),
 )
 
 # %% [markdown]
@@ -332,7 +332,7 @@ print("Dan was killed once:", fingerprint("killed"))
 # %%
 fk.show(
     fk.plots.round_timeline(killed, people, control.faults.log),
-    "Dan was killed in the middle of training in round 2 and resumed; all updates of all rounds are averaged",
+    fk.alt("05 killed"),
 )
 
 # %% [markdown]
@@ -414,15 +414,15 @@ lab.set(dan, "sign-flipped", from_round=2)
 hostile = finish(control)
 fk.show(
     fk.plots.round_timeline(hostile, people, control.faults.log),
-    "Dan's sign-flipped updates are averaged in every round from the second on",
+    fk.alt("05 hostile"),
 )
 
 # %%
 curves = {"everybody": complete, "Dan absent": without_dan, "Dan flips the sign": hostile}
-title = "One flipped sign costs more than one absent participant"
+title = fk.caption("05 four projects")
 fk.show(
     fk.plots.accuracy_by_round(curves, title=title),
-    "Everybody and Dan absent end close together; with Dan's flipped sign the accuracy stays clearly below",
+    fk.alt("05 four projects"),
 )
 
 # %% [markdown]

@@ -8,7 +8,7 @@
 #       - how to make datasites differ by one number, and how to measure it
 #       - what skew costs, and why the updates pull apart
 #       - when more local epochs help, and when they hurt
-#       - why a model can be right at home and lost abroad
+#       - how good an own model is at home, and how good abroad
 # ---
 
 # %% [markdown]
@@ -230,11 +230,11 @@ for name, shards in tqdm({"even": even, "skewed": skewed}.items(), leave=False):
         ends[f"{name} {n}x{e}"] = history.accuracies[-1]
 
 # %%
-title = "Twenty passes each, in 20, 4 or 1 rounds:\nwhere datasites differ, they have to meet"
+title = fk.caption("06 meeting")
 marked = [name for name in ends if name.startswith("skewed")]
 fk.show(
     fk.plots.participant_bars(ends, title=title, highlight=marked),
-    "Even shards: within a few points in all three ways; skewed shards: clearly less with every step from 20 rounds to 1",
+    fk.alt("06 meeting"),
 )
 
 # %% [markdown]
@@ -289,7 +289,7 @@ for email, mixture, update in zip(people, mixtures, alone, strict=True):
 figure = fk.plots.home_and_abroad(places, average=float(everybody.mean()))
 fk.show(
     figure,
-    "Own models are near 100 % at most homes and at most at 20 % abroad; at every home the global model is below the own one",
+    fk.alt("06 home and abroad"),
 )
 
 # %% [markdown]

@@ -279,9 +279,7 @@ def promise_and_attack(epsilon):
 plain = fk.simulate(config.replace(learning_rate=0.1, batch_size=10), shards, test, model=SMALL)
 accuracies, attacks = zip(*map(promise_and_attack, epsilons), strict=True)
 figure = fk.plots.privacy_tradeoff(epsilons, accuracies, attacks, plain=plain.accuracies[-1])
-fk.show(
-    figure, "From epsilon 64 down to 4 the attack falls from near 1, while accuracy hardly moves"
-)
+fk.show(figure, fk.alt("09 three curves"))
 
 # %% [markdown]
 # b. At 64 the attacker is nearly always right. By 4 it has lost half of its edge over guessing, or more, and the accuracy has hardly moved. Below 2, the noise

@@ -428,11 +428,11 @@ recognised = {}
 for who, images in groups.items():
     residual = fk.privacy.row_space_residual(weight, images, bias)
     recognised[who] = (residual < 1e-3).double().mean().item()
-title = "Which images lie in the row space of the sum of two updates"
+title = fk.caption("10 row space")
 figure = fk.plots.participant_bars(
     recognised, ylabel="images recognised", title=title, percent=True
 )
-fk.show(figure, "All of Alice's and Bob's images are recognised, none of Carol's and of strangers")
+fk.show(figure, fk.alt("10 row space"))
 
 # %% [markdown]
 # b. The sum of two changes is still a sum over training images, and all 60 are recognised. What secure aggregation hides is *whose* they are.

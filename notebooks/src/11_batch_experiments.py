@@ -196,13 +196,13 @@ table = each.agg(lambda found: found.mean(skipna=False)).unstack()
 print(table.loc[list(rows)].round(1).to_string(na_rep="-"))
 
 # %%
-title = f"Rounds to {target:.0%}: no learning rate is the best for every row"
+title = fk.caption("11 rates", target=target)
 figure = fk.plots.small_multiples(
     frame, x="learning_rate", y="rounds_to_target", lines="row", log_x=True, title=title
 )
 fk.show(
     figure,
-    "IID with B=10 needs the fewest rounds at each rate; two shards are worst where IID with B=all is best",
+    fk.alt("11 rates"),
 )
 
 # %% [markdown]
@@ -261,7 +261,7 @@ runs = with_names(runs)
 by_round = with_names(fk.results(root / "paper", by_round=True))
 fk.show(
     fk.plots.small_multiples(by_round, panels="row", target=target),
-    "Three panels: IID with B=10 reaches the target first; B=all falls in between and comes last",
+    fk.alt("11 seeds"),
 )
 
 # %% [markdown]

@@ -83,6 +83,9 @@ def double(x):
 # %%
 fk.check._two(double)
 
+# %% [markdown]
+# So it is.
+
 # %%
 chart = fk.plots.accuracy(value)
 # cat is no command here
