@@ -66,7 +66,8 @@ def workspace(name: str) -> Path:
 
 def what_is_missing(error: OSError) -> str | None:
     """A line for a file that a cell looks for in its workspace in vain, as cells do out of order; else None."""
-    path = Path(os.fsdecode(error.filename)) if error.filename else None
+    named = error.filename or next(iter(error.args), None)
+    path = Path(os.fsdecode(named)) if isinstance(named, str | bytes | os.PathLike) else None
     held = [folder for folder, _ in _HELD.values()]
     if path is None or not any(path.absolute().is_relative_to(f.absolute()) for f in held):
         return None

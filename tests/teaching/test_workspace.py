@@ -13,9 +13,9 @@ import pytest
 
 import fedkit.teaching.workspace as module
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import read_object
+from fedkit.base.files import read_bytes, read_object
 from fedkit.teaching.control.control import Control
-from fedkit.teaching.workspace import MARKER, workspace
+from fedkit.teaching.workspace import MARKER, what_is_missing, workspace
 from tests.support import ROOT
 from tests.support.helpers import small
 
@@ -161,3 +161,17 @@ def test_the_networks_of_an_emptied_folder_move_nothing_any_more() -> None:
             control.change(epoch=2)
     assert new.now.error == ""
     assert Control.of(new.network) is new
+
+
+def test_a_file_that_is_missing_there_is_one_line() -> None:
+    folder = workspace("04")
+    for path in (folder / "alice" / "x.pt", (folder / "x.pt").absolute()):
+        with pytest.raises(FileNotFoundError) as caught:
+            path.read_text("utf-8")
+        assert "start again at the cell with fk.workspace" in str(what_is_missing(caught.value))
+        with pytest.raises(FileNotFoundError) as caught:
+            read_bytes(path)
+        assert what_is_missing(caught.value) is not None
+    with pytest.raises(FileNotFoundError) as caught:
+        Path("elsewhere").read_text("utf-8")
+    assert what_is_missing(caught.value) is None
