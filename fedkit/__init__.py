@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from fedkit.rounds.simulation import numbered_participants, simulate
     from fedkit.rounds.starting_point import write_samples
     from fedkit.teaching import check, plots
+    from fedkit.teaching.cards import model_card, privacy_card
     from fedkit.teaching.notebook import alt, caption, record, show
     from fedkit.teaching.widgets.quiz import quiz
     from fedkit.teaching.workspace import workspace
@@ -125,6 +126,7 @@ _NAMES = {
     "rounds.rounds_to_target": "rounds_to_reach tuned",
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
+    "teaching.cards": "model_card privacy_card",
     "teaching.notebook": "alt caption record show",
     "teaching.widgets.quiz": "quiz",
     "teaching.workspace": "workspace",
@@ -197,12 +199,14 @@ __all__ = [
     "load_model",
     "make_strategy",
     "mixing_weights",
+    "model_card",
     "numbered_participants",
     "pending_requests",
     "plots",
     "poisoned",
     "principal_plane",
     "privacy",
+    "privacy_card",
     "privacy_report",
     "quiz",
     "read_data_folder",
