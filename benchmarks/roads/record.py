@@ -66,7 +66,7 @@ def record_road(name: str, project_dir: Path, scratch: Path) -> Result:
 def _engine(name: str) -> str:
     if name == "own":
         return f"fedkit {fk.__version__}"
-    called, package = _ENGINES[name]
+    called, package = _ENGINES.get(name, (name, name))
     try:
         return f"{called} {metadata.version(package)}"
     except metadata.PackageNotFoundError:
