@@ -43,6 +43,8 @@ def test_the_solutions_are_right(lesson: Run) -> None:
 
 @pytest.mark.slow
 def test_the_learners_edition_says_the_same(tmp_path: Path) -> None:
+    for edition in ("learner", "solutions"):
+        (tmp_path / edition).mkdir()
     learner, solved = (lesson_of(tmp_path / e, e) for e in ("learner", "solutions"))
     assert learner.checks == dict.fromkeys(EXERCISES, "not yet")
     assert without_times(learner.text) == without_times(solved.text)
