@@ -163,10 +163,10 @@ class Network:
         model = SAMPLE_MODEL if model is None else model
         task = config.task
         config = stated(config, (self.sites[who].private.load(task) for who in config.participants))
-        folder = self.sites[self.aggregator].aggregator().launch
-        write_bytes(folder / config.model_arch, model.encode())
         if weights is None:
             weights = seed_weights(model, config.seed, config.model_class_name)
+        folder = self.sites[self.aggregator].aggregator().launch
+        write_bytes(folder / config.model_arch, model.encode())
         write_state(folder / config.model_weight, weights)
         config.save(folder / "fl_config.json")
 

@@ -37,6 +37,7 @@ from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_by_digits, split_iid, take
 from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.data.standardise import stated
+from fedkit.learning.model_file import source_text
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
@@ -198,7 +199,7 @@ def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
     source, file = SAMPLE_MODEL, Path(config.model_arch)
     if folder is not None and (folder / config.model_arch).exists():
         file = folder / config.model_arch
-        source = read_bytes(file, max_bytes=2**20).decode("utf-8", errors="replace")
+        source = source_text(read_bytes(file, max_bytes=2**20), file)
     try_out(config, source, file=file)
     if folder is None or not (folder / config.model_weight).exists():
         return source, seed_weights(source, config.seed, config.model_class_name)
