@@ -58,7 +58,7 @@ def _look(pid: int) -> _Seen | None:
     return None
 
 
-class _Tree:
+class Tree:
     """All processes ever seen below the first one; a process that lost its parent stays in it."""
 
     def __init__(self, root: int) -> None:
@@ -109,7 +109,7 @@ def watch(
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=out, stderr=err, env=dict(environment))
-        tree, cpu, peak, looked = _Tree(process.pid), [(began, 0.0)], 0.0, began
+        tree, cpu, peak, looked = Tree(process.pid), [(began, 0.0)], 0.0, began
         while process.poll() is None and time.monotonic() < began + limit_s:
             if time.monotonic() - looked >= TREE_EVERY_S:
                 tree.grow()

@@ -73,7 +73,8 @@ if TYPE_CHECKING:
     from fedkit.rounds.simulation import numbered_participants, simulate
     from fedkit.rounds.starting_point import write_samples
     from fedkit.teaching import check, plots
-    from fedkit.teaching.notebook import record, show, workspace
+    from fedkit.teaching.notebook import alt, caption, record, show, workspace
+    from fedkit.teaching.widgets.quiz import quiz
 
 __version__ = "0.1.0"
 
@@ -120,7 +121,8 @@ _NAMES = {
     "rounds.rounds_to_target": "rounds_to_reach tuned",
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
-    "teaching.notebook": "record show workspace",
+    "teaching.notebook": "alt caption record show workspace",
+    "teaching.widgets.quiz": "quiz",
 }
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
@@ -158,11 +160,13 @@ __all__ = [
     "Update",
     "advance",
     "agreement",
+    "alt",
     "approve",
     "approve_all",
     "approve_none",
     "as_float",
     "by_digits",
+    "caption",
     "change_settings",
     "check",
     "check_state",
@@ -194,6 +198,7 @@ __all__ = [
     "principal_plane",
     "privacy",
     "privacy_report",
+    "quiz",
     "read_data_folder",
     "read_env",
     "read_json",

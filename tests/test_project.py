@@ -539,9 +539,10 @@ def test_what_is_imported_is_declared(folder: str) -> None:
     if folder in ("tests", "tools"):
         declared |= set(bounds(project()["optional-dependencies"]["dev"]))
     if folder == "tests":  # what it installs into an environment of its own
+        from tests.support.pysyft_network import PYSYFT
         from tests.support.syftbox_network import SYFTBOX
 
-        declared |= set(bounds([SYFTBOX]))
+        declared |= set(bounds([SYFTBOX, PYSYFT]))
     if folder == "benchmarks":  # what it installs into environments of their own
         from benchmarks.field import PEERS
 

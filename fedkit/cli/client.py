@@ -16,7 +16,7 @@ import typer
 from rich.table import Table
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import Problem, ProjectDone, Waiting
+from fedkit.base.events import Event, Problem, ProjectDone, Waiting
 from fedkit.base.text import visible
 from fedkit.cli.output import (
     DONE,
@@ -32,10 +32,12 @@ from fedkit.cli.output import (
     stopping,
     usage_error,
 )
+from fedkit.cli.roads import Carrier, Drive, Peers, Token, Transport, carrying, open_road
 from fedkit.config.client_config import ClientConfig, read_env
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.road import ROADS, write_road
 from fedkit.datasite.tree import folder_names
+from fedkit.federation.roads.pysyft import check_installed
 from fedkit.federation.roads.syftbox import read_config
 from fedkit.federation.watch import advance_in_turn, watch
 from fedkit.protocol import advance as node
@@ -44,6 +46,7 @@ __all__ = ["client", "load_site", "status"]
 
 
 _PATIENCE_S = 60.0
+_LOOKS = 20
 
 
 def client(
@@ -89,6 +92,10 @@ def client(
             help="The config.json of a SyftBox client: for its e-mail and in its data dir, on any free port.",
         ),
     ] = None,
+    transport: Transport = None,
+    token: Token = None,
+    drive: Drive = None,
+    peer: Peers = None,
     once: Annotated[
         bool, typer.Option("--once", help="Do what can be done now, then end; don't watch.")
     ] = False,
@@ -104,8 +111,14 @@ def client(
     wanted = {k: str(v) for k, v in given.items() if v is not None}
     if syftbox is None:
         settings = _settings(wanted, env_file)
-    elif synced or env_file is not None or wanted.keys() - {"PORT"}:
+    elif synced or transport or env_file is not None or wanted.keys() - {"PORT"}:
         usage_error("--syftbox names e-mail, data dir and config.json -> leave out what else does")
+    if synced and transport:
+        usage_error("--synced and --transport are two roads -> take one")
+    if transport is None and (token or drive or peer):
+        usage_error("--token, --drive and --peer belong to --transport pysyft -> add it")
+    if transport is not None:
+        check_installed()
     if device != "cpu":
         from fedkit.learning.device import (
             find_device,  # and so torch, before it has something to train
@@ -117,15 +130,16 @@ def client(
         _take_road(theirs.data_dir.absolute(), theirs.email, "syftbox")
         site = _datasite(theirs.data_dir.absolute(), theirs.email, app_data)
     else:
-        if synced:
-            data_dir = settings["DATA_DIR"]
-            _take_road(Path(data_dir).expanduser().absolute(), settings["EMAIL"], "synced")
+        if synced or transport:
+            data_dir, road = settings["DATA_DIR"], "synced" if synced else "pysyft"
+            _take_road(Path(data_dir).expanduser().absolute(), settings["EMAIL"], road)
         site, path = _make(settings, app_data)
         port = int(settings["PORT"])
     site = replace(site, device=device)
+    carry = open_road(site, token, drive, peer or ()) if transport else None
     if once:
-        raise typer.Exit(_once(site))
-    _watch(site, port, path, parent)
+        raise typer.Exit(_once(site, carry))
+    _watch(site, port, path, parent, carry)
 
 
 def status(
@@ -269,15 +283,23 @@ def _end_with(parent: int, stop: threading.Event) -> None:
             stop.set()
 
 
-def _once(site: Datasite) -> int:
+def _once(site: Datasite, carry: Carrier | None) -> int:
+    events: list[Event] = []
     with closing(Reporter()) as reporter, stopping() as stop:
-        events = advance_in_turn(
-            site,
-            on_event=reporter.event,
-            on_epoch=reporter.epoch,
-            stop=stop,
-            timeout_s=_PATIENCE_S,
-        )
+        for _ in range(_LOOKS):
+            for event in carry() if carry is not None else ():
+                reporter.event(event)
+            now = advance_in_turn(
+                site,
+                on_event=reporter.event,
+                on_epoch=reporter.epoch,
+                stop=stop,
+                timeout_s=_PATIENCE_S,
+            )
+            moved = [event for event in now if not isinstance(event, Waiting | Problem)]
+            events = [e for e in events if not isinstance(e, Waiting | Problem)] + now
+            if carry is None or stop.is_set() or not (carry.moved or moved):
+                break
     if stop.is_set():
         raise KeyboardInterrupt
     stops = [event for event in events if isinstance(event, Waiting | Problem)]
@@ -301,7 +323,9 @@ def _how_to_begin(site: Datasite) -> str:
     )
 
 
-def _watch(site: Datasite, port: int, config_path: Path, parent: int | None) -> None:
+def _watch(
+    site: Datasite, port: int, config_path: Path, parent: int | None, carry: Carrier | None
+) -> None:
     from fedkit.cli.serve import Server
 
     with stopping() as stop, Server(site, port) as server:
@@ -313,7 +337,9 @@ def _watch(site: Datasite, port: int, config_path: Path, parent: int | None) -> 
         if not node.status(site):
             say(_how_to_begin(site))
         sys.stdout.flush()
-        with closing(Reporter()) as reporter:
+        if site.road.name == "pysyft" and carry is None:
+            say("Its road is PySyft's: without --transport pysyft, nothing is carried.", "yellow")
+        with closing(Reporter()) as reporter, carrying(site, carry, stop, reporter.event):
             watch(site, stop, on_event=reporter.event, on_epoch=reporter.epoch)
     say("Stopped. Start it again at any time: it goes on where it was.")
     end_now(DONE)

@@ -1,17 +1,17 @@
-"""`fedkit course`: run the notebooks in batch, list the course."""
+"""`fedkit course`: run the notebooks in batch, list the course, grade what learners hand in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from fedkit.cli.output import FAILED, Commands, console
+from fedkit.cli.output import FAILED, Commands, console, say, show_table
 from fedkit.experiments.lessons import (
     EDITIONS,
     About,
@@ -21,10 +21,15 @@ from fedkit.experiments.lessons import (
     lesson_paths,
 )
 
-__all__ = ["app", "lessons_table"]
+if TYPE_CHECKING:
+    from fedkit.teaching.grade.table import Grade, Row
+
+__all__ = ["app", "grades_table", "lessons_table"]
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, help="The course's notebooks: run, list.")
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="The course's notebooks: run, list, grade."
+)
 
 Wanted = Annotated[
     list[str] | None, typer.Argument(metavar="[NN]...", help="Lessons by number or name.")
@@ -103,6 +108,70 @@ def list_lessons(notebooks: Notebooks = None) -> None:
     """The course: number, title, a learner's minutes, what the learner will be able to do."""
     paths = lesson_paths(course_dir(notebooks))
     console.print(lessons_table({path.stem: about(path) for path in paths}))
+
+
+@app.command("grade")
+def grade_notebooks(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Learners' notebooks, in any folders.")
+    ],
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Judge anew, in bounded processes; trust no output.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the table with all reasons as CSV.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write the class's picture as PNG.")] = None,
+    limit: Annotated[
+        float, typer.Option(min=1, help="With --rerun: seconds for one notebook.")
+    ] = 300,
+    jobs: Annotated[int, typer.Option(min=1, help="With --rerun: notebooks at once.")] = 2,
+    notebooks: Notebooks = None,
+) -> None:
+    """Who has which exercise right, in whose word, and where a class stops."""
+    from tqdm import tqdm
+
+    from fedkit.teaching.grade import grade, write_grades
+
+    with tqdm(unit="notebook", disable=None) as bar:
+        grades = grade(
+            folder,
+            anew=rerun,
+            notebooks=notebooks,
+            limit_s=limit,
+            jobs=jobs,
+            on_done=lambda submission: bar.update(),
+        )
+    show_table(grades_table(grades))
+    for (lesson, name), count in grades.stops().most_common(3):
+        say(f"{count} of {len(grades.learners)} stop at {lesson[:2]} {name}.")
+    for lost in grades.unreadable:
+        say(f"{lost.path.name} ({lost.learner}): {lost.problem}", "red")
+    for remark in grades.remarks:
+        say(remark, "yellow")
+    if out is not None:
+        write_grades(grades, out)
+        say(f"The table with all reasons: {out}")
+    if picture is not None and grades.rows:
+        grades.picture().savefig(picture, dpi=150)
+        say(f"The class's picture: {picture}")
+
+
+def grades_table(grades: Grade) -> Table:
+    """A row for each learner and lesson: exercises right, and the first that is not, with the reason."""
+    shown = Table("learner", "lesson", "right", "the first that is not", "why", "look at")
+    lessons: dict[tuple[str, str], list[Row]] = {}
+    for row in grades.rows:
+        lessons.setdefault((row.learner, row.lesson), []).append(row)
+    for (learner, lesson), rows in lessons.items():
+        asked = [row for row in rows if not row.quiz]
+        right = sum(row.state == "right" for row in asked)
+        stop = next((row for row in asked if row.state != "right"), None)
+        doubts = dict.fromkeys(row.look_at for row in rows if row.look_at)
+        first = f"{stop.name}: {stop.state}" if stop else ""
+        cells = [learner, lesson[:2], f"{right}/{len(asked)}", first, stop.reason if stop else ""]
+        shown.add_row(*[Text(cell) for cell in [*cells, "; ".join(doubts)]])
+    return shown
 
 
 def lessons_table(lessons: Mapping[str, About]) -> Table:

@@ -21,6 +21,7 @@ import typer
 from fedkit.base.errors import FedkitError
 from fedkit.cli.output import DONE, FAILED, say
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation.roads.pysyft import check_installed, find_drive
 from fedkit.federation.roads.syftbox import has_started
 
 __all__ = ["Finding", "check_requirement", "doctor", "examine"]
@@ -83,7 +84,29 @@ def _road() -> list[Finding]:
     except FedkitError as error:
         wrong = error.field == "road"
         return [Finding(f"{error.file}: {error.what}", False, error.remedy or "")] if wrong else []
-    return [Finding(what, True), *(_start_order(site) if site.road.name == "syftbox" else [])]
+    more = {"syftbox": _start_order, "pysyft": _pysyft}.get(site.road.name)
+    return [Finding(what, True), *(more(site) if more is not None else [])]
+
+
+def _pysyft(site: Datasite) -> list[Finding]:
+    """Whether PySyft can be used here, and where its drive is."""
+    found: list[Finding] = []
+    try:
+        version = check_installed()
+        most = f"files above {site.road.max_bytes:,} bytes never arrive"
+        found.append(Finding(f"PySyft {version}; {most}", True))
+    except FedkitError as error:
+        why = f" ({error.why})" if error.why else ""
+        found.append(Finding(f"{error.what}{why}", False, error.remedy or ""))
+    try:
+        folder, token = find_drive(site, make=False)
+        found.append(
+            Finding(f"PySyft's drive: {folder or f'Google, with the token {token}'}", True)
+        )
+    except FedkitError as error:
+        what = ": ".join(str(part) for part in (error.file, error.what) if part)
+        found.append(Finding(f"PySyft's drive: {what}", False, error.remedy or ""))
+    return found
 
 
 def _start_order(site: Datasite) -> list[Finding]:

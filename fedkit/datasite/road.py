@@ -40,7 +40,12 @@ ROADS = {
             "SyftBox 0.4.0: its server enforces the permission files",
             max_bytes=10 * 2**20,
         ),
-        Road("pysyft", True, "PySyft 0.10: an approved peer can send a change of any file"),
+        Road(
+            "pysyft",
+            True,
+            "PySyft 0.10: an approved peer can send a change of any file",
+            max_bytes=64 * 2**20,
+        ),
         Road("synced", True, "a synced or shared folder: every member writes everywhere"),
     )
 }

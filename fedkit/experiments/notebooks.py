@@ -30,7 +30,16 @@ from fedkit.experiments.lessons import about
 from fedkit.experiments.parameters import fit
 from fedkit.experiments.side_by_side import same_python, side_by_side
 
-__all__ = ["Job", "OnCell", "RunResult", "check_states", "recorded", "run", "run_jobs"]
+__all__ = [
+    "Job",
+    "OnCell",
+    "RunResult",
+    "check_states",
+    "quiz_records",
+    "recorded",
+    "run",
+    "run_jobs",
+]
 
 
 SHORTEST_LIMIT_S = 120.0
@@ -275,6 +284,7 @@ def _kill(alive: list[Any]) -> None:
 
 RECORD_MIME = "application/vnd.fedkit.record+json"
 CHECK_MIME = "application/vnd.fedkit.check+json"
+QUIZ_MIME = "application/vnd.fedkit.quiz+json"
 
 
 def recorded(path: Path | str) -> dict[str, Any]:
@@ -291,6 +301,11 @@ def recorded(path: Path | str) -> dict[str, Any]:
 def check_states(path: Path | str) -> dict[str, str]:
     """The state of every check shown in an executed notebook: name -> "not yet", "try again" or "right"."""
     return {bundle["name"]: bundle["state"] for bundle in _bundles(Path(path), CHECK_MIME)}
+
+
+def quiz_records(path: Path | str) -> dict[str, dict[str, Any]]:
+    """What was chosen in every quiz of an executed or saved notebook: name -> `states` and `tries` by question."""
+    return {bundle["name"]: bundle for bundle in _bundles(Path(path), QUIZ_MIME)}
 
 
 def _bundles(path: Path, mime: str) -> list[dict[str, Any]]:

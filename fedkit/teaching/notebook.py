@@ -17,8 +17,12 @@ import shutil
 import struct
 import sys
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from fedkit.base.errors import FedkitError
 from fedkit.experiments.notebooks import RECORD_MIME
@@ -26,7 +30,16 @@ from fedkit.experiments.notebooks import RECORD_MIME
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figure_html", "publish", "record", "running_cell", "show", "workspace"]
+__all__ = [
+    "alt",
+    "caption",
+    "figure_html",
+    "publish",
+    "record",
+    "running_cell",
+    "show",
+    "workspace",
+]
 
 
 CSS_DPI = 100  # pixels on the page for one inch of figure
@@ -49,6 +62,41 @@ def show(fig: Figure, alt: str) -> None:
     Raises FedkitError if `fig` is no figure, or `alt` is empty or longer than a line. Equal figures give equal bytes.
     """
     publish({"text/html": figure_html(fig, alt), "text/plain": alt.strip()})
+
+
+def caption(picture: str, **values: object) -> str:
+    """The title of a picture that answers a prediction, by the picture's name: `fk.caption("07 by bytes")`.
+
+    The words stand in `captions/NN.yaml`, where nobody reads them before the cell has run. values : what stands in braces
+    there. Raises FedkitError for a name or a value that is not there.
+    """
+    return _words(picture, "title", values)
+
+
+def alt(picture: str, **values: object) -> str:
+    """The alt text of a picture that answers a prediction; as `caption`."""
+    return _words(picture, "alt", values)
+
+
+def _words(picture: str, part: str, values: Mapping[str, object]) -> str:
+    lesson, _, name = picture.partition(" ")
+    try:
+        return str(_captions(lesson)[name][part]).format(**values)
+    except (KeyError, IndexError) as error:
+        raise FedkitError(
+            f"the picture {picture!r} has no {part}, or it needs a value",
+            field="picture",
+            why=f"missing: {error}",
+            remedy=f"look into fedkit/teaching/captions/{lesson}.yaml",
+        ) from None
+
+
+@cache
+def _captions(lesson: str) -> dict[str, dict[str, str]]:
+    path = files(__package__) / "captions" / f"{lesson}.yaml"
+    if not re.fullmatch(r"\d\d", lesson) or not path.is_file():
+        return {}
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def figure_html(fig: Figure, alt: str) -> str:

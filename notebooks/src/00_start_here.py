@@ -105,7 +105,7 @@ network.launch(config)
 history = network.run(approve=fk.approve_all, on_event=follow)
 
 # %%
-fk.show(fk.plots.accuracy_by_round(history), "Accuracy rises from round to round, far above 40%")
+fk.show(fk.plots.accuracy_by_round(history), fk.alt("00 rising"))
 fk.record(accuracy=[round(accuracy, 4) for accuracy in history.accuracies])
 
 # %% [markdown]

@@ -149,7 +149,7 @@ places = [
 ]
 for right in ("read", "create"):
     figure = fk.plots.permission_matrix(alice.datasites, people, places, right)
-    fk.show(figure, f"Who may {right} each of four files of Alice's, asked of her permission files")
+    fk.show(figure, fk.alt("01 who may", right=right))
 
 # %% [markdown]
 # c. `public` means that all may read, not that all may write. `request/` is the slot in Alice's door: whoever wants something of her drops a
@@ -351,23 +351,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Alice deletes both permission files in `public/`. May Bob still read `public/hello.txt`?
-# 2. May Bob read `drafts/plan.txt`, and may he change it? Ask `fk.Permissions(alice.datasites)`.
-# 3. Which people have received `drafts/plan.txt`? Ask `network.ledger()`.
-# 4. Bob may write in Alice's `request/`. May he also replace the permission file there?
-# 5. Alice copies her eights into `public/` under the name `holiday.pt`. How do you still find them in the ledger?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** No. The nearest permission file is then the one at the top of her datasite, and it allows nobody but her.<br>
-# **2.** He may read it and may not change it: `.may("bob@example.org", "read", "alice@example.org/drafts/plan.txt")` is True, with `"write"` it is False.<br>
-# **3.** Bob alone: `{e.receiver for e in network.ledger() if e.path.endswith("plan.txt")}`.<br>
-# **4.** No. Permission files are an admin's, and Alice is the only admin. Otherwise everybody could open everything.<br>
-# **5.** By the fingerprint: the name changes, the content and its SHA-256 don't.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("01")
 
 # %% [markdown]
 # ## Readings

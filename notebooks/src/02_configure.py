@@ -212,7 +212,7 @@ fk.show(
     fk.plots.folder_tree(
         aggregator.root, before, hide=["fl_client", "syft.pub.yaml", "syftperm.yaml"]
     ),
-    "The three files have left launch; running has a project folder with them and with the first global model",
+    fk.alt("02 launch"),
 )
 
 # %% [markdown]
@@ -383,23 +383,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Which of the eight keys would you change to have every participant send its model twice as often?
-# 2. A participant receives each global model, from round 0 to the last, and sends one model a round. How often does a model cross in this project, with two participants?
-# 3. How many MB is that?
-# 4. Bob has approved. Then the aggregator rewrites `model.py` in Bob's `request/`, where it may write. What will Bob's client run?
-# 5. What does `fk.FLConfig.from_dict(wanted | {"project_name": "../MNIST_FL"})` say, and why is it good that it does?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** `rounds`: one model comes back in each round. `epoch` changes how much work lies behind it.<br>
-# **2.** 2 x (4 + 3) = 14 times.<br>
-# **3.** 14 x 0.409 MB, about 5.7 MB.<br>
-# **4.** What he approved. His copy lies in `running/`, its fingerprints are pinned, and nobody looks at `request/` any more.<br>
-# **5.** It refuses: the name becomes a folder's name at everybody's, and `..` would lead out of the mailbox into other folders.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("02")
 
 # %% [markdown]
 # ## Readings

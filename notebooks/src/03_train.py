@@ -289,9 +289,9 @@ def per_digit_accuracy(state):
 model.load_state_dict(update)
 unseen = torch.nonzero(test_labels >= 5).flatten()[:20]
 answers = model(test_images[unseen]).argmax(1)
-title = "Digits that Alice has never had, and what her model says they are"
+title = fk.caption("03 unseen digits")
 figure = fk.plots.digit_grid(test_images[unseen], answers, title=title)
-fk.show(figure, "Handwritten digits from 5 to 9; the model's answers below them are all 0 to 4")
+fk.show(figure, fk.alt("03 unseen digits"))
 
 # %% [markdown]
 # c. In training, the right answer was always one of Alice's five digits. So their outputs were pushed up in turn, and the other five outputs were pushed
@@ -358,10 +358,8 @@ for way, who in ways.items():
 
 # %%
 fk.show(
-    fk.plots.participant_bars(
-        accuracy, highlight=["federated"], title="Federated training closes most of the gap"
-    ),
-    "Alone about 48 %, federated about 85 %, pooled about 93 % of all test digits",
+    fk.plots.participant_bars(accuracy, highlight=["federated"], title=fk.caption("03 three ways")),
+    fk.alt("03 three ways"),
 )
 
 # %% [markdown]
@@ -446,23 +444,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Suppose the learning rate could be 0. What would Alice's update be?
-# 2. Carol has 10 images, and batches are of 64. How many steps does she take in a round of ten epochs?
-# 3. Bob's machine dies after the seventh epoch of round 1. What does the aggregator receive in the end?
-# 4. Train Alice for one round with all 2,000 images in one batch: set `batch_size = 2_000`, call `train_locally` again, and put `batch_size` back to 64. Is her last loss lower or higher than before, and why?
-# 5. The same 30 epochs can be cut into more rounds. Set `rounds, epoch = 30, 1` and call `train_together(shards)`. Does the accuracy rise? What does it cost?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** The global model, unchanged: every step would move nothing.<br>
-# **2.** Ten. Her 10 images fit into one batch, so an epoch is one step.<br>
-# **3.** The same update as if nothing had happened, later. The round is trained anew from the same global model, in the same order.<br>
-# **4.** Much higher, above 1 nat. One batch an epoch is one step an epoch: 10 steps in place of 320.<br>
-# **5.** To nearly 90 %: the models have less time to drift apart. It costs ten times as many files, since each round sends each model once in both directions.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("03")
 
 # %% [markdown]
 # ## Readings

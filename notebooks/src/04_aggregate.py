@@ -5,7 +5,7 @@
 #     budget_s: 60
 #     needs: notebooks 01 to 03
 #     learn:
-#       - what FedAvg averages, and why an update's share is its share of the images
+#       - what FedAvg averages, and which share each update gets
 #       - what a round is in files, and how advance() repeats it to the end
 #       - when the choice of the shares decides what a model can do
 #       - what the aggregator sees, and why that is not privacy yet
@@ -363,10 +363,10 @@ unequal = {alice.email: of_alice, bob.email: of_bob}
 
 # %%
 curves = {weighting: rehearse(unequal, weighting) for weighting in ("samples", "equal")}
-title = "Bob alone has 5 to 9: with a share of 0.2 he is not heard"
+title = fk.caption("04 two weightings")
 fk.show(
     fk.plots.accuracy_by_round(curves, title=title),
-    "Equal shares reach about 75 %, shares by samples stay below 50 %",
+    fk.alt("04 two weightings"),
 )
 
 # %% [markdown]
@@ -452,23 +452,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Alice has 600 images, Bob 200, Carol 200. Which shares does FedAvg give them?
-# 2. Nobody checks `num_samples`. Bob has 4,000 images and says 1,000,000. What is the next global model? Ask `fk.mixing_weights([fk.Update("alice", 1, {}, 4_000), fk.Update("bob", 1, {}, 1_000_000)])`.
-# 3. Alice has sent three updates and received four global models. Why four?
-# 4. The aggregator's machine dies between reading the updates and writing the mean. What is lost?
-# 5. Give Bob 200 images of each of his digits in `unequal`, as Alice has, and run `rehearse` with both weightings. What do you expect of the two curves?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** 0.6, 0.2 and 0.2.<br>
-# **2.** Nearly Bob's own model: his share is 0.996. The count is a claim, and whoever lies about it takes over the average.<br>
-# **3.** The seed weights are the first (round 0), and each of three rounds brings one more.<br>
-# **4.** Nothing. The updates still lie in the inboxes, and the next `advance()` averages them, to the same bytes.<br>
-# **5.** They are the same: with equal counts, both rules give a half to each.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("04")
 
 # %% [markdown]
 # ## Readings

@@ -7,7 +7,7 @@
 #     learn:
 #       - how to drive a project round by round, go back, and change a setting on the way
 #       - what a quorum and a round time-out decide when somebody is absent or slow
-#       - why a participant that is killed comes back to the same bits
+#       - what becomes of a participant that is killed and started again
 #       - which wrong updates the aggregator refuses, and which it can't tell from right ones
 # ---
 
@@ -284,7 +284,7 @@ late = finish(control)
 # %%
 fk.show(
     fk.plots.round_timeline(late, people, control.faults.log),
-    "Dan came too late in round 2 and is averaged in the rounds before and after it",
+    fk.alt("05 late"),
 )
 
 # %% [markdown]
@@ -327,7 +327,7 @@ print("Dan was killed once:", fingerprint("killed"))
 # %%
 fk.show(
     fk.plots.round_timeline(killed, people, control.faults.log),
-    "Dan was killed in the middle of training in round 2 and resumed; all updates of all rounds are averaged",
+    fk.alt("05 killed"),
 )
 
 # %% [markdown]
@@ -409,15 +409,15 @@ lab.set(dan, "sign-flipped", from_round=2)
 hostile = finish(control)
 fk.show(
     fk.plots.round_timeline(hostile, people, control.faults.log),
-    "Dan's sign-flipped updates are averaged in every round from the second on",
+    fk.alt("05 hostile"),
 )
 
 # %%
 curves = {"everybody": complete, "Dan absent": without_dan, "Dan flips the sign": hostile}
-title = "One flipped sign costs more than one absent participant"
+title = fk.caption("05 four projects")
 fk.show(
     fk.plots.accuracy_by_round(curves, title=title),
-    "Everybody and Dan absent end close together; with Dan's flipped sign the accuracy stays clearly below",
+    fk.alt("05 four projects"),
 )
 
 # %% [markdown]
@@ -469,24 +469,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. The quorum is 2 of four, and all four are well. How many updates does a round average?
-# 2. Dan's client is killed after 3 of 5 local epochs. How many epochs does it train in this round when it is back?
-# 3. Ana writes `"epoch": 50` into the config in her own `running/` folder, behind everybody's back. What keeps Alice's client from training 50 epochs?
-# 4. In round 3 two of four participants flip their sign. How far does the mean move, about?
-# 5. In a new project, Dan multiplies his change by 10 instead of flipping it: `lab.set(dan, "scaled", from_round=2)`. Is it refused? What does the accuracy do?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** Four. The quorum is what a round needs at least; as long as more is to be expected, it waits until the time-out.<br>
-# **2.** Five. The round is trained anew from the global model; half a round is nowhere on the disk.<br>
-# **3.** Her own copy, whose fingerprint she approved (notebook 02). Her client trains from that one.<br>
-# **4.** Hardly at all: two steps forward and two back. What is left is what tells the participants' digits apart.<br>
-# **5.** It is averaged, since all numbers are finite. The accuracy falls far below that of the flipped sign: one participant of four now moves the mean
-# more than the three others together.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("05")
 
 # %% [markdown]
 # ## Readings

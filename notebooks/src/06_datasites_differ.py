@@ -8,7 +8,7 @@
 #       - how to make datasites differ by one number, and how to measure it
 #       - what skew costs, and why the updates pull apart
 #       - when more local epochs help, and when they hurt
-#       - why a model can be right at home and lost abroad
+#       - how good an own model is at home, and how good abroad
 # ---
 
 # %% [markdown]
@@ -230,11 +230,11 @@ for name, shards in tqdm({"even": even, "skewed": skewed}.items(), leave=False):
         ends[f"{name} {n}x{e}"] = history.accuracies[-1]
 
 # %%
-title = "Twenty passes each, in 20, 4 or 1 rounds:\nwhere datasites differ, they have to meet"
+title = fk.caption("06 meeting")
 marked = [name for name in ends if name.startswith("skewed")]
 fk.show(
     fk.plots.participant_bars(ends, title=title, highlight=marked),
-    "Even shards: within a few points in all three ways; skewed shards: clearly less with every step from 20 rounds to 1",
+    fk.alt("06 meeting"),
 )
 
 # %% [markdown]
@@ -289,7 +289,7 @@ for email, mixture, update in zip(people, mixtures, alone, strict=True):
 figure = fk.plots.home_and_abroad(places, average=float(everybody.mean()))
 fk.show(
     figure,
-    "Own models are near 100 % at most homes and at most at 20 % abroad; at every home the global model is below the own one",
+    fk.alt("06 home and abroad"),
 )
 
 # %% [markdown]
@@ -371,23 +371,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Ten participants hold one digit each, and equally many images. What is the heterogeneity?
-# 2. A participant holds a single digit and trains alone. What is the highest accuracy that its model can reach abroad?
-# 3. Two updates of equal weight have the same length and point in opposite directions. How much of the way is left?
-# 4. Deal the two-shard split of McMahan et al. by `fk.split_shards(pool_labels, 10, generator=fk.generator(seed, "two"))`. Is its heterogeneity above or below that of alpha 1?
-# 5. Turn everybody's images by another angle: `fk.shift_features(even, "rotation", generator=fk.generator(seed, "turn"))`. What does the heterogeneity say, and what does the accuracy?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** 0.9: nine tenths of each one's images would have to be exchanged.<br>
-# **2.** One tenth. It may well be at 100 % at home.<br>
-# **3.** Nothing: the mean is where they started.<br>
-# **4.** Far above: each participant holds four digits at most.<br>
-# **5.** The heterogeneity stays as it was, since it looks at labels only. The accuracy on upright digits falls: datasites can differ in ways that this number does not see.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("06")
 
 # %% [markdown]
 # ## Readings

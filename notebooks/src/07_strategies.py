@@ -6,7 +6,7 @@
 #     needs: notebooks 05 and 06
 #     learn:
 #       - what makes a comparison of two strategies fair
-#       - which strategies help where datasites differ, and that FedProx is not always one of them
+#       - which strategies help where datasites differ, and by how much
 #       - what an advantage costs in bytes
 #       - which averaging rules survive hostile participants, and what they cost without any
 # ---
@@ -94,10 +94,10 @@ trial = seed + 10  # a seed that is used for tuning and not reported
 tuned = {f"FedAvg {rate:g}": enter("fedavg", trial, rate=rate) for rate in (0.1, 0.3, 1.0)}
 tuned["FedAvgM 0.1"] = enter("fedavgm", trial, rate=0.1, momentum=0.7)
 ends = {name: history.accuracies[-1] for name, history in tuned.items()}
-title = "FedAvg at three learning rates, and FedAvgM at the smallest"
+title = fk.caption("07 learning rates")
 fk.show(
     fk.plots.participant_bars(ends, title=title, highlight=["FedAvgM 0.1"]),
-    "FedAvg is better with a learning rate of 0.3 than with 0.1, and guesses with 1; FedAvgM at 0.1 is a little ahead",
+    fk.alt("07 learning rates"),
 )
 
 # %% [markdown]
@@ -159,10 +159,10 @@ fedprox = contest("fedprox", mu=0.1)
 against("FedProx, mu 0.1", fedprox, fedavg)
 
 # %%
-title = "Held back, participants learn more slowly: FedProx ends behind"
+title = fk.caption("07 fedprox")
 fk.show(
     fk.plots.accuracy_bands({"FedAvg": fedavg, "FedProx 0.1": fedprox}, title=title),
-    "The bands overlap; the line of FedProx lies below that of FedAvg in nearly every round",
+    fk.alt("07 fedprox"),
 )
 
 # %% [markdown]
@@ -267,11 +267,11 @@ by_bytes = {"FedAvg": fedavg, "SCAFFOLD": scaffold, "FedAvgM": fedavgm}
 figure = fk.plots.accuracy_bands(
     by_bytes,
     megabytes={**megabytes, "FedAvgM": megabytes["FedAvg"]},
-    title="Byte by byte, SCAFFOLD is behind: it has had half the rounds",
+    title=fk.caption("07 by bytes"),
 )
 fk.show(
     figure,
-    "At the bytes of eight rounds of FedAvg, SCAFFOLD has had four rounds and lies below it; FedAvgM is on top",
+    fk.alt("07 by bytes"),
 )
 
 # %% [markdown]
@@ -350,10 +350,10 @@ for attack, rule in tqdm(list(product(attacks, rules)), leave=False):
         curves[attack][rule].append(history.accuracies[-1])
 
 # %%
-title = "The mean falls to two who flip and scale;\nrules made for three stand three, and some fall with the fourth"
+title = fk.caption("07 attacks")
 fk.show(
     fk.plots.survival_curves(curves, title=title),
-    "Three panels: under flipping and scaling the mean drops to guessing, trimmed mean and Multi-Krum drop with the fourth, the median stays",
+    fk.alt("07 attacks"),
 )
 
 # %% [markdown]
@@ -409,9 +409,9 @@ prices = {rule: history.accuracies[-1] for rule, history in nobody.items()}
 fk.show(
     fk.plots.participant_bars(
         prices,
-        title="Nobody is hostile, and robust rules discard honest ones",
+        title=fk.caption("07 prices"),
     ),
-    "The mean is highest; the median, the trimmed mean and Multi-Krum are several points below it",
+    fk.alt("07 prices"),
 )
 
 # %% [markdown]
@@ -467,23 +467,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. With mu 0.5, a weight has moved by 0.2 from the global model. What does the proximal term add to its gradient?
-# 2. A strategy wins with one seed by two points. What do you ask its authors?
-# 3. Ten updates, of which four are hostile. The trimmed mean leaves out the three largest and smallest values of each weight. Why does that not suffice?
-# 4. Run `enter("fedprox", seed, mu=1.0)`. Is it ahead of or behind mu 0.1?
-# 5. Add `{"name": "geometric_median"}` to `rules` and run the last comparison again. Does it cost as much as the median?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** 0.1: mu times the distance.<br>
-# **2.** For more seeds, and how the settings of both sides were chosen; with seeds as different as these, two points in one run say little.<br>
-# **3.** Where all four hostile values are at the same end, one of them is left, and with a factor of five it outweighs the honest ones.<br>
-# **4.** Behind: the stronger the pull, the less is learned in a round.<br>
-# **5.** No. It treats an update as a whole, not weight by weight, and keeps all of them, with less weight for those far away.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("07")
 
 # %% [markdown]
 # ## Readings

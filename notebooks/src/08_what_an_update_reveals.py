@@ -179,10 +179,10 @@ rebuilt = [fk.privacy.invert_linear(*fk.privacy.first_layer(a.change)) for a in 
 original = shards["alice"][0].expand(2, -1, -1, -1)
 one = fk.privacy.psnr(torch.stack(rebuilt), original)
 rows = {"Alice's image": original, "rebuilt": torch.stack(rebuilt)}
-title = f"Left from one local epoch, right from {many_epochs}:\none image is a division away"
+title = fk.caption("08 one image", many_epochs=many_epochs)
 fk.show(
     fk.plots.rebuilt_digits(rows, {"rebuilt": one.tolist()}, title=title),
-    "Alice's digit twice, and below it two rebuilt images that look the same, at over 80 dB",
+    fk.alt("08 one image"),
 )
 
 # %% [markdown]
@@ -223,8 +223,8 @@ for name, found in attacks.items():
 
 # %%
 fk.show(
-    fk.plots.rebuilt_digits(rows, decibels, title="Eight images in one batch, and all eight again"),
-    "Originals; some exact and some blends from single rows; most found by descent; all eight exactly",
+    fk.plots.rebuilt_digits(rows, decibels, title=fk.caption("08 eight images")),
+    fk.alt("08 eight images"),
 )
 
 # %% [markdown]
@@ -271,10 +271,10 @@ exact = {p: {name: exact_ones(found[p][name], shards[name][0]) for name in sizes
 many = shards["carol"][0][exact["LONG"]["carol"]][::3][:12]
 pairs = found["LONG"]["carol"]
 pairs = pairs[fk.privacy.match(pairs, many)]
-title = f"Twelve of Carol's 100 images, from one update of {many_epochs} local epochs"
+title = fk.caption("08 twelve of a hundred", many_epochs=many_epochs)
 fk.show(
     fk.plots.rebuilt_digits({"Carol's": many, "rebuilt": pairs}, title=title),
-    "Twelve handwritten digits, and below them the same twelve, rebuilt",
+    fk.alt("08 twelve of a hundred"),
 )
 
 # %%
@@ -282,8 +282,8 @@ shares = [[float(exact[p][name].double().mean()) for p in seen] for name in size
 names = [f"{name.title()}: {count}" for name, count in sizes.items()]
 columns = ["1 local epoch", f"{many_epochs} local epochs"]
 fk.show(
-    fk.plots.share_table(shares, names, columns, title="Images rebuilt at 60 dB or better"),
-    "All of Alice's, nearly all of Bob's, more than 40 % of Carol's, none of Dave's; epochs matter little",
+    fk.plots.share_table(shares, names, columns, title=fk.caption("08 shares")),
+    fk.alt("08 shares"),
 )
 
 # %% [markdown]
@@ -367,10 +367,8 @@ residuals = {
     "1,000 others": fk.privacy.row_space_residual(weight, strangers[0]),
 }
 fk.show(
-    fk.plots.residual_dots(
-        residuals, title="Carol's images lie in the row space, and nobody else's"
-    ),
-    "Carol's residuals are below one in ten thousand, those of all others above one in twenty",
+    fk.plots.residual_dots(residuals, title=fk.caption("08 residuals")),
+    fk.alt("08 residuals"),
 )
 
 # %%
@@ -385,10 +383,10 @@ curves = {
 }
 
 # %%
-title = "Whom can each attack name without naming others?"
+title = fk.caption("08 who was there")
 fk.show(
     fk.plots.roc_curves(curves, title=title),
-    "The row-space test finds all members with no false alarm; LiRA and the threshold find few",
+    fk.alt("08 who was there"),
 )
 
 # %%
@@ -516,23 +514,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Erin trains on one image for 5 epochs with a learning rate of 0.01 and sends the update. Can you divide?
-# 2. The model has no biases in its first layer. Which part of the one-image attack is lost, and which is not?
-# 3. Three participants of 40 images each send only the *sum* of their changes. Does that protect their images from `unmix`? Count images and hidden units.
-# 4. An attack has an AUC of 0.53 with the interval [0.47, 0.59]. What may you say?
-# 5. Asked about seed weights, `fk.privacy.check_seed` says `same_as_seed=False`, and their rows are not alike. Give a harmless reason and a bad one.
-#
-# <details><summary>Answers</summary>
-#
-# **1.** Yes. Each row's change is a multiple of the one image, and the bias's change is that multiple, for any number of steps and any learning rate.<br>
-# **2.** The scale. A row is still the image times an unknown number, and with pixels from 0 to 1 you see it as well.<br>
-# **3.** No: 120 images are fewer than 128 hidden units, so the sum's row space holds them all. What is lost is whose image it is. Notebook 10 comes back to this.<br>
-# **4.** Nothing about whether it works: guessing, 0.5, is inside of the interval.<br>
-# **5.** Harmless: the aggregator starts from weights it has trained before. Bad: bins that are hidden in weights that look random.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("08")
 
 # %% [markdown]
 # ## Readings

@@ -279,9 +279,7 @@ def promise_and_attack(epsilon):
 plain = fk.simulate(config.replace(learning_rate=0.1, batch_size=10), shards, test, model=SMALL)
 accuracies, attacks = zip(*map(promise_and_attack, epsilons), strict=True)
 figure = fk.plots.privacy_tradeoff(epsilons, accuracies, attacks, plain=plain.accuracies[-1])
-fk.show(
-    figure, "From epsilon 64 down to 4 the attack falls from near 1, while accuracy hardly moves"
-)
+fk.show(figure, fk.alt("09 three curves"))
 
 # %% [markdown]
 # b. At 64 the attacker is nearly always right. By 4 it has lost half of its edge over guessing, or more, and the accuracy has hardly moved. Below 2, the noise
@@ -500,23 +498,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Bob says: "Our training has epsilon 3." What four things do you ask?
-# 2. What is the noise multiplier for epsilon 1 at δ = 1e-5 in a single step? Ask `noise_for(1.0, 1e-5)`.
-# 3. The aggregator adds the noise to the mean (unit `"participant"`). Against whom does that protect nothing, and which `against` in a policy declines it?
-# 4. Alice takes part in ten projects with epsilon 1 each. What can she say about her images?
-# 5. Set `clip` ten times as high and keep σ. What happens to epsilon, and what to the model?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** For which unit (an image, a participant), between which neighbours, at which δ, and against whom.<br>
-# **2.** About 3.7.<br>
-# **3.** Against the aggregator, who sees every update before the noise; `"against": "aggregator"`, the default.<br>
-# **4.** Epsilon 10 at ten times the δ, by adding up; an accountant that sees all ten together finds less.<br>
-# **5.** Epsilon stays: it depends on σ alone. The noise, σ times the clip, is ten times as large, and the model drowns.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("09")
 
 # %% [markdown]
 # ## Readings

@@ -428,11 +428,11 @@ recognised = {}
 for who, images in groups.items():
     residual = fk.privacy.row_space_residual(weight, images, bias)
     recognised[who] = (residual < 1e-3).double().mean().item()
-title = "Which images lie in the row space of the sum of two updates"
+title = fk.caption("10 row space")
 figure = fk.plots.participant_bars(
     recognised, ylabel="images recognised", title=title, percent=True
 )
-fk.show(figure, "All of Alice's and Bob's images are recognised, none of Carol's and of strangers")
+fk.show(figure, fk.alt("10 row space"))
 
 # %% [markdown]
 # b. The sum of two changes is still a sum over training images, and all 60 are recognised. What secure aggregation hides is *whose* they are.
@@ -592,23 +592,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. Alice masks her update with noise from `np.random.default_rng(seed)`, the seed of the config. What does the aggregator do?
-# 2. Alice hides two updates under the same mask, one a day. What does the aggregator learn when it subtracts the first from the second?
-# 3. Four participants, a threshold of 2. Why does `fk.FLConfig` refuse it?
-# 4. Two of three participants work for the aggregator. What is left of the third one's secret?
-# 5. What does `config.replace(strategy={"name": "median"})` say, and why?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** It draws the same numbers and subtracts them. A mask needs a secret, and a seed that all have approved is none.<br>
-# **2.** The mask is gone, and what is left is how her update has changed from one day to the other. So keys are new in each round.<br>
-# **3.** A lying aggregator could tell two of them that Dan left, and the other two that he stayed. Each half gives it one of his two secrets.<br>
-# **4.** Nothing: they know their own updates, and the sum minus those is the third.<br>
-# **5.** That the median looks at single updates: it needs each weight of each participant, and there is only their sum.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("10")
 
 # %% [markdown]
 # ## Readings

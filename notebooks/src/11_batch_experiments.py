@@ -196,13 +196,13 @@ table = each.agg(lambda found: found.mean(skipna=False)).unstack()
 print(table.loc[list(rows)].round(1).to_string(na_rep="-"))
 
 # %%
-title = f"Rounds to {target:.0%}: no learning rate is the best for every row"
+title = fk.caption("11 rates", target=target)
 figure = fk.plots.small_multiples(
     frame, x="learning_rate", y="rounds_to_target", lines="row", log_x=True, title=title
 )
 fk.show(
     figure,
-    "IID with B=10 needs the fewest rounds at each rate; two shards are worst where IID with B=all is best",
+    fk.alt("11 rates"),
 )
 
 # %% [markdown]
@@ -261,7 +261,7 @@ runs = with_names(runs)
 by_round = with_names(fk.results(root / "paper", by_round=True))
 fk.show(
     fk.plots.small_multiples(by_round, panels="row", target=target),
-    "Three panels: IID with B=10 reaches the target first; B=all falls in between and comes last",
+    fk.alt("11 seeds"),
 )
 
 # %% [markdown]
@@ -352,23 +352,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. A spec has a grid of 3 rates and 4 batch sizes, a list of 2 partitions, and 5 seeds. How many runs?
-# 2. You correct a typing error in a comment of fedkit's code and start a finished sweep again. What happens, and why is that right?
-# 3. A run has the accuracies 0.90, 0.96, 0.95, 0.98. After how many rounds does it reach 0.97? Ask `fk.rounds_to_reach`.
-# 4. Why does a sweep run the first seed of every setting before the second seed of any?
-# 5. Add `"strategy": "fedavgm"` to `fixed` of `final`, and run it. Which row gains most? What else would have to change before you say that FedAvgM is better?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** 3 x 4 x 2 x 5 = 120.<br>
-# **2.** Everything runs again: the hash covers all of the package. It can't know that a comment decides nothing, and a result of unknown code is none.<br>
-# **3.** After 3.5: the best so far stays 0.96 in round 3, and 0.97 is halfway from there to 0.98.<br>
-# **4.** Whenever you stop it, the whole picture is there, with fewer seeds; and the time left can be told from runs of the same kind.<br>
-# **5.** The learning rates were tuned for FedAvg. FedAvgM needs its own grid, as large as FedAvg's, before the two can be compared.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("11")
 
 # %% [markdown]
 # ## Readings

@@ -228,10 +228,10 @@ for number in tqdm(range(splits), leave=False):
 curves = pd.concat(curves)
 
 # %%
-title = "Standardised by whom? Mean and range over the splits"
+title = fk.caption("14 statistics")
 fk.show(
     fk.plots.small_multiples(curves, y="balanced_accuracy", lines="statistics", title=title),
-    "Federated rises fast and stays highest; own stays clearly below it; none jumps about and spreads widely",
+    fk.alt("14 statistics"),
 )
 
 # %%
@@ -275,9 +275,9 @@ figure = fk.plots.participant_bars(
     mean["balanced_accuracy"].to_dict(),
     ylabel="balanced accuracy, mean over splits",
     highlight=["federated"],
-    title="Federated is nearly as good as pooled;\nEast alone is far behind",
+    title=fk.caption("14 alone"),
 )
-fk.show(figure, "Six bars: east alone is far below the rest, federated and pooled are nearly level")
+fk.show(figure, fk.alt("14 alone"))
 
 # %%
 spread = scores.groupby("model", sort=False)["balanced_accuracy"].agg(["min", "max"])
@@ -358,13 +358,13 @@ for number in tqdm(range(splits), leave=False):
 cost = pd.concat(cost)
 
 # %%
-title = "The same promise costs the small hospital most\nMean and range over the splits"
+title = fk.caption("14 promises")
 figure = fk.plots.small_multiples(
     cost, x="epsilon", y="balanced_accuracy", lines="model", log_x=True, title=title
 )
 fk.show(
     figure,
-    "At the smallest epsilon west alone is lowest, with a wide band; all together stays highest",
+    fk.alt("14 promises"),
 )
 
 # %% [markdown]
@@ -400,13 +400,13 @@ spec = {
 frame = fk.sweep(spec, root / "sweep", jobs=jobs, progress=True)
 
 # %%
-title = "Each optimizer has a learning rate of its own"
+title = fk.caption("14 optimizers")
 figure = fk.plots.small_multiples(
     frame, x="learning_rate", y="loss", lines="optimizer", log_x=True, log_y=True, title=title
 )
 fk.show(
     figure,
-    "Adam's loss is lowest at 0.01 and highest of all at 1; plain SGD's falls all the way to 1; momentum lies between",
+    fk.alt("14 optimizers"),
 )
 
 # %%
@@ -493,23 +493,10 @@ fk.record(
 # %% [markdown]
 # ## Quiz
 #
-# Some of these need a line of code in a new cell.
-#
-# 1. A test set has 160 who are well and 11 who are ill. A model calls everybody well. What are its accuracy and its balanced accuracy?
-# 2. East alone has a high AUC and a low balanced accuracy. What would you change in its model, and what would you need for that?
-# 3. A hospital has a single patient. What does its part of the federated statistics tell?
-# 4. Try `config.replace(dp=promise | {"delta": 0.01}, task=task | {"standardise": public})` and train with North in it. What happens, and why?
-# 5. In the sweep, Adam's best learning rate stands at an end of its grid. What do you do before you compare it?
-#
-# <details><summary>Answers</summary>
-#
-# **1.** 160 / 171, about 94 %, and 50 %: all of the well are let go, none of the ill are found.<br>
-# **2.** The bias, the place of the line. For that it needs patients who are well: its own few, or others'. That is what the federation gives it.<br>
-# **3.** Everything: the sums are that patient's row.<br>
-# **4.** It is refused: 0.01 is not below 1 / (North's patients), and giving away one patient whole, picked at random, would pass for private.<br>
-# **5.** Make the grid wider on that side, as in notebook 11: a better rate might lie outside.<br>
-#
-# </details>
+# Choose, and read why. Some of these need a line of code in a new cell.
+
+# %%
+fk.quiz("14")
 
 # %% [markdown]
 # ## Readings

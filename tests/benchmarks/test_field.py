@@ -86,7 +86,7 @@ def test_options_reach_the_field_alone(
     for words in (["tutorial", "--model", "cnn"], ["field", "engine", "--model", "cnn"], ["-q"]):
         monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
         assert __main__.main() == 1
-        assert "only field takes options" in capsys.readouterr().err
+        assert "only field, roads take options" in capsys.readouterr().err
 
 
 def taken(seconds: float, accuracy: float) -> Run:

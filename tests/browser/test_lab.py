@@ -16,6 +16,8 @@ from typing import Any
 import nbformat
 import pytest
 
+from fedkit.experiments.notebooks import quiz_records
+from fedkit.teaching.quiz import LETTERS, read_quiz
 from tests.support import ROOT, lab, looks
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("lab")]
@@ -34,6 +36,7 @@ PANELS = {
     "failure lab": ".fk-failure-lab",
     "datasite tree": ".fk-datasite-tree",
     "ledger": ".fk-ledger-view",
+    "quiz": ".fk-quiz",
 }
 DRIVEN = -2  # the round control of the first network below, of two
 # What a participant may well ask about: it says where it runs.
@@ -371,6 +374,25 @@ def test_the_ledger_filters(session: Session) -> None:
     for menu in ("participant", "round"):
         ledger.get_by_label(menu, exact=True).select_option("all")
     ledger.get_by_text(everything, exact=True).wait_for()
+
+
+def test_the_quiz_answers_and_keeps_what_was_chosen(session: Session) -> None:
+    quiz = session.panel("quiz")
+    quiz.scroll_into_view_if_needed()
+    questions = read_quiz("05")
+    wrong = next(i for i, option in enumerate(questions[0].options) if not option.right)
+    quiz.get_by_role("radio").nth(wrong).check()
+    status(quiz, "Try again")
+    right = LETTERS.index(questions[0].answer)
+    quiz.get_by_role("radio").nth(right).check()
+    status(quiz, "Right")
+    session.page.get_by_text("Quiz 05: 1 of 5 right, 4 still open").first.wait_for()
+    shots(session, "quiz")
+    lab.command(session.page, "docmanager:save")
+    saved = session.folder / "lesson.ipynb"
+    kept = quiz_records(saved)["05"]
+    assert kept["tries"]["1"] == LETTERS[wrong] + LETTERS[right]
+    assert kept["states"]["1"] == "right"
 
 
 # ------------------------------------------------------------------------------------------- its looks

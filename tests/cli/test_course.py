@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedkit.cli.course import app
+from tests.support.classroom import answered, hand_in, said
 from tests.support.lessons import notebook, write_lesson
 from tools.course.build import build
 
@@ -74,3 +75,24 @@ def test_a_course_without_notebooks_says_what_to_do(tmp_path, monkeypatch):
         code, said = course(command, "--notebooks", "nowhere")
         assert code == 1
         assert "--notebooks" in said
+
+
+def test_grade_on_the_command_line(tmp_path):
+    lesson = answered("01")
+    said(lesson, "may_read", "try again", "Mallory may read.")
+    hand_in(tmp_path / "class" / "ann" / "01_datasite.ipynb", lesson)
+    hand_in(tmp_path / "class" / "bob" / "01_datasite.ipynb", ["no notebook"])
+    out, picture = tmp_path / "grades.csv", tmp_path / "class.png"
+    where = (str(tmp_path / "class"), "--out", str(out), "--picture", str(picture))
+    code, told = course("grade", *where)
+    assert code == 0
+    assert "ann 01 0/2 may_read: try again Mallory may read." in told.replace(" │", "").replace(
+        "│ ", ""
+    )
+    assert "1 of 2 stop at 01 may_read." in told
+    assert "01_datasite.ipynb (bob): is JSON, but no notebook: it has no cells" in told
+    assert "the notebooks' own words" in told
+    assert out.read_text("utf-8-sig").count("\n") == 4
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    code, told = course("grade", str(tmp_path / "nobody"))
+    assert (code, "is no folder" in told) == (1, True)

@@ -58,6 +58,7 @@ def waiting(site: Datasite) -> subprocess.CompletedProcess[str]:
         ["client", "--help"],
         ["data", "--help"],
         ["course", "list"],
+        ["course", "grade", "--help"],
         ["sweep", "--help"],
     ],
     ids=" ".join,

@@ -50,7 +50,7 @@ def test_a_model_that_never_arrives_is_refused_at_launch(
 
 
 def test_what_is_small_enough_or_at_home_is_launched(tmp_path: Path) -> None:
-    assert [road.name for road in ROADS.values() if road.max_bytes] == ["syftbox"]
+    assert [road.name for road in ROADS.values() if road.max_bytes] == ["syftbox", "pysyft"]
     for world in (on_syftbox(tmp_path / "net"), World(tmp_path / "home", **MASKED)):
         put_launch(world.site, world.config, wide(1700), seed_weights(wide(1700), 0))
         assert problems(world.advance()) == []

@@ -83,6 +83,9 @@ def double(x):
 # %%
 fk.check._two(double)
 
+# %% [markdown]
+# So it is.
+
 # %%
 chart = fk.plots.accuracy(value)
 # cat is no command here
@@ -109,11 +112,10 @@ def flatten(state):
 # %% [markdown]
 # ## Quiz
 #
-# 1. one?
-# 2. two?
-# 3. three?
-# 4. four?
-# 5. five?
+# Choose, and read why.
+
+# %%
+fk.quiz("01")
 
 # %% [markdown]
 # ## Readings
@@ -129,7 +131,9 @@ def flatten(state):
 
 def write_lesson(folder: Path, text: str = LESSON, name: str = "01_one") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "02_next.py").write_text(LESSON.replace("A title", "The next"), encoding="utf-8")
+    (folder / "02_next.py").write_text(
+        LESSON.replace("A title", "The next").replace('quiz("01")', 'quiz("02")'), encoding="utf-8"
+    )
     path = folder / f"{name}.py"
     path.write_text(text, encoding="utf-8")
     return path

@@ -7,18 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-import venv
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
-import pytest
-from filelock import FileLock
-
-from tests.support import ROOT
 from tests.support.cli import free_port
+from tests.support.environments import own_python
 
 __all__ = ["SYFTBOX", "SyftBoxNetwork", "syftbox_python"]
 
@@ -39,28 +34,8 @@ def syftbox_python(network: bool = False) -> Path:
 
     Skips where it can't be made; fails where one has to be there.
     """
-    home = ROOT / "runs" / "test-venvs" / SYFTBOX
-    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.with_suffix(".lock")):  # several workers test with it
-        if not (home / "done").exists():
-            venv.create(home, clear=True, with_pip=True)
-        for stage, wanted in _STAGES.items():
-            if (home / stage).exists() or (stage == "network" and not network):
-                continue
-            for packages in wanted:
-                _install(python, packages)
-            (home / stage).touch()
-    return python
-
-
-def _install(python: Path, packages: Iterable[str]) -> None:
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    answer = subprocess.run([*pip, *packages], capture_output=True, text=True, check=False)
-    if answer.returncode:
-        version = sys.version.split()[0]
-        why = f"SyftBox 0.4.0 can't be installed on Python {version}: {answer.stderr[-300:]}"
-        pytest.fail(why) if os.environ.get("FEDKIT_REQUIRE_SYFTBOX") else pytest.skip(why)
+    stages = _STAGES if network else {"done": _STAGES["done"]}
+    return own_python(SYFTBOX, stages, "FEDKIT_REQUIRE_SYFTBOX")
 
 
 class SyftBoxNetwork:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
+from fedkit.teaching.quiz import read_quiz
 from tools.course import lint_code, lint_exercises
 from tools.course.lesson import Cell, Lesson, Problem, read_lesson
 
@@ -155,11 +156,10 @@ def predicts(lesson: Lesson, shape: Shape) -> Found:
 
 
 def closing_lists(lesson: Lesson, shape: Shape) -> Found:
-    """Five questions in the quiz, at most four readings, a recap as long as what was promised."""
+    """At most four readings, a recap as long as what was promised."""
     learn = len(lesson.card.learn)
     counts = {
         "Recap": (BULLET, learn, learn, "mirror the points of `learn` as bullets"),
-        "Quiz": (re.compile(r"^\d+\. \S", re.MULTILINE), 5, 5, "number them `1.` to `5.`"),
         "Readings": (BULLET, 1, 4, "keep the best, as bullets"),
     }
     for title, (pattern, low, high, remedy) in counts.items():
@@ -168,6 +168,24 @@ def closing_lists(lesson: Lesson, shape: Shape) -> Found:
         if cells and not low <= found <= high:
             wanted = f"{low}" if low == high else f"{low} to {high}"
             yield cells[0], f"`{title}` has {found} points instead of {wanted}", remedy
+
+
+def quiz(lesson: Lesson, shape: Shape) -> Found:
+    """The quiz is the lesson's own, and asks five questions."""
+    cells = _section(lesson, "Quiz")
+    if not cells or "Quiz" not in shape.closing:
+        return
+    name = f"{lesson.number:02d}"
+    if not any(cell.source.strip() == f'fk.quiz("{name}")' for cell in cells):
+        yield cells[0], "`Quiz` does not show the quiz", f'end it in a cell `fk.quiz("{name}")`'
+    remedy = f"write it in fedkit/teaching/quizzes/{name}.yaml"
+    try:
+        asked = len(read_quiz(name))
+    except (FedkitError, ValueError, TypeError, AttributeError) as error:
+        yield cells[0], f"the quiz can't be read: {error}", remedy
+        return
+    if asked != 5:
+        yield cells[0], f"the quiz asks {asked} questions instead of 5", remedy
 
 
 def roles(lesson: Lesson, shape: Shape) -> Found:
@@ -219,6 +237,7 @@ TEXT_RULES: tuple[Callable[[Lesson, Shape], Found], ...] = (
     sections,
     predicts,
     closing_lists,
+    quiz,
     roles,
     forbidden,
     links,

@@ -100,7 +100,41 @@ def defines(lesson: Lesson) -> Found:
                     yield cell, what, "make the two the same"
 
 
-RULES: tuple[Callable[[Lesson], Found], ...] = (figures, stubs, defines)
+def predictions(lesson: Lesson) -> Found:
+    """What a picture behind a Predict box says is not to be read before the cell has run: its words go by name."""
+    asked = False
+    for cell in lesson.cells:
+        if cell.kind == "markdown":
+            asked = "> **Predict" in cell.source
+        elif asked:
+            nodes = list(ast.walk(parse(cell.source) or ast.Module([], [])))
+            if any(map(_told, nodes)):
+                yield (
+                    cell,
+                    "a title or an alt text behind a Predict box can be read before the answer",
+                    'write it in fedkit/teaching/captions/NN.yaml: fk.caption("NN name"), fk.alt("NN name")',
+                )
+
+
+def _told(node: ast.AST) -> bool:
+    """Is this a title or an alt text, written out?"""
+    if isinstance(node, ast.Assign):
+        return _written(node.value) and any(
+            ast.unparse(t) in ("title", "alt") for t in node.targets
+        )
+    if not isinstance(node, ast.Call):
+        return False
+    given = [k.value for k in node.keywords if k.arg in ("title", "alt")]
+    return any(map(_written, [*given, *(node.args[1:2] if dotted(node.func) == "fk.show" else [])]))
+
+
+def _written(node: ast.AST) -> bool:
+    return isinstance(node, ast.JoinedStr) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+RULES: tuple[Callable[[Lesson], Found], ...] = (figures, stubs, defines, predictions)
 
 
 def _draws(node: ast.AST) -> bool:

@@ -7,23 +7,17 @@ that one.
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import write_bytes
 from fedkit.config.fl_config import FLConfig
+from fedkit.federation.roads.export import beside, seed_text, why_not_exported, write_app
 
-__all__ = ["SEED_WEIGHTS", "export_flower", "why_not_flower"]
+__all__ = ["export_flower", "why_not_flower"]
 
 
-SEED_WEIGHTS = "seed_weights.json"
-"""In the app: the seed weights as text, since an app takes no other files; they travel so up to 1 MiB."""
 _LARGEST_FILE = 2**20  # flwr 1.42: a larger one is refused when the app is built
-_ALONE = {"fedbn"}
-"""Strategies that send weights alone, and whose participants remember something."""
 
 _PYPROJECT = """[build-system]
 requires = ["hatchling"]
@@ -58,6 +52,8 @@ weights = ""
 out = ""
 # at the server: seconds after which a round goes on without those who have not answered, if the quorum is there
 timeout = 600
+# at the server: seconds in which all participants' SuperNodes have to come
+meet = 600
 """
 _SIDE = '''"""The {side} of this app; what it does is fedkit's."""
 
@@ -66,6 +62,15 @@ from pathlib import Path
 from fedkit.federation.roads.flower_app import {name}
 
 app = {name}(Path(__file__).parent)
+'''
+_RUN = '''"""Runs this app and ends with 0 only where it completed: `python run.py --help`."""
+
+from pathlib import Path
+
+from fedkit.federation.roads.flower_run import main
+
+if __name__ == "__main__":
+    main(Path(__file__).parent)
 '''
 _README = """# {project} as a Flower app
 
@@ -76,53 +81,35 @@ On each machine: fedkit and torch, from where you have them (never `pip install 
 
     export FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1 FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1
 
-At the server a SuperLink; at each participant a SuperNode that says who it is and where its samples lie:
+All on one machine, simulated by Ray on loopback, with the data dirs that `fedkit run --out FOLDER` has made:
 
-    flower-supernode ... --node-config 'email="{first}" data="/path/to/private/fl_client"'
+    python run.py --simulate FOLDER/network --test-set /path/to/{test_set} --out models
 
-Then `flwr run . --run-config 'test-set="/path/to/{test_set}" out="/path/to/a/folder"'`. The command ends with 0 even where
-the run has failed: look whether `history.json` tells of all {rounds} rounds. Whoever runs the SuperLink sees every update.
+On real machines: at the server a SuperLink; at each participant a SuperNode that says who it is and where its samples lie:
+
+    flower-superlink --ssl-ca-certfile ca.pem --ssl-certfile server.pem --ssl-keyfile server.key --enable-supernode-auth
+    flower-supernode --superlink SERVER:9092 --root-certificates ca.pem --auth-supernode-private-key alice.key \\
+      --node-config 'email="{first}" data="/path/to/private/fl_client"'
+
+Keys are made by `ssh-keygen -t ecdsa -b 384`, and each participant's public key is let in at the server by
+`flwr supernode register alice.key.pub CONNECTION`. Whoever has a registered key can say that they are any participant;
+two who say the same e-mail end the run. Without certificates (`--insecure`) anybody in between reads all. Then
+
+    python run.py --connection CONNECTION --test-set /path/to/{test_set} --out /path/to/a/folder
+
+with a connection's name in Flower's `config.toml`; the two paths are the server's. `flwr run --stream` alone ends with 0
+even where the run has failed: `run.py` asks the SuperLink how it ended, and says why. A SuperNode that dies is waited for
+until Flower notices or `--timeout` is up; the round then goes on with the others, or ends with a sentence where they are
+fewer than the project's quorum of {quorum}. Whoever runs the SuperLink sees every update.
 {weights}"""
 _BY_PATH = """
-The seed weights are too large to travel in the app: they lie in {file}, and the server is told by `weights="/path/to/it"`.
+The seed weights are too large to travel in the app: they lie in {file}; give the server its path: `--weights /path/to/it`.
 """
 
 
 def why_not_flower(config: FLConfig) -> FedkitError | None:
     """Why this project does not go to Flower, None where it does."""
-    name = str((config.strategy or {}).get("name", "fedavg"))
-    reasons = {
-        "secure_aggregation": (
-            config.secure_aggregation is not None,
-            "masks need five messages a round between signed identities, and Flower has a protocol of its own for that",
-        ),
-        "dp": (
-            config.dp is not None,
-            "what was spent is written down at each datasite, and its owner's policy is asked there",
-        ),
-        "strategy": (
-            name in {"scaffold", "fednova", *_ALONE},
-            f"{name} sends or remembers something beside the weights",
-        ),
-        "adjustable": (bool(config.adjustable), "a Flower run has one config"),
-        "task.standardise": (
-            config.task.standardise == "federated",
-            "statistics of all are made before a launch, from the datasites' own files",
-        ),
-        "validation": (
-            config.validation is not None,
-            "its numbers travel in fedkit's own files",
-        ),
-    }
-    for field, (refused, why) in reasons.items():
-        if refused:
-            return FedkitError(
-                "has no place in a Flower app",
-                field=field,
-                why=why[0].upper() + why[1:],
-                remedy="leave it out for this road, or take another one: own sync, SyftBox, a synced folder",
-            )
-    return None
+    return why_not_exported(config, "Flower")
 
 
 def export_flower(config: FLConfig, source: bytes, weights: bytes, out: Path) -> list[Path]:
@@ -134,18 +121,9 @@ def export_flower(config: FLConfig, source: bytes, weights: bytes, out: Path) ->
     refused = why_not_flower(config)
     if refused is not None:
         raise refused
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FedkitError("is not empty", file=out, remedy="name a new or an empty folder")
     name = re.sub(r"[^a-z0-9]+", "-", config.project_name.lower()).strip("-")[:32] or "project"
     package = f"fl_{name.replace('-', '_')}"
-    text = json.dumps({"torch.save": base64.b64encode(weights).decode()})
-    beside, told = out.with_name(f"{out.name}-{config.model_weight}"), ""
-    files = {f"{package}/{config.model_arch}": source}
-    if len(text) < _LARGEST_FILE:
-        files[f"{package}/{SEED_WEIGHTS}"] = text.encode()
-    else:
-        told = _BY_PATH.format(file=beside.name)
-        write_bytes(beside, weights)
+    far = len(seed_text(weights)) >= _LARGEST_FILE
     texts = {
         "pyproject.toml": _PYPROJECT.format(
             name=name, package=package, project=config.project_name
@@ -154,15 +132,14 @@ def export_flower(config: FLConfig, source: bytes, weights: bytes, out: Path) ->
             project=config.project_name,
             first=config.participants[0],
             test_set=config.test_dataset,
-            rounds=config.rounds,
-            weights=told,
+            quorum=config.quorum,
+            weights=_BY_PATH.format(file=beside(out, config).name) if far else "",
         ),
+        "run.py": _RUN,
         f"{package}/__init__.py": "",
         f"{package}/client_app.py": _SIDE.format(side="participant", name="client_app"),
         f"{package}/server_app.py": _SIDE.format(side="aggregator", name="server_app"),
-        f"{package}/fl_config.json": config.to_json(),
     }
-    files |= {path: content.encode() for path, content in texts.items()}
-    for path, content in files.items():
-        write_bytes(out / path, content)
-    return sorted(out / path for path in files)
+    return write_app(
+        out, config, source, weights, package=package, texts=texts, largest=_LARGEST_FILE
+    )

@@ -6,81 +6,29 @@ number; its samples are read where they lie. The server's rounds are `plan_round
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
-from torch import Tensor, nn
+from torch import Tensor
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import (
-    load_state,
-    read_bytes,
-    read_dataset,
-    read_state,
-    sha256_bytes,
-    write_state,
-)
-from fedkit.base.tensors import state_bytes
-from fedkit.config.fl_config import FLConfig
-from fedkit.data.shards import check_dataset, read_shard
-from fedkit.data.standardise import standardised
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.federation.roads.flower import SEED_WEIGHTS
-from fedkit.learning.models import buffer_names, check_state, fitting_model, load_model
-from fedkit.learning.strategies.base import ServerState
-from fedkit.learning.training import judged
+from fedkit.federation.roads.export import TOLD
+from fedkit.federation.roads.exported import ExportedApp, Rounds
 from fedkit.learning.update import Update
-from fedkit.rounds.history import History, RoundRecord
-from fedkit.rounds.round import as_seen, local_update, plan_round, server_step, too_far
-from fedkit.rounds.strategy import strategy_of
 
 __all__ = ["client_app", "server_app"]
 
 
-_MEET_S = 600.0
-"""So long the server waits for participants that it has not met."""
-
-
-@dataclass(frozen=True)
-class _App:
-    """The app's own folder: config, model, and seed weights."""
-
-    folder: Path
-
-    @cached_property
-    def config(self) -> FLConfig:
-        return FLConfig.load(self.folder / "fl_config.json")
-
-    @cached_property
-    def source(self) -> bytes:
-        return read_bytes(self.folder / self.config.model_arch)
-
-    def model(self) -> nn.Module:
-        file, config = self.folder / self.config.model_arch, self.config
-        return load_model(self.source, config.model_class_name, file=file, task=config.task)
-
-    def seed_weights(self, path: str) -> dict[str, Tensor]:
-        if path:
-            return read_state(Path(path))
-        inside = self.folder / SEED_WEIGHTS
-        remedy = "give the server their path: --run-config 'weights=\"...\"'"
-        text = json.loads(read_bytes(inside, absent=remedy))
-        return load_state(base64.b64decode(text["torch.save"]), inside)
-
-
 def client_app(folder: Path) -> ClientApp:
     """The participant's side of the app in `folder`: says who it is, and trains a round when it is asked to."""
-    app, here = ClientApp(), _App(folder)
+    app, here = ClientApp(), ExportedApp(folder)
 
     @app.query()
     def query(message: Message, context: Context) -> Message:
@@ -91,23 +39,9 @@ def client_app(folder: Path) -> ClientApp:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         torch.set_num_threads(1)
-        who, config = _who(here, context), here.config
+        who = _who(here, context)
         n = int(_one(message.content["round"], "number"))
-        plan = plan_round(config, config.participants, n)
-        start = _tensors(message.content["model"])
-        remedy = "ask the server to check its weights"
-        file = folder / config.model_arch
-        model = fitting_model(
-            here.source,
-            start,
-            config.model_class_name,
-            file=file,
-            remedy=remedy,
-            theirs=True,
-            task=config.task,
-        )
-        shard = as_seen(plan, who, read_shard(_samples(who, context), config.task))
-        update, _ = local_update(strategy_of(config), plan, who, model, start, shard, {}, {})
+        update = here.train(who, n, _tensors(message.content["model"]), _samples(who, context))
         said = {"num_samples": update.num_samples, "steps": update.steps, "loss": update.loss}
         content: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
             "who": ConfigRecord({"email": who}),
@@ -121,59 +55,38 @@ def client_app(folder: Path) -> ClientApp:
 
 def server_app(folder: Path) -> ServerApp:
     """The aggregator's side of the app in `folder`: all rounds, each global model and history.json into `out`."""
-    app, here = ServerApp(), _App(folder)
+    app, here = ServerApp(), ExportedApp(folder)
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         torch.set_num_threads(1)
-        settings, config, model = context.run_config, here.config, here.model()
-        out, path = Path(str(settings["out"])), Path(str(settings["test-set"]))
-        samples, labels = read_dataset(path)
-        check_dataset(samples, labels, path, config.task)
-        test = standardised((samples, labels), config.task)
-        strategy, start = strategy_of(config), here.seed_weights(str(settings["weights"]))
-        state, records = strategy.init(start), list[RoundRecord]()
-        write_state(out / "agg_model_round_0.pt", state.model)
-        nodes = _meet(here, grid)
+        settings, config = context.run_config, here.config
+        rounds = Rounds(
+            here,
+            Path(str(settings["out"])),
+            Path(str(settings["test-set"])),
+            str(settings["weights"]),
+        )
+        nodes = _meet(here, grid, float(str(settings["meet"])))
         for n in range(1, config.rounds + 1):
-            plan = plan_round(config, config.participants, n)
-            updates, refused = _collect(
-                here, grid, nodes, plan, state, float(str(settings["timeout"]))
-            )
-            absent = [
-                who
-                for who in plan.participants
-                if who not in {*refused, *(u.participant for u in updates)}
-            ]
-            quorum = min(config.quorum, len(plan.participants))
-            if len(updates) < quorum:
-                _fail(
-                    f"round {n} has {len(updates)} sound updates of {quorum}: {refused or absent}"
-                )
-            state, record = server_step(
-                *(strategy, plan, state, updates),
-                refused=refused,
-                absent=absent,
-                buffers=buffer_names(model),
-            )
-            write_state(out / f"agg_model_round_{n}.pt", state.model)
-            records.append(record.with_scores(*judged(model, state.model, *test, config.task)))
-            History(config.project_name, tuple(records), config.rounds).save(out / "history.json")
+            plan = rounds.plan(n)
+            rounds.end(plan, _collect(rounds, grid, nodes, plan, float(str(settings["timeout"]))))
 
     return app
 
 
-def _who(here: _App, context: Context) -> str:
+def _who(here: ExportedApp, context: Context) -> str:
     """On real machines the SuperNode says it; in a simulation the partition's number does."""
-    config, told = here.config, context.node_config
-    who = (
-        str(told["email"])
-        if "email" in told
-        else config.participants[int(str(told["partition-id"]))]
-    )
-    if who not in config.participants:
-        _fail(f"{who!r:.80} is none of the participants: {', '.join(config.participants)}")
-    return who
+    people, told = here.config.participants, context.node_config
+    if "email" in told:
+        return here.checked(str(told["email"]))
+    number = int(str(told["partition-id"]))
+    if number >= len(people):
+        raise FedkitError(
+            f"there are more SuperNodes than the project's {len(people)} participants",
+            remedy=f"simulate {len(people)} of them, or have each SuperNode say whose it is (--node-config)",
+        )
+    return people[number]
 
 
 def _samples(who: str, context: Context) -> Path:
@@ -185,68 +98,64 @@ def _samples(who: str, context: Context) -> Path:
     )
 
 
-def _meet(here: _App, grid: Grid) -> dict[str, int]:
-    """Ask every node who it is, until all participants are there: e-mail -> node. Two of one e-mail end the run."""
-    found, until = dict[str, int](), time.monotonic() + _MEET_S
+def _meet(here: ExportedApp, grid: Grid, patience: float) -> dict[str, int]:
+    """Ask every node who it is, until all participants are there: e-mail -> node.
+
+    A node that says nothing sound, or one e-mail of two nodes, ends the run: nobody else may answer for a participant.
+    """
+    found, asked_before = dict[str, int](), set[int]()
+    until = time.monotonic() + patience
     while missing := [who for who in here.config.participants if who not in found]:
-        new = [node for node in grid.get_node_ids() if node not in found.values()]
+        new = [node for node in grid.get_node_ids() if node not in asked_before]
         asked = [
             Message(content=RecordDict(), message_type="query", dst_node_id=node) for node in new
         ]
-        for reply in grid.send_and_receive(asked, timeout=60) if asked else ():
-            if not reply.has_error():
-                who, node = str(_one(reply.content["who"], "email")), reply.metadata.src_node_id
-                if who in found:
-                    _fail(f"two SuperNodes say that they are {who}")
-                found[who] = node
+        for reply in grid.send_and_receive(asked, timeout=patience) if asked else ():
+            node = reply.metadata.src_node_id
+            asked_before.add(node)
+            if reply.has_error():
+                _fail(
+                    f"a SuperNode can't say who it is ({reply.error.reason or reply.error.code!s:.300})"
+                )
+            who = here.checked(str(_one(reply.content["who"], "email")))
+            if who in found:
+                _fail(f"two SuperNodes say that they are {who}")
+            found[who] = node
         if time.monotonic() > until:
-            _fail(f"no SuperNode of {', '.join(missing)} has come in {_MEET_S:.0f} s")
+            there = len(set(grid.get_node_ids()))
+            _fail(
+                f"{there} SuperNodes are there for {len(here.config.participants)} participants: none of "
+                f"{', '.join(missing)} has come in {patience:.0f} s"
+            )
         time.sleep(0.2)
     return found
 
 
 def _collect(
-    here: _App,
-    grid: Grid,
-    nodes: Mapping[str, int],
-    plan: RoundPlan,
-    state: ServerState,
-    timeout: float,
-) -> tuple[list[Update], dict[str, str]]:
-    """The sound updates of a round in the plan's order, and why others are refused. Nothing in them is trusted."""
-    model = ArrayRecord(dict(state.model))
+    rounds: Rounds, grid: Grid, nodes: Mapping[str, int], plan: RoundPlan, timeout: float
+) -> dict[str, Update | str]:
+    """What has come of a round: an update by its sender, or why it is refused; nothing of those who have not answered."""
+    model = ArrayRecord(dict(rounds.state.model))
     content = RecordDict({"model": model, "round": ConfigRecord({"number": plan.round})})
     asked = [
         Message(content=content, message_type="train", dst_node_id=nodes[who])
         for who in plan.participants
     ]
     senders = {node: who for who, node in nodes.items()}
-    updates, refused = dict[str, Update](), dict[str, str]()
+    answers = dict[str, Update | str]()
     for reply in grid.send_and_receive(asked, timeout=timeout):
         who = senders[reply.metadata.src_node_id]
         if reply.has_error():
-            refused[who] = f"its app has failed ({reply.error.reason or reply.error.code!s:.200})"
+            answers[who] = f"its app has failed ({reply.error.reason or reply.error.code!s:.200})"
             continue
         try:
             sent, said = _tensors(reply.content["update"]), reply.content["about"]
-            wrong = check_state(state.model, sent)
-            update = Update(
-                who,
-                plan.round,
-                sent,
-                _count(said, "num_samples"),
-                _number(said, "loss"),
-                _count(said, "steps"),
-                sha256=sha256_bytes(state_bytes(sent)),
+            answers[who] = rounds.read(
+                plan, who, sent, {k: _one(said, k) for k in TOLD & {*_keys(said)}}
             )
-            wrong = wrong or too_far(update, state.model, plan, strategy_of(here.config), {})
         except (KeyError, TypeError, ValueError) as error:
-            wrong = f"can't be read ({error!s:.200})"
-        if wrong:
-            refused[who] = wrong
-        else:
-            updates[who] = update
-    return [updates[who] for who in plan.participants if who in updates], refused
+            answers[who] = f"can't be read ({error!s:.200})"
+    return answers
 
 
 def _tensors(record: Any) -> dict[str, Tensor]:
@@ -259,17 +168,11 @@ def _one(record: Any, key: str) -> Any:
     return record[key]
 
 
-def _count(record: Any, key: str) -> int | None:
-    value = record.get(key)
-    return value if isinstance(value, int) and 0 < value < 10**9 else None
+def _keys(record: Any) -> list[str]:
+    return list(record.keys())
 
 
-def _number(record: Any, key: str) -> float | None:
-    value = record.get(key)
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _fail(what: str) -> None:
+def _fail(what: str) -> NoReturn:
     raise FedkitError(
         what, remedy="look at the logs of the SuperLink and the SuperNodes, then run again"
     )

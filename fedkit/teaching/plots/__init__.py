@@ -12,6 +12,7 @@ from fedkit.teaching.plots.accuracy import (
     reaching,
     survival_curves,
 )
+from fedkit.teaching.plots.class_picture import class_picture
 from fedkit.teaching.plots.course_map import course_map
 from fedkit.teaching.plots.datasite import folder_tree, permission_matrix
 from fedkit.teaching.plots.drift import drift_arrows
@@ -47,6 +48,7 @@ __all__ = [
     "accuracy_bands",
     "accuracy_by_round",
     "bytes_by_participant",
+    "class_picture",
     "confusion",
     "course_map",
     "digit_grid",

@@ -10,6 +10,7 @@ from fedkit.teaching.widgets.failure_lab import FailureLab
 from fedkit.teaching.widgets.ledger_view import LedgerView
 from fedkit.teaching.widgets.noise_dial import NoiseDial
 from fedkit.teaching.widgets.panel import Panel
+from fedkit.teaching.widgets.quiz import Quiz
 from fedkit.teaching.widgets.round_control import RoundControl
 from fedkit.teaching.widgets.skew_lab import SkewLab
 
@@ -20,6 +21,7 @@ __all__ = [
     "LedgerView",
     "NoiseDial",
     "Panel",
+    "Quiz",
     "RoundControl",
     "SkewLab",
 ]

@@ -11,7 +11,8 @@ from tools.course.lint import lint
 
 pytestmark = pytest.mark.usefixtures("two_checks")
 FIRST = LESSON.replace(
-    LESSON[LESSON.index('# %% tags=["exercise"]') : LESSON.index("# %%\nchart")], "# %%\n1\n\n"
+    LESSON[LESSON.index('# %% tags=["exercise"]') : LESSON.index("# %% [markdown]\n# So it is")],
+    "# %%\n1\n\n",
 )
 
 
@@ -58,7 +59,13 @@ BROKEN = {
         "answers",
     ),
     "a recap of another length": ("# * the second\n", "", "`Recap` has 1"),
-    "four quiz questions": ("# 5. five?\n", "", "`Quiz` has 4"),
+    "a title before its answer": (
+        "# %%\n1 + rounds",
+        '# %%\nfk.show(fk.plots.accuracy(rounds), "It rises")',
+        "before the answer",
+    ),
+    "another lesson's quiz": ('fk.quiz("01")', 'fk.quiz("03")', "does not show the quiz"),
+    "no quiz": ('fk.quiz("01")', "1 + 1", "does not show the quiz"),
     "five readings": ("# * McMahan et al.", "# * x" + "\n# * x" * 4, "`Readings` has 5"),
     "no roles": ("**Alice, participant**", "Alice", "nobody acts"),
     "a role as a heading": (
