@@ -36,6 +36,7 @@ __all__ = [
     "guard",
     "in_words",
     "is_stub",
+    "line_at_fault",
     "open_lines",
     "stray_name",
     "unfinished",

@@ -88,8 +88,8 @@ class Check:
     parts: bool = False
 
     def __call__(self, *answers: object) -> Result:
-        # a value is there already; what a check itself calculates is not the learner's loop
-        runs = any(callable(answer) for answer in answers)
+        # a value is there already, and what runs elsewhere is bounded there
+        runs = any(callable(a) and not getattr(a, "elsewhere", False) for a in answers)
         with bounded(self._still_running) if runs else nullcontext():
             state, message = self._verdict(answers)
         result = Result(self.name, self.title, state, message)
@@ -99,9 +99,9 @@ class Check:
     def _verdict(self, answers: tuple[object, ...]) -> tuple[State, str]:
         try:
             wanted = list(inspect.signature(self.judge).parameters)
-            if answers and all(map(unfinished, answers)):
-                return "not yet", self._open(answers)
             if len(answers) != len(wanted):
+                if answers and all(map(unfinished, answers)):
+                    return "not yet", self._open(answers)
                 count = "one answer" if len(wanted) == 1 else f"{len(wanted)} answers"
                 return "try again", f"Between the brackets of fk.check.{self.name} belongs {count}."
             still_open = [answer for answer in answers if unfinished(answer)]

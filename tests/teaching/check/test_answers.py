@@ -28,8 +28,8 @@ from fedkit.teaching.check.answers import number, plain, shown, tensor, truth
 from fedkit.teaching.check.attempt import Endless, Wrong, bounded, open_lines
 from fedkit.teaching.check.base import REGISTRY, Result
 from tests.support import ROOT
+from tests.support.answers import ANSWERS
 from tests.support.helpers import posix
-from tests.teaching.check.answers import ANSWERS
 
 fedkit.teaching.check.names()
 _CELLS = itertools.count(1)
@@ -123,7 +123,8 @@ def test_the_stubs_of_the_lessons_are_what_the_checks_expect() -> None:
 # ---------------------------------------------------------------------------- what a learner breaks
 ENDLESS = {
     "a loop": "while True:\n        pass",
-    "that catches all": "while True:\n        try:\n            email.strip()\n        except BaseException:\n            pass",
+    "that catches all": "while True:\n        try:\n            email.strip()\n"
+    "        except BaseException:\n            pass",
     "that catches errors": "while True:\n        try:\n            1 / 0\n        except Exception:\n            pass",
     "in torch": "while True:\n        torch.ones(1000).sum()",
     "of sleep": "import time\n    while True:\n        time.sleep(60)",
@@ -201,7 +202,8 @@ def test_what_torch_has_not_implemented_is_no_stub() -> None:
 HOSTILE = {
     "a huge text": "return 'x' * 10**7",
     "a huge error": "raise ValueError('y' * 10**6)",
-    "an error without words": "class Odd(Exception):\n        def __str__(self):\n            raise KeyError\n    raise Odd",
+    "an error without words": "class Odd(Exception):\n        def __str__(self):\n"
+    "            raise KeyError\n    raise Odd",
     "a value without words": "class Odd:\n        def __repr__(self):\n            raise KeyError\n    return Odd()",
     "itself in a list": "loop = []\n    loop.append(loop)\n    return loop",
     "deep": "deep = []\n    for _ in range(5000):\n        deep = [deep]\n    return deep",

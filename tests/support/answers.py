@@ -248,7 +248,8 @@ _function(
      "parts = [u.state[name].mul_(s).double() if tensor.is_floating_point() else s * "
      "u.state[name].double() for s, u in zip(shares, updates)]"),
     (WRONG, "stops with KeyError", "parts = [s * u.state['fc9'].double() for s, u in zip(shares, updates)]"),
-    lines="shares = fk.mixing_weights(updates, weighting)\naverage = {}\nfor name, tensor in updates[0].state.items():\n    @@\n"
+    lines="shares = fk.mixing_weights(updates, weighting)\naverage = {}\n"
+    "for name, tensor in updates[0].state.items():\n    @@\n"
     "    total = sum(parts[1:], start=parts[0])\n"
     "    average[name] = (total if tensor.is_floating_point() else total.round()).to(tensor.dtype)\nreturn average",
 )  # fmt: skip
@@ -318,7 +319,8 @@ _function(
     (WRONG, "one number", "return shares @ rows"),
     (WRONG, "gives nothing back", "left = (shares @ rows).norm() / walked"),
     lines="shares = torch.tensor(fk.mixing_weights(updates)).double()\n"
-    "rows = torch.stack([(u.state['w'] - model['w']).double() for u in updates])\nwalked = float(shares @ rows.norm(dim=1))\n@@",
+    "rows = torch.stack([(u.state['w'] - model['w']).double() for u in updates])\n"
+    "walked = float(shares @ rows.norm(dim=1))\n@@",
 )  # fmt: skip
 # --------------------------------------------------------------------------------------- lesson 07
 _function(
@@ -473,7 +475,8 @@ _function(
     (WRONG, "the best of all rounds before",
      "return 1.0 if n == 1 else n - 1 + (target - best) / (accuracy - best)|best = accuracy"),
     (WRONG, "needs 1 round", "return n - 1 + (target - best) / (accuracy - best)|best = max(best, accuracy)"),
-    lines="best = 0.0\nfor n, accuracy in enumerate(accuracies, start=1):\n    if accuracy >= target:\n        @1\n    @2\nreturn None",
+    lines="best = 0.0\nfor n, accuracy in enumerate(accuracies, start=1):\n"
+    "    if accuracy >= target:\n        @1\n    @2\nreturn None",
 )  # fmt: skip
 _function(
     "tuned",
@@ -486,8 +489,10 @@ _function(
     (WRONG, "needs the most rounds", "best[name] = min(means)"),
     (WRONG, "one number; yours is of type tuple", "best[name] = min(means.items(), key=lambda i: i[1])"),
     (WRONG, "one learning rate for each row", "pass"),
-    lines="best = {}\nfor name, runs in frame.groupby(row, sort=False):\n    means = {}\n    for setting, same in runs.groupby(over):\n"
-    "        if same[measure].notna().all():\n            means[setting] = same[measure].mean()\n    if means:\n        @@\nreturn best",
+    lines="best = {}\nfor name, runs in frame.groupby(row, sort=False):\n    means = {}\n"
+    "    for setting, same in runs.groupby(over):\n"
+    "        if same[measure].notna().all():\n            means[setting] = same[measure].mean()\n"
+    "    if means:\n        @@\nreturn best",
 )  # fmt: skip
 # --------------------------------------------------------------------------------------- lesson 14
 _TASK = "'samples': 'vectors', 'shape': [30], 'loss': 'bce_with_logits', 'metrics': ['balanced_accuracy', 'auc']"
