@@ -13,7 +13,7 @@ from itertools import takewhile
 
 import benchmarks
 
-SHARED = {"common", "processes"}
+SHARED = {"common", "kernels", "processes"}
 ONLY_BY_NAME = {
     "field": "it downloads other frameworks",
     "paper": "it takes an hour or more",

@@ -41,14 +41,14 @@ ACCURACY_WITHIN, ACCURACY_OF_FEW_WITHIN = 0.03, 0.1
 
 @dataclass(frozen=True)
 class Set:
-    """One way to start a framework: threads of torch in each process, and processes started by torchrun."""
+    """One way to start a framework: threads of torch in each process, and processes (see `peers/together.py`)."""
 
     threads: int
     processes: int = 1
 
     def __str__(self) -> str:
         plural = "s" * (self.threads > 1)
-        started = f"{self.processes} processes (torchrun), " if self.processes > 1 else ""
+        started = f"{self.processes} processes, " if self.processes > 1 else ""
         return f"{started}{self.threads} thread{plural}"
 
 
@@ -66,12 +66,16 @@ HERE = "torch"
 PEERS = {
     "Flower": Peer("flwr[simulation]", "with_flower.py"),
     "pfl": Peer("pfl[pytorch]", "with_pfl.py"),
-    "pfl, torchrun": Peer("pfl[pytorch]", "with_pfl.py", (Set(1, processes=2),)),
+    "pfl, 2 processes": Peer("pfl[pytorch]", "with_pfl.py", (Set(1, processes=2),)),
     "fluke": Peer("fluke-fl", "with_fluke.py"),
     "FedLab": Peer("fedlab", "with_fedlab.py"),
     "a tight loop": Peer(HERE, "with_loop.py"),
-    "a tight loop, torchrun": Peer(HERE, "with_loop.py", (Set(1, processes=2),)),
+    "a tight loop, 2 processes": Peer(HERE, "with_loop.py", (Set(1, processes=2),)),
+    "its kernels": Peer(HERE, "with_kernels.py", (Set(1, processes=2),)),
+    "its products": Peer(HERE, "with_kernels.py products", (Set(1, processes=2),)),
 }
+LIMITS = ("its kernels", "its products")
+"""No frameworks, but what no framework can do without (see `kernels.py`): the tight loop's, in two processes."""
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0", "WANDB_MODE": "disabled"}
 PATIENT = {
     "RAY_raylet_start_wait_time_s": "120"
@@ -181,12 +185,12 @@ def once(
     """One run in a fresh process. Raises Failed with its last words."""
     command = [str(python)]
     if how.processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", str(how.processes)]
-    command += [str(SCRIPTS / script), str(job.folder), str(job.rounds), str(how.threads)]
+        command += [str(SCRIPTS / "together.py"), str(how.processes)]
+    name, *words = script.split()
+    command += [str(SCRIPTS / name), str(job.folder), str(job.rounds), str(how.threads), *words]
     environment = os.environ | QUIET | PATIENT | {"OMP_NUM_THREADS": str(how.threads)}
     environment.pop("PYTHONPATH", None)
-    if script == "with_fedkit.py":
+    if name in ("with_fedkit.py", "with_kernels.py"):
         environment["PYTHONPATH"] = str(ROOT)
     usage = watch(command, environment, memory=memory, limit_s=limit_s)
     lines = [line for line in usage.output.splitlines() if line.startswith('{"call"')]
@@ -366,10 +370,10 @@ def table(
         values = [result.middle(x) for x in columns]
         numbers = " | ".join(f"{value:.{2 if n > 2 else 3}f}" for n, value in enumerate(values))
         accuracy = result.middle("accuracy")
-        agrees = abs(accuracy - mine.middle("accuracy")) <= within
+        agrees = name in LIMITS or abs(accuracy - mine.middle("accuracy")) <= within
         print(
             f"| {name} ({result.runs[0].versions}) | {result.best} | {numbers} | {result.memory_mb:.0f} "
-            f"| {accuracy:.3f}{'' if agrees else ' (NOT THE SAME WORK)'} |"
+            f"| {'' if name in LIMITS else f'{accuracy:.3f}'}{'' if agrees else ' (NOT THE SAME WORK)'} |"
         )
     for name, reason in reasons.items():
         print(f"| {name} | could not be measured: {reason} | | | | | | | | |")
@@ -399,7 +403,7 @@ def goals(results: dict[str, Result], memory: float, model: str) -> None:
         )
         row("(c) Flower / engine, all rounds, imports done", f"{flower.ratio('call_s'):.1f}x")
         row("(c) memory of Flower, of the engine", f"{flower.memory_mb:.0f}, {memory:.0f} MB")
-    others = {name: result for name, result in results.items() if name != "Flower"}
+    others = {name: r for name, r in results.items() if name not in ("Flower", *LIMITS)}
     for kind, wanted in (("in one process", False), ("in two processes", True)):
         some = {name: r for name, r in others.items() if (r.best.processes > 1) is wanted}
         if some:

@@ -25,6 +25,7 @@ from fedkit.federation.sync import Sync
 
 SIZES = (10, 30, 100)
 IMAGES = 20
+RAM = Path("/dev/shm")
 LINEAR = """
 from torch import nn
 
@@ -84,11 +85,11 @@ def timed_sync() -> Iterator[list[float]]:
         yield took
 
 
-def measured(size: int) -> Measured:
-    """One project of two rounds in a fresh folder."""
+def measured(size: int, where: Path | None = None) -> Measured:
+    """One project of two rounds in a fresh folder. where : the folder that holds it; by default the system's own."""
     people = [f"p{number:03d}@example.org" for number in range(size)]
     draw = fk.generator(0, "hundred")
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=where) as folder:
         network = fk.Network.create(Path(folder), aggregator=AGGREGATOR, participants=people)
         for email in people:
             images = torch.rand(IMAGES, 1, 28, 28, generator=draw)
@@ -122,6 +123,10 @@ def main() -> None:
     row(f"second round, {SIZES[-1]} against {SIZES[0]}", f"{ratio:.1f}x", "goal: below 12")
     share = others[-1].sync / others[-1].second
     row(f"the sync's share of it, {SIZES[-1]} participants", f"{share:.0%}", "goal: below a third")
+    if RAM.is_dir():  # a disk may take milliseconds for each folder that goes
+        last = measured(SIZES[-1], RAM)
+        share = last.sync / last.second
+        row("the same, where the disk costs nothing", f"{share:.0%}", "goal: below a third")
 
 
 def exponent(small: Measured, large: Measured, name: str) -> float:

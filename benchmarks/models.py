@@ -3,6 +3,9 @@
 Each way does the same rounds: ten participants, batches of 10, one local epoch, plain SGD, evaluation after each round.
 The two plain loops know nothing but that: one model, tensors indexed by a permutation; in two processes, each trains half
 of the participants and sends back the sum of their weights. The paper's CNN: McMahan et al. 2017, section 3.
+
+The limit stands beside them: the kernels of the same local epochs, in two processes and with nothing in between (see
+`kernels.py`), of a stack of participants where the engine stacks them.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from torch import Tensor
 
 import fedkit as fk
 from benchmarks.common import row, seconds
+from benchmarks.kernels import Call, played, written_down
 from fedkit.config.task import Task
 from fedkit.learning.judging import criterion_of
 from fedkit.learning.models import load_model, state_of
+from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
 from fedkit.learning.training import judged
 
 REPEATS, ROUNDS, PARTICIPANTS, BATCH, RATE = 3, 2, 10, 10, 0.05
@@ -153,6 +158,38 @@ def _at_hand(name: str) -> tuple[torch.nn.Module, dict[str, fk.Shard], Callable[
     return _HERE[name]
 
 
+def half(k: int) -> list[str]:
+    """The participants of one of two processes."""
+    return EMAILS[k * PARTICIPANTS // 2 :][: PARTICIPANTS // 2]
+
+
+def limit(name: str, k: int, products: bool) -> float:
+    """Kernels alone of one round's local epochs of half of the participants; returns the seconds of processor time."""
+    if (name, k) not in _CALLS:
+        _CALLS[name, k] = _kernels(name, half(k))
+    calls, again = _CALLS[name, k]
+    began = time.thread_time()
+    played(calls[products], again)
+    return time.thread_time() - began
+
+
+_CALLS: dict[tuple[str, int], tuple[tuple[list[Call], list[Call]], int]] = {}
+
+
+def _kernels(name: str, emails: list[str]) -> tuple[tuple[list[Call], list[Call]], int]:
+    """(all kernels, the products) of an epoch, and how often it makes up that of all these participants."""
+    (model, shards, loss_of), task = _at_hand(name), Task.model_validate(KINDS[name].task)
+    state, random = state_of(model), fk.generator(0, "limit")
+    try:
+        stacked = StackedModel(model)
+    except NotStackable:
+        one = (model.train(), *shards[emails[0]], RATE, BATCH, random, loss_of)
+        return written_down(lambda: fk.sgd_epoch(*one)), len(emails)
+    some, draws = [shards[email] for email in emails], [random] * len(emails)
+    epoch: dict[str, Any] = {"epochs": 1, "learning_rate": RATE, "batch_size": BATCH, "task": task}
+    return written_down(lambda: train_stacked(stacked, state, some, generators=draws, **epoch)), 1
+
+
 def plain_rounds(name: str, halves: Callable[[fk.StateDict, int], Iterator[fk.StateDict]]) -> None:
     """The rounds of a plain loop; halves(weights, n) gives sums of trained weights that make up all participants'."""
     kind = KINDS[name]
@@ -187,14 +224,19 @@ def ways(name: str, pool: ProcessPoolExecutor) -> dict[str, Callable[[], object]
         fk.simulate(config, shards, test, model=kind.source, exact=exact)
 
     def apart(state: fk.StateDict, n: int) -> Iterator[fk.StateDict]:
-        half = PARTICIPANTS // 2
-        return pool.map(trained, [name] * 2, [EMAILS[:half], EMAILS[half:]], [state] * 2, [n] * 2)
+        return pool.map(trained, [name] * 2, [half(0), half(1)], [state] * 2, [n] * 2)
+
+    def alone(products: bool) -> None:
+        for _ in range(ROUNDS):
+            list(pool.map(limit, [name] * 2, [0, 1], [products] * 2))
 
     return {
         "one": lambda: plain_rounds(name, lambda state, n: iter([trained(name, EMAILS, state, n)])),
         "two": lambda: plain_rounds(name, apart),
         "exact": lambda: engine(True),
         "default": lambda: engine(False),
+        "kernels": lambda: alone(False),
+        "products": lambda: alone(True),
     }
 
 
@@ -206,21 +248,23 @@ def main() -> None:
     print(
         f"Times as fast as a tight loop ({PARTICIPANTS} participants, batches of {BATCH}, {ROUNDS} rounds)"
     )
-    row("", "default", "exact=True, a tight loop in two processes")
+    row("", "default", "exact=True; in two processes: a tight loop, its kernels, its products")
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         for name in KINDS:
             alternatives = ways(name, pool)
             wall: dict[str, list[float]] = {way: [] for way in alternatives}
             cpu: dict[str, list[float]] = {way: [] for way in alternatives}
-            alternatives["two"]()  # each process makes its model and its shards
+            for way in ("two", "kernels"):  # each process makes its model, its shards, its list
+                alternatives[way]()
             for _ in range(REPEATS):
                 for way, work in alternatives.items():
                     began = time.process_time()
                     wall[way].append(seconds(work))
                     cpu[way].append(time.process_time() - began)
+            times = {way: min(wall["one"]) / min(took) for way, took in wall.items()}
             default, exact = (
-                f"{min(wall['one']) / min(wall[way]):.2f}x ({min(cpu['one']) / min(cpu[way]):.2f}x)"
+                f"{times[way]:.2f}x ({min(cpu['one']) / min(cpu[way]):.2f}x)"
                 for way in ("default", "exact")
             )
-            two = f"{min(wall['one']) / min(wall['two']):.2f}x"
-            row(KINDS[name].title, default, f"{exact}, {two}")
+            others = "x, ".join(f"{times[way]:.2f}" for way in ("two", "kernels", "products"))
+            row(KINDS[name].title, default, f"{exact}; {others}x")

@@ -1,4 +1,4 @@
-"""No framework: a tight loop, in this process or, started by torchrun, in several that add up their weights."""
+"""No framework: a tight loop, in this process or, started together, in several that add up their weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pfl: its simulated backend with its own PyTorch model, in this process or, started by torchrun, in several."""
+"""pfl: its simulated backend with its own PyTorch model, in this process or, started together, in several."""
 
 from __future__ import annotations
 

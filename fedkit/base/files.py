@@ -17,7 +17,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -282,11 +282,16 @@ def refuse_links(folder: Path, root: Path | None) -> None:
     """Raises Unreadable if a link leads from `root` to `folder`: what lies behind one may be anybody's."""
     if root is None:
         return
-    if not folder.is_relative_to(root):
+    place, whole = str(root), str(folder)
+    parts: Sequence[str]
+    if whole.startswith(place + os.sep):  # as text, since this runs for every file that is read
+        parts = whole[len(place) + 1 :].split(os.sep)  # noqa: PTH206
+    elif folder.is_relative_to(root):
+        parts = folder.relative_to(root).parts
+    else:
         raise Unreadable("lies outside", file=folder, why=f"Only {root} is open", remedy="move it")
-    place = str(root)
-    for part in folder.relative_to(root).parts:
-        place = os.path.join(place, part)  # noqa: PTH118 (this runs for every file that is read)
+    for part in parts:
+        place = f"{place}{os.sep}{part}"
         if part == ".." or is_link(place):
             raise _link(place)
 

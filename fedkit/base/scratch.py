@@ -1,4 +1,4 @@
-"""A file appears whole or not at all: it is written under a name that is nobody else's, then takes its place.
+"""A file or a folder appears whole or not at all: it is made where nobody looks, then takes its place.
 
 A writer holds a lock on its scratch file; the lock dies with it. So whoever writes in that folder next knows what a killed
 writer has left, and removes it. Two writers of one file never meet: the last one wins, whole.
@@ -9,11 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-__all__ = ["put"]
+from fedkit.base.errors import FedkitError
+
+__all__ = ["appearing", "put"]
 
 
 _PREFIX, _SUFFIX = ".fedkit-", ".tmp"
@@ -38,6 +43,23 @@ def put(path: Path, data: bytes, mode: int) -> None:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def appearing(folder: Path, aside: Path, remedy: str) -> Iterator[Path]:
+    """Build a folder aside, where nobody looks; then it appears in its place, whole.
+
+    Raises FedkitError, with this remedy, if the disk refuses.
+    """
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        yield aside
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside.rename(folder)
+    except OSError as error:
+        raise FedkitError(
+            f"can't be created ({error.strerror})", file=folder, remedy=remedy
+        ) from error
 
 
 def _make(folder: Path, mode: int) -> tuple[Path, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ import typer
 from fedkit.base.errors import FedkitError
 from fedkit.cli.output import DONE, FAILED, say
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation.roads.flower_run import QUIET, WANTED
 from fedkit.federation.roads.pysyft import check_installed, find_drive
 from fedkit.federation.roads.syftbox import has_started
 
@@ -38,6 +40,7 @@ IMPORT_NAMES = {
 }
 """Where the name to import is not the package's own with `_` for `-`."""
 
+_FLOWER = "1.42"
 INSTALL = "run `make setup` in the clone, or `pip install -e .` there"
 
 
@@ -72,7 +75,7 @@ def examine(port: int) -> list[Finding]:
     wanted = ".".join(map(str, OLDEST_PYTHON))
     python = Finding(f"Python {version}", enough, "" if enough else f"install {wanted} or newer")
     loaded = _apart([*_requirements(), *_QUESTIONS])
-    return [python, *loaded, _folder(), _kernel(), _browser(), _port(port), *_road()]
+    return [python, *loaded, _folder(), _kernel(), _browser(), _port(port), *_road(), *_flower()]
 
 
 def _road() -> list[Finding]:
@@ -106,6 +109,25 @@ def _pysyft(site: Datasite) -> list[Finding]:
     except FedkitError as error:
         what = ": ".join(str(part) for part in (error.file, error.what) if part)
         found.append(Finding(f"PySyft's drive: {what}", False, error.remedy or ""))
+    return found
+
+
+def _flower() -> list[Finding]:
+    """Flower, where it is installed: its version, what a simulation needs, and that it does nothing unasked."""
+    try:
+        there = metadata.version("flwr")
+    except metadata.PackageNotFoundError:
+        return []
+    install = f'pip install "{WANTED}"'
+    fits = there.split(".")[:2] == _FLOWER.split(".")
+    what = f"Flower {there}, the road of `fedkit export flower`"
+    found = [Finding(what, fits, "" if fits else f"it is made for {_FLOWER}: {install}", False)]
+    if importlib.util.find_spec("ray") is None:
+        found.append(Finding("no Ray, which Flower simulates with", False, install, False))
+    unset = [f"{name}={value}" for name, value in QUIET.items() if os.environ.get(name) != value]
+    remedy = f"`python run.py` of an app sets it; for `flwr` by hand: export {' '.join(unset)}"
+    what = "Flower and Ray send nothing, install nothing and stay on loopback"
+    found.append(Finding(what, not unset, remedy if unset else "", False))
     return found
 
 

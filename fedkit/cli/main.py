@@ -50,7 +50,7 @@ COMMANDS = {
         "data:app",
         "Sample files for the tutorial, shards of your own data, and the full MNIST.",
     ),
-    "export": ("export:app", "The same project for another engine: flower."),
+    "export": ("export:app", "The same project for another engine: flower, nvflare."),
     "course": ("course:app", "The course's notebooks: run, list, grade."),
 }
 """Name -> where its function lies, and what `fedkit --help` says of it without loading that (a test compares)."""

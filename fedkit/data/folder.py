@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, read_dataset, sha256_bytes, write_dataset, write_json
 from fedkit.base.names import check_email, unfit
+from fedkit.base.scratch import appearing
 from fedkit.base.strict_json import parse_json_object
 from fedkit.config.fl_config import first_problem
 from fedkit.config.task import DIGITS, Task
@@ -91,7 +92,10 @@ def read_data_folder(folder: Path, task: Task | None = None) -> DataFolder:
 
 
 def write_data_folder(folder: Path, task: Task, shards: Mapping[str, Shard], test: Shard) -> None:
-    """Write a data folder. Raises FedkitError if it is not empty, or a shard does not fit the task."""
+    """Write a data folder, which appears whole or not at all.
+
+    Raises FedkitError if it is not empty, or a shard does not fit the task.
+    """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FedkitError("is not empty", file=folder, remedy="name a new or an empty folder")
@@ -107,10 +111,14 @@ def write_data_folder(folder: Path, task: Task, shards: Mapping[str, Shard], tes
         check_dataset(*pair_of(shard, task, name), f"{folder / 'shards' / name}", task)
     test = pair_of(test, task, "test")
     check_dataset(*test, folder / "test.pt", task)
-    for name, shard in shards.items():
-        write_shard(folder / "shards" / name, shard, task)
-    write_dataset(folder / "test.pt", *test)
-    write_json(folder / "task.json", task.model_dump(mode="json"))
+    aside = folder.absolute().with_name(f".{folder.absolute().name}.unfinished")
+    with appearing(folder.absolute(), aside, "check the disk, then write it again") as unfinished:
+        for name, shard in shards.items():
+            write_shard(unfinished / "shards" / name, shard, task)
+        write_dataset(unfinished / "test.pt", *test)
+        write_json(unfinished / "task.json", task.model_dump(mode="json"))
+        if folder.exists():  # an empty one
+            folder.rmdir()
 
 
 def _read_task(path: Path) -> Task | None:

@@ -228,7 +228,7 @@ def import_images(folder: Path, *, size: tuple[int, int] | None = None) -> Impor
             except FedkitError as error:
                 error.file = path
                 raise
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            except Exception as error:  # a stranger's bytes: Pillow's readers raise many kinds
                 raise FedkitError(
                     "is no image that can be read", file=path, remedy="remove it"
                 ) from error
@@ -266,15 +266,18 @@ _LONGEST = 2**11
 
 
 def pixels_of(image: Image.Image, size: tuple[int, int] | None) -> np.ndarray[Any, Any]:
-    """uint8 [H,W,1] of a grey image, [H,W,3] of another, without its transparency.
+    """uint8 [H,W,1] of a grey image, [H,W,3] of another, the way up that its EXIF says, without its transparency.
 
     Raises FedkitError for more than 8 bits a pixel: where white is in them, only their owner knows.
     """
+    from PIL import ImageOps
+
     if image.mode[0] in "IF":
         raise FedkitError(
             "holds more than 8 bits a pixel, and does not say which number is white",
             remedy="save it with 8 bits; or save all images in one .npz: x float32 [N,1,height,width] and y [N]",
         )
+    image = ImageOps.exif_transpose(image)
     grey = image.mode in ("1", "L", "LA", "La")
     shown = image.convert("L" if grey else "RGB")
     if size is not None:

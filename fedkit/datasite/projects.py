@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError, Unreadable
@@ -21,7 +19,6 @@ from fedkit.datasite.permissions import READY_FILES
 from fedkit.datasite.tree import entries
 
 __all__ = [
-    "appearing",
     "back_to_running",
     "find_project",
     "launched_projects",
@@ -58,23 +55,6 @@ def other_spelling(box: Box, name: str) -> Path | None:
 def _launched(project: Path) -> tuple[int, str]:
     signs = [project / name for name in ("launch.json", "fl_config.json")]
     return next((p.stat().st_mtime_ns for p in signs if is_file(p)), 0), project.name
-
-
-@contextmanager
-def appearing(folder: Path, aside: Path, remedy: str) -> Iterator[Path]:
-    """Build a folder aside, where nobody looks; then it appears in its place, whole.
-
-    Raises FedkitError, with this remedy, if the disk refuses.
-    """
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        yield aside
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside.rename(folder)
-    except OSError as error:
-        raise FedkitError(
-            f"can't be created ({error.strerror})", file=folder, remedy=remedy
-        ) from error
 
 
 def move_to_done(site: Datasite, box: Box, name: str, opened: Iterable[Path]) -> None:

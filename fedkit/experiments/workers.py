@@ -25,7 +25,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.experiments.side_by_side import same_python, side_by_side
 from fedkit.experiments.trial import check_trial, run_trial
 
-__all__ = ["Outcome", "run_trials"]
+__all__ = ["Outcome", "Worker", "run_trials"]
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def run_trials(
     on_result: Callable[[int, Outcome], object],
 ) -> None:
     """Run trials (by their parameters) in `jobs` processes; `on_result` is called from this thread, `on_start` is not."""
-    crew = [_Worker() for _ in range(min(jobs, len(todo)))]
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    crew = [Worker() for _ in range(min(jobs, len(todo)))]
+    idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in crew:
         idle.put(worker)
 
@@ -72,7 +72,7 @@ def run_trials(
             worker.close()
 
 
-class _Worker:
+class Worker:
     """One process, started when it is first needed; what it says beside its answers goes to a log."""
 
     def __init__(self) -> None:
@@ -82,6 +82,7 @@ class _Worker:
         self._stopped = False
 
     def run(self, values: Mapping[str, Any], limit_s: float | None) -> Outcome:
+        """Run one trial, and say what became of it, however it ended. limit_s : seconds after which it is stopped."""
         process = self._start()
         began = time.monotonic()
         late = threading.Event()
@@ -110,12 +111,14 @@ class _Worker:
         return Outcome("failed", seconds, self._last_words(process))
 
     def stop(self) -> None:
+        """End the process now; nothing starts any more. From any thread."""
         with self._lock:
             self._stopped = True
             if self._process is not None:
                 self._process.kill()
 
     def close(self) -> None:
+        """After `stop`: wait for the end, and give back what it held."""
         self._log.close()
         if self._process is not None:
             self._process.communicate()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fedkit.learning.device import place_of
 from fedkit.learning.surroundings import surroundings_kept
 
-__all__ = ["NOT_REPEATABLE", "OwnRandom", "draws", "is_repeatable", "unnoticed"]
+__all__ = ["NOT_REPEATABLE", "OwnRandom", "draws", "is_repeatable", "remember_draws", "unnoticed"]
 
 
 NOT_REPEATABLE = (
@@ -125,14 +126,25 @@ def _lent(shared: torch.Generator, own: torch.Generator, draw: Callable[[], Any]
 def draws(model: nn.Module, images: Tensor) -> bool:
     """Does the model itself draw random numbers with torch?
 
-    Tried on a copy: forward() may draw without any layer that shows it.
+    Tried on a copy: forward() may draw without any layer that shows it. Not tried where `remember_draws` was told.
     """
+    if model in _KNOWN:
+        return _KNOWN[model]
     chance = OwnRandom()
     try:
         _try(model, images, chance)
     except Exception:  # the training itself will say what is wrong
         return True
     return chance.drawn > 0
+
+
+_KNOWN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def remember_draws(model: nn.Module, answer: bool) -> nn.Module:
+    """The model, of which `draws` gives this answer from now on, whatever it is given (see `learning/lasting.py`)."""
+    _KNOWN[model] = answer
+    return model
 
 
 @contextmanager

@@ -7,7 +7,6 @@ ways are tried on a batch of two and a batch of one.
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from fedkit.config.task import DIGITS, Task
 from fedkit.learning.judging import criterion_of
+from fedkit.learning.lasting import remembered
 from fedkit.learning.models import StateDict
 from fedkit.learning.randomness import draws
 from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
@@ -50,9 +50,9 @@ def stackable(
     step: dict[str, Any] = {"epochs": 1, "learning_rate": 0.5, "batch_size": 2}
     try:
         tried = copy.deepcopy(model).train()
-        before = _remembered(tried)
+        before = remembered(tried)
         alone = train(tried, near, shard, generator=one, loss_of=criterion_of(task), **step)
-        same = _remembered(tried.train()) == before
+        same = remembered(tried.train()) == before
         (together,) = train_stacked(stacked, near, [shard], generators=[other], task=task, **step)
     except Exception as error:  # whatever does not fit, training one by one says it
         raise NotStackable(f"a batch that can't be stacked ({type(error).__name__})") from error
@@ -78,28 +78,3 @@ def _alike(start: Mapping[str, Tensor], one: Trained, other: Trained) -> bool:
         if not bool(apart <= 1e-3 * step + 1e-6 * (1 + value.abs().max())):
             return False
     return all(abs(a - b) <= 1e-4 * (1 + abs(a)) for a, b in zip(one[1], other[1], strict=True))
-
-
-def _remembered(model: nn.Module) -> list[tuple[str, str, object]]:
-    """Whatever a forward() could leave behind: attributes of modules, and of what their code calls its own."""
-    places = [(name, vars(module)) for name, module in model.named_modules()]
-    for kind in {type(module) for module in model.modules()}:
-        for owner in (dict(vars(kind)), getattr(kind.forward, "__globals__", {})):
-            if not str(owner.get("__module__", owner.get("__name__"))).startswith("torch."):
-                places.append((kind.__name__, owner))
-    return [
-        (place, name, _mark(value))
-        for place, values in places
-        for name, value in values.items()
-        if not name.startswith("__") and name not in ("_parameters", "_modules")
-    ]
-
-
-def _mark(value: object) -> object:
-    """What changes when the value does."""
-    if isinstance(value, Tensor):
-        return id(value), value._version
-    try:
-        return pickle.dumps(value)
-    except Exception:  # a function, a class: it is itself
-        return id(value)

@@ -28,7 +28,7 @@ from fedkit.config.task import DIGITS, Task
 from fedkit.learning.judging import criterion_of
 from fedkit.learning.models import StateDict
 
-__all__ = ["NotStackable", "StackedModel", "train_stacked"]
+__all__ = ["NotStackable", "StackedModel", "is_hooked", "train_stacked"]
 
 
 class NotStackable(Exception):
@@ -76,7 +76,7 @@ class StackedModel:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        if _is_hooked(model):
+        if is_hooked(model):
             raise NotStackable("hooks (such as weight_norm's)")
         places = [p.untyped_storage().data_ptr() for p in model.parameters()]
         if len(set(places)) != len(places):
@@ -99,39 +99,13 @@ class StackedModel:
             raise NotStackable(
                 f"a forward() that can't be traced ({type(error).__name__})"
             ) from error
-        self._modules = dict(graph.named_modules())
-        self.layers = [self._layer(node) for node in _chain(graph.graph)]
+        modules = dict(graph.named_modules())
+        self.layers = [_layer(modules, node) for node in _chain(graph.graph)]
         names = [layer.linear for layer in self.layers if layer.linear]
         if not names:
             raise NotStackable("no Linear layer")
         if len(set(names)) != len(names):
             raise NotStackable("a layer that is used twice")
-
-    def _layer(self, node: fx.Node) -> _Layer:
-        if node.op == "call_module":
-            module = self._modules[str(node.target)]
-            kind = type(module)  # a class derived from it may do anything
-            if "forward" in vars(module):
-                raise NotStackable("a forward() of one object's own")
-            if kind is nn.Linear:
-                return _Layer(linear=str(node.target))
-            if kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
-                return _Layer()
-            if kind in _ELEMENTWISE_MODULES:
-                return _Layer(function=module, relu=isinstance(module, nn.ReLU))
-            raise NotStackable(kind.__name__)
-        plain = not node.kwargs and all(not isinstance(a, fx.Node) for a in node.args[1:])
-        target: Any = node.target
-        if target in _FLATTEN and node.args[1:] == (1,):
-            return _Layer()
-        if target in _SQUEEZE and node.args[1:] in ((1,), (-1,)):
-            return _Layer(squeezed=2 if node.args[1] == 1 else -1)
-        if node.op == "call_function" and target in _ELEMENTWISE and plain:
-            rest = node.args[1:]
-            return _Layer(function=lambda value: target(value, *rest), relu=target in _RELU)
-        if node.op == "call_method" and target in _ELEMENTWISE_METHODS and plain:
-            return _Layer(function=_ELEMENTWISE_METHODS[target], relu=target in _RELU)
-        raise NotStackable(str(target))
 
     def __call__(
         self, weights: Mapping[str, Tensor], samples: Tensor, tape: Tape | None = None
@@ -184,6 +158,34 @@ class StackedModel:
                     )
 
 
+def _layer(modules: Mapping[str, nn.Module], node: fx.Node) -> _Layer:
+    """The link of a node, which keeps no weights."""
+    if node.op == "call_module":
+        module: Any = modules[str(node.target)]
+        kind = type(module)  # a class derived from it may do anything
+        if "forward" in vars(module):
+            raise NotStackable("a forward() of one object's own")
+        if kind is nn.Linear:
+            return _Layer(linear=str(node.target))
+        if kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+            return _Layer()
+        if kind in _ELEMENTWISE_MODULES:
+            return _Layer(function=module, relu=isinstance(module, nn.ReLU))
+        raise NotStackable(kind.__name__)
+    plain = not node.kwargs and all(not isinstance(a, fx.Node) for a in node.args[1:])
+    target: Any = node.target
+    if target in _FLATTEN and node.args[1:] == (1,):
+        return _Layer()
+    if target in _SQUEEZE and node.args[1:] in ((1,), (-1,)):
+        return _Layer(squeezed=2 if node.args[1] == 1 else -1)
+    if node.op == "call_function" and target in _ELEMENTWISE and plain:
+        rest = node.args[1:]
+        return _Layer(function=lambda value: target(value, *rest), relu=target in _RELU)
+    if node.op == "call_method" and target in _ELEMENTWISE_METHODS and plain:
+        return _Layer(function=_ELEMENTWISE_METHODS[target], relu=target in _RELU)
+    raise NotStackable(str(target))
+
+
 def _chain(graph: fx.Graph) -> Iterator[fx.Node]:
     """The nodes that lead from the samples to the answers, in order. Raises NotStackable unless they are one chain."""
     nodes = list(graph.nodes)
@@ -196,7 +198,7 @@ def _chain(graph: fx.Graph) -> Iterator[fx.Node]:
     return reversed(links)
 
 
-def _is_hooked(model: nn.Module) -> bool:
+def is_hooked(model: nn.Module) -> bool:
     """Does anything run that no graph shows: a hook of a module, of a parameter, or of all modules there are?"""
     registers = [vars(nn.modules.module), *(vars(part) for part in model.modules())]
     return any(

@@ -122,7 +122,7 @@ def train(
     with _pulled(model, mu, shift or {}):
         for epoch in range(1, epochs + 1):
             model.train()
-            with chance, model.register_forward_pre_hook(ask):
+            with chance, nullcontext() if stop is None else model.register_forward_pre_hook(ask):
                 if steps is None or optimizer is None:
                     loss = sgd_epoch(
                         model, images, labels, learning_rate, batch_size, generator, loss_of

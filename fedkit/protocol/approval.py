@@ -17,12 +17,12 @@ from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined, Event, Problem
 from fedkit.base.names import check_name
+from fedkit.base.scratch import appearing
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.lock import answering
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.permissions import write_permissions
-from fedkit.datasite.projects import appearing
 from fedkit.datasite.tree import folder_names
 from fedkit.privacy.dp.policy import accept, refusal
 from fedkit.protocol.project import MAX_REASON, check_folder

@@ -31,7 +31,7 @@ from fedkit.data.standardise import standardised
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.device import place_of
 from fedkit.learning.judging import criterion_of
-from fedkit.learning.models import StateDict, buffer_names, distance
+from fedkit.learning.models import StateDict, buffer_names, distance, distances
 from fedkit.learning.strategies.arithmetic import mixing_weights
 from fedkit.learning.strategies.base import LocalRun, ServerState, Strategy
 from fedkit.learning.strategies.fedavg import fedavg
@@ -210,13 +210,15 @@ def server_step(
         parts = [replace(u, state={name: u.state[name] for name in buffers}) for u in sound]
         after = replace(after, model={**after.model, **fedavg(parts, plan.weighting)})
     shares = mixing_weights(updates, plan.weighting) if updates else []
+    shown = [update for update in updates if update.state]
+    norms = dict(zip(map(id, shown), distances([u.state for u in shown], state.model), strict=True))
     contributions = tuple(
         Contribution(
             participant=update.participant,
             weight=share if update.state else None,
             num_samples=update.num_samples,
             loss=update.loss,
-            norm=distance(update.state, state.model) if update.state else None,
+            norm=norms.get(id(update)),
             sha256=update.sha256,
             seconds=update.seconds,
             validation=update.validation,

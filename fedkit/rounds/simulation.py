@@ -13,9 +13,11 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,7 @@ from fedkit.data.shards import Shard
 from fedkit.data.standardise import standardised, stated
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.device import find_device
+from fedkit.learning.lasting import lasting
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
@@ -38,7 +41,7 @@ from fedkit.learning.models import (
     load_model,
     seed_weights,
 )
-from fedkit.learning.randomness import NOT_REPEATABLE, is_repeatable
+from fedkit.learning.randomness import NOT_REPEATABLE, is_repeatable, remember_draws
 from fedkit.learning.stackable import stackable
 from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
 from fedkit.learning.strategies.base import ServerState, Strategy
@@ -55,6 +58,7 @@ from fedkit.rounds.trial_step import try_out
 __all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
 
 
+T = TypeVar("T")
 OnTheWay = Callable[[StateDict, list[Update]], Sequence[Update]]
 """(the global model before the round, its updates) -> the updates that arrive at the aggregator."""
 
@@ -112,7 +116,9 @@ def simulate(
         remedy="save them from this model",
         task=config.task,
     )
-    repeatable = is_repeatable(built, test[0])
+    kind = _kind(config, model, test)
+    known = _STACKED.get(kind) is not None or _LASTING.get(kind) is not None
+    repeatable = known or is_repeatable(built, test[0])
     if not repeatable:
         warnings.warn(NOT_REPEATABLE, stacklevel=2)
     strategy = strategy_of(config)
@@ -128,8 +134,13 @@ def simulate(
     plain = config.optimizer is None and config.validation is None
     if repeatable and not exact and plain:
         together = _together(config, model, judge, state, (images, labels))
+    drawing = None if together is None else False  # a chain of layers that draws is none
+    if repeatable and together is None:
+        drawing = _lasting(config, model, judge, state, (images, labels))
+    if drawing is not None:
+        remember_draws(judge, drawing)
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    world = _World(config, strategy, private, model, judge, together, place, pool)
+    world = _World(config, strategy, private, model, judge, together, place, pool, drawing)
     rounds = range(len(records) + 1, config.rounds + 1)
     bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
     with bar:
@@ -137,7 +148,7 @@ def simulate(
             for n in rounds:
                 server, record = _round(world, server, memories, n, exact, on_the_way)
                 on_device = {name: value.to(place) for name, value in server.model.items()}
-                if together is None:  # a forward() that remembers starts anew, as at the aggregator
+                if together is None and drawing is None:  # a forward() that remembers starts anew
                     judge = load_model(model, config.model_class_name, task=config.task).to(place)
                 scores = judged(judge, on_device, images, labels, config.task, pool)
                 records.append(record.with_scores(*scores))
@@ -158,29 +169,45 @@ def simulate(
     return _history(config, records)
 
 
-_UNSTACKABLE: dict[tuple[object, ...], bool] = {}
+_STACKED: dict[object, StackedModel | None] = {}
+_LASTING: dict[object, bool | None] = {}
 """By model and kind of samples: what was tried once. Values don't decide, as a graph that branches on them is no graph."""
+
+_REMEMBERED = 64
+
+
+def _kind(config: FLConfig, source: str, samples: Shard) -> object:
+    kinds = tuple((part.shape[1:], part.dtype, part.device) for part in samples)
+    return source, config.model_class_name, config.task.model_dump_json(), kinds
 
 
 def _together(
     config: FLConfig, source: str, model: nn.Module, state: StateDict, samples: Shard
 ) -> StackedModel | None:
     """The model to be trained stacked, None where that is not the same as one by one."""
-    kinds = tuple((part.shape[1:], part.dtype, part.device) for part in samples)
-    key = (source, config.model_class_name, config.task.model_dump_json(), kinds)
-    if key in _UNSTACKABLE:
-        return None if _UNSTACKABLE[key] else StackedModel(model)
-    try:
-        together = stackable(model, state, samples, config.task)
-    except NotStackable:
-        together = None
-    if len(_UNSTACKABLE) >= _REMEMBERED:
-        _UNSTACKABLE.clear()
-    _UNSTACKABLE[key] = together is None
-    return together
+    key = _kind(config, source, samples)
+    if key not in _STACKED:
+        try:
+            _keep(_STACKED, key, stackable(model, state, samples, config.task))
+        except NotStackable:
+            _keep(_STACKED, key, None)
+    return _STACKED[key]
 
 
-_REMEMBERED = 64
+def _lasting(
+    config: FLConfig, source: str, model: nn.Module, state: StateDict, samples: Shard
+) -> bool | None:
+    """`lasting`, tried once."""
+    key = _kind(config, source, samples)
+    if key not in _LASTING:
+        _keep(_LASTING, key, lasting(model, state, samples, config.task))
+    return _LASTING[key]
+
+
+def _keep(known: dict[object, T], key: object, found: T) -> None:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[key] = found
 
 
 def _round(
@@ -241,7 +268,10 @@ _STACK_NUMBERS = 1_000_000
 
 @dataclass(frozen=True)
 class _World:
-    """What stays the same in all rounds. source : of the model. stacked : None where all are trained one by one."""
+    """What stays the same in all rounds. source : of the model. stacked : None where all are trained one by one.
+
+    drawing : see `lasting`. idle : models that last, and train nobody now.
+    """
 
     config: FLConfig
     strategy: Strategy
@@ -251,6 +281,24 @@ class _World:
     stacked: StackedModel | None
     device: torch.device
     pool: Executor
+    drawing: bool | None
+    idle: list[nn.Module] = field(default_factory=list)
+
+    @contextmanager
+    def at_hand(self, strategy: Strategy, who: str, n: int) -> Iterator[nn.Module]:
+        """A model to train one participant: a fresh one, or where nobody could tell, one that has trained others."""
+        lasts = self.drawing is not None and strategy.trainer(who, n) is train
+        try:
+            model = self.idle.pop() if lasts else self._fresh()
+        except IndexError:  # all that there are train somebody
+            model = remember_draws(self._fresh(), bool(self.drawing))
+        yield model
+        if lasts:  # and no error was raised
+            self.idle.append(model)
+
+    def _fresh(self) -> nn.Module:
+        config = self.config
+        return load_model(self.source, config.model_class_name, task=config.task).to(self.device)
 
 
 def _train_round(
@@ -265,11 +313,9 @@ def _train_round(
     chosen = plan.participants
 
     def one(who: str) -> tuple[Update, StateDict]:
-        model = load_model(world.source, world.config.model_class_name, task=world.config.task).to(
-            place
-        )
         shard = as_seen(plan, who, world.shard(who))
-        return local_update(strategy, plan, who, model, state, shard, sent, memory[who])
+        with world.at_hand(strategy, who, plan.round) as model:
+            return local_update(strategy, plan, who, model, state, shard, sent, memory[who])
 
     if not chosen:  # a Poisson sample may be empty
         return

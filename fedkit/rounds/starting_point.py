@@ -28,8 +28,7 @@ from fedkit.base.files import (
 from fedkit.base.seeds import generator
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
-from fedkit.base.text import nearest
-from fedkit.config.fl_config import FLConfig
+from fedkit.config.fl_config import FLConfig, likely_key
 from fedkit.config.task import DIGITS, Task
 from fedkit.config.tutorial import AGGREGATOR, PARTICIPANTS, tutorial_keys, tutorial_participants
 from fedkit.data.folder import DataFolder, read_data_folder
@@ -153,7 +152,7 @@ def _task_of(path: Path | None) -> Task | None:
 
 def unknown_keys(config: FLConfig) -> dict[str, str | None]:
     """Keys that fedkit does not know, each with the known name that is nearest, if one is near."""
-    return {key: nearest(key, FLConfig.model_fields) for key in config.unknown}
+    return {key: likely_key(key) for key in config.unknown}
 
 
 def even_groups(participants: int) -> list[list[int]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -58,10 +60,21 @@ def test_a_tight_loop_does_the_same_work_as_fedkit(tmp_path: Path) -> None:
     assert min(loop.round_s, ours.round_s, loop.round_cpu_s, ours.round_cpu_s) > 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+def test_two_processes_share_a_round_and_stay_in_one_session(tmp_path: Path) -> None:
+    write_work("logistic", tmp_path)
+    work = Path(sys.executable), "with_kernels.py products", Set(1, processes=2)
+    assert once(*work, Job(tmp_path, 8)).round_s > 0
+    says = "import os; print(os.environ['RANK'], os.getsid(0), os.environ['WORLD_SIZE'])"
+    together = [sys.executable, str(SCRIPTS / "together.py"), "2", "-c", says]
+    told = subprocess.run(together, capture_output=True, text=True, check=True).stdout.split()
+    assert sorted([told[:3], told[3:]]) == [[k, str(os.getsid(0)), "2"] for k in "01"]
+
+
 def test_options() -> None:
     assert asked([]).model == "2nn"
-    assert asked(["--model", "lstm", "--peers", "pfl, torchrun", "fluke"]).peers == [
-        "pfl, torchrun",
+    assert asked(["--model", "lstm", "--peers", "pfl, 2 processes", "fluke"]).peers == [
+        "pfl, 2 processes",
         "fluke",
     ]
 
@@ -98,7 +111,7 @@ def test_tables_of_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None
     ours = [taken(1.0, 0.9), taken(2.0, 0.9)]
     results = {
         "fluke": Result(Set(1), 200.0, [taken(3.0, 0.85), taken(4.0, 0.85)], ours),
-        "pfl, torchrun": Result(
+        "pfl, 2 processes": Result(
             Set(1, processes=2), 300.0, [taken(1.5, 0.7), taken(3.0, 0.7)], ours
         ),
     }

@@ -109,3 +109,20 @@ def test_doctor_knows_the_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (site.data_dir / ".metadata.json").write_text("{}")
     assert [finding.ok for finding in doctor._road()] == [True, True]
     assert "above 10,485,760 bytes never arrive" in doctor._road()[1].what
+
+
+def test_flower_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "1.43.1")
+    for name, value in doctor.QUIET.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "1")
+    version, *_, quiet = doctor._flower()
+    assert not version.ok
+    assert "made for 1.42" in version.remedy
+    assert quiet.remedy.endswith("export FLWR_TELEMETRY_ENABLED=0")
+    assert not any(finding.essential for finding in doctor._flower())
+    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "1.42.0")
+    version, *_, quiet = doctor._flower()
+    assert version.ok
+    assert quiet.ok

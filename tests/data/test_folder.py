@@ -1,5 +1,6 @@
 """A data folder comes back as it was written, and what is wrong in one is named."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.config.task import DIGITS, Task
 from fedkit.data.folder import DataFolder, read_data_folder, write_data_folder
 from tests.support import helpers
+from tests.support.kills import Killed, cut_off
 from tests.support.tasks import KINDS
 
 
@@ -114,3 +116,21 @@ def test_names_that_one_folder_would_hold_on_some_disks_are_refused(tmp_path: Pa
             tmp_path / "d", kind.task, dict.fromkeys(["Ann", "ann"], kind.test), kind.test
         )
     assert not (tmp_path / "d").exists()
+
+
+def test_a_folder_whose_writer_was_killed_is_none_and_is_written_again(tmp_path: Path) -> None:
+    """Before every change of the disk."""
+    for last in range(100):
+        folder, changes = tmp_path / str(last), itertools.count()
+        folder.mkdir()
+        try:
+            with cut_off(lambda _, changes=changes, last=last: next(changes) == last):  # type: ignore[misc]
+                write(folder)
+            break
+        except Killed:
+            assert not folder.exists() or not any(folder.iterdir())
+            write(folder)
+        whole = read_data_folder(folder)
+        assert list(whole.shards) == ["hospital A", "hospital B"]
+        assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
+    assert last > 8

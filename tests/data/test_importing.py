@@ -141,6 +141,22 @@ def test_colour_and_grey_images(tmp_path: Path) -> None:
     assert grey.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_a_photo_that_a_camera_wrote_on_its_side_stands_upright(tmp_path: Path) -> None:
+    """EXIF's orientation 6: turn it by 90 degrees, clockwise, to see what the photographer saw."""
+    upright = torch.zeros(6, 4, dtype=torch.uint8)
+    upright[0] = 200  # a bright sky
+    for name, turned in (("plain", False), ("turned", True)):
+        seen = upright.rot90() if turned else upright
+        exif = Image.Exif()
+        exif[0x0112] = 6 if turned else 1
+        (tmp_path / name).mkdir()
+        Image.fromarray(seen.numpy()).save(tmp_path / name / "a.png", exif=exif)
+    plain, turned = import_images(tmp_path).samples
+    assert plain.shape == (1, 6, 4)
+    assert torch.equal(plain, turned)
+    assert plain[0, 0].min() > 0.7
+
+
 def test_images_that_can_not_be_one_batch_are_named(tmp_path: Path) -> None:
     folder = pictures(tmp_path)
     Image.new("RGB", (9, 9)).save(folder / "dog" / "9.png")

@@ -19,8 +19,8 @@ from tests.support.helpers import ALICE, BOB, PROJECT, final_model, launched, pr
 from tests.support.kills import Killed, cut_off
 from tests.support.mutations import EXAMPLES
 
-APART = 1 if EXAMPLES > 1 else 5
-"""Of the changes at which a rewind may die, each fifth one is tried; `make test-all` tries them all."""
+APART = 1 if EXAMPLES > 1 else 9
+"""Of the changes at which a rewind may die, each ninth one is tried; `make test-all` tries them all."""
 
 
 @pytest.fixture

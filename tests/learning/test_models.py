@@ -1,5 +1,6 @@
 """`model.py` becomes a module or an error for people; a stranger's weights fit it exactly, or are refused."""
 
+import math
 import random
 import re
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from fedkit.base.tensors import load_state
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     check_state,
+    distance,
+    distances,
     fitting_model,
     flatten,
     load_model,
@@ -261,3 +264,21 @@ def test_where_nothing_makes_them_fit_the_remedy_stays() -> None:
         with pytest.raises(FedkitError) as caught:
             fitting_model(LINEAR, state, remedy="as it was")
         assert (caught.value.remedy, caught.value.why) == ("as it was", None)
+
+
+def test_the_distances_of_several_are_those_of_each() -> None:
+    """By the formula, in float64; counters are left out, and what lies otherwise in memory is not."""
+    draw = torch.Generator().manual_seed(0)
+
+    def state() -> dict[str, Tensor]:
+        images = torch.randn(4, 3, 5, 5, generator=draw)
+        return {"w": torch.randn(300, generator=draw), "c": images, "n": torch.tensor(3)}
+
+    other, several = state(), [state() for _ in range(3)]
+    several[1]["c"] = several[1]["c"].to(memory_format=torch.channels_last)
+    for one, found in zip(several, distances(several, other), strict=True):
+        parts = [(one[k].double() - other[k].double()).flatten() for k in ("w", "c")]
+        assert found == pytest.approx(float(torch.cat(parts).norm()), rel=1e-12)
+        assert found == distance(one, other)
+    assert distances([], other) == []
+    assert distance({"w": torch.tensor([torch.inf])}, {"w": torch.zeros(1)}) < math.inf

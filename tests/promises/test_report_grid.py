@@ -110,7 +110,7 @@ def expected(config: FLConfig, who: str, rounds: int) -> tuple[float | None, flo
 
 
 @pytest.mark.parametrize(
-    ("promise", "masked", "sampled", "secure", "signed"), GRID if EXAMPLES > 1 else GRID[::3]
+    ("promise", "masked", "sampled", "secure", "signed"), GRID if EXAMPLES > 1 else GRID[::7]
 )
 def test_each_cell(promise: str, masked: bool, sampled: bool, secure: bool, signed: bool) -> None:
     try:

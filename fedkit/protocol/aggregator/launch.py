@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from fedkit.base import files
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.events import Event, Notice, ProjectLaunched, RequestSent, Waiting
+from fedkit.base.scratch import appearing
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import MAX_STATE_BYTES, load_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file, write_permissions
-from fedkit.datasite.projects import appearing, other_spelling
+from fedkit.datasite.projects import other_spelling
 from fedkit.datasite.road import Road
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.steps import Next, Step

@@ -78,7 +78,7 @@ _WANTED = {"read": [AGGREGATOR], "write": [BOB]}
     hint="Two lists of e-mails. Ask of each person: nothing, reading, or writing?",
     parts=True,
 )
-def open_folder(rule: Mapping[str, Any]) -> str:
+def open_folder(rule: Any) -> str:
     """A rule for one folder."""
     if rule is ... or rule is None:
         raise Open

@@ -20,10 +20,10 @@ MOST_NOISE = 4.0
 class _Known:
     """Noise that a check can predict: all ones, times the standard deviation that was asked for."""
 
-    def normal(self, shape: torch.Size, std: float) -> Tensor:
+    def normal(self, shape: torch.Size, std: object) -> Tensor:
         if isinstance(std, tuple | list):
             raise Wrong("noise.normal takes the shape first, then the standard deviation.")
-        return torch.full(tuple(shape), float(std), dtype=torch.float64)
+        return torch.full(tuple(shape), number(std), dtype=torch.float64)
 
 
 def _tensor(got: object, shape: tuple[int, ...], what: str) -> Tensor:

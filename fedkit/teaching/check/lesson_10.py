@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ def _keys(people: int) -> dict[int, dict[int, bytes]]:
 
 def _vector(got: object) -> masks.Vector:
     if not isinstance(got, np.ndarray):
-        got = _array(got)
+        return _vector(_array(got))
     if got.shape != (_COUNT,):
         raise Wrong(
             f"The answer should be an array of {_COUNT} numbers, as many as were asked for."
@@ -37,14 +36,14 @@ def _vector(got: object) -> masks.Vector:
     return got
 
 
-def _array(got: object) -> Any:
+def _array(got: object) -> masks.Vector:
     """Numbers of another kind, as an array; of no shape where they are none."""
     numbers = plain(got)
     if isinstance(numbers, list | tuple) and all(type(n) is int for n in numbers):
         if all(0 <= n < 2**64 for n in numbers):
             return np.array(numbers, dtype=np.uint64)
         raise Wrong("Some numbers are below 0 or above 2^64 - 1; uint64 would wrap around there.")
-    return np.empty(())
+    return np.empty((), dtype=np.uint64)
 
 
 @check(

@@ -12,7 +12,8 @@ from torch import Tensor
 from fedkit.base.seeds import generator
 from fedkit.learning.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.learning.strategies.arithmetic import mixing_weights
-from fedkit.learning.strategies.fedavg import fedavg
+from fedkit.learning.strategies.base import ServerState
+from fedkit.learning.strategies.fedavg import FedAvg, fedavg
 from fedkit.learning.training import train
 from fedkit.learning.update import Update
 
@@ -160,3 +161,28 @@ def test_the_proximal_term_is_squared() -> None:
     for name, value in two.items():
         expected = value - 0.1 * 0.5 * (one[name] - start[name])
         torch.testing.assert_close(pulled[name], expected, rtol=0, atol=1e-6)
+
+
+def test_the_strategy_takes_the_mean_in_pieces_to_the_same_bits() -> None:
+    """Several pieces and a rest, a counter, a single number, weights that lie otherwise in memory, and none at all."""
+    draw = torch.Generator().manual_seed(0)
+
+    def state(k: int) -> dict[str, Tensor]:
+        images = torch.randn(4, 3, 5, 5, generator=draw)
+        return {
+            "long": torch.randn(3, 70_001, generator=draw),
+            "layout": images.to(memory_format=torch.channels_last),
+            "seen": torch.tensor(k * k),
+            "scale": torch.randn((), generator=draw),
+            "half": torch.randn(9, generator=draw).half(),
+            "nothing": torch.empty(0, 3),
+        }
+
+    given_updates = [Update(f"p{k}@example.org", 1, state(k), 5 + 3 * k) for k in range(4)]
+    for weighting in ("samples", "equal"):
+        whole = fedavg(given_updates, weighting)
+        after, _ = FedAvg(weighting).apply(ServerState(given_updates[0].state), given_updates)
+        assert list(after.model) == list(whole)
+        for name, value in whole.items():
+            assert after.model[name].dtype == value.dtype
+            assert torch.equal(after.model[name], value)

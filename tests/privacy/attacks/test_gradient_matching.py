@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import fedkit as fk
 from fedkit import privacy
 from tests.support.attacks import SEEDS, as_evidence, change, draw, own_images, update_of
@@ -56,6 +58,7 @@ class FLModel(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_one_image_through_convolutions() -> None:
     """Direction and total variation, 1,000 steps: the median SSIM is at least 0.95 (a trial: 0.99)."""
     found = []
