@@ -333,7 +333,9 @@ def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
         ("Input should", "String should", "Extra inputs")
     ):  # pydantic's own words
         named = detail["type"] == "extra_forbidden"
-        message = "is no key of it" if named else f"is {detail['input']!r:.60}"
+        message = (
+            "is not permitted, as there is no such key" if named else f"is {detail['input']!r:.60}"
+        )
     message, _, remedy = message.partition("; ")
     remedy = remedy or _remedy(dict(detail))
     return FedkitError(message, file=file, field=field or None, remedy=remedy)

@@ -272,8 +272,9 @@ def test_a_call_in_python_gives_fedkits_words_and_is_caught_as_before() -> None:
 
 
 def test_keys_that_are_not_known_are_named_in_a_cell_with_the_nearest() -> None:
-    with pytest.warns(UserWarning) as told:
-        config = FLConfig(**tutorial(epochs=5, lr=3, DP={"unit": "example"}, colour="blue"))
+    values = tutorial(epochs=5, lr=3, DP={"unit": "example"}, colour="blue")
+    with pytest.warns(UserWarning, match="does not know the key") as told:
+        config = FLConfig(**values)
     assert [str(one.message).partition(": ")[2] for one in told] == [
         "did you mean 'epoch'?",
         "did you mean 'learning_rate'?",
@@ -282,6 +283,7 @@ def test_keys_that_are_not_known_are_named_in_a_cell_with_the_nearest() -> None:
     ]
     assert all(one.filename == __file__ for one in told)
     assert config.unknown == ("epochs", "lr", "DP", "colour")
+    known = FLConfig.from_dict(tutorial())
     with pytest.warns(UserWarning, match="'epoch'") as told:
-        FLConfig.from_dict(tutorial()).replace(epochs=5)
+        known.replace(epochs=5)
     assert len(told) == 1
