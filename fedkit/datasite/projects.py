@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.files import is_file, is_folder, refuse_links, remove
+from fedkit.base.files import is_file, is_folder, read_object, refuse_links, remove
 from fedkit.base.names import folded
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, Box
@@ -30,7 +30,7 @@ __all__ = [
 def launched_projects(site: Datasite) -> list[str]:
     """Names of the projects at this aggregator, running or done, the one launched last at the end."""
     box = site.aggregator()
-    found = [p for p in entries(box.done) + entries(box.running) if is_file(p / "fl_config.json")]
+    found = [p for p in entries(box.done) + entries(box.running) if _is_project(p)]
     return [p.name for p in sorted(found, key=_launched)]
 
 
@@ -50,6 +50,14 @@ def other_spelling(box: Box, name: str) -> Path | None:
     """A project, running or done, whose folder is the one of `name` where upper and lower case do not count."""
     found = (path for folder in (box.running, box.done) for path in entries(folder))
     return next((p for p in found if p.name != name and folded(p.name) == folded(name)), None)
+
+
+def _is_project(folder: Path) -> bool:
+    """A copy such as `T (1)`, which a file manager or a sync makes, bears another name than its config, and is none."""
+    if not is_file(folder / "fl_config.json"):
+        return False
+    name = read_object(folder / "fl_config.json").get("project_name")
+    return not isinstance(name, str) or name == folder.name
 
 
 def _launched(project: Path) -> tuple[int, str]:

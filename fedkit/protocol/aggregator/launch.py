@@ -275,7 +275,10 @@ def gate(at: AtAggregator, ready: Sequence[str]) -> Waiting | None:
         reasons = {e: at.why_declined(e) for e in config.participants}
         declined = [f"{email}: {reason}" for email, reason in reasons.items() if reason]
         if declined:
-            remedy = "launch again without them, or ask them to approve after all"
+            remedy = (
+                "launch again without them, or ask them to approve after all: "
+                f"`fedkit approve {at.name}` takes a no back"
+            )
             what = "go on without those who declined"
             return at.wait(site.email, what, f"{'; '.join(declined)}; {remedy}")
         closed = [e for e in config.participants if not has_permission_file(site.client(e).request)]

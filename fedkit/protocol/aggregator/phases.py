@@ -69,7 +69,7 @@ def next_step(
         what = "let the app that launched this project go on; fedkit's aggregator keeps out of it"
         return Waiting(site.email, project, AGGREGATOR, site.email, what)
     config = FLConfig.load(place.config)
-    check_folder(config, place.config, "give the folder and the project the same name")
+    check_folder(config, place.config, _COPY)
     return first_answer(PHASES, _stand(AtAggregator(site, config), patient, until_round))
 
 
@@ -252,6 +252,9 @@ PHASES: tuple[Phase[Stand], ...] = (
     finish,
 )
 """In this order; the first one that answers says what is next."""
+
+
+_COPY = "remove it if it is a copy; else give the folder and the project the same name"
 
 
 def _begin(now: Stand, n: int) -> list[Event]:
