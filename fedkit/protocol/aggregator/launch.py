@@ -25,7 +25,7 @@ from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file, write_permissions
 from fedkit.datasite.projects import other_spelling
 from fedkit.datasite.road import Road
-from fedkit.protocol.project import AtAggregator
+from fedkit.protocol.project import AtAggregator, unmasked
 from fedkit.protocol.steps import Next, Step
 from fedkit.protocol.waiting import needed_ready
 
@@ -208,6 +208,8 @@ def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]
         and len(config.participants) > 1
     ):
         events.append(Notice(site.email, at.name, _NO_CAP))
+    if site.road.others_read and config.secure_aggregation is None:
+        events.append(Notice(site.email, at.name, unmasked(site.road)))
     return events
 
 
