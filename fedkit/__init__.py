@@ -63,8 +63,10 @@ if TYPE_CHECKING:
         approve_all,
         approve_none,
         decline,
+        declined_requests,
         pending_requests,
         review,
+        take_back,
     )
     from fedkit.rounds.history import Contribution, History, RoundRecord
     from fedkit.rounds.hostile import flip_labels, poisoned
@@ -74,8 +76,9 @@ if TYPE_CHECKING:
     from fedkit.rounds.starting_point import write_samples
     from fedkit.teaching import check, plots
     from fedkit.teaching.cards import model_card, privacy_card
-    from fedkit.teaching.notebook import alt, caption, record, show, workspace
+    from fedkit.teaching.notebook import alt, caption, record, show
     from fedkit.teaching.widgets.quiz import quiz
+    from fedkit.teaching.workspace import workspace
 
 __version__ = "0.1.0"
 
@@ -115,7 +118,8 @@ _NAMES = {
     "learning.training": "evaluate sgd_epoch train",
     "learning.update": "Update",
     "protocol.advance": "ProjectStatus advance status",
-    "protocol.approval": "Review approve approve_all approve_none decline pending_requests review",
+    "protocol.approval": "Review approve approve_all approve_none decline declined_requests pending_requests "
+    "review take_back",
     "rounds.history": "Contribution History RoundRecord",
     "rounds.hostile": "flip_labels poisoned",
     "rounds.personal": "FineTuned fine_tune hold_out",
@@ -123,8 +127,9 @@ _NAMES = {
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
     "teaching.cards": "model_card privacy_card",
-    "teaching.notebook": "alt caption record show workspace",
+    "teaching.notebook": "alt caption record show",
     "teaching.widgets.quiz": "quiz",
+    "teaching.workspace": "workspace",
 }
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
@@ -175,6 +180,7 @@ __all__ = [
     "deal_dirichlet",
     "deal_out",
     "decline",
+    "declined_requests",
     "derive",
     "evaluate",
     "fedavg",
@@ -230,6 +236,7 @@ __all__ = [
     "status",
     "sweep",
     "take",
+    "take_back",
     "train",
     "tuned",
     "workspace",
