@@ -11,16 +11,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.files import is_file, is_folder, read_object, refuse_links, remove
+from fedkit.base.files import (
+    is_file,
+    is_folder,
+    is_link,
+    read_object,
+    refuse_links,
+    remove,
+    same_content,
+)
 from fedkit.base.names import folded
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, Box
 from fedkit.datasite.permissions import READY_FILES
-from fedkit.datasite.tree import entries
+from fedkit.datasite.tree import entries, folder_names, remove_empty_folders, walk
 
 __all__ = [
     "back_to_running",
     "find_project",
+    "follow_home",
     "launched_projects",
     "move_to_done",
     "other_spelling",
@@ -84,19 +93,48 @@ def move_to_done(site: Datasite, box: Box, name: str, opened: Iterable[Path]) ->
     try:
         done.parent.mkdir(parents=True, exist_ok=True)
         (box.running / name).rename(done)
-        if box.home is not None:  # what has crossed lies apart
-            with contextlib.suppress(OSError, Unreadable):
-                for folder in (
-                    "running",
-                    "done",
-                ):  # what lies behind a link is no part of a project
-                    refuse_links(box.path / folder, site.data_dir)
-                (box.path / "done").mkdir(parents=True, exist_ok=True)
-                (box.path / "running" / name).rename(box.path / "done" / name)
+        follow_home(site, box)
     except OSError as error:
         what = f"can't take a project ({error.strerror})"
         remedy = "make it a folder that you may write to"
         raise FedkitError(what, file=done.parent, remedy=remedy) from error
+
+
+def follow_home(site: Datasite, box: Box) -> None:
+    """Where what crosses lies apart from its project: what belongs to one that is done moves to `done/` after it.
+
+    It does so at the end; after an end that was cut off; and where it came later, as others hear of an end later. What lies
+    in `done/` already stays, and permission files open nothing there.
+    """
+    if box.home is None:
+        return
+    with contextlib.suppress(OSError, Unreadable):
+        for folder in ("running", "done"):  # what lies behind a link is no part of a project
+            refuse_links(box.path / folder, site.data_dir)
+        for name in folder_names(box.path / "running"):
+            left, done = box.path / "running" / name, box.path / "done" / name
+            if (box.running / name).is_dir() or not (box.done / name).is_dir() or is_link(left):
+                continue
+            if not os.path.lexists(done):
+                done.parent.mkdir(parents=True, exist_ok=True)
+                left.rename(done)
+            else:
+                _merge(left, done)
+
+
+def _merge(left: Path, done: Path) -> None:
+    """Move files after those that moved before; folders that are empty then go. Raises OSError."""
+    for key, entry in list(walk(left)):
+        if not entry.is_file(follow_symlinks=False):
+            continue
+        path, target = Path(entry.path), done / key
+        if path.name in READY_FILES or same_content(path, target):
+            path.unlink()
+        elif not os.path.lexists(target):
+            refuse_links(target.parent, done)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+    remove_empty_folders(left)
 
 
 def back_to_running(box: Box, name: str) -> None:

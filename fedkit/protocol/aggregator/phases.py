@@ -24,7 +24,7 @@ from fedkit.base.events import (
 from fedkit.base.files import is_file, is_folder, is_writable, refuse_links, same_content
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.projects import move_to_done
+from fedkit.datasite.projects import follow_home, move_to_done
 from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan, write_plan
 from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator import inbox, launch
@@ -49,6 +49,7 @@ def advance(site: Datasite, patient: bool = True, until_round: int | None = None
     until_round : begin no round after this one; its global model stays unsent, so that settings may still change.
     patient : without it, a round whose quorum is reached ends at once; for callers who know that nothing more comes.
     """
+    follow_home(site, site.aggregator())
     events = drive(site.email, AGGREGATOR, ["launch"], partial(launch.launch_step, site))
     following = partial(next_step, site, patient=patient, until_round=until_round)
     return events + drive(site.email, AGGREGATOR, projects(site), following)

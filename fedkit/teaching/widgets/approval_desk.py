@@ -26,6 +26,7 @@ from fedkit.protocol.approval import (
     take_back,
 )
 from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
+from fedkit.protocol.project import unmasked
 from fedkit.protocol.signing_keys import COMPARE, signers, told_keys
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.plots.style import count
@@ -345,10 +346,13 @@ def hints_html(asked: Review) -> str:
 
 
 def keys_html(site: Datasite, config: FLConfig) -> str:
-    """The fingerprints of those who will sign in a project; nothing where nobody does."""
+    """The fingerprints of those who will sign in a project, and who else reads what is sent; nothing where nobody does."""
     rows = told_keys(site, signers(config))
     cells = [[esc(who), code(digits), esc(state)] for who, digits, state in rows]
-    return table(["who", "fingerprint", ""], cells, wrap=[2], caption=COMPARE) if rows else ""
+    keys = table(["who", "fingerprint", ""], cells, wrap=[2], caption=COMPARE) if rows else ""
+    if not site.road.others_read or config.secure_aggregation is not None:
+        return keys
+    return keys + note(f"Not under masks: {esc(unmasked(site.road))}.", "bad", "note")
 
 
 def _found(asked: Review) -> list[Finding]:
