@@ -57,6 +57,13 @@ def gallery(folder: Path) -> dict[str, Figure]:
         "accuracies": plots.accuracy_by_round(curves),
         "losses": plots.loss_curves({p: [2 / n for n in range(1, 31)] for p in people}),
         "rounds": plots.loss_curves({ALICE: [2 / n for n in range(1, 31)]}, epochs_per_round=10),
+        "class": plots.class_picture(
+            {
+                f"03 exercise_{n}": ["right"] * n + ["try again", "not yet", "missing"]
+                for n in range(9)
+            },
+            {"03 exercise_4": 3},
+        ),
         "bars": plots.participant_bars({"alice alone": 0.4, "bob alone": 0.3, "federated": 0.875}),
         "metric": plots.metric_by_round(history(0.5, 0.7), "loss"),
         "many bars": plots.participant_bars({f"participant {n}": n for n in range(8)}, ylabel="n"),
