@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from fedkit.base.errors import FedkitError
+from fedkit.federation.roads.runs import recorded
 from fedkit.learning.update import Update
 from fedkit.privacy.attacks.roc import roc
 from fedkit.teaching import plots
@@ -112,6 +113,12 @@ def gallery(folder: Path) -> dict[str, Figure]:
         ),
         "roc": plots.roc_curves({"row space": roc(digits + 10.0, digits + 0.0)}),
         "shares": plots.share_table([[1.0, 0.59], [0.6, 0.0]], ["a: 1", "b: 100"], ["1", "20"]),
+        "road costs": plots.road_costs(recorded()),
+        "disks": plots.who_could_open(
+            {"synced folder: Mallory": {"update": 9}, "pysyft: its drive (recorded)": {}},
+            {"global model": 4, "images": 3, "update": 9},
+            title="What lay open on whose disk",
+        ),
         "multiples": plots.small_multiples(sweep, panels="row", title="Bands from three seeds"),
     }
 
