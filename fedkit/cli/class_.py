@@ -13,14 +13,23 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.base.text import visible
 from fedkit.cli.client import client, load_site, take_road
-from fedkit.cli.output import Commands, ConfigPath, say, show_table
+from fedkit.cli.output import Commands, ConfigPath, say, show_table, usage_error
 from fedkit.cli.roads import Drive, Token
+from fedkit.config.client_config import DEFAULT_PORT
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation.roads.pysyft import check_installed
 from fedkit.federation.roads.syftbox import read_config
 from fedkit.federation.seats import invitation_of, look, open_room, take_seat
 
 __all__ = ["app"]
 
+
+_TAKES = {
+    "syftbox": {"--syftbox"},
+    "pysyft": {"--data-dir", "--token", "--drive"},
+    "synced": {"--data-dir"},
+}
+"""Road -> what a learner says about it."""
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, help="A room of learners: open, seats, join.")
 
@@ -88,7 +97,12 @@ def join(
             "--data-dir", "--data_dir", metavar="DIR", help="Default: ROOM-SEAT in this folder."
         ),
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="For the local page.")] = 8080,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="For the local page; default: 8080, over SyftBox any free one."
+        ),
+    ] = None,
     syftbox: Annotated[
         Path | None,
         typer.Option("--syftbox", metavar="CONFIG", help="Over SyftBox: its client's config.json."),
@@ -100,6 +114,14 @@ def join(
 ) -> None:
     """Sit down: datasite, road and client in one command. What the project runs is asked for later: `fedkit approve`."""
     asked = invitation_of(invitation)
+    given = {"--data-dir": data_dir, "--syftbox": syftbox, "--token": token, "--drive": drive}
+    for option, value in given.items():
+        if value is not None and option not in _TAKES[asked.road]:
+            usage_error(
+                f"{option} is for another road than this room's, {asked.road!r} -> leave it out"
+            )
+    if asked.road == "pysyft":
+        check_installed()  # before anything is made
     say(f"Seat {asked.seat} of {asked.room}: {asked.email}, for {asked.project}.")
     say(f"{asked.aggregator} leads it, with the key {asked.fingerprint}", "bold")
     if not yes and not (sys.stdin.isatty() and typer.confirm("Is that what the board says?")):
@@ -129,7 +151,7 @@ def join(
         email=asked.email,
         data_dir=str(folder),
         config_path=str(config),
-        port=port,
+        port=port or DEFAULT_PORT,
         synced=asked.road == "synced",
         transport="pysyft" if asked.road == "pysyft" else None,
         token=token,

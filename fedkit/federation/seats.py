@@ -37,6 +37,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import launched_projects
 from fedkit.datasite.road import ROADS
 from fedkit.datasite.round_plan import read_plan
+from fedkit.federation.roads.pysyft import keep_people
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.signing_keys import (
     fingerprint,
@@ -161,6 +162,8 @@ def open_room(
     teacher = identity(site)
     write_json(path, {"project": project, "seats": seats})
     path.chmod(0o600)
+    if site.road.name == "pysyft":
+        keep_people(site, seats)  # they are met as soon as they sit, before any project names them
     key = signing_key(teacher).hex()
     made = [
         Invitation(room, n, email, project, site.email, site.road.name, key, secret)
