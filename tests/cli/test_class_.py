@@ -22,7 +22,7 @@ from fedkit.datasite.permissions import has_permission_file
 from fedkit.datasite.road import write_road
 from fedkit.federation.network import Network
 from fedkit.federation.roads import pysyft
-from fedkit.federation.seats import look
+from fedkit.federation.seats import codes_of, look
 from fedkit.protocol.approval import answer, approve_all
 from tests.promises.test_synced_folder import bound
 from tests.support import ROOT
@@ -62,9 +62,12 @@ def opened(root: Path, seats: int) -> Path:
 def test_three_seats_sit_down_with_one_command_each(tmp_path: Path) -> None:
     config = opened(tmp_path, 3)
     files = sorted((tmp_path / "invitations").iterdir())
-    assert [path.name for path in files] == [f"seat-0{n}.txt" for n in (1, 2, 3)]
-    for n, path in enumerate(files, start=1):
-        said = fedkit("class", "join", path, "--data-dir", tmp_path / f"seat{n}", "--yes", "--once")
+    assert [path.name for path in files] == ["codes.txt", *(f"seat-0{n}.txt" for n in (1, 2, 3))]
+    by_code = files.pop(0).read_text().splitlines()[2].split()[1]
+    shutil.copytree(tmp_path / "teacher" / "datasites", tmp_path / "seat3" / "datasites")
+    for n, given in enumerate([*files[:2], by_code], start=1):
+        where = ("--data-dir", tmp_path / f"seat{n}")
+        said = fedkit("class", "join", given, *where, "--yes", "--once")
         assert f"Seat {n} of ROOM: seat-0{n}@example.org, for {PROJECT}." in said
         site = Datasite.load(tmp_path / f"seat{n}" / "config.json")
         assert site.road.name == "synced"
@@ -79,11 +82,10 @@ def test_what_is_not_confirmed_makes_nothing(tmp_path: Path) -> None:
     text = invitation.read_text()
     said = fedkit("class", "join", invitation, "--data-dir", tmp_path / "seat", code=1)
     assert "is not confirmed; nothing was made" in said
-    altered = text.replace(text[40], "A" if text[40] != "A" else "B", 1)
-    said = fedkit(
-        "class", "join", altered.strip(), "--data-dir", tmp_path / "seat", "--yes", code=1
-    )
-    assert "is no invitation" in said
+    for at in (3, 40):
+        altered = text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :].strip()
+        said = fedkit("class", "join", altered, "--data-dir", tmp_path / "seat", "--yes", code=1)
+        assert "is no invitation" in said
     assert not (tmp_path / "seat").exists()
 
 
@@ -108,7 +110,7 @@ def test_a_room_on_pysyft_meets_its_seats_before_any_project(tmp_path: Path) -> 
 
 def test_a_data_dir_serves_one_seat(tmp_path: Path) -> None:
     opened(tmp_path, 2)
-    first, second = sorted((tmp_path / "invitations").iterdir())
+    first, second = sorted((tmp_path / "invitations").glob("seat-*.txt"))
     where = ("--data-dir", tmp_path / "seat", "--yes", "--once")
     fedkit("class", "join", first, *where)
     assert "is the data dir of seat-01@example.org" in fedkit(
@@ -170,8 +172,12 @@ class Class:
         self.processes.start(name, *self.command, *map(str, command))
 
     def join(self, email: str, *how: object) -> None:
-        invitation = self.root / "invitations" / f"seat-{[*self.seats].index(email) + 1:02d}.txt"
-        self.start(email, "class", "join", invitation, "--yes", *how)
+        """Where there are codes, every second seat is taken by its own, the others by their files."""
+        seat = [*self.seats].index(email) + 1
+        given: object = self.root / "invitations" / f"seat-{seat:02d}.txt"
+        if seat % 2 == 0:
+            given = codes_of(self.board, "ROOM").get(email, given)
+        self.start(email, "class", "join", given, "--yes", *how)
 
     def told(self) -> set[str]:
         return {seat.what for seat in look(self.board, "ROOM")}
