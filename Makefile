@@ -16,7 +16,7 @@ SETUP = $(PYTHON) tools/setup.py --venv "$(VENV)"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lab course lessons bench setup setup-dev browser clean distclean python
+.PHONY: help run test test-all lab course lessons bench setup setup-dev browser syncthing clean distclean python
 
 help:
 	@echo "make run      the tutorial: notebooks $(TUTORIAL), executed copies and a summary in runs/"
@@ -41,7 +41,7 @@ course: setup
 lessons: setup-dev
 	@"$(BIN)/python" -m tools.course build
 
-test: setup-dev browser
+test: setup-dev browser syncthing
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
@@ -62,6 +62,9 @@ setup-dev: python
 
 browser: setup-dev
 	@$(SETUP) --dev --browser
+
+syncthing: setup-dev
+	@$(SETUP) --dev --syncthing
 
 python:
 	@test -n "$(PYTHON)" || { \

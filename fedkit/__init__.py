@@ -63,8 +63,10 @@ if TYPE_CHECKING:
         approve_all,
         approve_none,
         decline,
+        declined_requests,
         pending_requests,
         review,
+        take_back,
     )
     from fedkit.rounds.history import Contribution, History, RoundRecord
     from fedkit.rounds.hostile import flip_labels, poisoned
@@ -73,8 +75,10 @@ if TYPE_CHECKING:
     from fedkit.rounds.simulation import numbered_participants, simulate
     from fedkit.rounds.starting_point import write_samples
     from fedkit.teaching import check, plots
-    from fedkit.teaching.notebook import alt, caption, record, show, workspace
+    from fedkit.teaching.cards import model_card, privacy_card
+    from fedkit.teaching.notebook import alt, caption, record, show
     from fedkit.teaching.widgets.quiz import quiz
+    from fedkit.teaching.workspace import workspace
 
 __version__ = "0.1.0"
 
@@ -114,15 +118,18 @@ _NAMES = {
     "learning.training": "evaluate sgd_epoch train",
     "learning.update": "Update",
     "protocol.advance": "ProjectStatus advance status",
-    "protocol.approval": "Review approve approve_all approve_none decline pending_requests review",
+    "protocol.approval": "Review approve approve_all approve_none decline declined_requests pending_requests "
+    "review take_back",
     "rounds.history": "Contribution History RoundRecord",
     "rounds.hostile": "flip_labels poisoned",
     "rounds.personal": "FineTuned fine_tune hold_out",
     "rounds.rounds_to_target": "rounds_to_reach tuned",
     "rounds.simulation": "numbered_participants simulate",
     "rounds.starting_point": "write_samples",
-    "teaching.notebook": "alt caption record show workspace",
+    "teaching.cards": "model_card privacy_card",
+    "teaching.notebook": "alt caption record show",
     "teaching.widgets.quiz": "quiz",
+    "teaching.workspace": "workspace",
 }
 """Module -> the names that it gives."""
 _HOME: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
@@ -173,6 +180,7 @@ __all__ = [
     "deal_dirichlet",
     "deal_out",
     "decline",
+    "declined_requests",
     "derive",
     "evaluate",
     "fedavg",
@@ -191,12 +199,14 @@ __all__ = [
     "load_model",
     "make_strategy",
     "mixing_weights",
+    "model_card",
     "numbered_participants",
     "pending_requests",
     "plots",
     "poisoned",
     "principal_plane",
     "privacy",
+    "privacy_card",
     "privacy_report",
     "quiz",
     "read_data_folder",
@@ -226,6 +236,7 @@ __all__ = [
     "status",
     "sweep",
     "take",
+    "take_back",
     "train",
     "tuned",
     "workspace",

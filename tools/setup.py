@@ -2,7 +2,8 @@
 
     python3 tools/setup.py                 what `make run` needs
     python3 tools/setup.py --dev           and what `make test` needs
-    python3 tools/setup.py --dev --browser and a Chromium for the browser tests
+    python3 tools/setup.py --dev --browser --syncthing
+                                           and a Chromium for the browser tests, and Syncthing
 
 The Makefile calls it; on Windows, where make is rare, call it yourself. It needs nothing but the
 standard library, and runs far enough on an old Python to say that it is too old.
@@ -167,15 +168,27 @@ def ensure_browser(venv):
     if not works(venv, DRIVER):
         # A bare Debian or Ubuntu lacks the one library that playwright's driver takes from outside.
         missing.append("libatomic1")
+    elsewhere = "install Chromium or Chrome, and set FEDKIT_CHROMIUM to its path"
+    ensure_packages(missing, "the browser tests", elsewhere)
+
+
+def ensure_syncthing():
+    """Syncthing for the tests of that road, in the same way."""
+    missing = [] if shutil.which("syncthing") else ["syncthing"]
+    ensure_packages(missing, "the tests over Syncthing", "install Syncthing into PATH")
+
+
+def ensure_packages(missing, tests, elsewhere):
+    """Installs what is missing through apt where that is allowed; else says what is skipped."""
     if missing and apt_available():
-        print(f"Installing {' '.join(missing)} for the browser tests", flush=True)
+        print(f"Installing {' '.join(missing)} for {tests}", flush=True)
         if apt_install(*missing):
             return
     if missing:
         print(
-            "The browser tests will be skipped.\n"
+            f"{tests[0].upper()}{tests[1:]} will be skipped.\n"
             f"  -> on Debian and Ubuntu: sudo apt-get install {' '.join(missing)}\n"
-            "     elsewhere: install Chromium or Chrome, and set FEDKIT_CHROMIUM to its path",
+            f"     elsewhere: {elsewhere}",
             flush=True,
         )
 
@@ -186,6 +199,7 @@ def main():
     parser.add_argument("--venv", default=".venv", help="where it lies (default: .venv)")
     parser.add_argument("--dev", action="store_true", help="with what the tests need")
     parser.add_argument("--browser", action="store_true", help="with Chromium, where possible")
+    parser.add_argument("--syncthing", action="store_true", help="with Syncthing, where possible")
     args = parser.parse_args()
     venv = (ROOT / args.venv).absolute()
     try:
@@ -201,6 +215,8 @@ def main():
             print(f"Ready: {venv}", flush=True)
         if args.browser:
             ensure_browser(venv)
+        if args.syncthing:
+            ensure_syncthing()
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,24 @@ from typing import TypedDict
 
 import fedkit as fk
 from benchmarks.processes import Tree
-from fedkit.base.files import read_bytes, sha256_bytes
+from fedkit.base.files import read_bytes, sha256_bytes, write_bytes, write_dataset, write_state
 from fedkit.data.folder import write_data_folder
+from fedkit.data.shards import write_shard
+from fedkit.datasite.datasite import Datasite
+from fedkit.protocol.advance import advance
+from fedkit.protocol.approval import answer, approve_all
 from fedkit.rounds.starting_point import Experiment, deal, read_experiment
 
-__all__ = ["Cost", "Project", "Result", "measured", "models_of", "read_project", "write_project"]
+__all__ = [
+    "Cost",
+    "Project",
+    "Result",
+    "between",
+    "measured",
+    "models_of",
+    "read_project",
+    "write_project",
+]
 
 
 class Result(TypedDict):
@@ -92,6 +105,33 @@ def measured() -> Iterator[Cost]:
         cost.seconds, cost.loopback = time.monotonic() - began, _on_loopback() - before
         ended.set()
         watching.join()
+
+
+def between(
+    project: Project, sites: Mapping[str, Datasite]
+) -> tuple[Callable[[], None], Callable[[], bool]]:
+    """A project's data at datasites on a road, and its launch. Returns what moves them all, in this process, and whether
+    all are done. sites : by e-mail."""
+    config, experiment = project.config, project.experiment
+    home = sites[config.aggregator]
+    for email, shard in project.shards.items():
+        write_shard(sites[email].private_client, shard, config.task)
+    write_dataset(home.private_aggregator / config.test_dataset, *project.test)
+    launch = home.aggregator().launch
+    write_bytes(launch / config.model_arch, experiment.model.encode())
+    write_state(launch / config.model_weight, experiment.weights)
+    config.save(launch / "fl_config.json")
+
+    def move() -> None:
+        for site in sites.values():
+            answer(site, approve_all)
+            advance(site)
+
+    def done() -> bool:
+        boxes = [home.aggregator(), *(sites[email].client() for email in config.participants)]
+        return all((box.done / config.project_name).is_dir() for box in boxes)
+
+    return move, done
 
 
 def read_project(folder: Path) -> Project:

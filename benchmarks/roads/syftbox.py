@@ -8,13 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.roads.measure import Result, measured, read_project
-from fedkit.base.files import write_bytes, write_dataset, write_state
+from benchmarks.roads.measure import Result, between, measured, read_project
 from fedkit.cli.main import app
-from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
-from fedkit.protocol.advance import advance
-from fedkit.protocol.approval import answer, approve_all
 
 SEES = "SyftBox's server: every file; of the others the aggregator alone every update"
 
@@ -39,7 +35,7 @@ def run_on_syftbox(project_dir: Path, out: Path) -> Result:
     from tests.support.syftbox_network import SyftBoxNetwork  # and so pytest
 
     project = read_project(project_dir)
-    config, experiment = project.config, project.experiment
+    config = project.config
     people = list(dict.fromkeys([config.aggregator, *config.participants]))
     out.mkdir(parents=True)
     with measured() as cost, SyftBoxNetwork(out, people) as net:
@@ -50,24 +46,7 @@ def run_on_syftbox(project_dir: Path, out: Path) -> Result:
             if said.exit_code:
                 raise RuntimeError(said.output)
         sites = {email: Datasite.load(path) for email, path in net.configs.items()}
-        home = sites[config.aggregator]
-        for email, shard in project.shards.items():
-            write_shard(sites[email].private_client, shard, config.task)
-        write_dataset(home.private_aggregator / config.test_dataset, *project.test)
-        launch = home.aggregator().launch
-        write_bytes(launch / config.model_arch, experiment.model.encode())
-        write_state(launch / config.model_weight, experiment.weights)
-        config.save(launch / "fl_config.json")
-
-        def move() -> None:
-            for site in sites.values():
-                answer(site, approve_all)
-                advance(site)
-
-        def done() -> bool:
-            boxes = [home.aggregator(), *(sites[email].client() for email in config.participants)]
-            return all((box.done / config.project_name).is_dir() for box in boxes)
-
+        move, done = between(project, sites)
         net.wait(done, "the project is done", move)
-    place = home.aggregator().project(config.project_name, "done")
+    place = sites[config.aggregator].aggregator().project(config.project_name, "done")
     return cost.result([place.global_model(n) for n in range(config.rounds + 1)])

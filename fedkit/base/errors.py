@@ -47,6 +47,10 @@ class FedkitError(Exception):
         remedy = f" -> {self.remedy}" if self.remedy else ""
         return f"{head}{why}{remedy}"
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the line, and no way through fedkit's own code."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class Unreadable(FedkitError):
     """A file is there, but its content can't be used (truncated, of another kind, or unsafe)."""

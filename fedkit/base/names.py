@@ -31,7 +31,7 @@ PERMISSION_FILES = ("syft.pub.yaml", "syftperm.yaml", "_.syftperm")
 MAX_NAME = 64
 MAX_EMAIL = 128
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
-_EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9.-]+")
+_EMAIL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._%+'&=-]*@[A-Za-z0-9.-]+")
 _SHORT_OF_OURS = re.compile(r"(sy[a-z0-9]*|_)~[0-9]+\.(yam|syf)")
 _RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
     f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"
@@ -113,7 +113,13 @@ def _email(value: str) -> str:
         raise ValueError(f"has {len(value)} characters; use an e-mail of at most {MAX_EMAIL}")
     remedy = "use one such as alice@example.org"
     if not _EMAIL.fullmatch(value) or ".." in value:
-        raise ValueError(f"{value!r} is no e-mail that can name a folder; {remedy}")
+        odd = "".join(dict.fromkeys(re.sub(r"[A-Za-z0-9._%+'&=@-]", "", value)))
+        why = (
+            f" because of {odd!r}, though SyftBox may take it"
+            if odd and value.count("@") == 1
+            else ""
+        )
+        raise ValueError(f"{value!r} is no e-mail that can name a folder{why}; {remedy}")
     try:
         validate_email(value, check_deliverability=False)
     except EmailNotValidError as error:

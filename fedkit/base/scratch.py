@@ -7,6 +7,7 @@ writer has left, and removes it. Two writers of one file never meet: the last on
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -55,11 +56,25 @@ def appearing(folder: Path, aside: Path, remedy: str) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
         yield aside
         folder.parent.mkdir(parents=True, exist_ok=True)
-        aside.rename(folder)
+        _into_place(aside, folder)
     except OSError as error:
         raise FedkitError(
             f"can't be created ({error.strerror})", file=folder, remedy=remedy
         ) from error
+
+
+def _into_place(aside: Path, folder: Path) -> None:
+    """Rename a folder; from another disk, as a mailbox may be one, it is copied first, hidden beside its place."""
+    try:
+        aside.rename(folder)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        near = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(near, ignore_errors=True)
+        shutil.copytree(aside, near)
+        near.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _make(folder: Path, mode: int) -> tuple[Path, int]:

@@ -28,6 +28,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import folder_names
 from fedkit.privacy.guarantees import in_short
 from fedkit.protocol.approval import Review, approve, pending_requests, review
+from fedkit.protocol.project import unmasked
 from fedkit.protocol.signing_keys import signers
 
 __all__ = ["approve_command"]
@@ -68,6 +69,9 @@ def _show(site: Datasite, shown: Review) -> None:
     for line in in_short(shown.config):
         say(f"Differential privacy {line}.")
     if shown.config.dp is not None:
+        say()
+    if site.road.others_read and shown.config.secure_aggregation is None:
+        say(f"Not under masks: {unmasked(site.road)}.", "yellow")
         say()
     say(f"{shown.config.model_arch}, the code that would run here with your rights:", "bold")
     code = visible(shown.source)

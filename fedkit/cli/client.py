@@ -35,14 +35,15 @@ from fedkit.cli.output import (
 from fedkit.cli.roads import Carrier, Drive, Peers, Token, Transport, carrying, open_road
 from fedkit.config.client_config import ClientConfig, read_env
 from fedkit.datasite.datasite import AppData, Datasite
-from fedkit.datasite.road import ROADS, write_road
+from fedkit.datasite.road import ROADS, road_of, write_road
 from fedkit.datasite.tree import folder_names
 from fedkit.federation.roads.pysyft import check_installed
 from fedkit.federation.roads.syftbox import read_config
+from fedkit.federation.roads.synced import refuse_unfit
 from fedkit.federation.watch import advance_in_turn, watch
 from fedkit.protocol import advance as node
 
-__all__ = ["client", "load_site", "status"]
+__all__ = ["client", "load_site", "status", "take_road"]
 
 
 _PATIENCE_S = 60.0
@@ -127,12 +128,14 @@ def client(
         find_device(device)
     if syftbox is not None:
         theirs, path, port = read_config(syftbox), syftbox, port or 0
-        _take_road(theirs.data_dir.absolute(), theirs.email, "syftbox")
+        take_road(theirs.data_dir.absolute(), theirs.email, "syftbox")
         site = _datasite(theirs.data_dir.absolute(), theirs.email, app_data)
     else:
+        place = Path(settings["DATA_DIR"]).expanduser().absolute()
         if synced or transport:
-            data_dir, road = settings["DATA_DIR"], "synced" if synced else "pysyft"
-            _take_road(Path(data_dir).expanduser().absolute(), settings["EMAIL"], road)
+            take_road(place, settings["EMAIL"], "synced" if synced else "pysyft")
+        elif road_of(place).name == "synced":
+            refuse_unfit(place, settings["EMAIL"])  # it stays so
         site, path = _make(settings, app_data)
         port = int(settings["PORT"])
     site = replace(site, device=device)
@@ -194,7 +197,7 @@ def load_site(config_path: Path | None, app_data: AppData | None) -> Datasite:
     return site
 
 
-def _take_road(data_dir: Path, email: str, road: str) -> None:
+def take_road(data_dir: Path, email: str, road: str) -> None:
     """Write down on which road this datasite is. Raises FedkitError while projects are under way on another one."""
     before = Datasite(data_dir, email)
     under_way = [
@@ -207,7 +210,9 @@ def _take_road(data_dir: Path, email: str, road: str) -> None:
             why=f"On the road {road!r} they are at home in another folder",
             remedy="let them end, or take a data dir of its own for this road",
         )
-    write_road(data_dir, road)
+    if road == "synced":
+        refuse_unfit(data_dir, email)
+    write_road(data_dir, road, email if road == "synced" else None)
 
 
 def _settings(given: dict[str, str], env_file: Path | None) -> dict[str, str]:

@@ -25,6 +25,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.federation.roads.flower_run import QUIET, WANTED
 from fedkit.federation.roads.pysyft import check_installed, find_drive
 from fedkit.federation.roads.syftbox import has_started
+from fedkit.federation.roads.synced import SILENT, file_system, left_around, refuse_unfit
 
 __all__ = ["Finding", "check_requirement", "doctor", "examine"]
 
@@ -87,8 +88,47 @@ def _road() -> list[Finding]:
     except FedkitError as error:
         wrong = error.field == "road"
         return [Finding(f"{error.file}: {error.what}", False, error.remedy or "")] if wrong else []
-    more = {"syftbox": _start_order, "pysyft": _pysyft}.get(site.road.name)
-    return [Finding(what, True), *(more(site) if more is not None else [])]
+    more = {"syftbox": _start_order, "synced": _synced, "pysyft": _pysyft}.get(site.road.name)
+    return [Finding(what, True), *(more(site) if more is not None else []), *_disks(site)]
+
+
+def _synced(site: Datasite) -> list[Finding]:
+    """Whether the data dir may lie where it lies, and what the sync has put aside."""
+    found = []
+    try:
+        refuse_unfit(site.data_dir, site.email)
+        found.append(
+            Finding(f"{site.data_dir} is {site.email}'s alone, and not synced itself", True)
+        )
+    except FedkitError as error:
+        what = f"{error.file} {error.what}" + (f" ({error.why})" if error.why else "")
+        found.append(Finding(what, False, error.remedy or ""))
+    aside = left_around(site.datasites)
+    if not aside:
+        return [*found, Finding("the sync has put nothing aside", True)]
+    names = ", ".join(path.name for path in aside[:3]) + (", ..." if len(aside) > 3 else "")
+    what = f"{len(aside)} files that the sync has put aside ({names})"
+    remedy = "nothing reads them: look why two wrote one file, then remove them"
+    return [*found, Finding(what, False, remedy, essential=False)]
+
+
+def _disks(site: Datasite) -> list[Finding]:
+    """On which file system the mailboxes lie: whether it tells of changes, and what becomes of folders made elsewhere."""
+    there, here = file_system(site.datasites), file_system(site.data_dir)
+    if there is None:
+        return []
+    found = []
+    if there != here:
+        what = f"{site.datasites} is a {there[1]} of its own: what appears there is copied, then renamed"
+        found.append(Finding(what, True))
+    polled = site.road.name == "synced" or bool(os.environ.get("WATCHFILES_FORCE_POLLING"))
+    if polled:
+        found.append(Finding(f"changes in {site.datasites} ({there[1]}) are looked for", True))
+    elif there[1].startswith(SILENT):
+        what = f"{site.datasites} is on {there[1]}, which tells nobody here of what others write"
+        remedy = "set WATCHFILES_FORCE_POLLING=true; `--synced` if others can write there"
+        found.append(Finding(what, False, remedy, essential=False))
+    return found
 
 
 def _pysyft(site: Datasite) -> list[Finding]:

@@ -51,6 +51,7 @@ COMMANDS = {
         "Sample files for the tutorial, shards of your own data, and the full MNIST.",
     ),
     "export": ("export:app", "The same project for another engine: flower, nvflare."),
+    "class": ("class_:app", "A room of learners: open, seats, join."),
     "course": ("course:app", "The course's notebooks: run, list, grade."),
 }
 """Name -> where its function lies, and what `fedkit --help` says of it without loading that (a test compares)."""

@@ -106,7 +106,8 @@ def _carry(
         try:
             for event in carry():
                 on_event(event)
-        except FedkitError as error:
+        except Exception as caught:  # whatever PySyft and Google's packages raise, it goes on
+            error = caught if isinstance(caught, FedkitError) else FedkitError(f"{caught!r:.300}")
             carry.moved = False
             if str(error) != told:
                 on_event(Problem(site.email, "", "sync", error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from dotenv import dotenv_values
 
@@ -51,14 +51,14 @@ class ClientConfig:
     def load(
         cls, path: Path | None = None, absent: str = "run `fedkit client` once: it writes it"
     ) -> ClientConfig:
-        """Read `config.json`; without a path, where SYFTBOX_CLIENT_CONFIG_PATH says, else ~/.syftbox/config.json.
+        """Read `config.json`; without a path, where SYFTBOX_CLIENT_CONFIG_PATH says, else the one of the data dir that this
+        is called in, else ~/.syftbox/config.json.
 
         absent : what a person can do where there is none. Raises FedkitError.
         """
-        path = Path(
-            path or os.environ.get(CONFIG_PATH_VARIABLE) or Path.home() / ".syftbox" / "config.json"
-        )
-        remedy = f"{absent}; or check --config_path"
+        named = path or os.environ.get(CONFIG_PATH_VARIABLE)
+        path = Path(named or _around() or Path.home() / ".syftbox" / "config.json")
+        remedy = f"{absent}; or check --config_path, or go into the data dir that has it"
         values = parse_json_object(read_bytes(path, max_bytes=2**20, absent=remedy), path)
         data_dir = _folder(values.get("data_dir"), path, "data_dir")
         try:
@@ -80,6 +80,13 @@ class ClientConfig:
         return cls(data_dir, email, str(values.get("server_url") or SERVER_URL), url)
 
 
+def _around() -> Path | None:
+    """The `config.json` of the data dir that the current folder is, or lies in; None where it is in none."""
+    here = Path.cwd()
+    found = (folder / "config.json" for folder in (here, *here.parents))
+    return next((p for p in found if p.is_file() and (p.parent / "datasites").is_dir()), None)
+
+
 def _folder(text: object, file: Path, field: str) -> Path:
     """A folder that a person named, `~` expanded. Raises FedkitError."""
     if not isinstance(text, str) or not text:
@@ -98,7 +105,8 @@ def _folder(text: object, file: Path, field: str) -> Path:
 def read_env(path: Path) -> dict[str, str]:
     """EMAIL, DATA_DIR, CONFIG_PATH and PORT from a `.env` file (those that are there, `~` expanded).
 
-    Raises FedkitError if the file is not there or a key has no value.
+    A relative path counts from the file's own folder, wherever it is read from. Raises FedkitError if the file is not
+    there, a key has no value, or a path is one of Windows and this is another system.
     """
     if not path.is_file():
         raise FedkitError(
@@ -120,5 +128,23 @@ def read_env(path: Path) -> dict[str, str]:
     found = {key: str(values[key]) for key in _ENV_KEYS if key in values}
     for key in ("DATA_DIR", "CONFIG_PATH"):
         if key in found:
-            found[key] = str(_folder(found[key], path, key))
+            found[key] = str(
+                path.absolute().parent / _folder(_as_written(found[key], path, key), path, key)
+            )
     return found
+
+
+_SIGNS = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+
+
+def _as_written(text: str, file: Path, field: str) -> str:
+    """A path as it stands in a `.env`: in double quotes a backslash and a letter were read as a sign ("C:\\new")."""
+    text = "".join(_SIGNS.get(sign, sign) for sign in text)
+    if os.name != "nt" and PureWindowsPath(text).drive:
+        raise FedkitError(
+            f"{text!r:.200} is a path of Windows, and this is another system",
+            file=file,
+            field=field,
+            remedy="write a path of this machine, such as ~/fedkit/alice (in WSL, `wslpath` tells it)",
+        )
+    return text

@@ -93,6 +93,10 @@ class ClientProject(_Project):
         """What the strategy's part at this participant remembers after a round; nobody else reads it."""
         return self.path / "memory" / f"memory_{round_number}.pt"
 
+    def start(self, round_number: int) -> Path:
+        """Where files are signed: SHA-256 of the global model that a round was trained from."""
+        return self.path / "memory" / f"start_{round_number}.txt"
+
     def secure_list(self, round_number: int, name: str) -> Path:
         """In secure aggregation: what the aggregator tells of a round, such as its roster."""
         return self.agg_weights / f"secagg_{round_number}_{name}.json"

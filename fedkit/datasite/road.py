@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import read_own, write_json
+from fedkit.base.files import read_object, read_own, write_json
 
-__all__ = ["ROADS", "Road", "road_of", "write_road"]
+__all__ = ["ROADS", "Road", "road_file", "road_of", "write_road"]
 
 
 @dataclass(frozen=True)
 class Road:
     """name : as in `private/road.json`. others_can_write : into this datasite. why : in words, for people.
 
+    others_read : does everybody on it read every file, so that an update is hidden by masks alone?
     max_bytes : the largest file that arrives, if there is such a limit.
     """
 
@@ -26,6 +27,7 @@ class Road:
     others_can_write: bool
     why: str
     max_bytes: int | None = None
+    others_read: bool = False
 
 
 ROADS = {
@@ -46,7 +48,12 @@ ROADS = {
             "PySyft 0.10: an approved peer can send a change of any file",
             max_bytes=64 * 2**20,
         ),
-        Road("synced", True, "a synced or shared folder: every member writes everywhere"),
+        Road(
+            "synced",
+            True,
+            "a synced or shared folder: every member writes everywhere",
+            others_read=True,
+        ),
     )
 }
 """Name -> road."""
@@ -57,7 +64,7 @@ _WHAT, _REMEDY = "road of this datasite", f"write one of {', '.join(ROADS)}, or 
 def road_of(data_dir: Path) -> Road:
     """The road of the datasite in `data_dir`. Raises FedkitError if something else stands there: then nothing may run."""
     try:
-        values = read_own(_path(data_dir), _WHAT, _REMEDY)
+        values = read_own(road_file(data_dir), _WHAT, _REMEDY)
     except FedkitError as error:
         raise FedkitError(error.what, file=error.file, field="road", remedy=_REMEDY) from error
     if values is None:
@@ -68,18 +75,24 @@ def road_of(data_dir: Path) -> Road:
         else None
     )
     if road is None:
-        raise FedkitError(f"is no {_WHAT}", file=_path(data_dir), field="road", remedy=_REMEDY)
+        raise FedkitError(f"is no {_WHAT}", file=road_file(data_dir), field="road", remedy=_REMEDY)
     return road
 
 
-def write_road(data_dir: Path, name: str) -> Road:
-    """From now on, the datasite's files take this road. Raises FedkitError if there is none of that name."""
+def write_road(data_dir: Path, name: str, email: str | None = None) -> Road:
+    """From now on, the datasite's files take this road. email : whose data dir it then is alone, where that matters.
+
+    Raises FedkitError if there is none of that name.
+    """
     if name not in ROADS:
         raise FedkitError(f"{name!r} is no road", field="road", remedy=f"one of {', '.join(ROADS)}")
-    if road_of(data_dir).name != name:
-        write_json(_path(data_dir), {"road": name})
+    known = read_object(road_file(data_dir)).get("email")
+    if road_of(data_dir).name != name or (email is not None and email != known):
+        whose = {"email": email} if email is not None else {}
+        write_json(road_file(data_dir), {"road": name, **whose})
     return ROADS[name]
 
 
-def _path(data_dir: Path) -> Path:
+def road_file(data_dir: Path) -> Path:
+    """Where it stands."""
     return data_dir / "private" / "road.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = [
     "digest_of",
     "entries",
     "folder_names",
+    "left_by_a_sync",
     "remove_empty_folders",
     "scan",
     "set_aside",
@@ -41,6 +43,15 @@ Tree = dict[str, Stamp]
 REJECTED = ".syftrejected"
 """Marks a local change that the owner's permissions refused, as in `name.syftrejected.ext`."""
 
+
+_LEFT_BY_A_SYNC = re.compile(
+    r"\.sync-conflict-\d{8}-\d{6}(-[A-Z2-7]{7})?(\.|$)"  # Syncthing
+    r"|^\.?~?syncthing[~.].+\.tmp$|^\.st(folder|ignore|versions)$"
+    r"|\((.*'s )?(case |widersprüchliche )?conflict(ed copy|s)?\b[^)]*\)"  # Dropbox, Nextcloud
+    r"|^~\$|^\.~lock\.|\.(part|partial|crdownload|gstmp)$"
+    r"| \(\d{1,3}\)(\.[A-Za-z]{1,8})?$",  # a second copy, as Google Drive and browsers name it
+    re.IGNORECASE,
+)
 
 _LONGEST_NAME = 255  # bytes, on most disks
 
@@ -70,8 +81,15 @@ def entries(folder: Path) -> list[Path]:
 
 
 def folder_names(folder: Path) -> list[str]:
-    """The names of the folders in it that are not hidden, in alphabetical order."""
-    return [path.name for path in entries(folder) if path.name[0] != "." and path.is_dir()]
+    """The names of the folders in it that are neither hidden nor a sync's own, in alphabetical order."""
+    names = (path.name for path in entries(folder) if path.is_dir())
+    return [name for name in names if name[0] != "." and not left_by_a_sync(name)]
+
+
+def left_by_a_sync(name: str) -> bool:
+    """Is it the name of what a sync puts aside, of a conflict's loser or of a file that is under way? No file of a project
+    has one: rounds are read from whole names."""
+    return _LEFT_BY_A_SYNC.search(name) is not None
 
 
 def walk(root: Path, unseen: set[str] | None = None) -> Iterator[tuple[str, os.DirEntry[str]]]:

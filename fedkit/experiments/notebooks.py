@@ -27,7 +27,7 @@ from jupyter_client.manager import AsyncKernelManager
 
 from fedkit.base.errors import FedkitError
 from fedkit.experiments.lessons import about
-from fedkit.experiments.parameters import fit
+from fedkit.experiments.parameters import fit, read_notebook
 from fedkit.experiments.side_by_side import same_python, side_by_side
 
 __all__ = [
@@ -206,7 +206,12 @@ class _Execution:
         import papermill
 
         self.copy.parent.mkdir(parents=True, exist_ok=True)
-        cells = len(json.loads(self.path.read_text(encoding="utf-8"))["cells"])
+        notebook = read_notebook(self.path)
+        cells = len(notebook["cells"])
+        plain = (
+            self.ipython / self.path.name
+        )  # papermill reads no byte order mark, and writes what it has read
+        plain.write_text(json.dumps(notebook), encoding="utf-8")
 
         def starts(cell: Any, cell_index: int) -> None:
             self.cell, self.source = cell_index + 1, cell["source"]
@@ -218,7 +223,7 @@ class _Execution:
         places = {"FEDKIT_WORKSPACE": str(workspace), "IPYTHONDIR": str(self.ipython)}
         manager = _kernel_manager(same_python() | places, alive, self.log)
         papermill.execute_notebook(
-            self.path,
+            plain,
             self.copy,
             parameters=fitted,
             progress_bar=False,

@@ -15,7 +15,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.text import nearest
 from fedkit.experiments.yaml_core import plain, read_yaml
 
-__all__ = ["BATCH", "default_texts", "fit", "is_text", "parameters_of"]
+__all__ = ["BATCH", "default_texts", "fit", "is_text", "parameters_of", "read_notebook"]
 
 
 BATCH = {"interactive": False}
@@ -37,13 +37,26 @@ def default_texts(path: Path) -> dict[str, str]:
     return {name: value for name, value in defaults.items() if isinstance(value, str)}
 
 
+def read_notebook(path: Path) -> dict[str, Any]:
+    """A notebook in the form of nbformat 4, whatever version and byte order mark it was saved with. Raises OSError,
+    ValueError."""
+    values = json.loads(path.read_bytes())  # a byte order mark is no part of it
+    if isinstance(values, dict) and values.get("nbformat", 4) < 4:
+        import nbformat
+
+        text = nbformat.writes(nbformat.convert(nbformat.from_dict(values), 4))
+        values = json.loads(text)
+    return dict(values)
+
+
 def _inspect(path: Path) -> list[Any]:
+    from papermill.models import Parameter
     from papermill.translators import PythonTranslator
 
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        cells = read_notebook(path)["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FedkitError(
             "is no notebook that can be read",
             file=path,
@@ -57,7 +70,25 @@ def _inspect(path: Path) -> list[Any]:
             remedy='tag the cell with the parameters: # %% tags=["parameters"]',
         )
     source = "".join(tagged[0]["source"])
-    return list(PythonTranslator.inspect({"source": source}))
+    found = list(PythonTranslator.inspect({"source": source}))
+    known = {p.name for p in found}
+    for name, kind, default in _annotated(
+        source
+    ):  # papermill knows no `float | None`, no `Literal["a"]`
+        if name not in known:
+            found.append(Parameter(name, kind, default, ""))
+    return found
+
+
+def _annotated(source: str) -> list[tuple[str, str, str]]:
+    """Names, types and defaults of the annotated assignments in a piece of code; none where it is no Python."""
+    lines = []
+    with suppress(SyntaxError, ValueError):
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+                kind = ast.unparse(node.annotation)
+                lines.append((node.target.id, kind, ast.unparse(node.value)))
+    return lines
 
 
 def _kind(declared: str, default: str) -> str:
@@ -93,16 +124,25 @@ def fit(path: Path, values: Mapping[str, object]) -> dict[str, Any]:
             raise FedkitError(
                 "is no parameter of this notebook", file=path, field=name, remedy=remedy
             )
-        fitted[name] = _as(path, name, known[name].partition("[")[0], value)
+        fitted[name] = _as(path, name, known[name], value)
     return fitted
 
 
 def _as(path: Path, name: str, kind: str, value: object) -> Any:
-    read = value if is_text(kind) or not isinstance(value, str) else _read(value)
-    if kind == "float" and type(read) is int:
-        read = float(read)
-    checked = ("bool", "dict", "float", "int", "list", "str")
-    if kind in checked and type(read).__name__ != kind:
+    kinds = _kinds(kind)
+    if kinds is None:  # a type that nobody can check, or several values by name
+        choices = _choices(kind)
+        read = value if value in choices or not isinstance(value, str) else _read(value)
+        kind = kind if choices else ""
+        wrong = bool(choices) and read not in choices
+    else:
+        read = value if kinds == {"str"} or not isinstance(value, str) else _read(value)
+        if type(read) is int and "float" in kinds and "int" not in kinds:
+            read = float(read)
+        if isinstance(value, str) and "str" in kinds and type(read).__name__ not in kinds:
+            read = value
+        wrong = type(read).__name__ not in kinds
+    if wrong:
         raise FedkitError(
             f"{value!r} is no {kind}",
             file=path,
@@ -110,6 +150,30 @@ def _as(path: Path, name: str, kind: str, value: object) -> Any:
             remedy=f"give one value of type {kind}",
         )
     return read
+
+
+_CHECKED = {"bool", "dict", "float", "int", "list", "str", "NoneType"}
+
+
+def _kinds(declared: str) -> set[str] | None:
+    """The types that a declaration such as `list[int]`, `float | None` or `Optional[int]` allows; None: unknown."""
+    if declared.startswith("Optional[") and declared.endswith("]"):
+        declared = f"{declared[len('Optional[') : -1]} | None"
+    parts = [part.strip().partition("[")[0] for part in declared.split("|")]
+    # "None" alone stands for no declaration at all
+    kinds = {"NoneType" if part == "None" and len(parts) > 1 else part for part in parts}
+    return kinds if kinds <= _CHECKED else None
+
+
+def _choices(declared: str) -> list[Any]:
+    """The values of a `Literal[...]`, `None` beside it included; empty for any other type."""
+    with suppress(SyntaxError, ValueError, AttributeError):
+        tree = ast.parse(declared.removesuffix("| None").strip(), mode="eval").body
+        if isinstance(tree, ast.Subscript) and ast.unparse(tree.value).endswith("Literal"):
+            found = ast.literal_eval(tree.slice)
+            values = list(found) if isinstance(found, tuple) else [found]
+            return values + [None] * declared.endswith("| None")
+    return []
 
 
 def _read(text: str) -> Any:

@@ -7,7 +7,7 @@ open the same root again after a crash and `run()` goes on where it was, to the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -17,21 +17,30 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import AGGREGATOR, Event, Problem, Progress, Waiting, render
-from fedkit.base.files import read_json, write_bytes, write_dataset, write_json, write_state
+from fedkit.base.files import (
+    read_json,
+    read_object,
+    sha256_bytes,
+    write_bytes,
+    write_dataset,
+    write_json,
+)
 from fedkit.base.names import folded
+from fedkit.base.tensors import state_bytes
 from fedkit.config.client_config import ClientConfig
 from fedkit.config.fl_config import FLConfig
 from fedkit.config.task import DIGITS, Task
 from fedkit.data.shards import Shard
 from fedkit.data.standardise import stated
 from fedkit.datasite.datasite import AppData, Datasite
-from fedkit.datasite.projects import launched_projects
+from fedkit.datasite.projects import find_project, launched_projects
 from fedkit.federation.ledger import LedgerEntry
 from fedkit.federation.rewind import finish_rewind
 from fedkit.federation.sync import ROLE as SYNC
 from fedkit.federation.sync import Sync
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
 from fedkit.protocol import advance as node
+from fedkit.protocol.aggregator.launch import LAUNCHED
 from fedkit.protocol.approval import Policy, answer, approve_none
 from fedkit.rounds.history import History, read_history
 
@@ -158,17 +167,49 @@ class Network:
         """Put model, seed weights (default: the model's own, from the config's seed) and config into `launch/`.
 
         model : source of a model.py, by default the tutorial's. Statistics that the task calls "federated" are made of the
-        data that lie at the participants now: each one's counts, sums and squares.
+        data that lie at the participants now: each one's counts, sums and squares. To launch the same again changes
+        nothing. Raises FedkitError if the project was launched here with another config, model or weights.
         """
         model = SAMPLE_MODEL if model is None else model
         task = config.task
         config = stated(config, (self.sites[who].private.load(task) for who in config.participants))
-        folder = self.sites[self.aggregator].aggregator().launch
-        write_bytes(folder / config.model_arch, model.encode())
         if weights is None:
             weights = seed_weights(model, config.seed, config.model_class_name)
-        write_state(folder / config.model_weight, weights)
-        config.save(folder / "fl_config.json")
+        wanted = {
+            config.model_arch: model.encode(),
+            config.model_weight: state_bytes(weights),
+            "fl_config.json": config.to_json().encode(),  # the last one: it is what is waited for
+        }
+        if config.project_name in self.projects():
+            self._launched_so(config, wanted)
+            return
+        folder = self.sites[self.aggregator].aggregator().launch
+        for name, content in wanted.items():
+            write_bytes(folder / name, content)
+
+    def _launched_so(self, config: FLConfig, wanted: Mapping[str, bytes]) -> None:
+        """Raises FedkitError unless this is what was launched under the project's name: its rounds are of nothing else."""
+        place = find_project(self.sites[self.aggregator], config.project_name)
+        kept = read_object(place.path / LAUNCHED)
+        other = [
+            name for name, content in wanted.items() if kept.get(name) != sha256_bytes(content)
+        ]
+        if not other:
+            return
+        before = FLConfig.load(place.config).model_dump(mode="json")
+        changes = [
+            f"{key} {before.get(key)!r:.60} → {value!r:.60}"
+            for key, value in config.model_dump(mode="json").items()
+            if before.get(key) != value and (key != "signed" or config.signed)  # the road adds it
+        ]
+        rest = [name for name in other if name != "fl_config.json"]
+        raise FedkitError(
+            f"{config.project_name!r} was launched here before with other settings, and its rounds stay as they are",
+            field="project_name",
+            why=f"What differs: {'; '.join([*changes, *rest]) or 'fl_config.json'}",
+            remedy="choose another project_name, or start again in an empty folder: run the cell with "
+            "fk.workspace(...), or Network.create(...) in a new one",
+        )
 
     def sync(self) -> list[Event]:
         """One pass of the sync; returns the refused changes."""

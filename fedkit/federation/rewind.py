@@ -149,7 +149,8 @@ def _rewind_participant(site: Datasite, config: FLConfig, to_round: int) -> None
     # the aggregator sends global model `to_round` again
     for n in range(to_round, config.rounds + 1):
         remove(place.global_model(n))
-        for of in (place.round_settings, place.extra_for, place.trained, place.extra, place.memory):
+        kept = (place.trained, place.extra, place.memory, place.start)
+        for of in (place.round_settings, place.extra_for, *kept):
             remove(of(n + 1))
         remove_round(place.agg_weights, n + 1)
     forget(site, name)  # secrets serve one update: the next one gets new ones

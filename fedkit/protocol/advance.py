@@ -16,6 +16,7 @@ from fedkit.datasite.lock import locked
 from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator import phases as aggregator
 from fedkit.protocol.aggregator.launch import launch_status
+from fedkit.protocol.approval import declined_requests
 from fedkit.protocol.client import phases as client
 from fedkit.protocol.steps import Next, look
 
@@ -26,8 +27,8 @@ __all__ = ["ProjectStatus", "advance", "locked", "status"]
 class ProjectStatus:
     """Where a project stands at one datasite, in one role.
 
-    state : "launch", "request", "running", "problem" or "done". waits_for : e-mails, "" if it can go on by itself.
-    text : what is to be done, in words.
+    state : "launch", "request", "declined", "running", "problem" or "done". waits_for : e-mails, "" if it can go on by
+    itself. text : what is to be done, in words.
     """
 
     project: str
@@ -83,6 +84,9 @@ def status(site: Datasite) -> list[ProjectStatus]:
         for role, names, next_step in machines
         for name in names
     ]
+    for name, reason in declined_requests(site).items():
+        text = f"declined: {reason}; `fedkit approve {name}` takes the no back"
+        rows.append(ProjectStatus(name, PARTICIPANT, "declined", site.email, text))
     for role, folder in ((AGGREGATOR, site.aggregator().done), (PARTICIPANT, site.client().done)):
         for name in folder_names(folder):
             text = "nothing more to do"

@@ -16,7 +16,7 @@ from pathlib import Path
 from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined, Event, Problem
-from fedkit.base.names import check_name
+from fedkit.base.names import check_name, folded
 from fedkit.base.scratch import appearing
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
@@ -35,6 +35,7 @@ __all__ = [
     "approve_all",
     "approve_none",
     "decline",
+    "declined_requests",
     "keys_name_model",
     "only_copied",
     "open_mailbox",
@@ -45,6 +46,7 @@ __all__ = [
     "read_part",
     "refuse_unsigned",
     "review",
+    "take_back",
     "unpin",
     "why_declined",
 ]
@@ -95,10 +97,19 @@ def approve_none(review: Review) -> bool:
 
 def pending_requests(site: Datasite) -> list[str]:
     """Names of the requests that nobody has answered yet, in alphabetical order."""
+    return [n for n in _unapproved(site) if why_declined(site, n) is None]
+
+
+def declined_requests(site: Datasite) -> dict[str, str]:
+    """The requests to which this datasite's person has said no, with the reasons; `take_back` and `approve` still work."""
+    said = {n: why_declined(site, n) for n in _unapproved(site)}
+    return {n: reason for n, reason in said.items() if reason is not None}
+
+
+def _unapproved(site: Datasite) -> list[str]:
     box = site.client()
     names = folder_names(box.request)
-    names = [n for n in names if not (box.running / n).exists() and not (box.done / n).exists()]
-    return [n for n in names if why_declined(site, n) is None]
+    return [n for n in names if not (box.running / n).exists() and not (box.done / n).exists()]
 
 
 def review(site: Datasite, project: str, folder: str = "request") -> Review:
@@ -118,12 +129,12 @@ def review(site: Datasite, project: str, folder: str = "request") -> Review:
     config = FLConfig.parse(data, file=place.config)
     check_folder(config, place.config, "ask the aggregator to send it again")
     if site.email not in config.participants:
-        raise FedkitError(
-            f"does not name {site.email}",
-            file=place.config,
-            field="participants",
-            remedy="decline it",
-        )
+        near = [e for e in config.participants if folded(e) == folded(site.email)]
+        remedy = "decline it"
+        if near:
+            remedy = f"ask the aggregator to write {site.email} where it says {near[0]}: upper and lower case count"
+        what = f"does not name {site.email}"
+        raise FedkitError(what, file=place.config, field="participants", remedy=remedy)
     source = read_part(site, place.path / config.model_arch)
     if folder == "request" and config.signed:
         _check_signed(site, config, place, data, source)
@@ -218,9 +229,7 @@ def _approve(site: Datasite, reviewed: Review) -> Approved:
 
         key = key_of(site, config.aggregator)
         remember(site, {config.aggregator: key} if key is not None else {})
-    # a no can become a yes
-    for no in (site.client().declined(reviewed.project), site.client().own_no(reviewed.project)):
-        files.remove(no, root=site.data_dir)
+    _forget_no(site, reviewed.project)  # a no can become a yes
     pin(site, reviewed.project, reviewed.hashes)
     aside = site.own / "approving" / site.email / reviewed.project
     with appearing(place.path, aside, "check the disk, then approve again") as unfinished:
@@ -250,7 +259,7 @@ def answer(site: Datasite, policy: Policy) -> list[Event]:
 def decline(site: Datasite, project: str, reason: str) -> Declined:
     """Say no to a request, with a reason that the aggregator reads; `approve` can still say yes later.
 
-    Raises FedkitError if there is no such request, or the reason is empty.
+    `take_back` makes it pending again. Raises FedkitError if there is no such request, or the reason is empty.
     """
     reason = " ".join(reason.split())[:MAX_REASON]
     if not reason:
@@ -265,6 +274,26 @@ def decline(site: Datasite, project: str, reason: str) -> Declined:
             files.write_json(site.client().own_no(project), values)
         _tell(site, place, path, values)
     return Declined(site.email, project, reason)
+
+
+def take_back(site: Datasite, project: str) -> None:
+    """A no is no answer any more: the request waits again, here and, with the next sync, in the aggregator's eyes.
+
+    Raises FedkitError where no such request was declined.
+    """
+    with answering(site):
+        if project not in declined_requests(site):
+            raise FedkitError(
+                "was not declined, so there is no no to take back",
+                file=site.client().project(project, "request").path,
+                remedy="check the name: fk.declined_requests(site) has them",
+            )
+        _forget_no(site, project)
+
+
+def _forget_no(site: Datasite, project: str) -> None:
+    for no in (site.client().declined(project), site.client().own_no(project)):
+        files.remove(no, root=site.data_dir)
 
 
 def _tell(site: Datasite, place: ClientProject, path: Path, values: Mapping[str, str]) -> None:

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import AGGREGATOR, PARTICIPANT, Event, Waiting
+from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import MAX_STATE_BYTES
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, ClientProject
 from fedkit.datasite.permissions import has_permission_file
+from fedkit.datasite.road import Road
 from fedkit.datasite.tree import entries
 
 if TYPE_CHECKING:
@@ -30,7 +32,15 @@ if TYPE_CHECKING:
 
     from fedkit.learning.strategies.base import Strategy
 
-__all__ = ["EVERYBODY", "MAX_REASON", "AtAggregator", "AtParticipant", "Project", "check_folder"]
+__all__ = [
+    "EVERYBODY",
+    "MAX_REASON",
+    "AtAggregator",
+    "AtParticipant",
+    "Project",
+    "check_folder",
+    "unmasked",
+]
 
 
 EVERYBODY = "*"
@@ -111,29 +121,72 @@ class Project:
         """SHA-256 of the project's `fl_config.json`, as everybody has it who takes part."""
         raise NotImplementedError
 
-    def send(self, path: Path, data: bytes, to: str, n: int) -> None:
+    def signs(self, sender: str) -> bool:
+        """Is a file this one's with a signature only?"""
+        return self.config.signed and sender not in self.config.unsigned
+
+    def send(self, path: Path, data: bytes, to: str, n: int, start: str = "") -> None:
         """`signatures.write_signed`: a file of round n for somebody else."""
         from fedkit.protocol.signatures import write_signed
 
-        write_signed(self.site, self.config, path, data, to, n, self.about)
+        write_signed(self.site, self.config, path, data, to, n, self.about, start)
 
     def receive(
-        self, path: Path, sender: str, n: int, max_bytes: int = MAX_STATE_BYTES, to: str = ""
+        self,
+        path: Path,
+        sender: str,
+        n: int,
+        max_bytes: int = MAX_STATE_BYTES,
+        to: str = "",
+        start: str = "",
     ) -> bytes:
         """`signatures.read_signed`: a file of round n that somebody else has sent."""
         from fedkit.protocol.signatures import read_signed
 
         config, about = self.config, self.about if self.config.signed else ""
         return read_signed(
-            self.site, config, path, sender, n, about, to=to or None, max_bytes=max_bytes
+            *(self.site, config, path, sender, n, about),
+            to=to or None,
+            max_bytes=max_bytes,
+            start=start,
         )
 
-    def is_sent(self, path: Path, to: str, n: int) -> bool:
+    def receive_object(
+        self,
+        path: Path,
+        sender: str,
+        n: int,
+        max_bytes: int = files.MAX_STRANGERS_JSON_BYTES,
+        to: str = "",
+        start: str = "",
+    ) -> dict[str, Any] | None:
+        """A JSON object of round n that somebody else has sent; None where it is not there (yet), or can't be read and need
+        not be signed.
+
+        Raises Forged where it is not what `sender` has signed, FedkitError where that is no JSON object.
+        """
+        if not self.signs(sender):
+            values = self.read_json(path, max_bytes)
+            return values if isinstance(values, dict) else None
+        try:
+            data = self.receive(path, sender, n, max_bytes, to, start)
+        except FileNotFoundError:
+            return None
+        return parse_json_object(data, path)
+
+    def check(self, path: Path, sender: str, n: int, to: str = "", start: str = "") -> None:
+        """`signatures.check_signed`: is a file of round n there that somebody has sent? Raises as `receive` does."""
+        from fedkit.protocol.signatures import check_signed
+
+        config, about = self.config, self.about if self.config.signed else ""
+        check_signed(self.site, config, path, sender, n, about, to=to or None, start=start)
+
+    def is_sent(self, path: Path, to: str, n: int, start: str = "") -> bool:
         """Is a file of round n there that was sent to somebody; where files are signed, just as it was signed here?"""
         if not (self.config.signed and self.site.road.others_can_write):
             return files.is_file(path)
         try:
-            self.receive(path, self.site.email, n, to=to)
+            self.check(path, self.site.email, n, to, start)
         except (FileNotFoundError, FedkitError):
             return False
         return True
@@ -243,12 +296,11 @@ class AtAggregator(Project):
 
     def why_declined(self, email: str) -> str | None:
         """The reason with which a participant said no, None where it did not; where files are signed, nobody else's no."""
-        path = self.site.client(email).declined(self.name)
         try:
-            data = self.receive(path, email, 0, files.MAX_STRANGERS_JSON_BYTES)
-            reason = json.loads(data).get("reason")
-        except (FileNotFoundError, FedkitError, ValueError, AttributeError, RecursionError):
+            said = self.receive_object(self.site.client(email).declined(self.name), email, 0)
+        except FedkitError:
             return None
+        reason = (said or {}).get("reason")
         return str(reason)[:MAX_REASON] if reason else None
 
     def remember_signers(self, people: Iterable[str]) -> None:
@@ -261,6 +313,14 @@ class AtAggregator(Project):
     def launched(self, file: str) -> bytes:
         """A file that was launched, as it lies in `running/`. Raises FedkitError."""
         return self.read(self.place.path / file, absent="restore it from your own copy")
+
+
+def unmasked(road: Road) -> str:
+    """What a project without secure aggregation means where everybody reads everything."""
+    return (
+        f"everybody can read each update ({road.why}), and notebook 08 shows what one reveals; "
+        'under "secure_aggregation": {"threshold": ...} in fl_config.json nobody reads any but the sum'
+    )
 
 
 def check_folder(config: FLConfig, file: Path, remedy: str) -> None:

@@ -90,18 +90,23 @@ def keep_beside(
         at.write_state(at.place.extra(n), extra)
 
 
-def read_extra(at: AtAggregator, reference: Mapping[str, Tensor], email: str, n: int) -> StateDict:
-    """Aggregator: what came beside an update; nothing in it is trusted.
+def read_extra(
+    at: AtAggregator, reference: Mapping[str, Tensor], email: str, n: int, start: str
+) -> StateDict:
+    """Aggregator: what came beside an update; nothing in it is trusted. start : SHA-256 of what that was trained from.
 
-    Raises Unreadable; where it may still be on its way, the text begins with "comes without" or "can't be read as tensors".
+    Raises FileNotFoundError while what is always signed has not come; Unreadable, whose text begins with "comes without" or
+    "can't be read as tensors" where it may still be on its way.
     """
     form, path = at.strategy.beside(reference), at.place.extra(email, n)
     if not form:
         return {}
     limit = most_bytes(form)
     try:
-        data = at.receive(path, email, n, limit)
+        data = at.receive(path, email, n, limit, start=start)
     except FileNotFoundError:
+        if at.signs(email):
+            raise
         raise Unreadable(
             f"comes without {path.name}", file=path, remedy="ask for a client with this strategy"
         ) from None

@@ -76,11 +76,11 @@ def _first_seen(path: Path, version: int) -> tuple[float, float]:
     return max(0.0, time.time() - version / 1e9), time.monotonic()
 
 
-def age(path: Path) -> float:
+def age(path: Path, theirs: bool = False) -> float:
     """Seconds since a file was written. The wall clock tells what was before the first look; who sets it later, or dates
-    a file ahead, makes nobody wait longer."""
+    a file ahead, makes nobody wait longer. theirs : another machine may have dated it, so only what passes here counts."""
     before, seen = _first_seen(path, path.lstat().st_mtime_ns)
-    return before + time.monotonic() - seen
+    return (0.0 if theirs else before) + time.monotonic() - seen
 
 
 def time_left(config: FLConfig, began: Path) -> float | None:
@@ -122,15 +122,15 @@ def step_may_end(
     return enough and is_up(left, patient) and config.min_participants is not None
 
 
-def lingers(config: FLConfig, last_model: Path) -> float:
+def lingers(config: FLConfig, last_model: Path, theirs: bool = False) -> float:
     """Seconds for which a finished project stays in place, from when its last global model was there; 0 or less: over."""
-    return config.linger_s - age(last_model)
+    return config.linger_s - age(last_model, theirs)
 
 
-def may_be_half_written(path: Path, error: Unreadable) -> bool:
+def may_be_half_written(path: Path, error: Unreadable, theirs: bool = False) -> bool:
     """May a file that can't be read still be on its way?"""
     try:
-        young = age(path) < HALF_WRITTEN_S
+        young = age(path, theirs) < HALF_WRITTEN_S
     except OSError:
         return True
     return young and error.what.startswith(("can't be read as tensors", "comes without"))

@@ -1,4 +1,4 @@
-"""What a cell calls: a figure with an alt text, a result that stays in the executed copy, a folder for what it writes.
+"""What a cell calls: a figure with an alt text, a result that stays in the executed copy.
 
 Papermill has no front end and keeps every output as it came, so a displayed output of a type of our own can be read back
 from the executed copy, by name. (papermill's own `record` is long gone; scrapbook did it this way.) Outside a notebook,
@@ -11,15 +11,12 @@ import base64
 import html
 import io
 import math
-import os
 import re
-import shutil
 import struct
 import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -38,14 +35,11 @@ __all__ = [
     "record",
     "running_cell",
     "show",
-    "workspace",
 ]
 
 
 CSS_DPI = 100  # pixels on the page for one inch of figure
 SHARP = 2  # image pixels for one pixel on the page
-ENVIRONMENT = "FEDKIT_WORKSPACE"  # `fedkit course run` gives every notebook a place of its own
-MARKER = ".fedkit-workspace"
 
 Value = bool | int | float | str | list[Any]
 
@@ -164,38 +158,6 @@ def _plain(name: str, value: object) -> Value:
         why="A record holds finite numbers, strings and lists of them",
         remedy="convert it: float(x), int(x), x.tolist() or str(x)",
     )
-
-
-# ---------------------------------------------------------------------------------------- folders
-def workspace(name: str) -> Path:
-    """An empty folder for a notebook's datasites: `runs/<name>` beside the notebook.
-
-    Whatever an earlier run of the same notebook left there is removed, so that a second run starts as the first did.
-    A folder that `workspace` has not made is never emptied: that raises FedkitError, as does a name with anything
-    but letters, digits, `_` and `-`.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
-        raise FedkitError(
-            f"{name!r} can't name a workspace",
-            field="name",
-            remedy="use letters, digits, _ and - only, such as fk.workspace('04')",
-        )
-    folder = Path(os.environ.get(ENVIRONMENT, "runs")) / name
-    if folder.is_symlink() or (folder.exists() and not _is_ours(folder)):
-        raise FedkitError(
-            "is not a workspace of fedkit, and won't be emptied",
-            file=folder,
-            remedy="move it away, or choose another name",
-        )
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / MARKER).touch()
-    return folder
-
-
-def _is_ours(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / MARKER).is_file() or not any(folder.iterdir()))
 
 
 # ------------------------------------------------------------------------------------ the notebook

@@ -14,6 +14,9 @@
 # # Start here
 #
 # You will be able to run federated learning between three participants and say what left each of them.
+#
+# Click into the next cell and press Shift and Enter: that runs it and goes on to the next one. Do so with every cell, from the top
+# to the bottom. You need no data of your own and no internet.
 
 # %%
 import platform
@@ -25,15 +28,15 @@ from fedkit.base.events import RoundEvaluated
 
 # %% tags=["parameters"]
 rounds: int = 5  # how often the participants train and the aggregator averages
-epochs: int = 5  # how often a participant goes through its own images in a round
+epoch: int = 5  # how often a participant goes through its own images in a round
 images_per_digit: int = 100  # training images of each digit, 1000 at most
 
 # %% [markdown]
 # ## Is everything there?
 #
-# Click into the next cell and press Shift and Enter: that runs it and goes on to the next one. You need no data of your own and
-# no internet. The data are handwritten digits from a famous collection, MNIST; a part of it came with fedkit. If the cell ends
-# in an error instead of two lines of text, its last line says what is missing and what to do.
+# The two cells above have said what is used and set three numbers; neither shows anything. The data are handwritten digits from a
+# famous collection, MNIST; a part of it came with fedkit. If the next cell ends in an error instead of two lines of text, its last
+# line says what is missing and what to do.
 
 # %%
 mnist = fk.load_mnist()
@@ -72,7 +75,7 @@ config = fk.FLConfig(
     aggregator="ana@example.org",
     participants=participants,
     rounds=rounds,
-    epoch=epochs,
+    epoch=epoch,
     learning_rate=0.1,
     model_arch="model.py",
     model_weight="global_model_weight.pt",

@@ -35,13 +35,13 @@ seed: int = 1  # decides which images these are
 # fedkit works with the same files and needs no server, so this course puts several "machines" side by side on yours.
 #
 # In this notebook you are Alice. You write four settings into a file named `.env`: who you are, which folder stands for your machine
-# (your **data dir**), where the settings of your client go, and a port for your own web page.
+# (your **data dir**), where the settings of your client go, and a port for your own web page. Both paths count from the folder in which `.env` lies.
 #
 # **Alice, participant**
 
 # %%
 root = fk.workspace("01")  # an empty folder for this notebook
-home = (root / "alice@example.org").as_posix()
+home = "alice@example.org"  # a folder beside this .env
 lines = [
     "EMAIL=alice@example.org",
     f"DATA_DIR={home}",

@@ -271,11 +271,13 @@ fk.show(
 # **Bob, participant**
 #
 # Bob prefers the file manager. He copies the request from `request/` to `running/`, and that is an approval as well: on its next advance his client compares the
-# copy with the request, pins the fingerprints, and makes the other folders. In a terminal it is `cp -r`, or `fedkit approve MNIST_FL`.
+# copy with the request, pins the fingerprints, and makes the other folders. In a terminal, inside Bob's data dir
+# (`runs/02/bob@example.org`), it is `cp -r`, or `fedkit approve MNIST_FL`.
 
 # %%
 box = bob.client()
-shutil.copytree(box.request / "MNIST_FL", box.running / "MNIST_FL")
+fk.review(bob, "MNIST_FL")  # Bob reads it, too
+shutil.copytree(box.request / "MNIST_FL", box.running / "MNIST_FL", dirs_exist_ok=True)
 go(bob)
 
 # %% [markdown]

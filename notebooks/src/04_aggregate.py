@@ -78,8 +78,8 @@ config = fk.FLConfig(
 # %%
 network.launch(config)
 network.sync()
-network.advance(approve=fk.approve_all)  # requests go out, both approve
-network.advance()  # the first global model goes out, both train and send
+network.advance(fk.approve_all, until_round=1)  # requests go out, both approve
+network.advance(until_round=1)  # the first global model goes out, both train and send
 print(len(network.ledger()), "files have crossed so far")
 
 # %% [markdown]

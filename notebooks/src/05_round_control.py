@@ -32,7 +32,7 @@ from fedkit.teaching.widgets.round_control import RoundControl
 
 # %% tags=["parameters"]
 rounds: int = 4  # how often everybody trains and the models are averaged, at least 3
-epochs: int = 5  # passes over one's own images in each round
+epoch: int = 5  # passes over one's own images in each round
 learning_rate: float = 0.1  # step size of each training step
 images_each: int = 300  # training images of each participant
 seed: int = 0  # every shuffle derives from it
@@ -46,7 +46,8 @@ interactive: bool = True  # panels with buttons; without, pictures of them, as i
 #
 # A `Control` does that for a network. Its methods are the buttons of the panel `RoundControl`: **Run round**, **Run all**, **Pause**, **Reset**.
 # A cell that calls `control.run_round()` and you pressing **Run round** do the same thing. `control.wait()` waits, as you would, until the work has ended.
-# Below, the cells press the buttons. Go through them one by one, and press the buttons yourself in between as often as you like.
+# Below, the cells press the buttons. Go through them one by one, and press the buttons yourself in between as often as you like: `control.go_to(1)` presses
+# Reset or Run round until round 1 is over, wherever you have left it.
 
 # %%
 ana = "ana@example.org"
@@ -62,7 +63,7 @@ config = fk.FLConfig(
     aggregator=ana,
     participants=people,
     rounds=rounds,
-    epoch=epochs,
+    epoch=epoch,
     learning_rate=learning_rate,
     model_arch="model.py",
     model_weight="global_model_weight.pt",
@@ -78,8 +79,8 @@ root = fk.workspace("05")
 
 
 def start(name, approve=fk.approve_all, **settings):
-    """Launch the experiment in a new network; return what drives it."""
-    network = fk.Network.create(root / name, aggregator=ana, participants=people)
+    """Launch the experiment in a new network, in an empty folder; return what drives it."""
+    network = fk.Network.create(fk.workspace(f"05/{name}"), aggregator=ana, participants=people)
     for email, shard in zip(people, shards, strict=True):
         network.give_data(email, shard)
     network.give_test(fk.as_float(mnist.test_images), mnist.test_labels)
@@ -88,28 +89,31 @@ def start(name, approve=fk.approve_all, **settings):
 
 
 # %%
-control = start("by_hand", fk.approve_none, adjustable=["learning_rate"])
-RoundControl(control.network, interactive=interactive)
+by_hand = start("by_hand", fk.approve_none, adjustable=["learning_rate"])
+RoundControl(by_hand.network, interactive=interactive)
 
 # %% [markdown]
 # The status line says what everything waits for: four people have a request and nobody has answered.
 #
 # **Alice, participant**
 #
-# This is her desk. It shows what she would run, and what stands out in the code. The desk can only hint: she decides.
+# This is her desk. It shows what she would run, and what stands out in the code. The desk can only hint: she decides. She may also say no, and why; then
+# Ana waits, and reads the reason. A no is not for ever: **Take back** lets the request wait again, and a yes replaces it.
 
 # %%
-tree = DatasiteTree(control.network, alice, interactive=interactive)
-ApprovalDesk(control.network[alice], interactive=interactive)
+tree = DatasiteTree(by_hand.network, alice, interactive=interactive)
+ApprovalDesk(by_hand.network[alice], interactive=interactive)
+
+# %% [markdown]
+# The next cell says yes for whoever has not answered yet, or has said no, and lets one round run.
 
 # %%
 for email in people:
-    site = control.network[email]
-    for project in fk.pending_requests(site):
+    site = by_hand.network[email]
+    for project in [*fk.pending_requests(site), *fk.declined_requests(site)]:
         print(fk.render(fk.approve(site, project)))
-control.refresh()
-control.run_round()
-print(control.wait().status)
+by_hand.refresh()
+print(by_hand.go_to(1).status)
 
 # %% [markdown]
 # One round has run. What did it leave at Alice's? The tree opens where something has changed: `+` is new, `~` rewritten, `-` gone. The last column says who
@@ -127,11 +131,11 @@ tree
 # rate alone. Any other change is refused, at Ana's and, should she find a way around that, at each participant's too.
 #
 # A change holds from the next round on, travels to everybody as a small file, and stands in the history. And since files are the state, you can also go
-# back: `control.reset(1)` takes every later file away, on all sides.
+# back: `by_hand.go_to(1)` takes every later file away, on all sides.
 
 # %%
 try:
-    control.change(epoch=50)
+    by_hand.change(epoch=50)
 except fk.FedkitError as error:
     print(str(error).replace(str(root), "…"))
 
@@ -146,12 +150,11 @@ except fk.FedkitError as error:
 # %%
 def second_round():
     """Go back to the end of round 1, run round 2, and return the accuracies."""
-    control.reset(1)
-    control.wait()
-    control.run_round()
-    return control.wait().history.accuracies
+    by_hand.go_to(1)
+    return by_hand.go_to(2).history.accuracies
 
 
+by_hand.go_to(0)  # a learning rate that you have tried is forgotten
 once, again = second_round(), second_round()
 print(once[1], again[1], once == again)
 
@@ -160,16 +163,17 @@ print(once[1], again[1], once == again)
 # point: whatever differs now comes from the change.
 
 # %%
-control.change(learning_rate=0.01)
+by_hand.go_to(0)
+by_hand.go_to(1)
+by_hand.change(learning_rate=0.01)
 slower = second_round()
-control.change(learning_rate=learning_rate)
-control.run_round()
-control.wait()
+by_hand.change(learning_rate=learning_rate)
+two_rates = by_hand.go_to(3).history
 print(f"round 2 with {learning_rate}: {once[1]:.1%}, with 0.01: {slower[1]:.1%}")
 
 # %%
 fk.show(
-    fk.plots.round_timeline(control.now.history, people, control.faults.log),
+    fk.plots.round_timeline(two_rates, people, by_hand.faults.log),
     "Three rounds, everybody averaged in each; round 2 is marked with a learning rate of 0.01, round 3 with 0.1 again",
 )
 
@@ -190,6 +194,7 @@ fk.show(
 def finish(control):
     """Run the rounds that are left, print the accuracies as they come, and return the history."""
     shown, busy = 0, True
+    control.wait()
     control.run_all()
     while busy:
         busy = control.wait(0.2).busy
@@ -203,18 +208,18 @@ def finish(control):
 
 
 # %%
-control = start("everybody")
-lab = FailureLab(control.network, interactive=interactive)
+everybody = start("everybody")
+lab = FailureLab(everybody.network, interactive=interactive)
 lab.set(dan, "absent", from_round=2)
-waiting = finish(control)
+waiting = finish(everybody)
 lab
 
 # %% [markdown]
 # It stops and says whom it waits for. Nothing is lost: when Dan's machine is on again, it goes on.
 
 # %%
-lab.repair(dan)
-complete = finish(control)
+everybody.faults.clear()  # as the button Repair all does
+complete = finish(everybody)
 print("done:", complete.done)
 
 # %% [markdown]

@@ -27,7 +27,7 @@ from fedkit.teaching.widgets.skew_lab import SkewLab
 
 # %% tags=["parameters"]
 alpha: float = 0.1  # skew of the labels: small is uneven, 100 is nearly even
-epochs: int = 5  # passes over one's own images in each round
+epoch: int = 5  # passes over one's own images in each round
 rounds: int = 10  # how often everybody trains and the models are averaged
 images: int = 1000  # training images of all ten participants together
 learning_rate: float = 0.1  # step size of each training step
@@ -124,7 +124,7 @@ config = fk.FLConfig(
     aggregator="ana@example.org",
     participants=people,
     rounds=rounds,
-    epoch=epochs,
+    epoch=epoch,
     learning_rate=learning_rate,
     batch_size=32,
     model_arch="model.py",
@@ -141,7 +141,7 @@ config = fk.FLConfig(
 
 # %%
 lab = SkewLab(deal, test, config, interactive=interactive)
-runs = {f"alpha {value:g}": lab.run(value, epochs) for value in (100.0, 1.0, alpha)}
+runs = {f"alpha {value:g}": lab.run(value, epoch) for value in (100.0, 1.0, alpha)}
 lab
 
 # %% [markdown]
@@ -159,7 +159,7 @@ lab
 
 
 # %%
-def first_round(shards, epochs):
+def first_round(shards, epochs=epoch):
     """The global model before round 1 and the ten updates of that round."""
     kept = []
 
@@ -173,8 +173,8 @@ def first_round(shards, epochs):
 
 # %%
 rounds_of = {
-    "alpha 100": first_round(even, epochs),
-    f"alpha {alpha:g}": first_round(skewed, epochs),
+    "alpha 100": first_round(even),
+    f"alpha {alpha:g}": first_round(skewed),
 }
 fk.show(
     fk.plots.drift_arrows(rounds_of),

@@ -28,7 +28,7 @@ import fedkit as fk
 # %% tags=["parameters"]
 alpha: float = 0.1  # skew of the labels, as in notebook 06
 rounds: int = 8  # how often everybody trains and the models are averaged
-epochs: int = 5  # passes over one's own images in each round
+epoch: int = 5  # passes over one's own images in each round
 images: int = 800  # training images of all ten participants together
 learning_rate: float = 0.3  # step size of each training step
 seed: int = 0  # the first of three seeds; every choice derives from them
@@ -61,7 +61,7 @@ base = fk.FLConfig(
     aggregator="ana@example.org",
     participants=people,
     rounds=rounds,
-    epoch=epochs,
+    epoch=epoch,
     learning_rate=learning_rate,
     batch_size=32,
     model_arch="model.py",

@@ -104,7 +104,14 @@ def test_a_model_file_ends_in_py(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "email", ["alice@example.org", "a.b+c_d%e-f@sub.example.com", "1@example.org"]
+    "email",
+    [
+        "alice@example.org",
+        "a.b+c_d%e-f@sub.example.com",
+        "1@example.org",
+        "_a@x.org",
+        "o'brien@x.org",
+    ],
 )
 def test_ordinary_emails_pass(email: str) -> None:
     assert check_email(email) == email
@@ -144,6 +151,13 @@ def test_ordinary_emails_pass(email: str) -> None:
 def test_emails_that_cannot_name_a_folder_are_refused(email: str) -> None:
     with pytest.raises(ValueError, match="; "):
         check_email(email)
+
+
+def test_what_syftbox_takes_and_a_folder_can_not_bear_is_said() -> None:
+    with pytest.raises(
+        ValueError, match="because of '\\*', though SyftBox may take it; use one such as"
+    ):
+        check_email("a*b@example.org")
 
 
 @given(NASTY)

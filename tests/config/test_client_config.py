@@ -1,6 +1,7 @@
 """A datasite's own settings: `.env`, `config.json`, and where they are looked for."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def test_the_tutorials_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert read_env(path) == {
         "EMAIL": ALICE,
         "DATA_DIR": str(tmp_path / "data"),
-        "CONFIG_PATH": str(Path("a b/config.json")),
+        "CONFIG_PATH": str(tmp_path / "a b" / "config.json"),
         "PORT": "8085",
     }
 
@@ -176,3 +177,43 @@ def test_an_env_that_cannot_be_read(tmp_path: Path, content: str | bytes | None)
     else:
         assert content == "E\0MAIL=x"
         assert found == {}
+
+
+def test_a_relative_path_counts_from_the_file_wherever_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "course").mkdir()
+    env(tmp_path / "course", b"DATA_DIR=alice\nCONFIG_PATH=alice/config.json\n")
+    for folder, name in ((tmp_path / "course", ".env"), (tmp_path, "course/.env")):
+        monkeypatch.chdir(folder)
+        assert read_env(Path(name)) == {
+            "DATA_DIR": str(tmp_path / "course" / "alice"),
+            "CONFIG_PATH": str(tmp_path / "course" / "alice" / "config.json"),
+        }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there they are paths")
+@pytest.mark.parametrize("written", ["C:\\new\\alice", '"C:\\new\\alice"', "'C:\\new\\alice'"])
+def test_a_path_of_windows_is_said_on_other_systems(tmp_path: Path, written: str) -> None:
+    with pytest.raises(FedkitError, match="a path of Windows") as caught:
+        read_env(env(tmp_path, f"DATA_DIR={written}\n".encode()))
+    assert caught.value.what.startswith(repr("C:\\new\\alice")), (
+        "in double quotes \\n is no new line"
+    )
+    assert "wslpath" in str(caught.value.remedy)
+
+
+def test_inside_a_data_dir_its_own_config_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.delenv(CONFIG_PATH_VARIABLE, raising=False)
+    write(tmp_path / "home" / ".syftbox" / "config.json", {"data_dir": "~/x", "email": ALICE})
+    write(tmp_path / "bob" / "config.json", {"data_dir": "/b", "email": "bob@example.org"})
+    monkeypatch.chdir(tmp_path / "bob")
+    assert ClientConfig.load().email == ALICE, "any config.json is no data dir"
+    (tmp_path / "bob" / "datasites" / "deep").mkdir(parents=True)
+    for folder in (tmp_path / "bob", tmp_path / "bob" / "datasites" / "deep"):
+        monkeypatch.chdir(folder)
+        assert ClientConfig.load().email == "bob@example.org"

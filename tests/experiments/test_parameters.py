@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import nbformat
 import pytest
 
 from fedkit.base.errors import FedkitError
@@ -53,6 +56,12 @@ def test_text_is_read_as_the_declared_type(tmp_path):
         ("x = [1]", "[iid, shards]", ["iid", "shards"]),
         ("x: list[int] = []", "[1, null]", [1, None]),
         ("x: dict = {}", "{a: 1}", {"a": 1}),
+        ("x: float | None = None", "2", 2.0),
+        ("x: float | None = 0.5", "None", None),
+        ("x: Optional[int] = 1", "2", 2),
+        ("x: int | str = 1", "a: b", "a: b"),
+        ('x: Literal["iid", "shards"] = "iid"', "shards", "shards"),
+        ("x: typing.Literal[1, 2] | None = 1", "2", 2),
     ],
 )
 def test_the_default_says_the_type_where_none_is_declared(declared, value, read, tmp_path):
@@ -62,8 +71,34 @@ def test_the_default_says_the_type_where_none_is_declared(declared, value, read,
     assert type(found) is type(read)
 
 
-@pytest.mark.parametrize("declared", ["x = 3", "x: list[int] = []", "x = {}"])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "x = 3",
+        "x: list[int] = []",
+        "x = {}",
+        "x: float | None = None",
+        "x: Optional[int] = None",
+        'x: Literal["a", "b"] = "a"',
+    ],
+)
 def test_another_type_than_the_default_s_is_refused(declared, tmp_path):
     small_notebook(tmp_path / "n.ipynb", "1", declared)
     with pytest.raises(FedkitError, match="'12:30' is no"):
         fit(tmp_path / "n.ipynb", {"x": "12:30"})
+
+
+@pytest.mark.parametrize("how", ["byte order mark", "nbformat 3"])
+def test_a_notebook_of_ones_own_runs_however_it_was_saved(how, tmp_path):
+    path = tmp_path / "own.ipynb"
+    small_notebook(path, "import fedkit\nfedkit.record(x=x)", "x: float | None = None")
+    if how == "byte order mark":
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    else:
+        old = nbformat.convert(nbformat.read(path, as_version=4), 3)
+        path.write_text(nbformat.writes(old, version=3), encoding="utf-8")
+        assert json.loads(path.read_text("utf-8"))["nbformat"] == 3
+    before = path.read_bytes()
+    (result,) = run([path], tmp_path / "out", parameters={"x": "2"})
+    assert (result.status, result.recorded) == ("done", {"x": 2.0}), result.error
+    assert path.read_bytes() == before

@@ -1,5 +1,6 @@
 """A network of datasites on one machine: from launch to done, under a policy, with its history and its ledger."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from fedkit.datasite.paths import ClientProject
 from fedkit.federation.network import Go, Network
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate
+from fedkit.protocol.advance import status
 from fedkit.protocol.approval import Review, approve_all
 from fedkit.rounds.history import History
 from tests.support.helpers import (
@@ -181,6 +183,39 @@ def test_several_projects_one_after_the_other_and_at_once(tmp_path: Path) -> Non
     for name in net.projects():
         assert net.history(name).done
     assert net.history().project == "Fourth"
+
+
+def test_a_name_stands_for_one_launch(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    first = net.run(approve=approve_all)
+    net.launch(small(), LINEAR)  # the same once more: nothing happens
+    assert net.run(approve=approve_all).accuracies == first.accuracies
+    others: list[tuple[dict[str, Any], str, str]] = [
+        ({"learning_rate": 0.3}, LINEAR, "learning_rate 0.1 → 0.3"),
+        ({"min_participants": 1}, LINEAR, "min_participants"),
+        ({"seed": 5}, LINEAR, "global_model_weight.pt"),
+        ({}, LINEAR + "# other\n", "model.py"),
+    ]
+    for changes, model, said in others:
+        with pytest.raises(FedkitError) as caught:
+            net.launch(small(**changes), model)
+        assert said in str(caught.value)
+        assert "choose another project_name" in str(caught.value)
+    assert not list(net[AGGREGATOR].aggregator().launch.glob("*"))
+    assert net.history().accuracies == first.accuracies
+
+
+def test_a_copy_of_a_projects_folder_is_no_project(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    net.run(approve=approve_all, until_round=1)
+    box = net[AGGREGATOR].aggregator()
+    shutil.copytree(box.running / PROJECT, box.running / f"{PROJECT} (1)")
+    assert net.projects() == [PROJECT]
+    history = net.run()
+    assert history.done
+    assert len(net.history()) == 2
+    (said,) = (row.text for row in status(net[AGGREGATOR]) if row.state == "problem")
+    assert "remove it if it is a copy" in said
 
 
 def test_the_old_folder_names_work_too(tmp_path: Path) -> None:

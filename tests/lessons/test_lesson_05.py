@@ -50,10 +50,10 @@ class Rounds(Run):
 
 
 def remember(done: Rounds) -> None:
-    """The lesson uses one name for one control after the other."""
+    """The lesson uses one name for some controls, one after the other."""
     controls = done.names.setdefault("controls", {})
-    if "control" in done.names:
-        controls[done["control"].network.root.name] = done["control"]
+    made = [value for value in done.names.values() if isinstance(value, Control)]
+    controls.update({control.network.root.name: control for control in made})
 
 
 def run(folder: Path, edition: str = "solutions", **parameters: Any) -> Rounds:
@@ -158,7 +158,7 @@ def test_a_killed_participant_comes_to_the_same_bits(lesson: Rounds) -> None:
     assert lesson.words("killed") == ["averaged", "resumed", "averaged", "averaged"]
     assert lesson["fingerprint"]("killed") == lesson["fingerprint"]("everybody")
     log = lesson.network("killed")[lesson["dan"]].client().project("ROUNDS", "done").training_log(2)
-    assert log.read_text("utf-8").count("Epoch ") == lesson["epochs"], "quiz 2"
+    assert log.read_text("utf-8").count("Epoch ") == lesson["epoch"], "quiz 2"
 
 
 def test_nobody_waits_for_a_latecomer_whose_round_is_over(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_alice_trains_what_she_approved_whatever_anas_config_says(quiz: Rounds) 
     end(control)
     box = network[quiz["alice"]].client()
     (log,) = box.path.rglob("training_logs_round_1.txt")
-    assert log.read_text("utf-8").count("Epoch ") == quiz["epochs"]
+    assert log.read_text("utf-8").count("Epoch ") == quiz["epoch"]
 
 
 def test_two_flipped_signs_stand_still_and_a_scaled_change_wrecks(quiz: Rounds) -> None:

@@ -185,7 +185,7 @@ def test_a_stranger_asks_in_vain(star: OverPySyft, tmp_path: Path) -> None:
     keep_people(mallory, [AGGREGATOR])
     theirs = pysyft_sync.PySyftSync(mallory, store=star.store)
     for _ in range(2):
-        theirs._next_meeting = 0.0
+        theirs.meeting.due = 0.0
         theirs()
         star.sync(AGGREGATOR)
     (notice,) = [e for e in star.said[AGGREGATOR] if isinstance(e, Notice)]
@@ -397,6 +397,7 @@ RAW = [
     pack({"proposed_file_changes": [{"path_in_datasite": {"a": 1}, "datasite_email": AGGREGATOR}]}),
     pack({}, name="../../evil"),
     gzip.compress(b"[" * 100_000),
+    pack([[]] * 600_000),
     gzip.compress(b"x" * 100)[:-4],
 ]
 
@@ -460,14 +461,24 @@ def test_bytes_that_were_replaced_on_the_drive_are_refused(star: OverPySyft) -> 
 
 def test_another_key_on_the_drive_is_refused_by_name(star: OverPySyft) -> None:
     forged = star.syncs[BOB]._keys.get_public_bundle()
-    sync = star.syncs[AGGREGATOR]
-    sync._drive._update_peer_state(ALICE, "accepted", forged)
+    star.syncs[AGGREGATOR]._drive._update_peer_state(ALICE, "accepted", forged)
+    others_go_on(star)  # what is noted on the drive is not asked
+    shown = next(f for f in star.store.files.values() if f"{ALICE}_for_{AGGREGATOR}" in f.name)
+    genuine, shown.content = (
+        shown.content,
+        json.dumps({"public_encryption_bundle": forged}).encode(),
+    )
     star.sync(AGGREGATOR)
     (problem,) = [e for e in star.said[AGGREGATOR] if isinstance(e, Problem)]
     assert f"the drive has another key of {ALICE} than before" in str(problem.error)
-    put(star, BOB, "shared/from_bob", b"b")
-    star.sync(BOB, AGGREGATOR)
-    assert got(star, AGGREGATOR, "shared/from_bob") == b"b"
+    put(star, BOB, "shared/meanwhile", b"b")
+    put(star, ALICE, "shared/later", b"a")
+    star.sync(BOB, ALICE, AGGREGATOR)
+    assert got(star, AGGREGATOR, "shared/meanwhile") == b"b"
+    assert got(star, AGGREGATOR, "shared/later") is None
+    shown.content = genuine
+    star.sync(AGGREGATOR)
+    assert got(star, AGGREGATOR, "shared/later") == b"a"
 
 
 def test_a_second_folder_of_a_peers_is_that_peers_problem(star: OverPySyft) -> None:

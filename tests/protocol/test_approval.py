@@ -434,3 +434,12 @@ def test_a_client_that_finds_the_first_half_of_an_approval_leaves_it(
         machine.result(20)
     assert pinned(site, PROJECT)
     assert problems(advance(site)) == []
+
+
+def test_a_request_that_spells_the_e_mail_otherwise_says_who_must_write_it(tmp_path: Path) -> None:
+    site = Datasite.create(tmp_path, "Alice@Example.org")
+    put_request(site)
+    with pytest.raises(FedkitError) as caught:
+        review(site, PROJECT)
+    said = str(caught.value)
+    assert f"ask the aggregator to write Alice@Example.org where it says {ALICE}" in said

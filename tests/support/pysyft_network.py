@@ -76,7 +76,7 @@ class OverPySyft:
         """A pass of each of these, or of all; what they said."""
         events: list[Event] = []
         for email in who or self.sites:
-            self.syncs[email]._next_meeting = 0.0  # nobody waits in a test
+            self.syncs[email].meeting.due = 0.0  # nobody waits in a test
             found = self.syncs[email]()
             self.said[email] += found
             events += found

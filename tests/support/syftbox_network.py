@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
 from tests.support.cli import free_port
 from tests.support.environments import own_python
+from tests.support.processes import Processes
 
 __all__ = ["SYFTBOX", "SyftBoxNetwork", "syftbox_python"]
 
@@ -26,7 +24,6 @@ _STAGES = {
     "done": [["--no-deps", SYFTBOX], _WITH],
     "network": [[SYFTBOX, "click<8.2"]],  # with a newer click its client does not start
 }
-_PATIENCE_S = 120.0
 
 
 def syftbox_python(network: bool = False) -> Path:
@@ -49,16 +46,20 @@ class SyftBoxNetwork:
         self.dirs = {email: root / "clients" / email for email in emails}
         self.configs = {email: root / "configs" / email / "config.json" for email in self.dirs}
         self.port = free_port()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes = Processes(root, self._env())
+        self.wait, self.stop = self.processes.wait, self.processes.stop
 
     def __enter__(self) -> Self:
         try:
-            (self.root / "logs").mkdir(parents=True)
             (self.root / "home").mkdir()
             migrate = [self.bin / "syftbox", "server", "migrate"]
-            subprocess.run(migrate, env=self._env(), cwd=self.root, capture_output=True, check=True)
+            subprocess.run(
+                migrate, env=self.processes.env, cwd=self.root, capture_output=True, check=True
+            )
             where = ["--host", "127.0.0.1", "--port", str(self.port)]
-            self._start("server", self.bin / "uvicorn", "syftbox.server.server:app", *where)
+            self.processes.start(
+                "server", self.bin / "uvicorn", "syftbox.server.server:app", *where
+            )
             self.wait(self._answers, "the server answers")
             for email in self.dirs:
                 self._start_client(email)
@@ -66,52 +67,21 @@ class SyftBoxNetwork:
                 root = folder / "datasites" / email
                 self.wait((root / "syftperm.yaml").is_file, f"the datasite of {email}")
         except BaseException:
-            self._end()
+            self.processes.end()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
-
-    def wait(self, true: Callable[[], bool], what: str, moves: Callable[[], object] = bool) -> None:
-        """Call `moves` again and again, until something is true. Fails after two minutes, with what the clients said."""
-        end = time.monotonic() + _PATIENCE_S
-        while not true():
-            assert time.monotonic() < end, f"{what}: not within {_PATIENCE_S} s; {self.said()}"
-            moves()
-            time.sleep(0.1)
-
-    def stop(self, name: str) -> None:
-        """End a client as its person would."""
-        self._processes[name].terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._processes[name].wait(10)
-
-    def said(self) -> str:
-        """The last lines of every process."""
-        logs = sorted((self.root / "logs").iterdir())
-        return "\n".join(f"{path.name}: {path.read_text()[-600:]}" for path in logs)
+        self.processes.end()
 
     def _start_client(self, email: str) -> None:
         # without -s it would look for OpenMined's own server
-        self._start(
+        self.processes.start(
             email,
             *(self.bin / "syftbox", "client", "--no-open-dir", "-v", "-e", email),
             *("-s", f"http://127.0.0.1:{self.port}", "-p", str(free_port())),
             *("-c", self.configs[email], "-d", self.dirs[email]),
         )
-
-    def _start(self, name: str, *command: str | Path) -> None:
-        with (self.root / "logs" / name).open("wb") as log:
-            self._processes[name] = subprocess.Popen(
-                command,
-                env=self._env(),
-                cwd=self.root,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
 
     def _env(self) -> dict[str, str]:
         return {
@@ -129,11 +99,3 @@ class SyftBoxNetwork:
     def _answers(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def _end(self) -> None:
-        for name in reversed(self._processes):
-            self.stop(name)
-        for process in self._processes.values():
-            with contextlib.suppress(ProcessLookupError):  # it, and the apps that it has started
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()

@@ -1,14 +1,12 @@
-"""What a cell calls: a figure carries its alt text, a record is JSON, a workspace is nobody else's."""
+"""What a cell calls: a figure carries its alt text, a record is JSON."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
 from fedkit.base.errors import FedkitError
-from fedkit.teaching.notebook import figure_html, record, show, workspace
+from fedkit.teaching.notebook import figure_html, record, show
 
 
 def test_a_figure_carries_its_alt_text_and_equal_figures_give_equal_bytes(capsys):
@@ -50,19 +48,3 @@ def test_a_numpy_number_is_refused_with_a_remedy():
     numpy = pytest.importorskip("numpy")
     with pytest.raises(FedkitError, match="float"):
         record(x=numpy.float64(1))
-
-
-def test_a_workspace_is_empty_each_time_and_never_anybody_elses(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FEDKIT_WORKSPACE", raising=False)
-    folder = workspace("04")
-    assert folder == Path("runs/04")
-    (folder / "alice").mkdir()
-    (folder / "alice" / "x.pt").touch()
-    assert not (workspace("04") / "alice").exists()
-    (tmp_path / "runs" / "mine").mkdir()
-    (tmp_path / "runs" / "mine" / "thesis.txt").touch()
-    for name in ["mine", "..", "a/b", "", "x" * 99]:
-        with pytest.raises(FedkitError):
-            workspace(name)
-    assert (tmp_path / "runs" / "mine" / "thesis.txt").exists()

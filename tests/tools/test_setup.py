@@ -259,6 +259,22 @@ def test_root_gets_a_browser_by_apt(
     assert run(setup, machine, "--browser") == []
 
 
+def test_syncthing_comes_by_apt_or_its_tests_are_skipped(
+    setup: ModuleType,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(setup.shutil, "which", lambda name: None)
+    assert run(setup, machine, "--syncthing") == FRESH
+    assert "The tests over Syncthing will be skipped" in capsys.readouterr().out
+    monkeypatch.setattr(setup, "apt_available", lambda: True)
+    assert run(setup, machine, "--syncthing") == ["apt-get update", "apt-get install"]
+    assert machine.packages == ["syncthing"]
+    monkeypatch.setattr(setup.shutil, "which", lambda name: f"bin/{name}")
+    assert run(setup, machine, "--syncthing") == []
+
+
 def test_the_driver_of_the_browser_is_tried_too(
     setup: ModuleType, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

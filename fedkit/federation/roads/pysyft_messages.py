@@ -54,7 +54,8 @@ _MAX_TEXT = MAX_FILE * 4 // 3 + 2**20  # in base64, with what is said of it
 MAX_PACKED = _MAX_TEXT + 2**16
 """The largest message that is looked at."""
 _MAX_PATH = 1024
-_MAX_CHANGES = 10_000
+_MAX_CHANGES = 2_000
+_MAX_PARTS = 2**20  # of its JSON: each takes up to a hundred bytes of memory
 _TOGETHER = 4 * 2**20  # bytes of files in one message, unless one is larger
 _MANY = 200  # files in one message
 _MEMBER = "proposed_file_changes.json"
@@ -216,6 +217,8 @@ def misplaced(path: str) -> str | None:
 
 
 def _json(text: bytes) -> Mapping[str, Any]:
+    if sum(text.count(sign) for sign in (b",", b"[", b"{")) > _MAX_PARTS:
+        raise FedkitError(f"is made of more than {_MAX_PARTS:,} parts")
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -10,9 +10,7 @@ and whatever comes is believed only of the datasite, and from the key, of the pe
 from __future__ import annotations
 
 import contextlib
-import json
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,22 +18,18 @@ from uuid import uuid4
 from syft.sync.messages.proposed_filechange import ProposedFileChangesMessage
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.events import Event, FileRefused, Notice, Problem, Waiting
+from fedkit.base.events import Event, FileRefused, Problem
 from fedkit.base.files import (
     read_bytes,
-    read_own,
     refuse_links,
     remove,
-    sha256_bytes,
     write_bytes,
-    write_json,
 )
 from fedkit.base.locks import exclusive
-from fedkit.base.names import check_email, folded, names_permission_file
+from fedkit.base.names import folded, names_permission_file
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import Permissions
 from fedkit.datasite.tree import digest_of, remove_empty_folders, scan, set_aside
-from fedkit.federation.roads.pysyft import own_folder, people
 from fedkit.federation.roads.pysyft_drive import open_drive
 from fedkit.federation.roads.pysyft_memory import Memory, Peer
 from fedkit.federation.roads.pysyft_messages import (
@@ -49,15 +43,14 @@ from fedkit.federation.roads.pysyft_messages import (
     proposals,
     sent_at,
 )
+from fedkit.federation.roads.pysyft_peers import ROLE, Meeting, going_on
 
-__all__ = ["ROLE", "PySyftSync"]
+__all__ = ["PySyftSync"]
 
 
-ROLE = "sync"
-
-_MEET_S = 5.0
-"""How often it is looked who has become a peer: several questions to the drive each time."""
 _MOST_MESSAGES = 100  # of one peer in one pass: whoever sends more waits for the others
+_MOST_BYTES = 2 * MAX_PACKED  # of one peer's messages in one pass
+_MOST_NAMED = 20  # of what is dropped from one message
 _MOST_FILES = 10_000  # of one peer's datasite here
 _A_MOMENT_S = 20.0
 _PAUSE_S, _PAUSE_FOLDER_S = 5.0, 1.0
@@ -76,10 +69,8 @@ class PySyftSync:
         self._drive = self.manager.connection_router.connections[0]
         self._keys = self.manager.peer_store
         self._memory = Memory(site, self._drive.get_personal_syftbox_folder_id())
-        self._pins = own_folder(site) / "keys.json"
+        self.meeting = Meeting(site, self.manager, self._memory)
         self.moved, self.pause_s = False, _PAUSE_S if store is None else _PAUSE_FOLDER_S
-        self._next_meeting = 0.0
-        self._met = set[str]()
         self._said = set[tuple[str, ...]]()
 
     def __call__(self) -> list[Event]:
@@ -91,10 +82,10 @@ class PySyftSync:
         self.moved = False
         lock, place = self.site.own / "pysyft.lock", self.site.data_dir
         with exclusive(lock, "is being synced", at=place, timeout_s=_A_MOMENT_S):
-            with self._going_on("the drive", found):
-                self._meet(found)
-            for email in sorted(self._met):
-                with self._going_on(email, found):
+            with going_on(self.site, "the drive", found):
+                self.meeting(found)
+            for email in sorted(self.meeting.met):
+                with going_on(self.site, email, found):
                     self._exchange(self._memory.peer(email), found)
         once = {_gist(event): event for event in found}
         news = [event for gist, event in once.items() if gist not in self._said]
@@ -102,57 +93,6 @@ class PySyftSync:
         self._said = kept if len(kept) < _MOST_FILES else set()
         self._said |= once.keys()
         return news
-
-    # who is met
-
-    def _meet(self, found: list[Event]) -> None:
-        """Look who has become a peer, ask whom I want to meet, accept whom I want to meet, nobody else."""
-        wanted = people(self.site)
-        if time.monotonic() < self._next_meeting and wanted <= self._met:
-            return
-        self._next_meeting = time.monotonic() + _MEET_S
-        manager, met = self.manager, set[str]()
-        manager.load_peers()
-        for email in sorted(wanted):
-            with self._going_on(email, found):
-                peer = manager.get_cached_peer(email)
-                if peer is None:
-                    manager.add_peer(email, verbose=False)
-                elif peer.is_requested_by_peer:
-                    manager.approve_peer_request(email, verbose=False)
-                peer = manager.get_cached_peer(email)
-                if not peer.is_approved or peer.public_encryption_bundle is None:
-                    what = "accept this datasite as a peer"
-                    remedy = f"`fedkit client --transport pysyft --peer {self.site.email}` there"
-                    found.append(Waiting(self.site.email, "", ROLE, email, what, remedy))
-                    continue
-                self._pin(email, peer.public_encryption_bundle)
-                manager.load_peer_version(email)
-                if not manager.is_peer_version_compatible(email):
-                    raise FedkitError(
-                        f"{email} has another version of PySyft ({peer.version and peer.version.syft_client_version})",
-                        remedy="take the same one on both sides, 0.10",
-                    )
-                met.add(email)
-        self._met = met
-        for peer in manager.requested_by_peer_peers:
-            with contextlib.suppress(ValueError):
-                who = check_email(peer.email)
-                if who not in wanted:
-                    text = f"{who} asks to become a peer; if it may: --peer {who}"
-                    found.append(Notice(self.site.email, "", text))
-
-    def _pin(self, email: str, bundle: dict[str, Any]) -> None:
-        """The first key of a peer is kept; whoever puts another one onto the drive is not believed. Raises FedkitError."""
-        remedy = f"ask {email} by another way; if it is the right one, remove its line there"
-        pins = read_own(self._pins, "list of PySyft's keys", "restore it, or remove it") or {}
-        digest = sha256_bytes(json.dumps(bundle, sort_keys=True).encode())
-        if email not in pins:
-            self._memory.peer(email).told.clear()  # with other keys, it has other folders
-            write_json(self._pins, pins | {email: digest})
-        elif pins[email] != digest:
-            what = f"the drive has another key of {email} than before"
-            raise FedkitError(what, file=self._pins, field=email, remedy=remedy)
 
     # one peer
 
@@ -164,12 +104,17 @@ class PySyftSync:
         # PySyft 0.10 has no public name for these two folders
         theirs = drive._get_peer_datasite_outbox_id(peer.email)
         mine = drive._get_own_datasite_inbox_id(peer.email)
+        taken = {folded(path): path for path in peer.known}
         for change in self._received(peer, theirs, "events", found):
-            with self._file(peer, change.path, found):
-                self._take(peer, change, found)
+            with self._file(peer, f"{peer.email}/{change.path}", found):
+                self._take(peer, change, taken, found)
+        permissions, taken = Permissions(self.site.datasites), {}
         for change in self._received(peer, mine, "proposals", found):
-            with self._file(peer, change.path, found):
-                self._judge(peer, change, found)
+            with self._file(peer, f"{self.site.email}/{change.path}", found):
+                taken = taken or {folded(path): path for path in scan(self.site.root)}
+                self._judge(peer, change, permissions, taken, found)
+            if _is_rule(change.path):
+                permissions = Permissions(self.site.datasites)
         self._tell(peer, found)
         self._propose(peer, found)
         self.moved |= self._memory.save()
@@ -182,7 +127,10 @@ class PySyftSync:
         listed = self._drive.get_file_metadatas_from_folder(folder) if folder else []
         dated = [(sent_at(str(one["name"]), kind), one) for one in listed]
         dated.sort(key=lambda pair: (pair[0] or 0.0, str(pair[1]["name"])))
+        size = 0
         for when, one in dated[:_MOST_MESSAGES]:
+            if size > _MOST_BYTES:
+                break
             name, dropped, changes = str(one["name"])[:200], dict[str, str](), list[Change]()
             try:
                 if when is None:
@@ -190,21 +138,23 @@ class PySyftSync:
                 if int(one.get("size") or 0) > MAX_PACKED:
                     raise FedkitError(f"has {one['size']} bytes; at most {MAX_PACKED:,} are read")
                 packed = self._drive.download_file(one["id"])
+                size += len(packed)
                 changes, dropped = open_message(self._keys, peer.email, owner, kind, packed)
             except FedkitError as error:
                 dropped[name] = error.what
             yield from changes
-            for path, why in dropped.items():
+            for path, why in list(dropped.items())[:_MOST_NAMED]:
+                if len(dropped) > _MOST_NAMED:
+                    why += f" (and {len(dropped) - 1} more in this message)"
                 found.append(FileRefused(peer.email, "", f"{owner}/{path}", why))
-            self.moved |= (
-                self._memory.save()
-            )  # before it leaves the folder: whatever is cut off is done again
+            # before it leaves the folder: whatever is cut off is done again
+            self.moved |= self._memory.save()
             done = ProposedFileChangesMessage(
                 sender_email=peer.email, proposed_file_changes=[], platform_id=one["id"]
             )
             self._drive.owner_remove_proposed_filechange_message_from_inbox(done)
 
-    def _take(self, peer: Peer, change: Change, found: list[Event]) -> None:
+    def _take(self, peer: Peer, change: Change, taken: dict[str, str], found: list[Event]) -> None:
         """A file of a peer's own datasite, into the copy of it that lies here."""
         target = self.site.datasites / peer.email / change.path
         asked = peer.asked.pop(change.number, None) if change.number is not None else None
@@ -214,16 +164,24 @@ class PySyftSync:
         if change.data is None:
             remove(target, root=self.site.data_dir)
             peer.known.pop(change.path, None)
+            taken.pop(folded(change.path), None)
             remove_empty_folders(self.site.datasites / peer.email)
             return
         if change.path not in peer.known and len(peer.known) >= _MOST_FILES:
             raise FedkitError(f"would be more than {_MOST_FILES:,} files of one datasite")
-        self._check_alike(change.path, peer.known)
+        _check_alike(change.path, taken)
         if digest_of(target) != change.digest:
             write_bytes(target, change.data, root=self.site.data_dir)
         peer.known[change.path] = str(change.digest)
 
-    def _judge(self, peer: Peer, change: Change, found: list[Event]) -> None:
+    def _judge(
+        self,
+        peer: Peer,
+        change: Change,
+        permissions: Permissions,
+        taken: dict[str, str],
+        found: list[Event],
+    ) -> None:
         """A file that a peer wants to put into my datasite: by my permissions, and never over what it does not know."""
         me, target = self.site.email, self.site.root / change.path
         refuse_links(target.parent, self.site.data_dir)
@@ -233,7 +191,7 @@ class PySyftSync:
             return
         right = "create" if here is None else "write"
         why = None
-        if not Permissions(self.site.datasites).may(peer.email, right, f"{me}/{change.path}"):  # type: ignore[arg-type]
+        if not permissions.may(peer.email, right, f"{me}/{change.path}"):  # type: ignore[arg-type]
             why = f"{peer.email} may not {right} it"
         elif here is not None and change.before != here:
             why = "its owner has changed it too, and the owner's version wins"
@@ -244,7 +202,7 @@ class PySyftSync:
                 peer.answers[change.path] = change.number
             return
         if here is None:
-            self._check_alike(change.path, scan(self.site.root))
+            _check_alike(change.path, taken)
         assert change.data is not None
         write_bytes(target, change.data, root=self.site.data_dir)
         peer.told[change.path] = str(change.digest)
@@ -253,7 +211,7 @@ class PySyftSync:
         """Send a peer whatever of my datasite it may read and has not been told, and what it may not any more."""
         unseen, me = set[str](), self.site.email
         now, permissions = scan(self.site.root, unseen), Permissions(self.site.datasites)
-        changes, seen = list[Change](), set[str]()
+        due, seen = list[str](), set[str]()
         for path in sorted(now, key=lambda path: (not _is_rule(path), now[path][1], path)):
             if not permissions.reaches(peer.email, f"{me}/{path}") or self._stays(me, path, found):
                 continue
@@ -261,14 +219,19 @@ class PySyftSync:
             digest = self._memory.digest(self.site.root / path, now[path])
             if digest is None or (peer.told.get(path) == digest and path not in peer.answers):
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                data = read_bytes(self.site.root / path, root=self.site.data_dir)
+            due.append(path)
+        gone = sorted((peer.told.keys() | peer.answers.keys()) - seen)
+        due += [path for path in gone if not path.startswith(tuple(unseen))]  # not seen is not gone
+
+        def changes() -> Iterator[Change]:
+            for path in due:
                 before, number = peer.told.get(path), peer.answers.get(path)
-                changes.append(Change(path, data, before, number))
-        for path in sorted((peer.told.keys() | peer.answers.keys()) - seen):
-            if not path.startswith(tuple(unseen)):  # not seen is not gone
-                changes.append(Change(path, None, peer.told.get(path), peer.answers.get(path)))
-        for some in in_batches(changes):
+                with contextlib.suppress(FileNotFoundError):
+                    here = self.site.root / path
+                    data = read_bytes(here, root=self.site.data_dir) if path in seen else None
+                    yield Change(path, data, before, number)
+
+        for some in in_batches(changes()):
             name, data = events(self._keys, me, peer.email, self._memory.now(), some)
             self._drive.owner_write_raw_bytes_to_outbox(peer.email, name, data)
             for change in some:
@@ -286,7 +249,7 @@ class PySyftSync:
             return  # nothing of it has come: nobody can know what may be written there
         copy, permissions = self.site.datasites / peer.email, Permissions(self.site.datasites)
         refuse_links(copy, self.site.data_dir)
-        now, changes = scan(copy), list[Change]()
+        now, due = scan(copy), list[str]()
         ruled = any(map(_is_rule, peer.known))
         for path in sorted(now, key=lambda path: (now[path][1], path)):
             digest = self._memory.digest(copy / path, now[path])
@@ -302,10 +265,15 @@ class PySyftSync:
                 found.append(FileRefused(self.site.email, "", place, why))
                 peer.known.pop(path, None)
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                data = read_bytes(copy / path, root=self.site.data_dir)
-                changes.append(Change(path, data, before, uuid4()))
-        for some in in_batches(changes):
+            due.append(path)
+
+        def changes() -> Iterator[Change]:
+            for path in due:
+                with contextlib.suppress(FileNotFoundError):
+                    data = read_bytes(copy / path, root=self.site.data_dir)
+                    yield Change(path, data, peer.known.get(path), uuid4())
+
+        for some in in_batches(changes()):
             name, data = proposals(
                 self._keys, self.site.email, peer.email, self._memory.now(), some
             )
@@ -318,21 +286,6 @@ class PySyftSync:
             self.moved |= self._memory.save()
 
     # what is said
-
-    @contextlib.contextmanager
-    def _going_on(self, whom: str, found: list[Event]) -> Iterator[None]:
-        """What one peer does, or the drive, must not stop the others; it is tried again in the next pass."""
-        try:
-            yield
-        except Exception as error:  # PySyft and Google's packages raise anything
-            if not isinstance(error, FedkitError):
-                what = (
-                    f"can't be synced with {whom} now ({type(error).__name__}: {str(error)[:300]})"
-                )
-                error = FedkitError(
-                    what, remedy="it is tried again; check the drive if it stays so"
-                )
-            found.append(Problem(self.site.email, "", ROLE, error))
 
     @contextlib.contextmanager
     def _file(self, peer: Peer, path: str, found: list[Event]) -> Iterator[None]:
@@ -357,13 +310,6 @@ class PySyftSync:
             return (self.site.datasites / owner / path).lstat().st_size
         return 0
 
-    def _check_alike(self, path: str, known: Iterable[str]) -> None:
-        """Raises FedkitError where, on some machine, a file would take another one's place."""
-        alike = folded(path)
-        other = next((name for name in known if name != path and folded(name) == alike), None)
-        if other is not None:
-            raise FedkitError(f"is, on many machines, one file with {other!r:.200}")
-
     def _name_broken(self, permissions: Permissions, found: list[Event]) -> None:
         for path in permissions.broken:
             if path.startswith(f"{self.site.email}/"):
@@ -375,6 +321,13 @@ class PySyftSync:
 
 def _is_rule(path: str) -> bool:
     return names_permission_file(path.rpartition("/")[2])
+
+
+def _check_alike(path: str, taken: dict[str, str]) -> None:
+    """Raises FedkitError where, on some machine, a file would take another one's place. taken : folded -> path."""
+    other = taken.setdefault(folded(path), path)
+    if other != path:
+        raise FedkitError(f"is, on many machines, one file with {other!r:.200}")
 
 
 def _gist(event: Event) -> tuple[str, ...]:

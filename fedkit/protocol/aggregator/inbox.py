@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import FedkitError, Forged, Unreadable
-from fedkit.base.files import MAX_STRANGERS_JSON_BYTES, sha256_bytes
-from fedkit.base.strict_json import parse_json_object
+from fedkit.base.files import sha256_bytes
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.waiting import may_be_half_written
@@ -44,10 +43,14 @@ class Collected:
 
 def collect(at: AtAggregator, plan: RoundPlan, patient: bool = True) -> Collected:
     """Look at the inbox of everybody who trains in this round; nothing in it is trusted."""
+    from fedkit.base.tensors import load_state
+
     inboxes = {email: at.place.update(email, plan.round) for email in plan.participants}
     if not any(map(os.path.lexists, inboxes.values())):
         return Collected((), {}, plan.participants)
-    reference = at.read_state(at.place.global_model(plan.round - 1))
+    model = at.place.global_model(plan.round - 1)
+    data = at.read(model)
+    reference, start = load_state(data, model), sha256_bytes(data)
     sent: Mapping[str, Tensor] = {}
     if plan.max_update_norm is not None and at.strategy.two_sided:
         from fedkit.protocol.server_state import state_after
@@ -57,13 +60,16 @@ def collect(at: AtAggregator, plan: RoundPlan, patient: bool = True) -> Collecte
     refused, forged = dict[str, str](), dict[str, str]()
     for email, path in inboxes.items():
         try:
-            updates.append(_sound(at, plan, email, reference, sent))
+            updates.append(_sound(at, plan, email, reference, sent, start))
         except FileNotFoundError:
             missing.append(email)
         except Forged as error:
             forged[email] = error.what
         except FedkitError as error:
-            if patient and isinstance(error, Unreadable) and may_be_half_written(path, error):
+            # what is signed has come whole
+            late = patient and not at.signs(email)
+            theirs = at.site.road.others_can_write
+            if late and isinstance(error, Unreadable) and may_be_half_written(path, error, theirs):
                 missing.append(email)
             else:
                 refused[email] = error.what
@@ -76,8 +82,11 @@ def _sound(
     email: str,
     reference: Mapping[str, Tensor],
     sent: Mapping[str, Tensor],
+    start: str,
 ) -> Update:
-    """A participant's update, with what it says about itself. sent : what went to everybody beside the model.
+    """A participant's update, with what it says about itself.
+
+    sent : what went to everybody beside the model. start : SHA-256 of the global model that it follows from.
 
     Raises FileNotFoundError, Unreadable.
     """
@@ -91,13 +100,13 @@ def _sound(
 
     n, path = plan.round, at.place.update(email, plan.round)
     limit = most_bytes(reference)
-    data = at.receive(path, email, n, limit)
+    data = at.receive(path, email, n, limit, start=start)
     state = load_state(data, path, max_bytes=limit)
     wrong = check_state(reference, state)
     if wrong:
         raise Unreadable(wrong, file=path, remedy="send it anew")
-    extra = read_extra(at, reference, email, n)
-    said = _said(at, email, n)
+    extra = read_extra(at, reference, email, n, start)
+    said = _said(at, email, n, start)
     samples = _samples(at, email, said)
     steps = _count(said.get("steps"))
     if steps is None and samples:  # the real app: its epochs, in batches of 64
@@ -122,21 +131,22 @@ def _sound(
     return update
 
 
-def _said(at: AtAggregator, email: str, n: int) -> Mapping[str, Any]:
+def _said(at: AtAggregator, email: str, n: int, start: str) -> Mapping[str, Any]:
     """What a participant says about its update; nothing where nothing is there, or is not JSON.
 
     Where files are signed, it always says something: this raises FileNotFoundError while that has not come, Forged where
     somebody else has said it, FedkitError where it is not JSON.
     """
     path = at.place.update_info(email, n)
-    if not at.config.signed or email in at.config.unsigned:
-        return at.read_object(path)
-    return parse_json_object(at.receive(path, email, n, MAX_STRANGERS_JSON_BYTES), path)
+    said = at.receive_object(path, email, n, start=start)
+    if said is None and at.signs(email):
+        raise FileNotFoundError(path)
+    return said or {}
 
 
 def _samples(at: AtAggregator, email: str, said: Mapping[str, Any]) -> int | None:
     """How many samples a participant says are behind its update; None where it doesn't or where that makes no sense."""
-    if at.config.signed and email not in at.config.unsigned:
+    if at.signs(email):
         return _count(said.get("num_samples"))
     stated = [
         said.get("num_samples"),

@@ -25,7 +25,7 @@ from fedkit.datasite.paths import AggregatorProject
 from fedkit.datasite.permissions import has_permission_file, write_permissions
 from fedkit.datasite.projects import other_spelling
 from fedkit.datasite.road import Road
-from fedkit.protocol.project import AtAggregator
+from fedkit.protocol.project import AtAggregator, unmasked
 from fedkit.protocol.steps import Next, Step
 from fedkit.protocol.waiting import needed_ready
 
@@ -207,6 +207,8 @@ def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]
         and len(config.participants) > 1
     ):
         events.append(Notice(site.email, at.name, _NO_CAP))
+    if site.road.others_read and config.secure_aggregation is None:
+        events.append(Notice(site.email, at.name, unmasked(site.road)))
     return events
 
 
@@ -274,7 +276,10 @@ def gate(at: AtAggregator, ready: Sequence[str]) -> Waiting | None:
         reasons = {e: at.why_declined(e) for e in config.participants}
         declined = [f"{email}: {reason}" for email, reason in reasons.items() if reason]
         if declined:
-            remedy = "launch again without them, or ask them to approve after all"
+            remedy = (
+                "launch again without them, or ask them to approve after all: "
+                f"`fedkit approve {at.name}` takes a no back"
+            )
             what = "go on without those who declined"
             return at.wait(site.email, what, f"{'; '.join(declined)}; {remedy}")
         closed = [e for e in config.participants if not has_permission_file(site.client(e).request)]

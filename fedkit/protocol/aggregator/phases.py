@@ -24,7 +24,7 @@ from fedkit.base.events import (
 from fedkit.base.files import is_file, is_folder, is_writable, refuse_links, same_content
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.projects import move_to_done
+from fedkit.datasite.projects import follow_home, move_to_done
 from fedkit.datasite.round_plan import RoundPlan, current_settings, read_plan, write_plan
 from fedkit.datasite.tree import folder_names
 from fedkit.protocol.aggregator import inbox, launch
@@ -49,6 +49,7 @@ def advance(site: Datasite, patient: bool = True, until_round: int | None = None
     until_round : begin no round after this one; its global model stays unsent, so that settings may still change.
     patient : without it, a round whose quorum is reached ends at once; for callers who know that nothing more comes.
     """
+    follow_home(site, site.aggregator())
     events = drive(site.email, AGGREGATOR, ["launch"], partial(launch.launch_step, site))
     following = partial(next_step, site, patient=patient, until_round=until_round)
     return events + drive(site.email, AGGREGATOR, projects(site), following)
@@ -69,7 +70,7 @@ def next_step(
         what = "let the app that launched this project go on; fedkit's aggregator keeps out of it"
         return Waiting(site.email, project, AGGREGATOR, site.email, what)
     config = FLConfig.load(place.config)
-    check_folder(config, place.config, "give the folder and the project the same name")
+    check_folder(config, place.config, _COPY)
     return first_answer(PHASES, _stand(AtAggregator(site, config), patient, until_round))
 
 
@@ -252,6 +253,9 @@ PHASES: tuple[Phase[Stand], ...] = (
     finish,
 )
 """In this order; the first one that answers says what is next."""
+
+
+_COPY = "remove it if it is a copy; else give the folder and the project the same name"
 
 
 def _begin(now: Stand, n: int) -> list[Event]:

@@ -22,7 +22,7 @@ from fedkit.base.events import (
     UpdateShared,
     UpdateValidated,
 )
-from fedkit.base.files import is_file, load_state, read_object, same_content
+from fedkit.base.files import is_file, load_state, read_object, same_content, sha256_bytes
 from fedkit.config.validation import kept
 from fedkit.datasite.paths import ClientProject
 from fedkit.datasite.round_plan import RoundPlan
@@ -120,6 +120,8 @@ def train_round(
         texts = (_scores(update.validation.received), _scores(update.validation.trained))
         events = [UpdateValidated(at.site.email, at.name, n, update.validation.num_samples, *texts)]
     at.write(_info(place, n), json.dumps(said).ljust(most).encode())
+    if config.signed:
+        at.write(place.start(n), sha256_bytes(data).encode())
     at.set_state(model_train_progress=f"Training Completed for Round {n}")
     at.write_state(place.trained(n), update.state)  # last: it ends the training
     loss = losses[-1] if update.loss is None else update.loss
@@ -138,13 +140,13 @@ _FEW = 10
 
 def share(at: AtParticipant, n: int) -> list[Event]:
     """Copy the update, and what it says about itself, into the aggregator's folder for this participant."""
-    place, email, whom = at.place, at.site.email, at.config.aggregator
+    place, email, whom, start = at.place, at.site.email, at.config.aggregator, _start(at, n)
     if is_file(_info(place, n)):
-        at.send(at.box.update_info(email, n), at.read(_info(place, n)), whom, n)
+        at.send(at.box.update_info(email, n), at.read(_info(place, n)), whom, n, start)
     if is_file(place.extra(n)):
-        at.send(at.box.extra(email, n), at.read(place.extra(n)), whom, n)
+        at.send(at.box.extra(email, n), at.read(place.extra(n)), whom, n, start)
     # last: the others are there when it is
-    at.send(at.box.update(email, n), at.read(place.trained(n)), whom, n)
+    at.send(at.box.update(email, n), at.read(place.trained(n)), whom, n, start)
     return [UpdateShared(email, at.name, n)]
 
 
@@ -153,9 +155,22 @@ def is_shared(at: AtParticipant, n: int) -> bool:
     place, email, whom = at.place, at.site.email, at.config.aggregator
     if not same_content(place.trained(n), sent := at.box.update(email, n)):
         return False
+    if not at.site.road.others_can_write:
+        return True
     beside = {_info(place, n): at.box.update_info(email, n), place.extra(n): at.box.extra(email, n)}
-    parts = [sent, *(there for own, there in beside.items() if is_file(own))]
-    return not at.site.road.others_can_write or all(at.is_sent(path, whom, n) for path in parts)
+    parts, start = [sent, *(there for own, there in beside.items() if is_file(own))], _start(at, n)
+    return all(at.is_sent(path, whom, n, start) for path in parts)
+
+
+def _start(at: AtParticipant, n: int) -> str:
+    """SHA-256 of the global model that round n was trained from, where files are signed; "" where they are not."""
+    if not at.config.signed:
+        return ""
+    try:
+        return at.read(at.place.start(n), 64).decode("ascii")
+    except (FileNotFoundError, UnicodeDecodeError):  # an older version did not keep it
+        model = at.place.global_model(n - 1)
+        return sha256_bytes(at.receive(model, at.config.aggregator, n - 1))
 
 
 def trained_samples(place: ClientProject, n: int) -> int:

@@ -6,9 +6,8 @@ the step that matters, local training, by hand.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -31,13 +30,12 @@ from fedkit.base.files import (
     refuse_links,
     sha256_bytes,
 )
-from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import inspect_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.lock import answering
 from fedkit.datasite.permissions import has_permission_file
-from fedkit.datasite.projects import move_to_done, other_spelling
+from fedkit.datasite.projects import follow_home, move_to_done, other_spelling
 from fedkit.datasite.round_plan import RoundPlan, always_planned, received_plan
 from fedkit.datasite.tree import entries, folder_names
 from fedkit.privacy.dp.policy import accept, refusal
@@ -60,6 +58,7 @@ def advance(
 ) -> list[Event]:
     """Do whatever this datasite's client can do now; returns what happened and what each project waits for."""
     forget_ended(site)
+    follow_home(site, site.client())
     following = partial(next_step, site, on_epoch=on_epoch, stop=stop)
     return drive(site.email, PARTICIPANT, projects(site), following)
 
@@ -128,7 +127,7 @@ class Here:
         for path in entries(at.place.agg_weights):
             if m := _GLOBAL.fullmatch(path.name):
                 try:
-                    at.receive(path, at.config.aggregator, int(m[1]))
+                    at.check(path, at.config.aggregator, int(m[1]))
                 except FileNotFoundError:
                     found[int(m[1])] = None
                 except FedkitError as error:
@@ -146,22 +145,28 @@ class Here:
         return self.all_there or self.stopped
 
     @cached_property
+    def told(self) -> Mapping[str, Any]:
+        """What the aggregator has published of the project; nothing where that is not its own."""
+        path = self.at.site.public_results(self.name, self.at.config.aggregator) / "history.json"
+        whom, rounds = self.at.config.aggregator, self.at.config.rounds
+        # an honest one is as long as the project has rounds; JSON takes 25 times its length in memory
+        most = min(MAX_JSON_BYTES, MAX_STRANGERS_JSON_BYTES // 8 + 1024 * rounds)
+        try:
+            return self.at.receive_object(path, whom, rounds, most, EVERYBODY) or {}
+        except FedkitError:
+            return {}
+
+    @property
     def stopped(self) -> bool:
         """Did the aggregator end the project before its last round?"""
-        results = self.at.site.public_results(self.name, self.at.config.aggregator)
-        # an honest one is as long as the project has rounds; JSON takes 25 times its length in memory
-        most = min(MAX_JSON_BYTES, MAX_STRANGERS_JSON_BYTES // 8 + 1024 * self.at.config.rounds)
-        told = self.at.read_json(results / "history.json", max_bytes=most)
-        if not (isinstance(told, dict) and told.get("stopped") is True):
-            return False
-        if self.at.config.signed:
-            whole, whom = results / "history.json", self.at.config.aggregator
-            try:
-                data = self.at.receive(whole, whom, self.at.config.rounds, most, EVERYBODY)
-            except (FileNotFoundError, FedkitError):
-                return False  # whoever wrote it, the aggregator has not
-            return json.loads(data).get("stopped") is True
-        return True
+        return self.told.get("stopped") is True
+
+    @property
+    def aggregated(self) -> bool:
+        """Has this round ended at the aggregator, as far as is known here? Its model may come later than that news."""
+        history = self.told.get("history")
+        rounds = history if isinstance(history, list) else []
+        return any(isinstance(row, dict) and row.get("round") == self.n for row in rounds)
 
     @property
     def n(self) -> int:
@@ -172,14 +177,8 @@ class Here:
     def wanted(self) -> dict[str, Any]:
         """What the aggregator asks for in this round where it differs from the config. Raises FedkitError if it has not
         signed that."""
-        path, whom = self.at.place.round_settings(self.n), self.at.config.aggregator
-        if not self.at.config.signed or whom in self.at.config.unsigned:
-            return self.at.read_object(path)
-        try:
-            data = self.at.receive(path, whom, self.n, MAX_STRANGERS_JSON_BYTES)
-        except FileNotFoundError:
-            return {}
-        return parse_json_object(data, path)
+        path = self.at.place.round_settings(self.n)
+        return self.at.receive_object(path, self.at.config.aggregator, self.n) or {}
 
     @property
     def waits_for_plan(self) -> bool:
@@ -297,6 +296,9 @@ def share_update(here: Here) -> Next:
     at, n = here.at, here.n
     if here.over:
         return None
+    if at.site.road.others_can_write and here.aggregated:
+        # an inbox that was closed may still look open here, and must not come back there
+        return at.wait(at.config.aggregator, f"send global model {n}")
     if at.config.secure_aggregation is not None:
         from fedkit.protocol.client.secure_round import secure_step
 
@@ -373,7 +375,8 @@ def _still_lingers(at: AtParticipant) -> float:
     last = at.config.rounds
     if is_file(at.place.trained(last)) and not is_file(at.box.update(at.site.email, last)):
         return 0.0  # the aggregator has moved what was shared to its own done/
-    return lingers(at.config, at.place.global_model(last))
+    theirs = at.site.road.others_can_write
+    return lingers(at.config, at.place.global_model(last), theirs)
 
 
 def _finish(at: AtParticipant) -> list[Event]:

@@ -25,7 +25,6 @@ from fedkit.base.files import (
     write_bytes,
 )
 from fedkit.base.keys import KEY_BYTES
-from fedkit.base.strict_json import parse_json_object
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.privacy.secagg import bonawitz
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, Secrets
@@ -265,16 +264,8 @@ class ParticipantRound:
 
     def from_aggregator(self, name: str) -> dict[str, Any] | None:
         """A list of the aggregator's, None where it is not there (yet)."""
-        at, path = self.at, self.at.place.secure_list(self.n, name)
-        if at.config.signed and is_file(path):
-            try:
-                whom = at.config.aggregator
-                data = at.receive(path, whom, self.n, files.MAX_JSON_BYTES, EVERYBODY)
-            except FileNotFoundError:
-                return None
-            return parse_json_object(data, path)
-        values = at.read_json(path)
-        return values if isinstance(values, dict) else None
+        path, whom = self.at.place.secure_list(self.n, name), self.at.config.aggregator
+        return self.at.receive_object(path, whom, self.n, files.MAX_JSON_BYTES, EVERYBODY)
 
     def wait(self, what: str, whom: str = "") -> Waiting:
         """An event that says for what."""

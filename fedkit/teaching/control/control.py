@@ -51,6 +51,7 @@ class Control:
         self._stops: tuple[Event, ...] = ()  # what a run waits for that has ended by itself
         self._stale = True  # do the files say more than the snapshot?
         self._now = self._told = Snapshot()
+        self._gone = ""  # why its network is not to be moved any more
         self._lock = threading.RLock()  # held for moments, and never while a panel is told
         self._looking, self._telling = threading.RLock(), threading.RLock()
         self.refresh()
@@ -58,10 +59,14 @@ class Control:
     @classmethod
     def of(cls, network: Network, approve: Policy | None = None) -> Control:
         """The one control of this network, made when it is first asked for."""
+        if network in _RETIRED:  # an old panel asks
+            return _RETIRED[network]
         control = _CONTROLS.get(network.root)
         if control is None or control.network is not network:
-            if control is not None:  # its network was made anew in the same folder
-                control.close()
+            if control is not None:
+                control.retire(
+                    "Its network was made anew: run the cell that shows this panel again."
+                )
             control = _CONTROLS[network.root] = cls(network)
         if approve is not None:
             control.approve = approve
@@ -72,6 +77,15 @@ class Control:
         """The control whose network this datasite belongs to, if there is one."""
         homes = {s.data_dir: c for c in list(_CONTROLS.values()) for s in c.network.sites.values()}
         return homes.get(site.data_dir)
+
+    @classmethod
+    def retire_below(cls, folder: Path) -> None:
+        """Let go of every network under a folder that is about to be emptied."""
+        inside = [root for root in _CONTROLS if root.is_relative_to(folder.absolute())]
+        for root in inside:
+            _CONTROLS.pop(root).retire(
+                "Its folder was emptied: run the notebook's cells again, from the one with fk.workspace."
+            )
 
     @property
     def now(self) -> Snapshot:
@@ -108,8 +122,33 @@ class Control:
         """Back to the moment after round `to_round`, by default to the start; returns at once."""
         self._start(lambda: self._rewind(to_round), f"goes back to round {to_round}")
 
+    def go_to(self, n: int) -> Snapshot:
+        """To the moment after round n, from wherever the buttons have left it: back, or on, round by round. Waits.
+
+        Going back to the start forgets the settings that were changed. Raises FedkitError where it comes to a stop before.
+        """
+        self.pause()
+        now = self.wait()
+        if len(now.history) >= n:
+            self.reset(n)
+            now = self.wait()
+        done = len(now.history)
+        while not now.error and done < n:
+            self.run_round()
+            now = self.wait()
+            if len(now.history) == done:
+                break
+            done += 1
+        if now.error or done != n:
+            raise FedkitError(
+                f"round {n} is out of reach: {now.error or now.status}",
+                remedy="do what is waited for, at the desk or in the cells above, then run this cell again",
+            )
+        return now
+
     def change(self, **settings: Any) -> None:
         """Change learning_rate, epoch or participants_per_round from the next round on. Raises FedkitError."""
+        self._must_be_there()
         change_settings(self._home, self.network.history().project, **settings)
         self._look()
         self._tell()
@@ -128,10 +167,23 @@ class Control:
         with self._lock:
             self._listeners.clear()
 
+    def retire(self, why: str) -> None:
+        """Stop what runs; from now on its panels say why they move nothing, and nothing in its folder is touched."""
+        self.pause()
+        self.wait()
+        self._gone = why
+        _RETIRED[self.network] = self
+        self._update(error=why)
+        self._tell()
+
+    def _must_be_there(self) -> None:
+        if self._gone:
+            raise FedkitError(self._gone.rstrip("."), remedy="look for it in the newest output")
+
     def refresh(self) -> Snapshot:
         """Look at the files again and tell everybody, after a person has put something there; no round begins."""
         with self._lock:
-            if not self._now.busy:  # else the work that is under way carries it
+            if not self._now.busy and not self._gone:  # else the work that is under way carries it
                 self._stops = ()
                 self._stop.clear()
                 with contextlib.suppress(Busy):  # then another process moves it
@@ -153,7 +205,7 @@ class Control:
 
     def _start(self, work: Callable[[], object], status: str) -> None:
         with self._lock:
-            if self._now.busy:
+            if self._now.busy or self._gone:
                 return  # one worker a network: the button was pressed twice
             self._stop.clear()
             self._stops = ()
@@ -238,6 +290,8 @@ class Control:
         with self._looking:  # else an older look could overwrite what a newer one has found
             busy = self.now.busy and not ended
             self._stale = False
+            if self._gone:
+                return
             try:
                 found = look(self.network, self.faults, self._stops, busy, self._stop.is_set())
             except (FedkitError, OSError) as problem:
@@ -248,3 +302,4 @@ class Control:
 
 
 _CONTROLS: dict[Path, Control] = {}
+_RETIRED: dict[Network, Control] = {}

@@ -42,6 +42,11 @@ class Exercise:
     needs: frozenset[str]  # what the solution looks up
     defines: str = ""
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The arguments of the course's own call."""
+        return tuple(argument.text for argument in self.arguments)
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -99,6 +104,7 @@ def _lesson(learner: Path, solutions: Path) -> Lesson:
     given: set[str] = set()
     pending: tuple[str, frozenset[str], frozenset[str], frozenset[str], str] | None = None
     unwritten: dict[str, list[str]] = {}
+    written: set[str] = set()  # by the learner, in this exercise or an earlier one
     exercises = []
     pairs = enumerate(zip(open_["cells"], done["cells"], strict=True), 1)
     for number, (theirs, ours) in pairs:
@@ -113,6 +119,7 @@ def _lesson(learner: Path, solutions: Path) -> Lesson:
             theirs_ = [s for s in mine if s.plain not in stub]
             answers = frozenset(n for s in theirs_ for n in s.binds | s.touches) - {"fk"}
             left = frozenset(stub - {s.plain for s in mine})
+            written |= answers
             needs = frozenset(name for s in theirs_ for name in s.needs)
             defines = next(
                 (t.removeprefix("defines:") for t in tags if t.startswith("defines:")), ""
@@ -129,9 +136,10 @@ def _lesson(learner: Path, solutions: Path) -> Lesson:
                     continue
                 cell_id, answers, left, needs, defines = pending
                 there = unwritten.get(name, arguments)
+                alike = len(there) == len(arguments)
                 parts = tuple(
-                    Argument(a, a != b or _names(a) <= answers)
-                    for a, b in zip(arguments, there, strict=True)
+                    Argument(a, not alike or a != there[n] or _names(a) <= written)
+                    for n, a in enumerate(arguments)
                 )
                 exercises.append(
                     Exercise(

@@ -158,6 +158,8 @@ def _stand_in(learner: _Learner, texts: Mapping[str, str], form: list[Any]) -> C
             return _with_gradient(found, leaves, [unpack(s, blob, _no_function) for s in slopes])
         except Cut as cut:
             raise Wrong(f"Your function was stopped: {cut}") from None
+        except NotImplementedError:  # a stub, and a kind of RuntimeError
+            raise
         except (ValueError, TypeError, IndexError, RuntimeError) as error:
             raise Wrong(f"What came back can't be read ({type(error).__name__}).") from None
 

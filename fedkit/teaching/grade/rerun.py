@@ -52,7 +52,11 @@ def brief(
     gone: dict[str, Word] = {}
     told: list[dict[str, Any]] = []
     for exercise in lesson.exercises:
-        arguments = _arguments(exercise, calls.get(exercise.name), bound)
+        called = calls.get(exercise.name)
+        if called is not None and tuple(called) == exercise.unwritten != exercise.texts:
+            gone[exercise.name] = Word("not yet", "untouched")
+            continue
+        arguments = _arguments(exercise, called, bound)
         if arguments is None:
             lost = next(iter(broken.values()), "")
             there = any(cell.id == exercise.cell_id for cell in submission.cells)
@@ -186,11 +190,7 @@ def _untouched(exercise: Exercise, own: list[Statement], arguments: list[tuple[s
     written = {s.plain for s in own if s.binds & exercise.answers}
     if not exercise.answers:
         return given == exercise.unwritten
-    return (
-        given == tuple(a.text for a in exercise.arguments)
-        and bool(written)
-        and written <= exercise.stub
-    )
+    return given == exercise.texts and bool(written) and written <= exercise.stub
 
 
 def _arguments(
@@ -201,7 +201,7 @@ def _arguments(
     found = []
     for place, argument in enumerate(exercise.arguments):
         text = called[place] if same and argument.learners and called is not None else argument.text
-        names = {name for s in statements(0, argument.text) for name in s.needs} & exercise.answers
+        names = {name for s in statements(0, argument.text) for name in s.needs}
         if argument.learners and called is None and not (names and names <= bound):
             return None
         found.append((text, argument.learners))

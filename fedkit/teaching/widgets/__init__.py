@@ -5,6 +5,7 @@ Most are views of `Control`, which does the work and knows nothing of widgets. `
 """
 
 from fedkit.teaching.widgets.approval_desk import ApprovalDesk
+from fedkit.teaching.widgets.class_room import ClassRoom
 from fedkit.teaching.widgets.datasite_tree import DatasiteTree
 from fedkit.teaching.widgets.failure_lab import FailureLab
 from fedkit.teaching.widgets.ledger_view import LedgerView
@@ -16,6 +17,7 @@ from fedkit.teaching.widgets.skew_lab import SkewLab
 
 __all__ = [
     "ApprovalDesk",
+    "ClassRoom",
     "DatasiteTree",
     "FailureLab",
     "LedgerView",

@@ -16,8 +16,17 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Tree, scan
 from fedkit.privacy.guarantees import in_short
-from fedkit.protocol.approval import Review, approve, decline, pending_requests, review
+from fedkit.protocol.approval import (
+    Review,
+    approve,
+    decline,
+    declined_requests,
+    pending_requests,
+    review,
+    take_back,
+)
 from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
+from fedkit.protocol.project import unmasked
 from fedkit.protocol.signing_keys import COMPARE, signers, told_keys
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.plots.style import count
@@ -41,13 +50,13 @@ _NONE = "No request waits for an answer."
 
 
 class ApprovalDesk(Panel):
-    """The pending requests of one datasite, one at a time.
+    """The pending requests of one datasite, one at a time; and those that were declined, since a no can be taken back.
 
     Approving takes exactly the bytes that the panel shows. A decision reaches the other panels of the same network, and
     the aggregator with the next sync.
 
     datasite : whose desk it is. interactive : False in batch; then `desk.approve()` and `desk.decline("why")` do what the
-    buttons do, and the panel is a picture of the moment at which it is displayed.
+    buttons do, as does `desk.take_back()`, and the panel is a picture of the moment at which it is displayed.
     """
 
     def __init__(self, datasite: Datasite, interactive: bool = True) -> None:
@@ -77,6 +86,14 @@ class ApprovalDesk(Panel):
         self._decided(f"✗ Declined {esc(name)}. The aggregator reads: “{esc(event.reason)}”", "bad")
         return event
 
+    def take_back(self, project: str | None = None) -> None:
+        """A declined request (default: the one shown, or the first) waits for an answer again. Raises FedkitError."""
+        names = [*declined_requests(self.datasite)]
+        shown = self.choice.value if self.interactive else None
+        name = project or (shown if shown in names else next(iter(names), "")) or self._first()
+        take_back(self.datasite, name)
+        self._decided(f"○ The no to {esc(name)} is taken back: it waits for your answer again.", "")
+
     def html(self) -> str:
         names = pending_requests(self.datasite)
         parts = [f"<p><strong>Approval desk</strong> · {esc(self.datasite.email)}</p>"]
@@ -85,7 +102,11 @@ class ApprovalDesk(Panel):
             asked, problem = self._picture(name)
             parts.append(problem if asked is None else request_html(asked, live=False))
             parts.append("" if asked is None else keys_html(self.datasite, asked.config))
+        parts += [f"<p>{_said_no(name, why)}</p>" for name, why in self._declined().items()]
         return "".join(parts if names else [*parts, f"<p>{_NONE}</p>"])
+
+    def _declined(self) -> dict[str, str]:
+        return declined_requests(self.datasite)
 
     def text(self) -> str:
         names = pending_requests(self.datasite)
@@ -111,6 +132,8 @@ class ApprovalDesk(Panel):
         self.again = button("Look again", self._look_again, "refresh", "Look for new requests")
         self.yes = button("Approve", self._yes, "check", "Let this code run", "success")
         self.no = button("Decline", self._no, "times", "Say no, with a reason", "danger")
+        tip = "Take the no back: the request waits for an answer again"
+        self.back = button("Take back", lambda: self._try(self.take_back), "reply", tip)
         self.reason = ipywidgets.Text(
             description="Reason to decline",
             placeholder="the aggregator reads it",
@@ -119,23 +142,36 @@ class ApprovalDesk(Panel):
         self.choice.observe(lambda _: self.repaint(), "value")
         self.config.layout.flex, self.source.layout.flex = "1 1 320px", "2 1 440px"
         self.split = row(self.config, self.source, name="fk-split")
-        top, bottom = row(self.choice, self.again), row(self.yes, self.no, self.reason)
+        top, bottom = row(self.choice, self.again), row(self.yes, self.no, self.reason, self.back)
         children = [self.head, top, self.split, self.hints, bottom, self.answer]
         control = Control.watching(self.datasite)
         self._followed = control
         self.open(children, [control] if control else [], "fk-approval-desk")
 
     def paint(self) -> None:
-        names = pending_requests(self.datasite)
-        if tuple(self.choice.options) != tuple(names):
+        names, declined = pending_requests(self.datasite), self._declined()
+        options: list[Any] = [*names]
+        if declined:
+            options = [(n, n) for n in names] + [(f"{n} (declined)", n) for n in declined]
+        if tuple(self.choice.options) != tuple(options):
             held = self.choice.value
-            self.choice.options = names
-            self.choice.value = held if held in names else (names[0] if names else None)
+            self.choice.options = options
+            stays = held in names or (held in declined and not names)
+            self.choice.value = held if stays else next(iter([*names, *declined]), None)
         pending = f"{esc(self.datasite.email)} · {len(names)} pending"
+        pending += f" · {len(declined)} declined" if declined else ""
         self.head.value = heading("Approval desk", pending)
         self.answer.value = note(self._said, self._kind, "status") if self._said else ""
         self.answer.layout.display = None if self._said else "none"
-        self.reason.disabled = self.no.disabled = self.choice.disabled = not names
+        self.choice.disabled = not options
+        self.reason.disabled = self.no.disabled = self.choice.value not in names
+        said_no = self.choice.value in declined
+        self.back.layout.display = None if said_no else "none"
+        if said_no and not self._said:
+            self.answer.value = note(
+                _said_no(self.choice.value, declined[self.choice.value]), "bad", "status"
+            )
+            self.answer.layout.display = None
         self._paint_request(self.choice.value)
 
     def _paint_request(self, name: str | None) -> None:
@@ -215,6 +251,13 @@ class ApprovalDesk(Panel):
         if control is not None:
             control.refresh()
         self.repaint()
+
+
+def _said_no(name: str, why: str) -> str:
+    return (
+        f"✗ You have declined {esc(name)} (“{esc(why)}”). Its aggregator waits: Take back lets it wait for your answer "
+        f"again, Approve says yes after all."
+    )
 
 
 # ------------------------------------------------------------------- what a person must have seen
@@ -303,10 +346,13 @@ def hints_html(asked: Review) -> str:
 
 
 def keys_html(site: Datasite, config: FLConfig) -> str:
-    """The fingerprints of those who will sign in a project; nothing where nobody does."""
+    """The fingerprints of those who will sign in a project, and who else reads what is sent; nothing where nobody does."""
     rows = told_keys(site, signers(config))
     cells = [[esc(who), code(digits), esc(state)] for who, digits, state in rows]
-    return table(["who", "fingerprint", ""], cells, wrap=[2], caption=COMPARE) if rows else ""
+    keys = table(["who", "fingerprint", ""], cells, wrap=[2], caption=COMPARE) if rows else ""
+    if not site.road.others_read or config.secure_aggregation is not None:
+        return keys
+    return keys + note(f"Not under masks: {esc(unmasked(site.road))}.", "bad", "note")
 
 
 def _found(asked: Review) -> list[Finding]:

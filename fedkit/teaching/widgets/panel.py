@@ -1,7 +1,8 @@
 """What all panels share: one look, a static twin for where nobody can press a button, and a tidy end.
 
-A panel is alive in a notebook with a front end, and a picture of the moment in batch. With `interactive=True` it emits
-both, and the front end takes the first one it knows: JupyterLab and VS Code the live panel, a page or a mail the picture.
+A panel is alive in a notebook with a front end, and a picture of the moment in batch. With `interactive=True` a cell shows
+both, one below the other, and the live panel hides its picture. Where the panel is not alive, in a page, a mail, or a
+notebook of yesterday that was opened again, nothing hides the picture, and a line says which cells bring the buttons back.
 With `interactive=False` no widget is made at all, because papermill would store it and show it dead afterwards.
 
 Threads: a panel starts none. Its `paint` runs in whichever thread has news and sets traits, nothing else: what a thread
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 
 import ipywidgets
 
-from fedkit.teaching.notebook import running_cell
+from fedkit.teaching.notebook import publish, running_cell
 
 __all__ = [
     "STYLE",
@@ -40,6 +41,14 @@ __all__ = [
 
 STYLE = f"<style>{Path(__file__).with_name('panel.css').read_text(encoding='utf-8')}</style>"
 VIEW = "application/vnd.jupyter.widget-view+json"
+SAVED = (
+    "This picture was saved with the notebook. For buttons that work, run this cell again, after the cells above it "
+    "(in JupyterLab: Run, “Run All Above Selected Cell”)."
+)
+_DEAD = (  # where the panel would be, and says "model not found": nothing, as its picture follows
+    f'.jp-OutputArea-child:has([data-mime-type="{VIEW}"]):not(:has(.fk-panel)):has(+ .jp-OutputArea-child .fk-twin)'
+    "{display:none}"
+)
 
 
 class Followed(Protocol):
@@ -86,6 +95,11 @@ class Panel:
         """
         style = ipywidgets.HTML(STYLE, layout=ipywidgets.Layout(display="none"))
         self.box = ipywidgets.VBox([style, *children])
+        twin = f".fk-twin-{self.box.model_id}"
+        hides = "{display:none}"
+        style.value += (
+            f"<style>{twin}{hides}</style><style>.jp-OutputArea-child:has({twin}){hides}</style>"
+        )
         self.box.add_class("fk-panel")
         if name:
             self.box.add_class(name)
@@ -115,6 +129,18 @@ class Panel:
         if self.box is not None:
             bundle[VIEW] = self.box._repr_mimebundle_()[VIEW]
         return bundle
+
+    def _ipython_display_(self) -> None:
+        """What a cell that ends with a panel shows: the live panel, and its picture for where that is not alive."""
+        bundle, box = self._repr_mimebundle_(), self.box
+        if box is not None:
+            text = bundle["text/plain"]
+            publish({VIEW: bundle.pop(VIEW), "text/plain": text.partition("\n")[0]})
+            bundle["text/html"] = (
+                f'<div class="fk-twin fk-twin-{box.model_id}"><style>{_DEAD}</style><p><em>{SAVED}</em></p>'
+                f"{bundle['text/html']}</div>"
+            )
+        publish(bundle)
 
 
 def _close_all(widget: ipywidgets.Widget) -> None:

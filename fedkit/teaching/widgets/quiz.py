@@ -11,9 +11,10 @@ import ipywidgets
 
 from fedkit.experiments.notebooks import QUIZ_MIME
 from fedkit.teaching.check.base import LOOKS
-from fedkit.teaching.notebook import ENVIRONMENT, running_cell
+from fedkit.teaching.notebook import running_cell
 from fedkit.teaching.quiz import LETTERS, Answers, Question, read_quiz
 from fedkit.teaching.widgets.panel import Panel, heading
+from fedkit.teaching.workspace import ENVIRONMENT
 
 __all__ = ["Quiz", "quiz"]
 
@@ -99,7 +100,7 @@ class Quiz(Panel):
             return
         from IPython.display import display
 
-        display(self._repr_mimebundle_(), raw=True)
+        super()._ipython_display_()
         # An output of its own, since a panel that is displayed anew would lose the keyboard's place.
         self._kept = display(self._record(), raw=True, display_id=True)
 

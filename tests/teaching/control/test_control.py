@@ -354,7 +354,10 @@ def test_a_network_made_anew_in_the_same_folder_ends_the_old_control(tmp_path: P
     new = Control.of(Network.open(tmp_path))
     assert new is not old
     assert not old.now.busy
-    assert not old.followed
+    old.run_all()  # as its panels' buttons would
+    assert not old.now.busy
+    assert "made anew" in old.now.error
+    assert "made anew" in listener.seen[-1].error
     assert Control.watching(new.network[BOB]) is new
 
 

@@ -12,9 +12,6 @@ from fedkit.teaching.grade.pile import pile
 from fedkit.teaching.grade.rerun import brief, rerun
 from tests.support import ROOT
 from tests.support.classroom import RIGHT, answered, cell_of, hand_in, said
-from tests.support.mutations import EXAMPLES
-
-slow = pytest.mark.skipif(EXAMPLES == 1, reason="in make test-all")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +70,7 @@ def test_right_wrong_untouched_and_cheated(course: dict[str, Lesson], tmp_path: 
     assert "equal fingerprints mean equal bytes" in words["changed_files"].reason
 
 
-@slow
+@pytest.mark.slow
 def test_what_does_not_end_and_what_escapes(course: dict[str, Lesson], tmp_path: Path) -> None:
     notebook = answered(
         "02", {"model_size": "while True:\n    weights = size = 1", "changed_files": LOUD}
@@ -128,9 +125,9 @@ def test_a_deleted_exercise_is_missing_and_broken_python_is_named(
 
 
 # ------------------------------------------------------------------------------------- all of the course
-@slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "lesson", ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "14"]
+    "lesson", ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "13", "14"]
 )
 def test_every_solution_is_right_and_every_stub_untouched(
     course: dict[str, Lesson], tmp_path: Path, lesson: str
@@ -183,7 +180,7 @@ READING = [
 ]
 
 
-@slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lesson", "check", "answer", "state", "says"),
     [
@@ -207,7 +204,7 @@ def test_answers_of_all_kinds(
     assert says in word.reason
 
 
-@slow
+@pytest.mark.slow
 def test_a_limit_for_the_whole_notebook(course: dict[str, Lesson], tmp_path: Path) -> None:
     loop = "def may_read(access, email):\n    while True:\n        pass"
     words = anew(course, tmp_path, answered("01", {"may_read": loop}), patience_s=600, limit_s=30)

@@ -13,6 +13,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
 from fedkit.base.keys import new_secret, signing_key
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
+from fedkit.protocol.advance import status
 from fedkit.protocol.approval import approve, pending_requests, pinned, why_declined
 from fedkit.protocol.signing_keys import fingerprint, published_key
 from fedkit.teaching.control.control import Control
@@ -118,6 +119,36 @@ def test_declining_needs_a_reason_which_reaches_the_aggregator(tmp_path: Path) -
     assert "<b>my</b> images" in words(desk.answer.value)
     assert "declined: <b>my</b> images are private" in words(panel.table.value)
     assert desk.reason.value == ""
+
+
+def test_a_no_can_be_taken_back_at_the_desk_and_becomes_a_yes(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    panel, desk = RoundControl(net, approve=None), ApprovalDesk(net[BOB])
+    desk.reason.value = "not today"
+    desk.no.click()
+    assert desk.choice.label == f"{PROJECT} (declined)"
+    assert desk.no.disabled
+    assert "not today" in words(ApprovalDesk(net[BOB], interactive=False).html())
+    approve(net[ALICE], PROJECT)
+    panel.control.run_round()
+    assert f"fedkit approve {PROJECT}" in panel.wait().status
+    (row,) = [row for row in status(net[BOB]) if row.project == PROJECT]
+    assert row.state == "declined"
+    assert f"not today; `fedkit approve {PROJECT}` takes the no back" in row.text
+    assert desk.back.layout.display is None
+    desk.back.click()
+    assert pending_requests(net[BOB]) == [PROJECT]
+    assert why_declined(net[AGGREGATOR], PROJECT, BOB) is None
+    assert desk.back.layout.display == "none"
+    assert "waits for your answer again" in words(desk.answer.value)
+    desk.reason.value = "no"
+    desk.no.click()
+    desk.yes.click()  # a yes replaces a no by itself, too
+    panel.control.run_round()
+    assert len(panel.wait().history) == 1
+    with pytest.raises(FedkitError, match="was not declined"):
+        desk.take_back(PROJECT)
+    panel.close()
 
 
 def test_a_request_that_can_not_be_read_can_only_be_declined(tmp_path: Path) -> None:
