@@ -13,7 +13,7 @@ import pytest
 from fedkit.base.errors import FedkitError
 from fedkit.experiments import cluster
 from fedkit.experiments.cluster import run_cell
-from fedkit.experiments.spec import code_version
+from fedkit.experiments.local_code import code_version
 from fedkit.experiments.sweep import sweep
 from fedkit.experiments.trial import check_trial, run_trial
 from tests.support.helpers import LINEAR
