@@ -219,6 +219,7 @@ NO_MIRROR = {"browser", "lessons", "promises", "support"}
 STORIES = {
     "learning/strategies/test_drift.py",  # SCAFFOLD and FedNova on the same quadratics, where FedAvg goes astray
     "learning/strategies/test_oracles.py",  # each rule beside somebody else's
+    "rounds/test_refused_models.py",  # who refuses a model, when, and that the remedy is one
     "teaching/plots/test_every_picture.py",  # what holds for all pictures
 }
 

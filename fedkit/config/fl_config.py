@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
+from collections.abc import Iterable
 from inspect import Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_type_hints
@@ -26,6 +28,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.names import check_email, check_file_name, check_name
 from fedkit.base.strict_json import not_too_deep, number_of, parse_json_object
+from fedkit.base.text import nearest
 from fedkit.config.dp import DPSettings
 from fedkit.config.limits import LIMITS
 from fedkit.config.optimizer import Optimizer
@@ -35,7 +38,7 @@ from fedkit.config.task import DIGITS, Task
 from fedkit.config.tutorial import tutorial_keys
 from fedkit.config.validation import Validation
 
-__all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "parse_json_object"]
+__all__ = ["TUTORIAL_KEYS", "FLConfig", "first_problem", "likely_key", "parse_json_object"]
 
 
 TUTORIAL_KEYS = tuple(tutorial_keys())
@@ -43,6 +46,10 @@ TUTORIAL_KEYS = tuple(tutorial_keys())
 
 _REMEDIES = {
     "missing": "add this key",
+    "extra_forbidden": "leave it out, or correct its name",
+    "bool_type": "write true or false, without quotes",
+    "dict_type": "write an object, with braces",
+    "model_type": "write an object, with braces",
     "int_type": "write a whole number, without quotes",
     "float_type": "write a number, without quotes",
     "string_type": "write a text in quotes",
@@ -89,7 +96,42 @@ Positive = Annotated[float, BeforeValidator(_finite_number)]
 Count = Annotated[int, Field(strict=True, ge=1, le=int(LIMITS["rounds"].high))]
 
 
-class FLConfig(BaseModel):
+class _Invalid(FedkitError, ValueError):
+    """What Python's own call gives; whoever catches ValueError, as pydantic's is one, goes on catching it."""
+
+
+class _Told(type(BaseModel)):  # type: ignore[misc]
+    """In a cell, FLConfig(...) says what is wrong as a file does, and names the keys that it does not know."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        try:
+            config = super().__call__(*args, **values)
+        except ValidationError as error:
+            told = first_problem(error, "")
+            raise _Invalid(told.what, field=told.field, why=told.why, remedy=told.remedy) from None
+        _warn_of(config.unknown)
+        return config
+
+
+def _warn_of(unknown: Iterable[str]) -> None:
+    """A warning for each key, at the line that calls FLConfig."""
+    for key in unknown:
+        near = likely_key(key)
+        guess = f"did you mean {near!r}?" if near else "it stays in the config, and changes nothing"
+        warnings.warn(f"fedkit does not know the key {key!r}: {guess}", UserWarning, stacklevel=3)
+
+
+def likely_key(key: str) -> str | None:
+    """The key that was meant by one that fedkit does not know, if one is near."""
+    low = key.lower()
+    return _MEANT.get(low) or nearest(low, FLConfig.model_fields)
+
+
+_MEANT = {"lr": "learning_rate", "eta": "learning_rate", "privacy": "dp", "clients": "participants"}
+"""What other people's code calls it, where the spelling is not near."""
+
+
+class FLConfig(BaseModel, metaclass=_Told):
     """One experiment, as `fl_config.json` states it. Frozen; `replace()` gives a changed copy.
 
     The tutorial's keys: project_name, aggregator and participants (e-mails), rounds, epoch (local epochs a round),
@@ -227,11 +269,15 @@ class FLConfig(BaseModel):
     @classmethod
     def parse(cls, data: bytes | str, *, file: Path | str = "fl_config.json") -> Self:
         """Check the content of an `fl_config.json`. Raises FedkitError with file, field and remedy."""
-        return cls.from_dict(parse_json_object(data, file), file=file)
+        return cls._checked(parse_json_object(data, file), file)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], *, file: Path | str = "fl_config.json") -> Self:
         """Check a config given as a dict. Raises FedkitError with file, field and remedy."""
+        return cls._checked(values, file)
+
+    @classmethod
+    def _checked(cls, values: dict[str, Any], file: Path | str) -> Self:
         not_too_deep(values, file)
         try:
             return cls.model_validate(values)
@@ -256,7 +302,9 @@ class FLConfig(BaseModel):
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed. Raises FedkitError."""
-        return self.from_dict(self.model_dump(include=self.model_fields_set) | changes)
+        _warn_of(key for key in changes if key not in {*type(self).model_fields, *self.unknown})
+        values = self.model_dump(include=self.model_fields_set) | changes
+        return self._checked(values, "fl_config.json")
 
 
 def _in_plain_types(signature: Signature) -> Signature:
@@ -281,6 +329,13 @@ def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
         field, message = message.split(": ", 1)
     if detail["type"] == "missing":
         message = "is missing"
+    elif message.startswith(
+        ("Input should", "String should", "Extra inputs")
+    ):  # pydantic's own words
+        named = detail["type"] == "extra_forbidden"
+        message = (
+            "is not permitted, as there is no such key" if named else f"is {detail['input']!r:.60}"
+        )
     message, _, remedy = message.partition("; ")
     remedy = remedy or _remedy(dict(detail))
     return FedkitError(message, file=file, field=field or None, remedy=remedy)

@@ -6,11 +6,9 @@ is passed as bytes that were hashed, never as a path that could change in betwee
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 import sys
-import types
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -21,7 +19,8 @@ from torch import Tensor, nn
 from fedkit.base.errors import FedkitError
 from fedkit.config.task import DIGITS, Task
 from fedkit.learning.judging import blank_samples, fits_answer
-from fedkit.learning.randomness import OwnRandom
+from fedkit.learning.model_file import ITS_ERRORS, built, raised
+from fedkit.learning.randomness import unnoticed
 
 __all__ = [
     "SAMPLE_MODEL",
@@ -30,6 +29,7 @@ __all__ = [
     "check_state",
     "distance",
     "distances",
+    "endless",
     "fitting_model",
     "flatten",
     "load_model",
@@ -56,8 +56,8 @@ def load_model(
     logits [N,10]; it is tried on two blank samples.
     Raises FedkitError, naming the line where it can, if any of that fails.
     """
-    with torch.random.fork_rng(devices=[]), OwnRandom():  # the caller's numbers stay where they are
-        model = _build(source, class_name, file)
+    with unnoticed():  # the caller's numbers and settings stay where they are
+        model = built(source, class_name, file)
         _try_out(model, file, class_name, task)
     return model
 
@@ -82,6 +82,9 @@ def fitting_model(
     model = load_model(source, class_name, file=file, task=task)
     wrong = check_state(state_of(model), state)
     if wrong:
+        as_built = endless(model, class_name, file)
+        if as_built is not None and wrong == check_state(state_of(model), state_of(model)):
+            raise as_built
         why, line = _usual_cause(state_of(model), state, "weights" if weights is None else "state")
         if line is not None and not theirs:
             remedy = f"weights = {line}"
@@ -91,6 +94,32 @@ def fitting_model(
             f"does not fit {what}: {wrong}", file=weights, field=field, why=why, remedy=remedy
         )
     return model
+
+
+def endless(
+    model: nn.Module, class_name: str, file: Path | str = "model.py", *, buffers: bool = False
+) -> FedkitError | None:
+    """What is wrong with a model that was just built where not all of it is finite; None where all is.
+
+    buffers : look at these alone, since the weights may come from elsewhere.
+    """
+    state = state_of(model)
+    if buffers:
+        state = {name: state[name] for name in state if name in buffer_names(model)}
+    wrong = check_state(state, state)
+    if wrong is None:
+        return None
+    remedy = (
+        "give it a start, such as nn.init.xavier_uniform_; torch.empty holds whatever lay there"
+    )
+    if wrong.split()[0] in buffer_names(model):
+        remedy = "register a constant such as a mask with persistent=False: then everybody makes it, and nobody sends it"
+    return FedkitError(
+        f"{wrong} as soon as {class_name}() is built",
+        file=file,
+        why="What is sent must be finite: a mean with an infinite number is none",
+        remedy=remedy,
+    )
 
 
 _AROUND = {"module.": "nn.DataParallel", "_orig_mod.": "torch.compile"}
@@ -129,53 +158,25 @@ def _usual_cause(
     return f"It was saved {' and '.join(causes)}", line
 
 
-# A script's own exit() must not end the process that looks at it.
-_ITS_ERRORS = (Exception, SystemExit)
-
-
-def _build(source: bytes | str, class_name: str, file: Path | str) -> nn.Module:
-    text = source.decode("utf-8", errors="replace") if isinstance(source, bytes) else source
-    module = types.ModuleType("fedkit_model")
-    try:
-        exec(compile(text, str(file), "exec"), module.__dict__)
-    except SyntaxError as error:
-        raise FedkitError(
-            f"has a syntax error in line {error.lineno}: {error.msg}",
-            file=file,
-            remedy="correct that line and launch again",
-        ) from error
-    except _ITS_ERRORS as error:
-        raise _raised(file, "raises an error while it loads", error) from error
-    kind = getattr(module, class_name, None)
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise FedkitError(
-            f"defines no class {class_name} that is an nn.Module",
-            file=file,
-            field="model_class_name",
-            remedy=f"define `class {class_name}(nn.Module)` in it",
-        )
-    try:
-        inspect.signature(kind).bind()
-    except TypeError as error:
-        raise FedkitError(
-            f"{class_name}() needs arguments ({error})",
-            file=file,
-            remedy="give every argument of its constructor a default",
-        ) from error
-    try:
-        return kind()
-    except _ITS_ERRORS as error:
-        raise _raised(file, f"{class_name}() raises an error", error) from error
-
-
 def _try_out(model: nn.Module, file: Path | str, class_name: str, task: Task) -> None:
     blank = blank_samples(task)
     try:
         with torch.no_grad():
             answer = model.eval()(blank)
-    except _ITS_ERRORS as error:
+    except ITS_ERRORS as error:
         shape = ",".join(map(str, blank.shape))
-        raise _raised(file, f"{class_name} can't take {task.samples} [{shape}]", error) from error
+        wrong = raised(file, f"{class_name} can't take {task.samples} [{shape}]", error)
+        if "same dtype" in str(error):
+            wrong.remedy = (
+                "samples are float32: leave out .double(), .half() and torch.set_default_dtype"
+            )
+        raise wrong from error
+    if isinstance(answer, Tensor) and not answer.is_floating_point():
+        raise FedkitError(
+            f"{class_name} answers with {str(answer.dtype).removeprefix('torch.')}, and a loss needs real numbers",
+            file=file,
+            remedy="return what the last layer gives, without argmax() or round()",
+        )
     if not fits_answer(task, answer):
         got = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         many = "ten" if task.outputs == 10 else task.outputs
@@ -186,14 +187,6 @@ def _try_out(model: nn.Module, file: Path | str, class_name: str, task: Task) ->
             file=file,
             remedy=f"let forward() return one row of {many} {kind} {one}",
         )
-
-
-def _raised(file: Path | str, what: str, error: BaseException) -> FedkitError:
-    return FedkitError(
-        f"{what}: {type(error).__name__}: {error}",
-        file=file,
-        remedy="try it in a notebook cell of your own first",
-    )
 
 
 def state_of(model: nn.Module) -> StateDict:
@@ -211,10 +204,14 @@ def buffer_names(model: nn.Module) -> frozenset[str]:
 def seed_weights(source: bytes | str, seed: int = 0, class_name: str = "FLModel") -> StateDict:
     """The weights that `class_name()` starts with when torch's generator starts at `seed`.
 
-    Raises FedkitError as `load_model` does.
+    Raises FedkitError as `load_model` does, and where some of them are no finite numbers.
     """
-    with torch.random.fork_rng(devices=[]), OwnRandom(seed):
-        return state_of(_build(source, class_name, "model.py"))
+    with unnoticed(seed):
+        model = built(source, class_name, "model.py")
+    wrong = endless(model, class_name)
+    if wrong is not None:
+        raise wrong
+    return state_of(model)
 
 
 def check_state(reference: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedkit.learning.device import place_of
+from fedkit.learning.surroundings import surroundings_kept
 
 __all__ = ["NOT_REPEATABLE", "OwnRandom", "draws", "is_repeatable", "remember_draws", "unnoticed"]
 
@@ -147,11 +148,12 @@ def remember_draws(model: nn.Module, answer: bool) -> nn.Module:
 
 
 @contextmanager
-def unnoticed() -> Iterator[None]:
-    """What this block draws begins with seed 0; torch's, Python's and NumPy's own numbers stay where they were."""
+def unnoticed(seed: int = 0) -> Iterator[None]:
+    """What this block draws with torch begins with `seed`; afterwards torch's, Python's and NumPy's own numbers, and
+    torch's settings, are where they were."""
     pythons, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        with torch.random.fork_rng(devices=[]), OwnRandom():
+        with surroundings_kept(), torch.random.fork_rng(devices=[]), OwnRandom(seed):
             yield
     finally:
         random.setstate(pythons)
@@ -182,5 +184,5 @@ def _drawn_elsewhere() -> bytes:
 
 def _try(model: nn.Module, images: Tensor, chance: OwnRandom) -> Any:
     place = place_of(model)
-    with chance, torch.no_grad():
+    with surroundings_kept(), chance, torch.no_grad():
         return copy.deepcopy(model).train()(images[:2].to(place))

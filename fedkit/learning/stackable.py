@@ -19,11 +19,13 @@ from fedkit.learning.lasting import remembered
 from fedkit.learning.models import StateDict
 from fedkit.learning.randomness import draws
 from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
+from fedkit.learning.surroundings import surroundings_kept
 from fedkit.learning.training import train
 
 __all__ = ["stackable"]
 
 
+@surroundings_kept()
 def stackable(
     model: nn.Module,
     state: Mapping[str, Tensor],
@@ -67,6 +69,8 @@ Trained = tuple[StateDict, list[float]]
 def _alike(start: Mapping[str, Tensor], one: Trained, other: Trained) -> bool:
     """Did both take the same step, but for rounding?"""
     for name, value in start.items():
+        if not value.numel():
+            continue
         step, apart = (
             (one[0][name] - value).abs().max(),
             (one[0][name] - other[0][name]).abs().max(),

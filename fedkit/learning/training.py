@@ -23,6 +23,7 @@ from fedkit.learning.device import place_of
 from fedkit.learning.judging import Criterion, criterion_of, metrics_of
 from fedkit.learning.models import StateDict, state_of
 from fedkit.learning.randomness import OwnRandom, draws
+from fedkit.learning.surroundings import surroundings_kept
 
 __all__ = [
     "Trainer",
@@ -267,6 +268,7 @@ def evaluate(
     return metrics["accuracy"], loss
 
 
+@surroundings_kept()
 def judged(
     model: nn.Module,
     state: Mapping[str, Tensor],

@@ -68,7 +68,7 @@ class Review:
     @property
     def source(self) -> str:
         """The model's source as text."""
-        return self.source_bytes.decode("utf-8", errors="replace")
+        return self.source_bytes.decode("utf-8-sig", errors="replace")
 
     @property
     def project(self) -> str:

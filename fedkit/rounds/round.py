@@ -35,6 +35,7 @@ from fedkit.learning.models import StateDict, buffer_names, distance, distances
 from fedkit.learning.strategies.arithmetic import mixing_weights
 from fedkit.learning.strategies.base import LocalRun, ServerState, Strategy
 from fedkit.learning.strategies.fedavg import fedavg
+from fedkit.learning.surroundings import surroundings_kept
 from fedkit.learning.training import fitting_batch, judged, local_steps, trained_names
 from fedkit.learning.update import Update
 from fedkit.learning.validated import validated
@@ -76,6 +77,7 @@ def as_seen(plan: RoundPlan, who: str, shard: Shard) -> Shard:
     return standardised(shard, plan.task, _kept_back(plan, who, shard)[0][0] if alone else None)
 
 
+@surroundings_kept()  # a forward() may set them too
 def local_update(
     strategy: Strategy,
     plan: RoundPlan,

@@ -28,8 +28,7 @@ from fedkit.base.files import (
 from fedkit.base.seeds import generator
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
-from fedkit.base.text import nearest
-from fedkit.config.fl_config import FLConfig
+from fedkit.config.fl_config import FLConfig, likely_key
 from fedkit.config.task import DIGITS, Task
 from fedkit.config.tutorial import AGGREGATOR, PARTICIPANTS, tutorial_keys, tutorial_participants
 from fedkit.data.folder import DataFolder, read_data_folder
@@ -37,6 +36,7 @@ from fedkit.data.mnist import load_mnist
 from fedkit.data.partition import split_by_digits, split_iid, take
 from fedkit.data.shards import Shard, as_float, write_shard
 from fedkit.data.standardise import stated
+from fedkit.learning.model_file import source_text
 from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
@@ -152,7 +152,7 @@ def _task_of(path: Path | None) -> Task | None:
 
 def unknown_keys(config: FLConfig) -> dict[str, str | None]:
     """Keys that fedkit does not know, each with the known name that is nearest, if one is near."""
-    return {key: nearest(key, FLConfig.model_fields) for key in config.unknown}
+    return {key: likely_key(key) for key in config.unknown}
 
 
 def even_groups(participants: int) -> list[list[int]]:
@@ -198,7 +198,7 @@ def _model(config: FLConfig, folder: Path | None) -> tuple[str, StateDict]:
     source, file = SAMPLE_MODEL, Path(config.model_arch)
     if folder is not None and (folder / config.model_arch).exists():
         file = folder / config.model_arch
-        source = read_bytes(file, max_bytes=2**20).decode("utf-8", errors="replace")
+        source = source_text(read_bytes(file, max_bytes=2**20), file)
     try_out(config, source, file=file)
     if folder is None or not (folder / config.model_weight).exists():
         return source, seed_weights(source, config.seed, config.model_class_name)

@@ -1,7 +1,8 @@
 """A launch's trial step: before anything starts, the model is tried as it will be trained.
 
 A local step on two blank samples and one on a single sample, in train mode, with the project's loss, strategy and dp, by
-`local_update`, the function that trains in every round. What another strategy or DP refuses, such as batch normalisation
+`local_update`, the function that trains in every round; and where dp draws who takes part in a step or a round, a step or a
+round of nobody. What another strategy or DP refuses, such as batch normalisation
 under DP-SGD, is so refused where a project is launched, and not after the participants have said yes.
 
 Who tries: the aggregator that launches, `fedkit run` and `fedkit sweep` before they write anything, `simulate`, and each
@@ -22,11 +23,20 @@ from torch import Tensor, nn
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.learning.judging import blank_labels, blank_samples
-from fedkit.learning.models import StateDict, check_state, load_model, state_of
+from fedkit.learning.judging import blank_labels, blank_samples, criterion_of
+from fedkit.learning.models import (
+    StateDict,
+    buffer_names,
+    check_state,
+    endless,
+    load_model,
+    state_of,
+)
 from fedkit.learning.randomness import unnoticed
-from fedkit.learning.training import trains_on_one
-from fedkit.rounds.round import local_update
+from fedkit.learning.training import trained_names, trains_on_one
+from fedkit.privacy.dp.noise import SeededNoise, noise_source
+from fedkit.privacy.dp.training import dp_sgd
+from fedkit.rounds.round import local_update, server_step
 from fedkit.rounds.strategy import strategy_of
 
 __all__ = ["STEPS", "Trial", "try_out"]
@@ -84,6 +94,22 @@ def _tried(asked: _Asked) -> None:
             step(trial)
 
 
+def _something_to_train(trial: Trial) -> None:
+    """At least one weight that training changes, and constants that can be sent."""
+    config, model = trial.config, trial.model
+    if not trained_names(model):
+        has = (
+            "all its weights are frozen" if any(True for _ in model.parameters()) else "no weights"
+        )
+        raise FedkitError(
+            f"{config.model_class_name} has nothing to train: {has}",
+            remedy="leave requires_grad on for one layer at least, such as the last one",
+        )
+    wrong = endless(model, config.model_class_name, buffers=True)
+    if wrong is not None:
+        raise wrong
+
+
 def _two_samples(trial: Trial) -> None:
     """A batch of two, and an update with the model's own names, shapes and dtypes."""
     update = _local_step(trial, 2)
@@ -97,11 +123,15 @@ def _two_samples(trial: Trial) -> None:
         }
     wrong = check_state(trial.start, finite)
     if wrong is not None:
-        raise FedkitError(
-            f"{trial.config.model_class_name} is another model after a local step: {wrong}",
-            why="Its update could be averaged with no other",
-            remedy="keep each buffer's shape and dtype in forward()",
-        )
+        raise _another(config, f"a local step: {wrong}")
+
+
+def _another(config: FLConfig, what: str) -> FedkitError:
+    return FedkitError(
+        f"{config.model_class_name} is another model after {what}",
+        why="Its update could be averaged with no other",
+        remedy="keep each buffer's shape and dtype in forward()",
+    )
 
 
 def _single_sample(trial: Trial) -> None:
@@ -110,7 +140,53 @@ def _single_sample(trial: Trial) -> None:
         _local_step(trial, 1)
 
 
-STEPS: tuple[Callable[[Trial], None], ...] = (_two_samples, _single_sample)
+def _nobody(trial: Trial) -> None:
+    """Where each is drawn with a probability of its own (Poisson), a step may have no sample, a round no update."""
+    config, dp = trial.config, trial.config.dp
+    strategy, start, model = strategy_of(config), trial.start, trial.model
+    if dp is not None and dp.unit == "example":
+        after, _ = dp_sgd(
+            *(model, start, (blank_samples(config.task), blank_labels(config.task))),
+            epochs=1,
+            steps=1,
+            learning_rate=config.learning_rate,
+            clip=dp.clip,
+            noise_multiplier=1.0,
+            noise=noise_source(dp.secure_noise, 0, "trial"),
+            sample=_NobodyDrawn(),
+            loss_of=criterion_of(config.task),
+            optimizer=config.optimizer,
+        )
+    elif dp is not None and config.participants_per_round and not config.secure_aggregation:
+        plan = RoundPlan.of(config, 1, [])
+        drawn, _ = server_step(
+            strategy, plan, strategy.init(start), [], buffers=buffer_names(model)
+        )
+        after = dict(drawn.model)
+    else:
+        return
+    wrong = check_state(start, {name: value.nan_to_num() for name, value in after.items()})
+    if wrong is not None:
+        raise _another(config, f"a step of nobody: {wrong}")
+
+
+class _NobodyDrawn(SeededNoise):
+    """Chance that draws no sample."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "trial")
+
+    def uniform(self, count: int) -> Tensor:
+        """Ones: no probability is as high."""
+        return torch.ones(count, dtype=torch.float64)
+
+
+STEPS: tuple[Callable[[Trial], None], ...] = (
+    _something_to_train,
+    _two_samples,
+    _single_sample,
+    _nobody,
+)
 """In this order; the first that raises ends the trial."""
 
 
@@ -127,11 +203,13 @@ def _local_step(trial: Trial, count: int) -> Mapping[str, Tensor]:
     except FedkitError:
         raise
     except (Exception, SystemExit) as error:
-        raise _untrainable(config, count, error) from error
+        raise _untrainable(config, model, count, error) from error
     return update.state
 
 
-def _untrainable(config: FLConfig, count: int, error: BaseException) -> FedkitError:
+def _untrainable(
+    config: FLConfig, model: nn.Module, count: int, error: BaseException
+) -> FedkitError:
     task, name = config.task, config.model_class_name
     shape = ",".join(map(str, (count, *task.shape)))
     told = " ".join(str(error).split())[:300].rstrip(".")
@@ -140,7 +218,7 @@ def _untrainable(config: FLConfig, count: int, error: BaseException) -> FedkitEr
     return FedkitError(
         f"{name} can't be trained on {task.samples} [{shape}]: {type(error).__name__}: {told}",
         why=f"Tried was one local step in train mode, with {task.loss}, {strategy}{private}",
-        remedy=_remedy(told, config, count),
+        remedy=_remedy(told, config, model, count),
     )
 
 
@@ -149,25 +227,43 @@ _CAUSES = {
     "set batch_size to 2 or more, or write nn.GroupNorm in its place",
     "inplace": "write x = x + y in place of x += y, and nn.ReLU() without inplace=True",
     "_current_grad_sample": "write nn.utils.parametrizations.weight_norm in place of nn.utils.weight_norm",
-    "does not require grad": "leave out .detach(), .data and torch.no_grad() in forward()",
-    "`grad()` cannot be empty": "no weight is trained: leave requires_grad on for one layer at least",
+    "does not require grad": "leave out .detach(), .data and torch.no_grad() in forward(), and let it use a layer that "
+    "is not frozen",
+    "sparse": "write sparse=False in nn.Embedding: what is added to its gradient has no gaps",
 }
 """A part of torch's words -> what to write instead."""
 
 
-_OPACUS = (
-    "dp needs each sample's own gradient, and Opacus has none for some of torch's layers: "
-    "write opacus.layers.DPLSTM in place of nn.LSTM, and so on"
-)
+_IN_PLACE = {
+    nn.LSTM: "DPLSTM",
+    nn.GRU: "DPGRU",
+    nn.RNN: "DPRNN",
+    nn.MultiheadAttention: "DPMultiheadAttention",
+}
+"""A layer of torch that has no gradient of a single sample -> the one of `opacus.layers` that has."""
 
 
-def _remedy(told: str, config: FLConfig, count: int) -> str:
+def _per_sample(model: nn.Module) -> str:
+    """What to write in place of the layers that Opacus has no gradients for."""
+    need = "dp needs each sample's own gradient, and Opacus has none for"
+    for layer in model.modules():
+        for kind, other in _IN_PLACE.items():
+            if isinstance(layer, kind):
+                return f"{need} nn.{kind.__name__}: write opacus.layers.{other} in place of nn.{kind.__name__}"
+        if isinstance(layer, torch.jit.ScriptModule):
+            return f"{need} what torch.jit has compiled: leave torch.jit out"
+    return (
+        f"{need} some layers: write them with nn.Linear, nn.Conv2d, nn.Embedding and nn.GroupNorm"
+    )
+
+
+def _remedy(told: str, config: FLConfig, model: nn.Module, count: int) -> str:
     for words, remedy in _CAUSES.items():
         if words in told:
             return remedy
     task, name = config.task, config.model_class_name
     if config.dp is not None and config.dp.unit == "example":
-        return _OPACUS
+        return _per_sample(model)
     if count == 1:
         return (
             "keep the batch in forward(), with x.squeeze(1) or x.flatten(1) in place of x.squeeze()"

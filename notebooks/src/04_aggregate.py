@@ -55,8 +55,8 @@ aggregator, alice, bob = network.sites.values()
 mnist = fk.load_mnist()
 digits = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 draw = fk.generator(seed, "digits")
-parts = fk.by_digits(mnist.train_images, mnist.train_labels, digits, per_digit, generator=draw)
-shards = dict(zip(network.participants, parts, strict=True))
+dealt = fk.by_digits(mnist.train_images, mnist.train_labels, digits, per_digit, generator=draw)
+shards = dict(zip(network.participants, dealt, strict=True))
 for email, shard in shards.items():
     network.give_data(email, shard)
 test = fk.as_float(mnist.test_images), mnist.test_labels
@@ -376,8 +376,8 @@ fk.show(
 # %%
 order = torch.randperm(len(labels), generator=draw)
 sizes = {"Alice": 1_000, "Bob": 10, "Carol": 10, "Dave": 10, "Erin": 10}
-parts = fk.take(images, labels, order[: sum(sizes.values())].split(list(sizes.values())))
-alike = dict(zip(sizes, parts, strict=True))
+dealt = fk.take(images, labels, order[: sum(sizes.values())].split(list(sizes.values())))
+alike = dict(zip(sizes, dealt, strict=True))
 alike_curves = {weighting: rehearse(alike, weighting) for weighting in ("samples", "equal")}
 title = "All have all digits: now 10 images should not count like 1,000"
 fk.show(

@@ -14,6 +14,7 @@ import torch
 
 from benchmarks import __main__, field
 from benchmarks.field import SCRIPTS, Job, Result, Run, Set, asked, goals, once, table, write_work
+from benchmarks.kernels import played, written_down
 from benchmarks.models import KINDS
 
 
@@ -60,15 +61,43 @@ def test_a_tight_loop_does_the_same_work_as_fedkit(tmp_path: Path) -> None:
     assert min(loop.round_s, ours.round_s, loop.round_cpu_s, ours.round_cpu_s) > 0
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
-def test_two_processes_share_a_round_and_stay_in_one_session(tmp_path: Path) -> None:
-    write_work("logistic", tmp_path)
-    work = Path(sys.executable), "with_kernels.py products", Set(1, processes=2)
-    assert once(*work, Job(tmp_path, 8)).round_s > 0
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="sessions are POSIX'")
+def test_processes_that_are_started_together_stay_in_one_session() -> None:
     says = "import os; print(os.environ['RANK'], os.getsid(0), os.environ['WORLD_SIZE'])"
     together = [sys.executable, str(SCRIPTS / "together.py"), "2", "-c", says]
     told = subprocess.run(together, capture_output=True, text=True, check=True).stdout.split()
     assert sorted([told[:3], told[3:]]) == [[k, str(os.getsid(0)), "2"] for k in "01"]
+    broken = [
+        *together[:-1],
+        "import os, time; os.environ['RANK'] == '0' and time.sleep(60) or exit(3)",
+    ]
+    assert subprocess.run(broken, check=False, timeout=30).returncode == 3
+
+
+def test_kernels_are_written_down_and_played_again() -> None:
+    """A step of a Linear layer: a product forward, one for its gradient, and the step into the weights."""
+    weight, samples = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3)
+
+    def step() -> None:
+        (gradient,) = torch.autograd.grad((samples @ weight.t()).relu().sum(), weight)
+        with torch.no_grad():
+            weight.sub_(gradient)
+
+    kernels, products = written_down(step)
+    names = [func.overloadpacket.__name__ for func, _, _ in kernels]
+    assert [names.count(name) for name in ("mm", "relu", "threshold_backward", "sub_")] == [
+        2,
+        1,
+        1,
+        1,
+    ]
+    assert [func.overloadpacket.__name__ for func, _, _ in products] == ["mm", "mm"]
+    before = weight.detach().clone()
+    assert torch.equal(before, torch.full((2, 3), -3.0))
+    played(products, 2)
+    assert torch.equal(weight, before)
+    played(kernels, 2)
+    assert torch.equal(weight, before - 8)
 
 
 def test_options() -> None:

@@ -126,3 +126,25 @@ def test_flower_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     version, *_, quiet = doctor._flower()
     assert version.ok
     assert quiet.ok
+
+
+def test_doctor_knows_a_synced_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config.json"
+    data = tmp_path / "data"
+    write_road(data, "synced", ALICE)
+    site = Datasite.create(data, ALICE)
+    ClientConfig(data, ALICE).save(config)
+    monkeypatch.setenv("SYFTBOX_CLIENT_CONFIG_PATH", str(config))
+    said = " ".join(finding.what for finding in doctor._road() if finding.ok)
+    assert f"{data} is {ALICE}'s alone, and not synced itself" in said
+    assert "the sync has put nothing aside" in said
+    assert all(finding.ok for finding in doctor._road())
+    (site.public / "a.sync-conflict-20260102-030405-ABCDEF2.json").write_text("{}")
+    (data / ".stfolder").mkdir()
+    wrong = {finding.what: finding for finding in doctor._road() if not finding.ok}
+    assert len(wrong) == 2
+    (aside,) = [f for what, f in wrong.items() if "1 files that the sync has put aside" in what]
+    assert not aside.essential
+    (whole,) = [f for what, f in wrong.items() if "synced as a whole" in what]
+    assert whole.essential
+    assert "private/ and the data in it would be sent to everybody" in whole.what

@@ -251,3 +251,39 @@ def test_a_deep_value_is_no_trap(key: str, depth: int) -> None:
     else:
         assert found.remedy
     assert isinstance(found, FLConfig) == (key == "whatever" and depth == 2)
+
+
+# ------------------------------------------------------------------------------------ in a cell
+def test_a_call_in_python_gives_fedkits_words_and_is_caught_as_before() -> None:
+    for wrong, says in (
+        ({"rounds": 0}, "rounds: is 0 -> write a number of at least 1"),
+        ({"rounds": "3"}, "rounds: is '3' -> write a whole number, without quotes"),
+        ({"weighting": "none"}, "weighting: is 'none' -> write one of 'samples' or 'equal'"),
+        ({"participants": []}, "participants: is empty"),
+    ):
+        for kind in (FedkitError, ValueError):
+            with pytest.raises(kind) as caught:
+                FLConfig(**tutorial(**wrong))
+            assert says in str(caught.value)
+            assert "pydantic" not in str(caught.value)
+        with pytest.raises(FedkitError) as written:
+            FLConfig.from_dict(tutorial(**wrong))
+        assert says in str(written.value)
+
+
+def test_keys_that_are_not_known_are_named_in_a_cell_with_the_nearest() -> None:
+    values = tutorial(epochs=5, lr=3, DP={"unit": "example"}, colour="blue")
+    with pytest.warns(UserWarning, match="does not know the key") as told:
+        config = FLConfig(**values)
+    assert [str(one.message).partition(": ")[2] for one in told] == [
+        "did you mean 'epoch'?",
+        "did you mean 'learning_rate'?",
+        "did you mean 'dp'?",
+        "it stays in the config, and changes nothing",
+    ]
+    assert all(one.filename == __file__ for one in told)
+    assert config.unknown == ("epochs", "lr", "DP", "colour")
+    known = FLConfig.from_dict(tutorial())
+    with pytest.warns(UserWarning, match="'epoch'") as told:
+        known.replace(epochs=5)
+    assert len(told) == 1

@@ -37,7 +37,11 @@ def test_a_config_says_the_threshold_and_keeps_it() -> None:
     ("changes", "field", "says"),
     [
         ({"secure_aggregation": {}}, "secure_aggregation.threshold", "is missing"),
-        ({"secure_aggregation": {"threshold": "3"}}, "secure_aggregation.threshold", "integer"),
+        (
+            {"secure_aggregation": {"threshold": "3"}},
+            "secure_aggregation.threshold",
+            "whole number",
+        ),
         ({"secure_aggregation": {"threshold": 1}}, "secure_aggregation.threshold", "2"),
         ({"secure_aggregation": {"threshold": 3, "t": 3}}, "secure_aggregation.t", "not permitted"),
         ({"secure_aggregation": {"threshold": 2}}, "secure_aggregation.threshold", "2 of 4"),

@@ -25,7 +25,8 @@ def test_recorded_says_what_is_no_notebook(tmp_path):
 
 
 ONE_CHECK = """\
-from fedkit.teaching.check.base import check, near
+from fedkit.teaching.check.answers import near
+from fedkit.teaching.check.base import check
 @check(hint="h")
 def one(answer):
     near(answer, 1, within=0, wrong="It is not one.")

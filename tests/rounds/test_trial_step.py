@@ -74,7 +74,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "nothing to train": (
         digits_model("self.requires_grad_(False)", "return self.fc(x.flatten(1))"),
         {},
-        "FLModel can't be trained",
+        "nothing to train: all its weights are frozen",
         "requires_grad on for one layer",
     ),
     "an error in train mode alone": (

@@ -157,6 +157,8 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path, roa
             participant_mechanism(config)
     except FedkitError as error:
         raise error.about(folder / "fl_config.json") from error
+    # first: what is wrong with a model shows in its weights too, and less plainly
+    try_out(config, contents[config.model_arch], file=folder / config.model_arch)
     path = folder / config.model_weight
     state = load_state(contents[config.model_weight], path)
     _refuse_too_large(config, state, len(contents[config.model_weight]), path, road)
@@ -171,7 +173,6 @@ def _check_model(config: FLConfig, contents: dict[str, bytes], folder: Path, roa
         remedy="save it with torch.save(FLModel().state_dict(), path)",
         task=config.task,
     )
-    try_out(config, contents[config.model_arch], file=folder / config.model_arch)
 
 
 def _launch(at: AtAggregator, contents: dict[str, bytes], hashes: dict[str, str]) -> list[Event]:

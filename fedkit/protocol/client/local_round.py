@@ -62,17 +62,23 @@ def train_round(
         return [at.wait(config.aggregator, what)]
 
     began = time.perf_counter()
-    model = fitting_model(
-        *(at.source, start, config.model_class_name),
-        file=place.path / config.model_arch,
-        weights=path,
-        remedy="ask the aggregator to check its weights",
-        theirs=True,
-        task=config.task,
-    ).to(find_device(at.site.device))
     first = not any(is_file(place.training_log(earlier)) for earlier in range(1, n))
-    if first:
-        try_out(config, at.source, file=place.path / config.model_arch)
+    file = place.path / config.model_arch
+    try:
+        model = fitting_model(
+            *(at.source, start, config.model_class_name),
+            file=file,
+            weights=path,
+            remedy="ask the aggregator to check its weights",
+            theirs=True,
+            task=config.task,
+        ).to(find_device(at.site.device))
+        if first:
+            try_out(config, at.source, file=file)
+    except FedkitError as error:
+        if error.file == file:  # what was approved is not the participant's to change
+            error.remedy = f"ask {config.aggregator} to launch it anew, and say: {error.remedy}"
+        raise
     shard = at.site.private.load(config.task)
     if config.secure_aggregation is not None:
         begin_from(at, plan, data)

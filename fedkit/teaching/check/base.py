@@ -1,43 +1,38 @@
 """What a check is made of: an attempt, three possible results, and words for what went wrong.
 
 A check is a function of the learner's objects. It returns why the answer is right, or raises `Wrong` with what is
-wrong. Whatever else happens on the way (an exercise still open, an error in the learner's code) becomes a `Result`, which
-a notebook shows as an icon and words first, a colour only beside them.
+wrong, `Open` with what is still missing. Whatever else happens on the way (an exercise still open, an error or an endless
+loop in the learner's code, see `attempt`) becomes a `Result`, which a notebook shows as an icon and words first, a colour
+only beside them.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
 import html
 import inspect
-import linecache
-import math
-import textwrap
-import traceback
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from fedkit.experiments.notebooks import CHECK_MIME
+from fedkit.teaching.check.attempt import (
+    Endless,
+    Open,
+    Unfinished,
+    Wrong,
+    bounded,
+    fits_call,
+    guard,
+    in_words,
+    is_stub,
+    open_lines,
+    stray_name,
+    unfinished,
+)
 from fedkit.teaching.notebook import publish, running_cell
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = [
-    "REGISTRY",
-    "Check",
-    "Result",
-    "Wrong",
-    "box",
-    "check",
-    "near",
-    "number",
-    "tensor",
-    "unfinished",
-]
+__all__ = ["REGISTRY", "Check", "Result", "box", "check"]
 
 
 State = Literal["not yet", "try again", "right"]
@@ -52,14 +47,6 @@ REGISTRY: dict[str, Check] = {}
 
 
 # ------------------------------------------------------------------------------- a check, its result
-
-
-class Wrong(Exception):
-    """Raised by a check: says what is wrong with the answer, never how to put it right."""
-
-
-class _Unfinished(Exception):
-    """The exercise is still open."""
 
 
 @dataclass(frozen=True)
@@ -95,35 +82,91 @@ class Check:
     title: str
     hint: str
     judge: Callable[..., str]
-    returns: bool
+    returns: bool = True
+    takes: tuple[str, ...] = ()
+    gaps: int = 1
+    parts: bool = False
 
     def __call__(self, *answers: object) -> Result:
-        state, message = self._verdict(answers)
+        # a value is there already, and what runs elsewhere is bounded there
+        runs = any(callable(a) and not getattr(a, "elsewhere", False) for a in answers)
+        with bounded(self._still_running) if runs else nullcontext():
+            state, message = self._verdict(answers)
         result = Result(self.name, self.title, state, message)
         result._ipython_display_()
         return result
 
     def _verdict(self, answers: tuple[object, ...]) -> tuple[State, str]:
-        if any(unfinished(answer) for answer in answers):
-            return "not yet", self.hint
         try:
-            return "right", self.judge(*[_guard(answer, self.returns) for answer in answers])
-        except (_Unfinished, NotImplementedError):
-            return "not yet", self.hint
-        except Exception as error:
-            if any(has_gap(answer) for answer in answers):
-                return "not yet", self.hint  # what is left of the stub explains whatever failed
-            said = str(error) if isinstance(error, Wrong) else _in_words(error, answers)
-            return "try again", said
+            wanted = list(inspect.signature(self.judge).parameters)
+            if len(answers) != len(wanted):
+                if answers and all(map(unfinished, answers)):
+                    return "not yet", self._open(answers)
+                count = "one answer" if len(wanted) == 1 else f"{len(wanted)} answers"
+                return "try again", f"Between the brackets of fk.check.{self.name} belongs {count}."
+            still_open = [answer for answer in answers if unfinished(answer)]
+            if still_open and not self.parts:
+                return "not yet", self._open(answers)
+            if self.takes:
+                fits_call(answers[0], self.takes, f"fk.check.{self.name}({self._called(answers)})")
+            return "right", self.judge(*[guard(answer, self.returns) for answer in answers])
+        except Open as part:
+            return "not yet", f"{part} {self.hint}" if str(part) else self._open(answers)
+        except Unfinished:
+            return "not yet", self._open(answers)
+        except (Exception, SystemExit, Endless) as error:
+            stub = isinstance(error, NotImplementedError) and is_stub(error, answers)
+            gap = any(open_lines(answer) for answer in answers)
+            sure = isinstance(error, Endless) or (isinstance(error, Wrong) and error.sure)
+            if stub or (gap and not sure):
+                return "not yet", self._open(answers)  # what is left of it explains whatever failed
+            said = str(error) if isinstance(error, Wrong) else in_words(error, answers)
+            slips = [slip for answer in answers if (slip := stray_name(answer))]
+            return "try again", " ".join([said, *slips])
+
+    def _open(self, answers: Sequence[object]) -> str:
+        """The hint, and before it what there is to say of a beginning."""
+        if any(answer is None for answer in answers):
+            return (
+                "What came in is None, which is what print(...) and a function without return give back. "
+                + self.hint
+            )
+        lines = [line for answer in answers for line in open_lines(answer) or []]
+        if 0 < len(lines) < self.gaps:
+            left = ", ".join(f"line {number}, {text}" for number, text in lines)
+            return f"{self.gaps - len(lines)} of {self.gaps} is filled in; still open: {left}. {self.hint}"
+        return self.hint
+
+    def _called(self, answers: Sequence[object]) -> str:
+        return str(getattr(answers[0], "__name__", self.name))
+
+    def _still_running(self) -> None:
+        """Beside the running cell, where the system does not let a check be stopped."""
+        words = (
+            "This check is still running. If a loop in your code has no end, interrupt the kernel (the square "
+            "above the notebook, or the key I twice)."
+        )
+        shown = box(self.name, self.title, "not yet", words)
+        publish({"text/html": shown, "text/plain": words})
 
 
-def check(*, hint: str, returns: bool = True) -> Callable[[Callable[..., str]], Check]:
+def check(
+    *,
+    hint: str,
+    returns: bool = True,
+    takes: str = "",
+    gaps: int = 1,
+    parts: bool = False,
+) -> Callable[[Callable[..., str]], Check]:
     """Make a check, found as `fk.check.<function name>`, from a function of the learner's objects.
 
     Parameters
     ----------
     hint : what is shown while the exercise is open; it points the way without being the solution.
     returns : False for an exercise whose function returns None on purpose.
+    takes : the names of what the learner's function, the first answer, is called with, in their order; "" for a value.
+    gaps : how many lines of the learner's function are left open at first.
+    parts : the judge gets answers of which only a part is there yet, and raises `Open` to say which part is right already.
 
     The function's docstring is the title. Learners' functions reach it guarded: they may be called like the originals.
     """
@@ -133,122 +176,11 @@ def check(*, hint: str, returns: bool = True) -> Callable[[Callable[..., str]], 
         other = REGISTRY.get(name)
         if other is not None and other.judge.__module__ != judge.__module__:
             raise ValueError(f"check {name!r} stands in {other.judge.__module__} already")
-        REGISTRY[name] = Check(name, lines[0].rstrip("."), hint, judge, returns)
+        title, names = lines[0].rstrip("."), tuple(takes.split())
+        REGISTRY[name] = Check(name, title, hint, judge, returns, names, gaps, parts)
         return REGISTRY[name]
 
     return make
-
-
-# ------------------------------------------------------------------------- what an answer should be
-def number(answer: object) -> float:
-    """The answer as a finite float; a scalar tensor or array will do. Raises Wrong for anything else."""
-    try:
-        if isinstance(answer, str | bool):
-            raise TypeError
-        value = float(answer)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError):
-        raise Wrong(
-            f"The answer should be one number; yours is of type {type(answer).__name__}."
-        ) from None
-    if not math.isfinite(value):
-        raise Wrong(f"The answer should be a finite number; yours is {value}.")
-    return value
-
-
-def near(answer: object, target: float, *, within: float, wrong: str) -> None:
-    """Raises `Wrong(wrong)` unless the answer is a number at most `within` away from `target` (same unit)."""
-    if abs(number(answer) - target) > within:
-        raise Wrong(wrong)
-
-
-def tensor(answer: object, *, wrong: str) -> Tensor:
-    """The answer as a tensor; a numpy array or a list of numbers will do. Raises `Wrong(wrong)` for anything else."""
-    import numpy as np  # here, since most checks need neither
-    import torch
-
-    if isinstance(answer, torch.Tensor):
-        return answer
-    if not (isinstance(answer, list | tuple) or hasattr(answer, "__array__")):
-        raise Wrong(wrong)
-    try:
-        return torch.as_tensor(np.array(answer, order="C"))
-    except (TypeError, ValueError, RuntimeError):
-        raise Wrong(wrong) from None
-
-
-# ------------------------------------------------------------------- a learner's code, looked at
-def _guard(answer: object, returns: bool) -> object:
-    """A learner's function that says "unfinished" instead of returning nothing; anything else as it is."""
-    if not isinstance(answer, types.FunctionType | types.MethodType | functools.partial):
-        return answer
-
-    @functools.wraps(answer)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        value = answer(*args, **kwargs)
-        if value is None and not returns:
-            return None
-        if value is None and has_gap(answer) is False:
-            raise Wrong(
-                "Your function gives nothing back (None). Does every way through it end in a return?"
-            )
-        if unfinished(value):
-            raise _Unfinished
-        return value
-
-    return guarded
-
-
-def _in_words(error: Exception, answers: tuple[object, ...]) -> str:
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    for answer in answers:
-        line = line_at_fault(error, answer)
-        if line is not None:
-            return f"Your code stops with {said} ({line})."
-    return f"Your answer has another form than the check expects ({said})."
-
-
-def unfinished(value: object) -> bool:
-    """Is this what a stub leaves behind: `...`, None, NotImplemented, or a collection with `...` in it?"""
-    return value is None or value is NotImplemented or _holds_dots(value)
-
-
-def has_gap(answer: object) -> bool | None:
-    """Does a `...` still stand in the source of this function or class? None: it has no source that can be read.
-
-    The `...` of an index (`x[..., 0]`) is no gap.
-    """
-    if not (inspect.isroutine(answer) or inspect.isclass(answer)):
-        return None
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(answer)))
-    except (OSError, TypeError, SyntaxError):
-        return None
-    nodes = list(ast.walk(tree))
-    slices = [node.slice for node in nodes if isinstance(node, ast.Subscript)]
-    indexed = {id(leaf) for part in slices for leaf in ast.walk(part)}
-    dots = [node for node in nodes if isinstance(node, ast.Constant) and node.value is ...]
-    return any(id(node) not in indexed for node in dots)
-
-
-def _holds_dots(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_dots(item) for item in value.values())
-    if isinstance(value, list | tuple | set):
-        return any(_holds_dots(item) for item in value)
-    return value is ...
-
-
-def line_at_fault(error: BaseException, answer: object) -> str | None:
-    """The innermost line of the learner's function that the error came through, in words."""
-    code = getattr(inspect.unwrap(answer) if callable(answer) else answer, "__code__", None)
-    if code is None:
-        return None
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        if frame.f_code.co_filename == code.co_filename:
-            text = linecache.getline(code.co_filename, line).strip()
-            inside = line - code.co_firstlineno + 1
-            return f"line {inside} of {code.co_name}" + (f": {text}" if text else "")
-    return None
 
 
 # ------------------------------------------------------------------------------------ how it looks

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from fedkit.base.text import nearest
 from fedkit.datasite.permissions import Permissions, Right, write_permissions
-from fedkit.teaching.check.base import Wrong, check
+from fedkit.teaching.check.answers import plain, truth
+from fedkit.teaching.check.attempt import Open, Wrong, unfinished
+from fedkit.teaching.check.base import check
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
 AGGREGATOR, STRANGER = "aggregator@example.org", "mallory@example.org"
@@ -46,18 +47,14 @@ _READING = {
 
 @check(
     hint="Replace the dots: True if the e-mail, or the sign for everybody, stands in a list that allows reading. "
-    "More than one of the three lists does."
+    "More than one of the three lists does.",
+    takes="access email",
 )
 def may_read(attempt: Callable[[dict[str, list[str]], str], object]) -> str:
     """Who may read."""
-    nobody: dict[str, list[str]] = {"admin": [], "write": [], "read": []}
     for (name, listed, email, answer), wrong in _READING.items():
-        got = attempt({**nobody, name: [listed]}, email)
-        if not isinstance(got, bool | np.bool_):
-            raise Wrong(
-                f"The answer should be True or False; yours is of type {type(got).__name__}."
-            )
-        if bool(got) is not answer:
+        lists: dict[str, list[str]] = {"admin": [], "write": [], "read": []}
+        if truth(attempt({**lists, name: [listed]}, email)) is not answer:
             raise Wrong(wrong)
     return "A list that allows more also allows reading, and * stands for everybody: the sync decides the same way."
 
@@ -74,19 +71,50 @@ _NOTES: tuple[tuple[str, Right, bool, str], ...] = (
 )
 
 
-@check(hint="Two lists of e-mails. Ask of each person: nothing, reading, or writing?")
-def open_folder(rule: Mapping[str, Any]) -> str:
+_WANTED = {"read": [AGGREGATOR], "write": [BOB]}
+
+
+@check(
+    hint="Two lists of e-mails. Ask of each person: nothing, reading, or writing?",
+    parts=True,
+)
+def open_folder(rule: Any) -> str:
     """A rule for one folder."""
+    if rule is ... or rule is None:
+        raise Open
+    rule = plain(rule)
     if not isinstance(rule, Mapping) or set(rule) != {"read", "write"}:
         raise Wrong("The rule should be a dict with the keys read and write, and no other.")
-    for name, emails in rule.items():
-        if isinstance(emails, str) or not all(isinstance(email, str) for email in emails):
-            raise Wrong(f"{name} should be a list of e-mails, even if it holds only one.")
+    still_open = [name for name, emails in rule.items() if unfinished(emails)]
+    if len(still_open) == len(rule):
+        raise Open
+    there = {name: emails for name, emails in rule.items() if name not in still_open}
+    people = [ALICE, BOB, AGGREGATOR, STRANGER, "*"]
+    for name, emails in there.items():
+        if not isinstance(emails, list | tuple | set) or not all(
+            isinstance(email, str) for email in emails
+        ):
+            raise Wrong(
+                f"{name} should be a list of e-mails, even if it holds only one.", sure=True
+            )
+        for email in emails:
+            if email not in people:
+                near = nearest(email, people)
+                guess = f" Did you mean {near}?" if near else ""
+                raise Wrong(f"{email!r:.60} in {name} is none of these people.{guess}", sure=True)
+    _allows({**_WANTED, **there})
+    if still_open:
+        (right,) = there
+        raise Open(f"The list of {right} is right; {still_open[0]} is still open.")
+    return "Each person may do what they need and no more. Whoever is not named may do nothing."
+
+
+def _allows(rule: Mapping[str, Any]) -> None:
+    """Raises Wrong where the rule gives somebody too much or too little."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / ALICE / "notes"
         write_permissions(folder, ALICE, read=list(rule["read"]), write=list(rule["write"]))
         permissions = Permissions(Path(name))
         for email, right, answer, wrong in _NOTES:
             if permissions.may(email, right, f"{ALICE}/notes/monday.txt") is not answer:
-                raise Wrong(wrong)
-    return "Each person may do what they need and no more. Whoever is not named may do nothing."
+                raise Wrong(wrong, sure=True)

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
 from fedkit.learning.models import SAMPLE_MODEL, flatten, seed_weights
-from fedkit.teaching.check.base import Wrong, check, near, number
+from fedkit.teaching.check.answers import near, number, plain, shown
+from fedkit.teaching.check.attempt import Open, Wrong, unfinished
+from fedkit.teaching.check.base import check
 
 PEOPLE = {"alice@example.org", "bob@example.org"}
 
@@ -19,8 +22,14 @@ PEOPLE = {"alice@example.org", "bob@example.org"}
 )
 def valid_config(broken: Mapping[str, Any], repairs: Mapping[str, Any]) -> str:
     """Repairing a config."""
+    repairs = plain(repairs)
     if not isinstance(repairs, Mapping):
         raise Wrong("The repairs should be a dict: key, colon, value.")
+    for key in repairs:
+        if key not in FLConfig.model_fields:
+            near_key = nearest(str(key), FLConfig.model_fields)
+            guess = f" Did you mean {near_key!r}?" if near_key else ""
+            raise Wrong(f"{shown(key)} is no key of a config.{guess}")
     try:
         config = FLConfig.from_dict({**broken, **repairs})
     except FedkitError as error:
@@ -40,14 +49,24 @@ WEIGHTS = flatten(seed_weights(SAMPLE_MODEL)).numel()
 
 
 @check(
-    hint="fc1 joins 784 pixels with 128 hidden units, fc2 these with 10 digits, and every unit adds a bias."
+    hint="fc1 joins 784 pixels with 128 hidden units, fc2 these with 10 digits, and every unit adds a bias.",
+    parts=True,
 )
 def model_size(weights: object, size: object) -> str:
     """The size of the model."""
+    if unfinished(weights):
+        if unfinished(size):
+            raise Open
+        if number(size) == 4 * WEIGHTS:
+            raise Open("The bytes are right; the number of weights is still open.")
+        raise Open("The bytes can be told from the number of weights, which is still open.")
     count = number(weights)
+    if count == 4 * WEIGHTS and not unfinished(size) and number(size) == WEIGHTS:
+        raise Wrong("The two answers are swapped: first the number of weights, then the bytes.")
     if count == WEIGHTS - 128 - 10:
         raise Wrong(
-            "The weights of both layers are there, but each of the 128 + 10 units has a bias too."
+            "The weights of both layers are there, but each of the 128 + 10 units has a bias too.",
+            sure=True,
         )
     if count in (WEIGHTS - 10, WEIGHTS - 128):
         raise Wrong("One of the two layers still lacks its biases: a bias for each of its outputs.")
@@ -57,7 +76,13 @@ def model_size(weights: object, size: object) -> str:
         within=0,
         wrong=f"{count:,.0f} is not the number of weights of both layers and their biases.",
     )
+    if unfinished(size):
+        raise Open("The number of weights is right; their bytes are still open.")
     total = number(size)
+    if total == 32 * WEIGHTS:
+        raise Wrong("Those are bits. Eight of them are a byte.")
+    if any(abs(total - 4 * WEIGHTS / kilo) < 1 for kilo in (1000, 1024)):
+        raise Wrong("That is the size in thousands of bytes. Count single bytes.")
     if total == 8 * WEIGHTS:
         raise Wrong("Eight bytes are a float64. This model's weights are float32.")
     if total == WEIGHTS:
@@ -72,7 +97,8 @@ def model_size(weights: object, size: object) -> str:
 
 
 @check(
-    hint="For each approved name: take the fingerprint of the bytes that lie there now, and compare."
+    hint="For each approved name: take the fingerprint of the bytes that lie there now, and compare.",
+    takes="approved contents",
 )
 def changed_files(attempt: Callable[[dict[str, str], dict[str, bytes]], Iterable[str]]) -> str:
     """What has changed since the approval."""
@@ -81,12 +107,14 @@ def changed_files(attempt: Callable[[dict[str, str], dict[str, bytes]], Iterable
 
     def ask(**changes: bytes) -> list[str]:
         now = before | {name.replace("__", "."): data for name, data in changes.items()}
-        names = attempt(dict(approved), now)
+        form = "The answer should be a list of file names, empty where nothing has changed."
+        names = plain(attempt(dict(approved), now))
         if isinstance(names, bool | str) or not isinstance(names, Iterable):
-            raise Wrong(
-                "The answer should be a list of file names, empty where nothing has changed."
-            )
-        return sorted(names)
+            raise Wrong(form)
+        listed = list(names)
+        if not all(isinstance(name, str) for name in listed):
+            raise Wrong(f"{form} Yours holds {shown(listed[0])}.")
+        return sorted(listed)
 
     if ask():
         raise Wrong("Nothing has changed, and your function still names files.")

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedkit.teaching.check.base import Wrong, check, near, number
+from fedkit.teaching.check.answers import near, number, plain
+from fedkit.teaching.check.attempt import Open, Wrong, open_lines
+from fedkit.teaching.check.base import check
 
 _RATE, _BATCH, _SAMPLES = 0.5, 4, 10
 _SAME = 1e-5
@@ -58,7 +60,9 @@ def _weights(model: nn.Module) -> Tensor:
 
 @check(
     hint="Two lines are missing: the loss of the images in this batch, and the step that moves a parameter. "
-    "The section above has both, for one batch."
+    "The section above has both, for one batch.",
+    takes="model images labels learning_rate batch_size generator",
+    gaps=2,
 )
 def sgd_epoch(attempt: Callable[..., object]) -> str:
     """An epoch of SGD."""
@@ -72,6 +76,13 @@ def sgd_epoch(attempt: Callable[..., object]) -> str:
         return torch.allclose(after, other, atol=_SAME)
 
     if not is_like(wanted):
+        if not moved.any() and open_lines(attempt):
+            near(
+                *(got, _expected(0.0, _BATCH)[1]),
+                within=1e-4,
+                wrong="The step is still open, and the loss is not yet that of the images in the batch.",
+            )
+            raise Open("The loss is right; the step is still open.")
         if not moved.any():
             raise Wrong(
                 "The model is the same afterwards. A step must change the parameter itself: "
@@ -136,11 +147,14 @@ _FACTS = {
 @check(hint="Read what the cell above prints, and ask of each letter: does it stand there?")
 def what_the_facts_tell(told: object) -> str:
     """What the facts tell."""
+    told = plain(told)
     if isinstance(told, str):
-        told = set(told)
-    if not isinstance(told, set | frozenset | list | tuple) or not set(told) <= set(_FACTS):
+        told = set(told) - set(" ,")
+    if isinstance(told, set | frozenset | list | tuple):
+        told = {letter.lower() if isinstance(letter, str) else letter for letter in told}
+    if not isinstance(told, set) or not told <= set(_FACTS):
         raise Wrong("The answer should be a set of letters from a to e, each in quotes.")
-    for letter in sorted(set(told) ^ {"a", "c", "d"}):
+    for letter in sorted(told ^ {"a", "c", "d"}):
         raise Wrong(_FACTS[letter])
     return (
         "A number of images, a loss, seconds: no digits, no images. "

@@ -11,25 +11,37 @@ from fedkit.learning.models import StateDict, flatten
 from fedkit.learning.strategies.fedavg import fedavg
 from fedkit.learning.update import Update
 from fedkit.rounds.history import History
-from fedkit.teaching.check.base import Wrong, check, near, number
+from fedkit.teaching.check.answers import near, number
+from fedkit.teaching.check.attempt import PRINTED, Open, Wrong, unfinished
+from fedkit.teaching.check.base import check
 
 PEOPLE, ABSENT = 4, 1
 CLOSE = 0.05  # a prediction may be off by so much
 
 
 @check(
-    hint="With how many updates must a round be content? Then: three quarters of the images are left, of the same mixture."
+    hint="With how many updates must a round be content? Then: three quarters of the images are left, of the same mixture.",
+    parts=True,
 )
 def quorum(answer: object, prediction: object, history: History) -> str:
     """A quorum, and what it costs."""
+    came = history.accuracies[-1]
+    if unfinished(answer):
+        if not unfinished(prediction) and abs(number(prediction) - came) <= CLOSE:
+            raise Open("The prediction fits; the quorum is still open.")
+        raise Open
     wanted = number(answer)
+    if 0 < wanted < 1 and not unfinished(prediction) and number(prediction) > 1:
+        raise Wrong("The two answers are swapped: the quorum is the first, the prediction follows.")
     if wanted > PEOPLE - ABSENT:
         raise Wrong(f"With a quorum of {wanted:g}, every round waits for Dan, and he is gone.")
     if wanted < PEOPLE - ABSENT:
         raise Wrong(
             f"A quorum of {wanted:g} goes on without Dan, but it would also go on if one more were missing."
         )
-    guess, came = number(prediction), history.accuracies[-1]
+    if unfinished(prediction):
+        raise Open("The quorum fits; the prediction is still open.")
+    guess = number(prediction)
     if guess > 1:
         raise Wrong("The quorum fits. Give the accuracy as a number between 0 and 1.")
     near(guess, came, within=CLOSE, wrong=f"The quorum fits. {_off(guess, came)}")
@@ -51,6 +63,7 @@ def _off(guess: float, came: float) -> str:
 @check(
     hint="Go through state.items(); torch.isnan(tensor) says for each number whether it is NaN.",
     returns=False,
+    takes="state",
 )
 def refuse_nan(
     attempt: Callable[[StateDict], object],
@@ -83,21 +96,25 @@ def refuse_nan(
 
 def _try_out(attempt: Callable[[StateDict], object]) -> None:
     nan = float("nan")
-    sound: StateDict = {"a": torch.tensor([[0.0, -1.0], [1e30, 2.0]]), "b": torch.zeros(3)}
+
+    def sound() -> StateDict:
+        return {"a": torch.tensor([[0.0, -1.0], [1e30, 2.0]]), "b": torch.zeros(3)}
 
     def says(state: StateDict) -> str | None:
         answer = attempt(state)
+        if answer is None and getattr(attempt, "printed", False):
+            raise Wrong(PRINTED)
         if answer is not None and not isinstance(answer, str):
             kind = type(answer).__name__
             raise Wrong(f"The answer should be a text or None; yours is of type {kind}.")
         return answer
 
-    if says(sound) is not None:
+    if says(sound()) is not None:
         raise Wrong(
             "A state without any NaN is refused. Zeros, negative and large numbers are sound."
         )
     for name, position in (("a", (1, 0)), ("b", (2,))):
-        state = {key: value.clone() for key, value in sound.items()}
+        state = sound()
         state[name][position] = nan
         answer = says(state)
         if answer is None:

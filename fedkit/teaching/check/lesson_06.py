@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 
 from fedkit.learning.update import Update
-from fedkit.teaching.check.base import Wrong, check, near, number, tensor
+from fedkit.teaching.check.answers import near, number, tensor
+from fedkit.teaching.check.attempt import Wrong
+from fedkit.teaching.check.base import check
 
 _EACH = 400
 
 
 @check(
     hint="`rng` has a method `dirichlet`, which takes a list with one alpha for each participant. The cuts are where the "
-    "running sums of the shares end, times the number of images; the last end is no cut."
+    "running sums of the shares end, times the number of images; the last end is no cut.",
+    takes="labels participants alpha rng",
 )
 def deal_dirichlet(attempt: Callable[..., object]) -> str:
     """The Dirichlet split."""
@@ -27,7 +30,7 @@ def deal_dirichlet(attempt: Callable[..., object]) -> str:
 
     def shares(alpha: float, participants: int = 10, seed: int = 1) -> Tensor:
         """The share of each digit [10] that each participant [K] gets, float64 [K, 10]."""
-        got = attempt(labels, participants, alpha, np.random.default_rng(seed))
+        got = attempt(labels.clone(), participants, alpha, np.random.default_rng(seed))
         parts = _indices(got, labels, participants)
         return torch.stack([labels[part].bincount(minlength=10) for part in parts]).double() / _EACH
 
@@ -40,7 +43,7 @@ def deal_dirichlet(attempt: Callable[..., object]) -> str:
 def _indices(got: object, labels: Tensor, participants: int) -> list[Tensor]:
     """Each participant's indices, if every image is with exactly one of them; else raises Wrong."""
     form = "The answer should be a list with the indices of each participant's images."
-    if not isinstance(got, Sequence | np.ndarray) or isinstance(got, str):
+    if not isinstance(got, Sequence | np.ndarray | Tensor) or isinstance(got, str):
         raise Wrong(form)
     if len(got) != participants:
         raise Wrong(f"{participants} participants should get a part each; yours are {len(got)}.")
@@ -104,13 +107,14 @@ _STEPS = torch.tensor([[3.0, 0.0, 0.0, 4.0], [0.0, 5.0, 0.0, 0.0]])
 
 @check(
     hint="Above the line: how long is the weighted sum of the rows? Below: the same sum of their lengths. "
-    "`rows.norm(dim=1)` has the length of each row."
+    "`rows.norm(dim=1)` has the length of each row.",
+    takes="model updates",
 )
 def agreement(attempt: Callable[..., object]) -> str:
     """How much of the way is left."""
-    start = {"w": torch.tensor([1.0, 2.0, 3.0, 4.0])}
 
     def left(rows: Tensor, counts: Sequence[int]) -> float:
+        start = {"w": torch.tensor([1.0, 2.0, 3.0, 4.0])}
         updates = [
             Update(f"p{k}@example.org", 1, {"w": start["w"] + row}, count)
             for k, (row, count) in enumerate(zip(rows, counts, strict=True))
@@ -121,8 +125,8 @@ def agreement(attempt: Callable[..., object]) -> str:
     fewer = "Three quarters of the images walk one way and a quarter the other: 0.5 is left. Do your shares count?"
     for rows, counts, wanted, wrong in (
         (same, [5, 5], 1.0, "Where all walk the same way, all of it is left: 1."),
-        (opposite, [5, 5], 0.0, "Two opposite steps of one length leave 0."),
         (_STEPS, [5, 5], math.sqrt(0.5), "Two steps at a right angle leave 0.71 of the way."),
+        (opposite, [5, 5], 0.0, "Two opposite steps of one length leave 0."),
         (opposite, [30, 10], 0.5, fewer),
     ):
         got = left(rows, counts)

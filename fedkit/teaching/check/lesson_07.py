@@ -7,14 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fedkit.teaching.check.base import Wrong, check, near, tensor
+from fedkit.teaching.check.answers import near, number, tensor
+from fedkit.teaching.check.attempt import Wrong
+from fedkit.teaching.check.base import check
 
 _SAME = 1e-5
 
 
 @check(
     hint="Go through both dicts name by name: the difference of the two tensors, squared, summed up. At the end, times "
-    "half of mu."
+    "half of mu.",
+    takes="weights global_weights mu",
 )
 def proximal_term(attempt: Callable[..., object]) -> str:
     """The proximal term."""
@@ -22,9 +25,7 @@ def proximal_term(attempt: Callable[..., object]) -> str:
     here = {"w": torch.tensor([1.0, 5.0]), "b": torch.tensor([[-3.5]])}  # differences 0, 3, -4
     leaves = {name: value.clone().requires_grad_() for name, value in here.items()}
     got = attempt(leaves, anchor, 0.4)
-    if not isinstance(got, Tensor) or got.numel() != 1:
-        raise Wrong("The answer should be one number as a tensor, so that it has a gradient.")
-    value = float(got.detach())
+    value = number(got)
     for wrong, words in (
         (0.4 / 2 * 5, "This is mu/2 times the distance. The term has its square: 25 here, not 5."),
         (0.4 * 25, "This is twice too much: the factor is mu/2, so that the gradient is mu times."),
@@ -41,9 +42,9 @@ def proximal_term(attempt: Callable[..., object]) -> str:
         within=_SAME,
         wrong="Differences of 0, 3 and -4 and a mu of 0.4 should give 0.2 times 25, which is 5.",
     )
-    if not got.requires_grad:
+    if not isinstance(got, Tensor) or not got.requires_grad:
         raise Wrong("The number is right, but it has no gradient: keep it a tensor all the way.")
-    gradients = torch.autograd.grad(got, list(leaves.values()))
+    gradients = torch.autograd.grad(got.sum(), list(leaves.values()), materialize_grads=True)
     for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
         if not torch.allclose(gradient, 0.4 * (leaf.detach() - anchor[name]), atol=_SAME):
             raise Wrong("The number is right, but its gradient is not mu times the difference.")
@@ -52,7 +53,8 @@ def proximal_term(attempt: Callable[..., object]) -> str:
 
 @check(
     hint="Sort every column by itself (`rows.sort(dim=0).values`). With ten rows there is no row in the middle: which two "
-    "are?"
+    "are?",
+    takes="rows",
 )
 def coordinate_median(attempt: Callable[..., object]) -> str:
     """The median of every coordinate."""
@@ -61,7 +63,10 @@ def coordinate_median(attempt: Callable[..., object]) -> str:
         rows = torch.randn(count, 6, generator=draw).double()
         given = rows.clone()
         form = "The answer should be one tensor with a number for each column."
-        got = tensor(attempt(given), wrong=form)
+        answer = attempt(given)
+        if isinstance(answer, tuple) and hasattr(answer, "indices"):
+            raise Wrong("torch gives back values and their places here. Which of the two is asked?")
+        got = tensor(answer, wrong=form)
         if got.shape != (6,):
             raise Wrong(form)
         if not torch.equal(given, rows):

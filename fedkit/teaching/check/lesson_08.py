@@ -7,12 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fedkit.teaching.check.base import Wrong, check, tensor
+from fedkit.teaching.check.answers import tensor
+from fedkit.teaching.check.attempt import Wrong
+from fedkit.teaching.check.base import check
 
 
 @check(
     hint="For every hidden unit, the row of the weights is the image times one number, and the bias is that number. "
-    "Choose a unit in which the number is far from 0."
+    "Choose a unit in which the number is far from 0.",
+    takes="weight bias",
 )
 def invert_linear(attempt: Callable[..., object]) -> str:
     """One image by a division."""
@@ -52,7 +55,9 @@ def invert_linear(attempt: Callable[..., object]) -> str:
                 "In a real file, a unit that was off may have moved by rounding; it must not count."
             )
     cancelling = torch.tensor([0.3, 0.0, -0.5, 0.2])  # they add up to zero
-    if not torch.allclose(invert(cancelling[:, None] * image, cancelling), image, atol=1e-5):
+    if not torch.allclose(
+        invert(cancelling[:, None] * image, cancelling.clone()), image, atol=1e-5
+    ):
         raise Wrong("The sum or mean over units may cancel out. One unit's row is enough: which?")
     if not torch.allclose(invert(weight[[0, 1, 3]], bias[[0, 1, 3]]), image, atol=1e-5):
         raise Wrong("Where no bias has moved down, it is not the image any more.")
@@ -66,7 +71,8 @@ def invert_linear(attempt: Callable[..., object]) -> str:
 
 @check(
     hint="The bias's gradient is the mean prediction minus the share of each label. Solve that for the share, and "
-    "multiply with the number of samples."
+    "multiply with the number of samples.",
+    takes="bias_gradient prediction samples",
 )
 def count_labels(attempt: Callable[..., object]) -> str:
     """Labels off the bias."""
@@ -75,7 +81,7 @@ def count_labels(attempt: Callable[..., object]) -> str:
 
     def count(samples: int) -> Tensor:
         form = "The answer should be a tensor with one count for each label."
-        got = tensor(attempt(prediction - shares, prediction, samples), wrong=form)
+        got = tensor(attempt(prediction - shares, prediction.clone(), samples), wrong=form)
         if got.shape != shares.shape:
             raise Wrong(form)
         return got.double()

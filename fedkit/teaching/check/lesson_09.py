@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
-from fedkit.teaching.check.base import Wrong, check, number, tensor
+from fedkit.teaching.check.answers import number, tensor
+from fedkit.teaching.check.attempt import Wrong
+from fedkit.teaching.check.base import check
 
 TARGET, DELTA, STEPS = 4.0, 1e-4, 8
 MOST_NOISE = 4.0
@@ -18,8 +20,10 @@ MOST_NOISE = 4.0
 class _Known:
     """Noise that a check can predict: all ones, times the standard deviation that was asked for."""
 
-    def normal(self, shape: torch.Size, std: float) -> Tensor:
-        return torch.full(tuple(shape), float(std), dtype=torch.float64)
+    def normal(self, shape: torch.Size, std: object) -> Tensor:
+        if isinstance(std, tuple | list):
+            raise Wrong("noise.normal takes the shape first, then the standard deviation.")
+        return torch.full(tuple(shape), number(std), dtype=torch.float64)
 
 
 def _tensor(got: object, shape: tuple[int, ...], what: str) -> Tensor:
@@ -31,7 +35,8 @@ def _tensor(got: object, shape: tuple[int, ...], what: str) -> Tensor:
 
 @check(
     hint="Each row is multiplied by min(1, clip / its norm). `torch.clamp(x, max=1)` cuts at 1; "
-    "`norms` has one number a row."
+    "`norms` has one number a row.",
+    takes="changes clip",
 )
 def clip_rows(attempt: Callable[..., object]) -> str:
     """Cutting each change to a norm."""
@@ -50,7 +55,8 @@ def clip_rows(attempt: Callable[..., object]) -> str:
     if not torch.equal(got[3], rows[3]):
         raise Wrong("A row of zeros should stay as it is; is there a division of 0 by 0?")
     if not torch.allclose(
-        _tensor(attempt(rows, 2.0), (4, 2), "The answer").norm(dim=1)[0], torch.tensor(2.0).double()
+        _tensor(attempt(rows.clone(), 2.0), (4, 2), "The answer").norm(dim=1)[0],
+        torch.tensor(2.0).double(),
     ):
         raise Wrong("With a clip of 2, a row of norm 5 should have norm 2.")
     return "Whatever stands in a change, one participant now moves the sum by at most the clip."
@@ -58,13 +64,14 @@ def clip_rows(attempt: Callable[..., object]) -> str:
 
 @check(
     hint="`noise.normal(total.shape, std)` gives Gaussian numbers. Their standard deviation is "
-    "noise_multiplier times clip."
+    "noise_multiplier times clip.",
+    takes="changes clip noise_multiplier expected noise",
 )
 def noisy_mean(attempt: Callable[..., object]) -> str:
     """The noisy mean."""
     rows = torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 0.5]], dtype=torch.float64)
     total = torch.tensor([0.6, 0.8, 0.5], dtype=torch.float64)
-    got = _tensor(attempt(rows, 1.0, 2.0, 4, _Known()), (3,), "The answer")
+    got = _tensor(attempt(rows.clone(), 1.0, 2.0, 4, _Known()), (3,), "The answer")
     if torch.allclose(got, (total + 2.0) / 2):
         raise Wrong("Divide by the number of participants that was given, not by the rows there.")
     if torch.allclose(got, total / 4):
@@ -79,7 +86,7 @@ def noisy_mean(attempt: Callable[..., object]) -> str:
         raise Wrong(
             "With clip 1 and noise multiplier 2, noise of standard deviation 2 should go on the sum."
         )
-    got = _tensor(attempt(rows, 0.5, 2.0, 4, _Known()), (3,), "The answer")
+    got = _tensor(attempt(rows.clone(), 0.5, 2.0, 4, _Known()), (3,), "The answer")
     if not torch.allclose(got, (torch.tensor([0.3, 0.4, 0.5]).double() + 1.0) / 4):
         raise Wrong(
             "Half the clip needs half the noise: its standard deviation is noise_multiplier times clip."

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from fedkit.privacy.secagg import masks
-from fedkit.teaching.check.base import Wrong, check
+from fedkit.teaching.check.answers import plain
+from fedkit.teaching.check.attempt import Wrong
+from fedkit.teaching.check.base import check
 
 _COUNT = 6
 
@@ -21,7 +23,9 @@ def _keys(people: int) -> dict[int, dict[int, bytes]]:
 
 
 def _vector(got: object) -> masks.Vector:
-    if not isinstance(got, np.ndarray) or got.shape != (_COUNT,):
+    if not isinstance(got, np.ndarray):
+        return _vector(_array(got))
+    if got.shape != (_COUNT,):
         raise Wrong(
             f"The answer should be an array of {_COUNT} numbers, as many as were asked for."
         )
@@ -32,9 +36,20 @@ def _vector(got: object) -> masks.Vector:
     return got
 
 
+def _array(got: object) -> masks.Vector:
+    """Numbers of another kind, as an array; of no shape where they are none."""
+    numbers = plain(got)
+    if isinstance(numbers, list | tuple) and all(type(n) is int for n in numbers):
+        if all(0 <= n < 2**64 for n in numbers):
+            return np.array(numbers, dtype=np.uint64)
+        raise Wrong("Some numbers are below 0 or above 2^64 - 1; uint64 would wrap around there.")
+    return np.empty((), dtype=np.uint64)
+
+
 @check(
     hint="For each other participant there is a mask: mask_stream(key, count). Of the two who have it, the one with the "
-    "smaller number adds it to the total and the other one subtracts it. `me < other` says which one you are."
+    "smaller number adds it to the total and the other one subtracts it. `me < other` says which one you are.",
+    takes="me keys count",
 )
 def pairwise_masks(attempt: Callable[..., object]) -> str:
     """Masks that cancel."""
@@ -67,7 +82,8 @@ def pairwise_masks(attempt: Callable[..., object]) -> str:
 
 @check(
     hint="Add up all masks of all three: zero. Two of the three are in the total. What is missing is what the third one "
-    "would have added; a function that you know computes it from the third one's number and keys."
+    "would have added; a function that you know computes it from the third one's number and keys.",
+    takes="total dropped keys",
 )
 def remove_masks(attempt: Callable[..., object]) -> str:
     """A sum without the masks of one who left."""

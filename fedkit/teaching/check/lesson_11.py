@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from fedkit.teaching.check.base import Wrong, check, number
+from fedkit.teaching.check.answers import number, shown
+from fedkit.teaching.check.attempt import PRINTED, Open, Unfinished, Wrong, open_lines
+from fedkit.teaching.check.base import check
 
 # (accuracies, target, rounds) -> what is wrong with others
 _CURVES: dict[tuple[tuple[float, ...], float, float], str] = {
@@ -29,20 +31,51 @@ _CURVES: dict[tuple[tuple[float, ...], float, float], str] = {
 
 @check(
     hint="Two lines are missing. In a round that has the target: how far between `best` and this accuracy does the "
-    "target lie? That share, on top of the n - 1 rounds before. In any other round, `best` may have to grow."
+    "target lie? That share, on top of the n - 1 rounds before. In any other round, `best` may have to grow.",
+    returns=False,
+    takes="accuracies target",
+    gaps=2,
 )
 def rounds_to_reach(attempt: Callable[..., object]) -> str:
     """Rounds until a run arrives."""
+    if open_lines(attempt):
+        _one_of_two(attempt)
     for (accuracies, target, wanted), wrong in _CURVES.items():
         got = attempt(list(accuracies), target)
+        if got is None and getattr(attempt, "printed", False):
+            raise Wrong(PRINTED)
         if got is None or abs(number(got) - wanted) > 1e-6:
-            raise Wrong(f"For {list(accuracies)} and the target {target}, yours is {got}. {wrong}")
+            raise Wrong(
+                f"For {list(accuracies)} and the target {target}, yours is {shown(got)}. {wrong}"
+            )
+    if attempt([0.1, 0.2, 0.15], 0.5) is not None:
+        raise Wrong("A run that never has the target should give None.")
     return "What was reached once counts as reached, and the line between two rounds makes parts of rounds count."
+
+
+def _one_of_two(attempt: Callable[..., object]) -> None:
+    """Says which of the two lines is right already, on curves for which the other one does not matter."""
+    try:
+        got = (attempt([0.9], 0.5), attempt([0.0, 0.8], 0.4), attempt([0.0, 0.0, 0.5], 0.5))
+        right = all(
+            value is not None and abs(number(value) - wanted) < 1e-6
+            for value, wanted in zip(got, (1.0, 1.5, 3.0), strict=True)
+        )
+    except Unfinished:  # the return is open
+        return
+    if not right:
+        raise Wrong(
+            "From 0 after round 1 to 0.8 after round 2, a target of 0.4 is crossed halfway: 1.5; and above the target "
+            "after round 1 needs 1 round. Your return says otherwise.",
+            sure=True,
+        )
+    raise Open("The return is right; what becomes of `best` is still open.")
 
 
 @check(
     hint="`means` has the mean number of rounds for each learning rate that always arrived. Which of its keys has the "
-    "smallest value? `min` takes a `key`."
+    "smallest value? `min` takes a `key`.",
+    takes="frame",
 )
 def tuned(attempt: Callable[..., object]) -> str:
     """The best learning rate of each row."""

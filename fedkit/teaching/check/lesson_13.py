@@ -27,7 +27,8 @@ from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import History
 from fedkit.rounds.hostile import flip_labels, poisoned
 from fedkit.rounds.simulation import OnTheWay, simulate
-from fedkit.teaching.check.base import Wrong, check
+from fedkit.teaching.check.attempt import Wrong
+from fedkit.teaching.check.base import check
 from fedkit.teaching.failures.faults import Fault, Faults
 
 __all__ = ["BRIEF", "HOSPITALS", "MODEL", "configured", "hospitals", "models_cost", "trained"]

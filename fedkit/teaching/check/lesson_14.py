@@ -3,35 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from fedkit.base.text import nearest
 from fedkit.config.fl_config import first_problem
 from fedkit.config.task import Task
 from fedkit.data.standardise import combine, moments
-from fedkit.teaching.check.base import Wrong, check, tensor
+from fedkit.teaching.check.answers import plain, tensor
+from fedkit.teaching.check.attempt import Open, Wrong, unfinished
+from fedkit.teaching.check.base import check
 
 _COLUMNS = 30
+_KEYS = ("samples", "shape", "loss", "metrics")
+
+
+def _is_right(key: str, value: Any) -> bool:
+    if key == "metrics":
+        return isinstance(value, list | tuple) and {"balanced_accuracy", "auc"} <= set(value)
+    return bool(
+        value == {"samples": "vectors", "shape": [_COLUMNS], "loss": "bce_with_logits"}[key]
+    )
 
 
 @check(
     hint="Four keys: samples, shape, loss and metrics. The text above has the value of each; a table of how many columns "
-    "is it, without the diagnosis and the hospital?"
+    "is it, without the diagnosis and the hospital?",
+    parts=True,
 )
 def table_task(about: object) -> str:
     """The task of the table."""
     if isinstance(about, Task):
         about = about.model_dump(mode="json")
+    about = plain(about)
+    if about is ... or about is None or isinstance(about, set):
+        raise Open
     if not isinstance(about, Mapping):
         raise Wrong('The answer should be a dict, such as {"samples": "vectors", ...}.')
-    for key in ("samples", "shape", "loss", "metrics"):
+    for key in about:
+        if key not in Task.model_fields:
+            near_key = nearest(str(key), Task.model_fields)
+            guess = f" Did you mean {near_key!r}?" if near_key else ""
+            raise Wrong(f"{str(key)!r:.60} is no key of a task.{guess}", sure=True)
+    for key in _KEYS:
         if key not in about:
             raise Wrong(f"The key {key!r} is missing.")
+    still_open = [key for key in _KEYS if unfinished(about[key])]
+    if still_open:
+        right = [key for key in _KEYS if _is_right(key, about[key])]
+        if not right:
+            raise Open
+        raise Open(f"Right so far: {', '.join(right)}. Still open: {', '.join(still_open)}.")
     for key in ("shape", "metrics"):
         if not isinstance(about[key], list | tuple):
             raise Wrong(f"{key!r} should be a list, with square brackets.")
+    if len(about["shape"]) != 1:
+        raise Wrong(
+            "The shape has one number, how many values a patient has. The patients are not a part of it."
+        )
     try:
         task = Task.model_validate(dict(about))
     except ValidationError as error:
@@ -55,7 +87,8 @@ def table_task(about: object) -> str:
 
 @check(
     hint="`sums.sum(0)` has everybody's sum of each column. Divided by n it is the mean. Do the same with the squares, "
-    "take the square of the mean away, and end with a root."
+    "take the square of the mean away, and end with a root.",
+    takes="parts",
 )
 def mean_and_std(attempt: Callable[..., object]) -> str:
     """Everybody's mean and standard deviation."""
@@ -72,6 +105,8 @@ def mean_and_std(attempt: Callable[..., object]) -> str:
     mean, std = torch.tensor(whole.mean).double(), torch.tensor(whole.std).double()
     got_mean, got_std = _pair(attempt(parts))
 
+    if _near(got_mean, std) and _near(got_std, mean):
+        raise Wrong("The two are swapped: the mean comes first.")
     if _near(got_mean, torch.stack([group.mean(0) for group in groups]).mean(0)):
         raise Wrong(
             "Your mean is the mean of the hospitals' means: one with 2 patients counts as much as one with 40."

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import fedkit.teaching.check
-from fedkit.teaching.check.base import REGISTRY, Wrong, box, check, near, number, tensor, unfinished
+from fedkit.teaching.check.answers import near, number, tensor
+from fedkit.teaching.check.attempt import Wrong, unfinished
+from fedkit.teaching.check.base import REGISTRY, box, check
 
 
 @check(hint="Multiply by two.")
