@@ -154,7 +154,7 @@ def _threads(client: Any, address: str | None) -> int:
     """How many threads the cluster's workers have; the first may take its time. Raises FedkitError where none comes."""
     try:
         client.wait_for_workers(1, timeout=_GONE_S)
-        return max(1, sum(client.nthreads().values()))
+        return max(1, int(sum(client.nthreads().values())))
     except Exception as error:  # also whatever a connection that is gone raises
         raise FedkitError(
             f"has no worker ({type(error).__name__})",
