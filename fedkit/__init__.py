@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fedkit.experiments.notebooks import recorded
     from fedkit.experiments.sweep import sweep
     from fedkit.experiments.table import results
+    from fedkit.federation import roads
     from fedkit.federation.ledger import LedgerEntry
     from fedkit.federation.network import Network
     from fedkit.federation.report_facts import privacy_report
@@ -138,6 +139,7 @@ _PACKAGES = {
     "check": "teaching.check",
     "plots": "teaching.plots",
     "privacy": "privacy",
+    "roads": "federation.roads",
     "widgets": "teaching.widgets",
 }
 """Name -> the package that it stands for."""
@@ -220,6 +222,7 @@ __all__ = [
     "results",
     "review",
     "rewind",
+    "roads",
     "rounds_to_reach",
     "seed_weights",
     "sgd_epoch",

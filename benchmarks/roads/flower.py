@@ -12,6 +12,7 @@ from fedkit.data.shards import write_shard
 from fedkit.federation.roads.flower import export_flower
 from fedkit.federation.roads.flower_run import need_flower, run_app, superlink
 
+PARTIES = {"its SuperLink": "flower"}
 SEES = "whoever runs the SuperLink: every update and every global model"
 
 
@@ -28,7 +29,7 @@ def run_on_flower(project_dir: Path, out: Path) -> Result:
     """The project as a Flower app; the global models go to `out`/models."""
     project = read_project(project_dir)
     settings = prepare(project, out)
-    with measured() as cost, superlink(out / "flower") as link:
+    with measured() as cost, superlink(out / "flower", database=True) as link:
         for email in project.shards:
             link.supernode(email, out / "private" / email)
         run_app(out / "app", settings, at=link, limit_s=600)

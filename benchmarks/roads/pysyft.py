@@ -12,6 +12,7 @@ from benchmarks.roads.measure import Result, measured, read_project
 from fedkit.base.files import write_bytes, write_dataset, write_state
 from fedkit.data.shards import write_shard
 
+PARTIES = {"its drive": "drive"}
 SEES = "the drive: who met whom, and ciphertext; the aggregator every update, nobody else"
 
 

@@ -12,6 +12,8 @@ from benchmarks.roads.measure import Result, between, measured, read_project
 from fedkit.cli.main import app
 from fedkit.datasite.datasite import Datasite
 
+ENGINE = "SyftBox 0.4.0"
+PARTIES = {"its server": "server"}
 SEES = "SyftBox's server: every file; of the others the aggregator alone every update"
 
 

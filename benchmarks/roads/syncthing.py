@@ -9,6 +9,7 @@ from benchmarks.roads.measure import Result, between, measured, read_project
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.road import write_road
 
+PARTIES = {"any member": "people/alice@example.org/datasites"}
 SEES = "everybody every update, and may write everywhere; signatures say whose a file is, masks hide updates"
 
 

@@ -1,6 +1,6 @@
 """`python -m benchmarks roads`: every road that this machine has, one table, written to results/roads.md.
 
-`--only own,flower` prints a table of these alone.
+`--only own,flower` prints a table of these alone; `--record` keeps what ran for lesson 12 (`record.py`).
 
 Each road runs in a process of its own and, where Linux allows it, in a network namespace of its own: its loopback carries
 nobody else's bytes, and nothing beyond this machine can be reached.
@@ -31,7 +31,7 @@ from benchmarks.roads.measure import Result, read_project, write_project
 __all__ = ["main", "names", "road", "run", "table"]
 
 RESULTS = Path(__file__).parents[1] / "results" / "roads.md"
-_SHARED = {"measure", "table"}
+_SHARED = {"measure", "record", "table"}
 _FIRST = "own"
 _LIMIT_S = 900.0
 
@@ -74,7 +74,9 @@ def main(options: Sequence[str] = ()) -> None:
     """Run the roads named, or all; print the table, and write it where all of them ran."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks roads")
     parser.add_argument("--only", metavar="NAME,...", default="")
-    only = parser.parse_args(options).only
+    parser.add_argument("--record", action="store_true")
+    given = parser.parse_args(options)
+    only = given.only
     wanted = only.split(",") if only else names()
     if stray := [name for name in wanted if name not in names()]:
         sys.exit(f"no road {', '.join(stray)}; there are: {', '.join(names())}")
@@ -88,7 +90,12 @@ def main(options: Sequence[str] = ()) -> None:
                 absent[name] = why
                 continue
             print(f"{name} ...", file=sys.stderr, flush=True)
-            found[name] = run(name, project, Path(scratch) / name)
+            if given.record:
+                from benchmarks.roads.record import record_road
+
+                found[name] = record_road(name, project, Path(scratch))
+            else:
+                found[name] = run(name, project, Path(scratch) / name)
         about = _about(project)
     text = table(found, absent, about)
     print(text)

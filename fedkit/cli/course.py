@@ -124,7 +124,7 @@ def grade_notebooks(
     picture: Annotated[Path | None, typer.Option(help="Write the class's picture as PNG.")] = None,
     limit: Annotated[
         float, typer.Option(min=1, help="With --rerun: seconds for one notebook.")
-    ] = 300,
+    ] = 600,
     jobs: Annotated[int, typer.Option(min=1, help="With --rerun: notebooks at once.")] = 2,
     notebooks: Notebooks = None,
 ) -> None:

@@ -34,8 +34,10 @@ from fedkit.data.shards import Shard
 from fedkit.data.standardise import stated
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import find_project, launched_projects
+from fedkit.datasite.road import write_road
 from fedkit.federation.ledger import LedgerEntry
 from fedkit.federation.rewind import finish_rewind
+from fedkit.federation.shared_folder import SharedFolder
 from fedkit.federation.sync import ROLE as SYNC
 from fedkit.federation.sync import Sync
 from fedkit.learning.models import SAMPLE_MODEL, StateDict, seed_weights
@@ -48,6 +50,8 @@ __all__ = ["Actor", "Network"]
 
 
 _MOMENT_S = 5.0
+
+_SYNCS: dict[str, type[Sync | SharedFolder]] = {"own": Sync, "synced": SharedFolder}
 
 Go = Callable[[], list[Event]]
 
@@ -65,7 +69,8 @@ class Network:
 
     sites : the datasites by e-mail. aggregator : an e-mail. participants : e-mails. workers : how many participants
     train side by side; it changes the time, never the result. device : where all of them train and evaluate, such as
-    "cuda"; the same bits are promised on the processor alone.
+    "cuda"; the same bits are promised on the processor alone. road : "own", fedkit's sync, which enforces the permission
+    files; or "synced", a folder in which every member reads and writes everything, and projects are signed.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Network:
         app_data: AppData = "app_data",
         workers: int | None = None,
         device: str = "cpu",
+        road: str = "own",
     ) -> None:
         self.root = Path(root).absolute()
         self.aggregator = aggregator
@@ -90,9 +96,17 @@ class Network:
                 field="participants",
                 remedy="write an e-mail in one way",
             )
+        if road not in _SYNCS:
+            raise FedkitError(
+                f"{road!r:.80} can't be taken on one machine's disk",
+                field="road",
+                remedy=f"use one of {', '.join(_SYNCS)}; for others, see the README",
+            )
+        for email in emails:
+            write_road(self.root / email, road)
         made = {e: Datasite.create(self.root / e, e, app_data, aggregator) for e in emails}
         self.sites = {email: replace(site, device=device) for email, site in made.items()}
-        self._sync = Sync(list(self.sites.values()), self.root / "ledger.jsonl")
+        self._sync = _SYNCS[road](list(self.sites.values()), self.root / "ledger.jsonl")
 
     @classmethod
     def create(
@@ -104,6 +118,7 @@ class Network:
         app_data: AppData = "app_data",
         workers: int | None = None,
         device: str = "cpu",
+        road: str = "own",
     ) -> Network:
         """Make the datasites under `root` (or complete them) and write each one's `config.json`.
 
@@ -111,11 +126,12 @@ class Network:
         """
         people = list(participants)
         described = {"aggregator": aggregator, "participants": people, "app_data": app_data}
+        described |= {"road": road} if road != "own" else {}
         file = Path(root).absolute() / "network.json"
         if read_json(file) not in (None, described):
             remedy = "choose another folder, or delete that one if you don't need it any more"
             raise FedkitError("describes another network", file=file, remedy=remedy)
-        network = cls(file.parent, aggregator, people, app_data, workers, device)
+        network = cls(file.parent, aggregator, people, app_data, workers, device, road)
         write_json(file, described)
         for number, site in enumerate(network.sites.values()):
             url = f"http://localhost:{8080 + number}"
@@ -130,8 +146,9 @@ class Network:
         try:
             values = read_json(file)
             people = {key: values[key] for key in ("aggregator", "participants", "app_data")}
+            people["road"] = values.get("road", "own")
             emails = [people["aggregator"], *people["participants"]]
-            texts = [*emails, people["app_data"]]
+            texts = [*emails, people["app_data"], people["road"]]
             if type(people["participants"]) is not list or {type(t) for t in texts} != {str}:
                 raise TypeError
         except (TypeError, KeyError):

@@ -367,5 +367,4 @@ fk.quiz("11")
 # %% [markdown]
 # ## Next
 #
-# Everything so far was about digits. In [notebook 14](14_your_own_data.ipynb) you bring a table of your own. And the same files cross between real machines: the README says
-# how, under *fedkit and SyftBox*.
+# Everything so far ran on one disk. In [notebook 12](12_beyond_the_laptop.ipynb) the same project goes over engines that others wrote, and you look at who can read or forge what on the way.

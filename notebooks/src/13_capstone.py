@@ -238,7 +238,7 @@ fk.show(figure, "Balanced accuracy of the global model after each round between 
 
 # %%
 figure = fk.plots.bytes_by_participant(network.ledger(), aggregator=design.aggregator)
-fk.show(figure, "Two bars for each of eight hospitals: kilobytes sent to Ana and received from her")
+fk.show(figure, "Two bars for each of eight hospitals: bytes sent to Ana, and received from her")
 
 # %% [markdown]
 # A run ends with two cards. The **model card** (Mitchell and others, 2019) says what the model is, what it was measured on, and what it is not for. The **privacy card** says who could learn what.

@@ -34,7 +34,9 @@ WARNING = "node => getComputedStyle(node, '::before').content"
 def test_a_saved_panel_is_a_picture_and_says_what_to_run(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     cells = [nbformat.v4.new_code_cell(CELL.strip())]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "work" / "saved.ipynb")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    nbformat.write(notebook, tmp_path / "work" / "saved.ipynb")
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     context.set_default_timeout(60_000)
     SHOTS.mkdir(parents=True, exist_ok=True)

@@ -123,7 +123,7 @@ def test_a_disk_that_refuses_is_one_line_and_locks_nobody_out(
         raise OSError(39, "Directory not empty", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.shutil, "rmtree", refuses)
+        patch.setattr("fedkit.teaching.workspace.shutil.rmtree", refuses)
         with pytest.raises(FedkitError, match="can't be emptied") as caught:
             workspace("04")
     assert "start again" in str(caught.value)

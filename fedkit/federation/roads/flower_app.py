@@ -144,7 +144,9 @@ def _collect(
     senders = {node: who for who, node in nodes.items()}
     answers = dict[str, Update | str]()
     for reply in grid.send_and_receive(asked, timeout=timeout):
-        who = senders[reply.metadata.src_node_id]
+        who = senders.get(reply.metadata.src_node_id, "")
+        if not who:  # the SuperLink itself: somebody's SuperNode has died
+            continue
         if reply.has_error():
             answers[who] = f"its app has failed ({reply.error.reason or reply.error.code!s:.200})"
             continue

@@ -132,12 +132,18 @@ class SuperLink:
 
 @contextmanager
 def superlink(
-    folder: Path, *, simulated: int | None = None, tls: Tls | None = None, keys: bool = False
+    folder: Path,
+    *,
+    simulated: int | None = None,
+    tls: Tls | None = None,
+    keys: bool = False,
+    database: bool = False,
 ) -> Iterator[SuperLink]:
     """A SuperLink on loopback that ends with the `with` block, and its SuperNodes with it.
 
     folder : new. simulated : so many SuperNodes in one process, by Ray. tls : with certificates. keys : SuperNodes are
-    known by keys that were registered. Raises FedkitError where Flower is not there, or does not start.
+    known by keys that were registered. database : messages go through `folder`/superlink.db, so that it can be looked at,
+    and not through memory. Raises FedkitError where Flower is not there, or does not start.
     """
     need_flower(simulation=simulated is not None)
     folder.mkdir(parents=True)
@@ -163,6 +169,7 @@ def superlink(
     more = (["--simulation"] if simulated is not None else []) + (
         ["--enable-supernode-auth"] if keys else []
     )
+    more += ["--database", str(folder / "superlink.db")] if database else []
     try:
         started.start("superlink", "flower-superlink", "--host", "127.0.0.1", "--port", port, "--isolation", "subprocess",
                       "--disable-runtime-dependency-installation", *secure, *more)  # fmt: skip

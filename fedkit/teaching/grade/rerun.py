@@ -26,7 +26,7 @@ from fedkit.teaching.grade.statements import Statement, calls_of, needed, statem
 __all__ = ["brief", "rerun"]
 
 
-LIMIT_S, PATIENCE_S = 300.0, 10.0
+LIMIT_S, PATIENCE_S = 600.0, 10.0
 """Seconds for one notebook, and for one call of a learner's function (or all definitions of one exercise)."""
 
 

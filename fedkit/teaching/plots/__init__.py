@@ -40,6 +40,7 @@ from fedkit.teaching.plots.privacy import (
     share_table,
     trust_curves,
 )
+from fedkit.teaching.plots.roads import road_costs, who_could_open
 from fedkit.teaching.plots.small_multiples import small_multiples
 from fedkit.teaching.plots.timeline import round_timeline
 from fedkit.teaching.plots.traffic import bytes_by_participant, what_crossed
@@ -68,6 +69,7 @@ __all__ = [
     "reaching",
     "rebuilt_digits",
     "residual_dots",
+    "road_costs",
     "roc_curves",
     "round_timeline",
     "shard_sizes",
@@ -78,4 +80,5 @@ __all__ = [
     "weight_images",
     "weight_rows",
     "what_crossed",
+    "who_could_open",
 ]

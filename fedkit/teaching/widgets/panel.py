@@ -46,8 +46,7 @@ SAVED = (
     "(in JupyterLab: Run, “Run All Above Selected Cell”)."
 )
 _DEAD = (  # where the panel would be, and says "model not found": nothing, as its picture follows
-    f'.jp-OutputArea-child:has([data-mime-type="{VIEW}"]):not(:has(.fk-panel)):has(+ .jp-OutputArea-child .fk-twin)'
-    "{display:none}"
+    ".jp-OutputArea-child:not(:has(.fk-panel)):has(+ .jp-OutputArea-child .fk-twin){display:none}"
 )
 
 

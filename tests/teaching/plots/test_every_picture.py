@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from fedkit.base.errors import FedkitError
+from fedkit.federation.roads.runs import recorded
 from fedkit.learning.update import Update
 from fedkit.privacy.attacks.roc import roc
 from fedkit.teaching import plots
@@ -56,6 +57,13 @@ def gallery(folder: Path) -> dict[str, Figure]:
         "accuracies": plots.accuracy_by_round(curves),
         "losses": plots.loss_curves({p: [2 / n for n in range(1, 31)] for p in people}),
         "rounds": plots.loss_curves({ALICE: [2 / n for n in range(1, 31)]}, epochs_per_round=10),
+        "class": plots.class_picture(
+            {
+                f"03 exercise_{n}": ["right"] * n + ["try again", "not yet", "missing"]
+                for n in range(9)
+            },
+            {"03 exercise_4": 3},
+        ),
         "bars": plots.participant_bars({"alice alone": 0.4, "bob alone": 0.3, "federated": 0.875}),
         "metric": plots.metric_by_round(history(0.5, 0.7), "loss"),
         "many bars": plots.participant_bars({f"participant {n}": n for n in range(8)}, ylabel="n"),
@@ -105,6 +113,12 @@ def gallery(folder: Path) -> dict[str, Figure]:
         ),
         "roc": plots.roc_curves({"row space": roc(digits + 10.0, digits + 0.0)}),
         "shares": plots.share_table([[1.0, 0.59], [0.6, 0.0]], ["a: 1", "b: 100"], ["1", "20"]),
+        "road costs": plots.road_costs(recorded()),
+        "disks": plots.who_could_open(
+            {"synced folder: Mallory": {"update": 9}, "pysyft: its drive (recorded)": {}},
+            {"global model": 4, "images": 3, "update": 9},
+            title="What lay open on whose disk",
+        ),
         "multiples": plots.small_multiples(sweep, panels="row", title="Bands from three seeds"),
     }
 
