@@ -31,6 +31,18 @@ def sweep(
     retry: Annotated[
         bool, typer.Option("--retry", help="Run those again that failed before.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="dask", help="Run on Dask's workers: an extra, dask."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--engine-address",
+            metavar="ADDRESS",
+            help="Of a Dask scheduler. Default: workers on this machine.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the spec, list the runs, run nothing.")
     ] = False,
@@ -50,7 +62,10 @@ def sweep(
     if dry_run:
         _list(plan, known)
         raise typer.Exit(DONE)
-    frame = run_sweep(spec, out, jobs=jobs, retry=retry, progress=sys.stderr.isatty())
+    shown = sys.stderr.isatty()
+    frame = run_sweep(
+        spec, out, jobs=jobs, retry=retry, progress=shown, engine=engine, address=address
+    )
     show_table(_summary(plan, frame))
     failed = frame[frame["status"] != "done"]
     for _, row in failed.iterrows():

@@ -7,6 +7,7 @@ Packages that are installed do not count here: a run keeps the versions that mat
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes
 
-__all__ = ["imported_digests", "notebook_code"]
+__all__ = ["code_version", "imported_digests", "notebook_code"]
 
 
 MOST_FILES = 500
@@ -97,3 +98,19 @@ def _file_of(name: str, roots: Sequence[Path]) -> Path | None:
             if path.is_file() and not {"site-packages", "dist-packages"} & set(path.parts):
                 return path
     return None
+
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def code_version(package: Path = PACKAGE) -> str:
+    """SHA-256, in hex, over the names and contents of all Python sources of a package, as they lie on the disk now.
+
+    That is what workers and kernels will run, whatever the calling process has loaded.
+    """
+    total = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = read_bytes(path).replace(b"\r\n", b"\n")
+        total.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode())
+        total.update(content)
+    return total.hexdigest()

@@ -30,10 +30,11 @@ import yaml
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes
+from fedkit.experiments.local_code import code_version
 from fedkit.experiments.targets import Target, find_target, unknown_name
 from fedkit.experiments.yaml_core import Written, plain, read_yaml
 
-__all__ = ["COLUMNS", "KEYS", "Plan", "Planned", "code_version", "make_plan", "read_spec", "run_id"]
+__all__ = ["COLUMNS", "KEYS", "Plan", "Planned", "make_plan", "read_spec", "run_id"]
 
 
 KEYS = ("run", "data", "fixed", "grid", "list", "seeds", "edition", "limit_s")
@@ -255,22 +256,6 @@ def _limit(asked: object) -> float | None:
 
 def _text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "no parameters"
-
-
-PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def code_version(package: Path = PACKAGE) -> str:
-    """SHA-256, in hex, over the names and contents of all Python sources of a package, as they lie on the disk now.
-
-    That is what workers and kernels will run, whatever the calling process has loaded.
-    """
-    total = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        content = read_bytes(path).replace(b"\r\n", b"\n")
-        total.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode())
-        total.update(content)
-    return total.hexdigest()
 
 
 def run_id(target: str, values: Mapping[str, Any], code: str, fingerprint: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +47,15 @@ def sweep(
     retry: bool = False,
     progress: bool = False,
     on_result: OnResult | None = None,
+    engine: str | None = None,
+    address: str | None = None,
 ) -> pd.DataFrame:
     """Run what a spec asks for and `out` does not have yet; returns `results(out)`.
 
     spec : a file, or its content as a dict (see `fedkit.experiments.spec`). jobs : workers side by side, one thread each.
     retry : run those again that failed before. progress : a bar with the time left. on_result : called with each run and
-    what became of it.
+    what became of it. engine : "dask", to run on its workers (an extra of the package), of the scheduler at `address`, by
+    default `jobs` of them on this machine. It takes runs of `simulate` alone.
 
     Ctrl-C ends the workers; the same call goes on afterwards. Raises FedkitError, before anything runs, if the spec is not
     right, and Busy if another sweep is at work in `out`.
@@ -61,12 +65,13 @@ def sweep(
     plan, out = make_plan(values, file=file), Path(out)
     if jobs < 1:
         raise FedkitError(f"are {jobs}", field="jobs", remedy="use at least 1")
+    run = _engine(plan, jobs, engine, address)
     out.mkdir(parents=True, exist_ok=True)
     asked = write_yaml(dict(values)) if file is None else read_bytes(file)
     write_bytes(out / "spec.yaml", asked)
     try:
         with FileLock(out / ".lock", blocking=False):
-            _run(plan, out, jobs, retry, progress, on_result)
+            _run(plan, out, jobs, retry, progress, on_result, run)
     except Timeout:
         raise Busy("another sweep is at work here", file=out, remedy="wait for its end") from None
     return results(out)
@@ -87,8 +92,33 @@ def finished(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _engine(plan: Plan, jobs: int, engine: str | None, address: str | None) -> Callable[..., None]:
+    """What runs trials: this machine's workers, or a cluster's. Raises FedkitError."""
+    if engine is None and address is None:
+        return partial(run_trials, jobs=jobs)
+    from fedkit.experiments.cluster import ENGINES, run_on_cluster
+
+    if engine not in ENGINES:
+        what = "names no engine" if engine is None else f"is {engine!r:.40}"
+        raise FedkitError(what, field="engine", remedy=f"use {' or '.join(ENGINES)}")
+    if isinstance(plan.target, NotebookTarget):
+        raise FedkitError(
+            "takes runs of simulate alone",
+            field="engine",
+            why="A notebook needs its kernel and the files beside it",
+            remedy="leave --engine out, or sweep `run: simulate`",
+        )
+    return partial(run_on_cluster, address=address, jobs=jobs, code=plan.code)
+
+
 def _run(
-    plan: Plan, out: Path, jobs: int, retry: bool, progress: bool, on_result: OnResult | None
+    plan: Plan,
+    out: Path,
+    jobs: int,
+    retry: bool,
+    progress: bool,
+    on_result: OnResult | None,
+    run_all: Callable[..., None],
 ) -> None:
     known = finished(plan, out)
     again = {name for name, kept in known.items() if kept["status"] != "done" and retry}
@@ -114,7 +144,7 @@ def _run(
                 run_jobs(work, jobs=jobs, limit_s=plan.limit_s, on_start=start, on_result=end)
             else:
                 trials = [run.values for run in todo]
-                run_trials(trials, jobs=jobs, limit_s=plan.limit_s, on_start=start, on_result=end)
+                run_all(trials, limit_s=plan.limit_s, on_start=start, on_result=end)
     finally:
         write_tables(out, [_row(run, known[run.id]) for run in plan.runs if run.id in known])
 

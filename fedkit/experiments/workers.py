@@ -23,7 +23,6 @@ from typing import IO, Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.experiments.side_by_side import same_python, side_by_side
-from fedkit.experiments.trial import check_trial, run_trial
 
 __all__ = ["Outcome", "Worker", "run_trials"]
 
@@ -164,17 +163,27 @@ def work() -> None:
         os._exit(0)  # the sweep is gone, and a run under way is nobody's
 
     threading.Thread(target=listen, daemon=True).start()
+    # here: who starts workers, at a cluster say, need not hold torch
+    from fedkit.experiments.trial import check_trial, run_trial
+
     answers.write("ready\n")
     answers.flush()
     while True:
-        answers.write(json.dumps(_outcome(json.loads(asked.get()))) + "\n")
+        answers.write(
+            json.dumps(
+                _outcome(json.loads(asked.get()), lambda values: run_trial(check_trial(values)))
+            )
+            + "\n"
+        )
         answers.flush()
 
 
-def _outcome(values: dict[str, Any]) -> dict[str, Any]:
+def _outcome(
+    values: dict[str, Any], run: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
     began = time.monotonic()
     try:
-        said = {"status": "done", "recorded": run_trial(check_trial(values))}
+        said = {"status": "done", "recorded": run(values)}
     except FedkitError as error:
         said = {"status": "failed", "error": str(error)}
     except Exception as error:  # whatever a model does

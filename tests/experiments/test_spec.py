@@ -12,7 +12,8 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_dataset
 from fedkit.data.folder import write_data_folder
 from fedkit.experiments import targets
-from fedkit.experiments.spec import code_version, make_plan, read_spec, run_id
+from fedkit.experiments.local_code import code_version
+from fedkit.experiments.spec import make_plan, read_spec, run_id
 from fedkit.experiments.trial import OF_DIGITS
 from tests.support.sweeps import RAISES, SMALL, notebook, spec
 from tests.support.tasks import KINDS

@@ -150,7 +150,11 @@ def guard(answer: object, returns: bool) -> object:
     def guarded(*args: Any, **kwargs: Any) -> Any:
         heard = _Tee(sys.stdout, budget)
         with contextlib.redirect_stdout(heard):
-            value = answer(*args, **kwargs)
+            _running[0] += 1
+            try:
+                value = answer(*args, **kwargs)
+            finally:
+                _running[0] -= 1
         if value is None and not returns:
             guarded.printed = heard.heard  # type: ignore[attr-defined]
             return None
@@ -166,6 +170,9 @@ def guard(answer: object, returns: bool) -> object:
 
     return guarded
 
+
+_running = [0]
+"""How many guarded calls have not come back."""
 
 PRINTED = "Your function prints its answer and gives nothing back (None). `print` shows, `return` gives back."
 _PRINTED = 2_000
@@ -317,6 +324,8 @@ def bounded(word: Callable[[], None], cpu: float = _CPU_S, wall: float = _WALL_S
     def look(_: int, frame: types.FrameType | None) -> None:
         if time.thread_time() - calculated < cpu and time.monotonic() - began < wall:
             return
+        if times[0] and not _running[0]:  # it was cut, and the reply is being written
+            return
         times[0] += 1
         if times[0] > 1:  # its own `except:` has caught the first: now each of its lines raises
             while frame is not None and not _ours(frame):
@@ -344,7 +353,7 @@ _EVERY_S = 0.2
 
 def _cut(frame: types.FrameType, event: str, _: Any) -> Any:
     """Traces the learner's code: each of its lines raises."""
-    if _ours(frame):
+    if _ours(frame) or not _running[0]:  # what writes the reply is none of it
         return None
     if event == "line":
         raise Endless

@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from fedkit.teaching.check.base import Wrong, check
+from fedkit.teaching.check.attempt import Wrong
+from fedkit.teaching.check.base import check
 
 _PIECES = {
     "first": b"\x01\x02\x03\x04",
