@@ -333,7 +333,7 @@ def inverse(model: Any, updates: Any) -> float:
         (fk.agreement, "right", "cancel"),
         (without_shares, "try again", "Do your shares count"),
         (inverse, "try again", "upside down"),
-        (upside_down, "try again", "leave 0"),
+        (upside_down, "try again", "more than was walked"),
         (lambda model, updates: 1.0, "try again", "leave 0"),
         (lambda model, updates: 0.0, "try again", "all of it is left"),
         (lambda model, updates: ..., "not yet", "lengths"),
