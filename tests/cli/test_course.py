@@ -92,7 +92,7 @@ def test_grade_on_the_command_line(tmp_path):
     assert "1 of 2 stop at 01 may_read." in told
     assert "01_datasite.ipynb (bob): is JSON, but no notebook: it has no cells" in told
     assert "the notebooks' own words" in told
-    assert out.read_text("utf-8-sig").count("\n") == 4
+    assert out.read_text("utf-8-sig").count("\n") == 4 + 5  # a quiz has five questions
     assert picture.read_bytes().startswith(b"\x89PNG")
     code, told = course("grade", str(tmp_path / "nobody"))
     assert (code, "is no folder" in told) == (1, True)

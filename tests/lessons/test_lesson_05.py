@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -231,8 +231,8 @@ def test_ana_sees_nothing_of_it(lesson: Rounds) -> None:
 
 # ------------------------------------------------------------------------------------------- quiz
 @pytest.fixture(scope="module")
-def quiz(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
-    """The lesson's functions, with nothing run."""
+def quiz(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rounds]:
+    """The lesson's functions, with nothing run; its networks stay in a folder of their own."""
     names = Rounds()
     stop = "by_hand"
     with pytest.MonkeyPatch.context() as patch:
@@ -241,7 +241,7 @@ def quiz(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
             if stop in cell.source:
                 break
             exec(compile(cell.source, "quiz", "exec"), names.names)
-    return names
+        yield names
 
 
 def end(control: Control) -> History:

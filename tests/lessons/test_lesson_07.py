@@ -198,7 +198,7 @@ def squares(weights: Any, anchor: Any) -> Any:
             "cancel",
         ),
         (lambda w, a, mu: (mu / 2 * squares(w, a)).detach(), "try again", "no gradient"),
-        (lambda w, a, mu: (mu / 2 * squares(w, a)).item(), "try again", "as a tensor"),
+        (lambda w, a, mu: (mu / 2 * squares(w, a)).item(), "try again", "keep it a tensor"),
         (lambda w, a, mu: mu / 3 * squares(w, a), "try again", "which is 5"),
         (lambda w, a, mu: ..., "not yet", "squared"),
     ],

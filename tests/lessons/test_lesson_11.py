@@ -113,6 +113,7 @@ def test_rows_differ_by_more_than_luck_and_in_the_papers_order() -> None:
     assert 1.2 * mean[1] / mean[0] < mean[2] / mean[0] < 1474 / 87
 
 
+@pytest.mark.slow
 def test_the_best_rate_of_each_row_lies_inside_its_grid() -> None:
     """Chosen over the lesson's three seeds; the ends are a good deal worse, or do not arrive."""
     for row, grid in (

@@ -265,7 +265,7 @@ def mean_of_stds(parts: Any) -> Any:
         (mean_of_stds, "try again", "differ in their means"),
         (lambda parts: (by_numpy(parts)[0], 2 * by_numpy(parts)[1]), "try again", "the formula"),
         (lambda parts: (by_numpy(parts)[0] + 1, by_numpy(parts)[1]), "try again", "divided by"),
-        (lambda parts: by_numpy(parts)[::-1], "try again", "The mean should"),
+        (lambda parts: by_numpy(parts)[::-1], "try again", "The two are swapped"),
         (lambda parts: by_numpy(parts)[0], "try again", "two lists"),
         (lambda parts: (1.0, 2.0), "try again", "two lists"),
         (lambda parts: (by_numpy(parts)[0][:2], by_numpy(parts)[1]), "try again", "the shape [2]"),

@@ -140,7 +140,7 @@ LAUNCHES: dict[str, tuple[Put, str, str]] = {
     "config a list": (launch(b"[1, 2]"), CONFIG, "holds a list, not a JSON object"),
     "config binary": (launch(os.urandom(99)), CONFIG, "not valid JSON"),
     "key missing": (launch(epoch=...), CONFIG, "epoch: is missing"),
-    "rounds a text": (launch(rounds="3"), CONFIG, "rounds: .*integer"),
+    "rounds a text": (launch(rounds="3"), CONFIG, "rounds: .*whole number"),
     "rounds 0": (launch(rounds=0), CONFIG, "rounds: .*1"),
     "rounds negative": (launch(rounds=-3), CONFIG, "rounds: .*1"),
     "epoch 0": (launch(epoch=0), CONFIG, "epoch: .*1"),

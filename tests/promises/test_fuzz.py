@@ -74,7 +74,7 @@ WEIGHTS_CPU_S = 20  # 0.78: of a pickle with 60,000 instructions
 STATE_CPU_S = 20  # 0.87: a whole step of a datasite, which may train and average
 
 # Bytes that Python takes at the same time for it.
-NAME_BYTES = 2**16  # 10 kB
+NAME_BYTES = 2**18  # 10 kB, and now and then what a library keeps
 CONFIG_BYTES = 2**21  # 210 kB
 PERMISSIONS_BYTES = 2**20  # 110 kB
 WEIGHTS_BYTES = 2**24  # 400 kB; with 60,000 instructions 3 MB

@@ -38,6 +38,9 @@ def run_cases(*chosen: str) -> None:
     command = [pysyft_python(), "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "FEDKIT_FUZZ": "20"}
+    env.pop(
+        "PYTEST_ADDOPTS", None
+    )  # of the run around it: a folder for temporary files would be emptied
     done = subprocess.run(
         [*command, "tests/promises/pysyft_cases.py"],
         cwd=ROOT,
