@@ -13,14 +13,24 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.base.text import visible
 from fedkit.cli.client import client, load_site, take_road
-from fedkit.cli.output import Commands, ConfigPath, say, show_table
+from fedkit.cli.output import Commands, ConfigPath, say, show_table, usage_error
 from fedkit.cli.roads import Drive, Token
+from fedkit.config.client_config import DEFAULT_PORT
 from fedkit.datasite.datasite import Datasite
+from fedkit.federation.invitations import invitation_of
+from fedkit.federation.roads.pysyft import check_installed
 from fedkit.federation.roads.syftbox import read_config
-from fedkit.federation.seats import invitation_of, look, open_room, take_seat
+from fedkit.federation.seats import codes_of, look, open_room, take_seat
 
 __all__ = ["app"]
 
+
+_TAKES = {
+    "syftbox": {"--syftbox"},
+    "pysyft": {"--data-dir", "--token", "--drive"},
+    "synced": {"--data-dir"},
+}
+"""Road -> what a learner says about it."""
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, help="A room of learners: open, seats, join.")
 
@@ -58,6 +68,14 @@ def open_(
     for invitation, text in made:
         write_bytes(folder / f"seat-{invitation.seat:02d}.txt", f"{text}\n".encode(), mode=0o600)
     say(f"{len(made)} invitations in {folder}: each for one learner, by mail or chat.")
+    codes = codes_of(site, name)
+    if codes:
+        lines = "".join(f"{email} {code}\n" for email, code in codes.items())
+        write_bytes(folder / "codes.txt", lines.encode(), mode=0o600)
+        say(
+            "Or, once a learner has the room's folder as DIR/datasites, a code from codes.txt to type:"
+        )
+        say("  fedkit class join CODE --data-dir DIR")
     say(f"On the board: the key of {site.email} is {made[0][0].fingerprint}", "bold")
     say(f"participants in fl_config.json: the {len(made)} seats; then launch {project} as always.")
     say(f"Who waits for what: fedkit class seats {name}")
@@ -80,7 +98,7 @@ def seats(
 @app.command()
 def join(
     invitation: Annotated[
-        str, typer.Argument(metavar="INVITATION", help="Its file, or its text in quotes.")
+        str, typer.Argument(metavar="INVITATION", help="Its file, its text in quotes, or a code.")
     ],
     data_dir: Annotated[
         Path | None,
@@ -88,7 +106,12 @@ def join(
             "--data-dir", "--data_dir", metavar="DIR", help="Default: ROOM-SEAT in this folder."
         ),
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="For the local page.")] = 8080,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="For the local page; default: 8080, over SyftBox any free one."
+        ),
+    ] = None,
     syftbox: Annotated[
         Path | None,
         typer.Option("--syftbox", metavar="CONFIG", help="Over SyftBox: its client's config.json."),
@@ -99,7 +122,15 @@ def join(
     once: Annotated[bool, typer.Option("--once", help="As for `fedkit client`.")] = False,
 ) -> None:
     """Sit down: datasite, road and client in one command. What the project runs is asked for later: `fedkit approve`."""
-    asked = invitation_of(invitation)
+    asked = invitation_of(invitation, data_dir)
+    given = {"--data-dir": data_dir, "--syftbox": syftbox, "--token": token, "--drive": drive}
+    for option, value in given.items():
+        if value is not None and option not in _TAKES[asked.road]:
+            usage_error(
+                f"{option} is for another road than this room's, {asked.road!r} -> leave it out"
+            )
+    if asked.road == "pysyft":
+        check_installed()  # before anything is made
     say(f"Seat {asked.seat} of {asked.room}: {asked.email}, for {asked.project}.")
     say(f"{asked.aggregator} leads it, with the key {asked.fingerprint}", "bold")
     if not yes and not (sys.stdin.isatty() and typer.confirm("Is that what the board says?")):
@@ -129,7 +160,7 @@ def join(
         email=asked.email,
         data_dir=str(folder),
         config_path=str(config),
-        port=port,
+        port=port or DEFAULT_PORT,
         synced=asked.road == "synced",
         transport="pysyft" if asked.road == "pysyft" else None,
         token=token,

@@ -1,42 +1,47 @@
-"""A class: a room of seats, an invitation for each, who sits where, and what each seat waits for.
+"""A class: a room of seats, an invitation for each (`invitations.py`), who sits where, and what each seat waits for.
 
-An invitation is data from a stranger to the learner: one line of text, small, every name in it checked before it becomes a
-path, signed by the teacher's key, which it brings along; its fingerprint is what the teacher writes on the board. From then
-on the learner's datasite believes that key alone. In it lies a secret of the seat: the learner publishes the seat's key
-with a proof that only who holds the invitation can make (HMAC, RFC 2104). So nobody else takes a seat by writing into a
-shared folder, and a seat that is used twice shows as such.
+From its invitation on, the learner's datasite believes the teacher's key in it alone. In it lies a secret of the seat: the
+learner publishes the seat's key with a proof that only who holds the invitation can make (HMAC, RFC 2104). So nobody else
+takes a seat by writing into a shared folder, and a seat that is used twice shows as such.
 
 What a seat waits for is dated by the aggregator's own clock, from its first look at it.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import (
     MAX_STRANGERS_JSON_BYTES,
-    read_bytes,
     read_object,
     read_own,
     write_json,
 )
-from fedkit.base.keys import KEY_BYTES, is_signed, sign, signing_key
+from fedkit.base.keys import signing_key
 from fedkit.base.names import check_email, check_name
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import launched_projects
-from fedkit.datasite.road import ROADS
 from fedkit.datasite.round_plan import read_plan
+from fedkit.federation.invitations import (
+    FAR,
+    MOST_SEATS,
+    SECRET_BYTES,
+    Invitation,
+    new_code,
+    publish_room,
+    secret_of,
+)
+from fedkit.federation.roads.pysyft import keep_people
 from fedkit.protocol.project import AtAggregator
 from fedkit.protocol.signing_keys import (
     fingerprint,
@@ -49,83 +54,12 @@ from fedkit.protocol.signing_keys import (
 from fedkit.rounds.history import read_records
 
 __all__ = [
-    "MOST_SEATS",
-    "Invitation",
     "Seat",
-    "invitation_of",
+    "codes_of",
     "look",
     "open_room",
-    "read_invitation",
     "take_seat",
 ]
-
-
-MOST_SEATS = 500
-_PREFIX = "fedkit-seat-1."
-_MOST_BYTES = 4096
-_SECRET_BYTES = 16
-_FAR = tuple(name for name in ROADS if name != "own")
-
-
-@dataclass(frozen=True)
-class Invitation:
-    """What a learner needs to sit down. road : one of `ROADS`. key, secret : in hex, of the teacher and of the seat."""
-
-    room: str
-    seat: int
-    email: str
-    project: str
-    aggregator: str
-    road: str
-    key: str
-    secret: str
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the teacher's key: what stands on the board."""
-        return fingerprint(bytes.fromhex(self.key))
-
-    def to_text(self, teacher: bytes) -> str:
-        """One line, signed with the teacher's secret key."""
-        body = json.dumps(asdict(self), sort_keys=True).encode()
-        return _PREFIX + base64.urlsafe_b64encode(sign(teacher, body) + body).decode()
-
-
-def read_invitation(text: str, file: Path | None = None) -> Invitation:
-    """An invitation as it was sent. Raises FedkitError where it is none, or was altered on its way."""
-
-    def wrong(what: str) -> FedkitError:
-        remedy = "copy it again, all of it; else ask the teacher for it once more"
-        return FedkitError(f"is no invitation: it {what}", file=file, remedy=remedy)
-
-    line = "".join(text.split()) if len(text) <= _MOST_BYTES else ""
-    if not line.startswith(_PREFIX):
-        begins = f"does not begin with {_PREFIX}"
-        raise wrong(begins if line else f"is empty, or has more than {_MOST_BYTES:,} signs")
-    try:
-        data = base64.b64decode(line.removeprefix(_PREFIX), altchars=b"-_", validate=True)
-        signature, body = data[:64], data[64:]
-        values = json.loads(body)
-        key = bytes.fromhex(values["key"])
-        if len(key) != KEY_BYTES or not is_signed(key, signature, body):
-            raise wrong("was altered: the teacher has not signed this")
-        if values.keys() != {field.name for field in fields(Invitation)}:
-            raise wrong("is of another version")
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise wrong("can't be read") from error
-    try:
-        for name in ("room", "project"):
-            check_name(values[name])
-        for name in ("email", "aggregator"):
-            check_email(values[name])
-        seat, secret = values["seat"], bytes.fromhex(values["secret"])
-        if type(seat) is not int or not 1 <= seat <= MOST_SEATS or len(secret) != _SECRET_BYTES:
-            raise ValueError("seat and secret do not fit")
-        if values["road"] not in _FAR:
-            raise ValueError(f"road must be one of {', '.join(_FAR)}")
-    except (ValueError, TypeError) as error:
-        raise wrong(f"names what can't be used ({str(error)[:200]})") from error
-    return Invitation(**values)
 
 
 def open_room(
@@ -141,7 +75,7 @@ def open_room(
             check_email(email)
     except ValueError as error:
         raise FedkitError(str(error), field="room", remedy="choose another name") from error
-    if site.road.name not in _FAR:
+    if site.road.name not in FAR:
         raise FedkitError(
             f"is on the road {site.road.name!r}, which reaches no other machine",
             file=site.data_dir,
@@ -157,16 +91,29 @@ def open_room(
     if kept and (kept.get("project") != project or list(known) != list(emails)):
         what = f"is open already, for {kept.get('project')} with {len(known)} seats"
         raise FedkitError(what, file=path, field=room, remedy="take another name")
-    seats = {email: known.get(email) or secrets.token_hex(_SECRET_BYTES) for email in emails}
     teacher = identity(site)
-    write_json(path, {"project": project, "seats": seats})
+    key = signing_key(teacher)
+    codes = dict(kept.get("codes", {}))
+    if not kept and site.road.name == "synced":  # whose folder brings the rest
+        codes = {email: new_code(key, room, n) for n, email in enumerate(emails, start=1)}
+    made = {email: secret_of(code, key, room, email) for email, code in codes.items() if not known}
+    seats = known or {e: made.get(e) or secrets.token_hex(SECRET_BYTES) for e in emails}
+    write_json(path, {"project": project, "seats": seats, "codes": codes})
     path.chmod(0o600)
-    key = signing_key(teacher).hex()
-    made = [
-        Invitation(room, n, email, project, site.email, site.road.name, key, secret)
+    if codes:
+        publish_room(site, teacher, room, project, emails)
+    if site.road.name == "pysyft":
+        keep_people(site, seats)  # they are met as soon as they sit, before any project names them
+    invitations = [
+        Invitation(room, n, email, project, site.email, site.road.name, key.hex(), secret)
         for n, (email, secret) in enumerate(seats.items(), start=1)
     ]
-    return [(invitation, invitation.to_text(teacher)) for invitation in made]
+    return [(invitation, invitation.to_text(teacher)) for invitation in invitations]
+
+
+def codes_of(site: Datasite, room: str) -> dict[str, str]:
+    """E-mail -> the short code of its seat, in a room that is open here; empty on a road that has none."""
+    return dict(read_object(_room(site, room)).get("codes", {}))
 
 
 def take_seat(site: Datasite, invitation: Invitation) -> None:
@@ -339,19 +286,3 @@ def _fits(room: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def invitation_of(given: str) -> Invitation:
-    """An invitation from what a person gives: its text, or the file it lies in. Raises FedkitError."""
-    if given.startswith(_PREFIX):
-        return read_invitation(given)
-    path = Path(given)
-    try:
-        data = read_bytes(path, max_bytes=_MOST_BYTES)
-    except FileNotFoundError:
-        raise FedkitError(
-            "is not there, and is no invitation's text either",
-            file=path,
-            remedy=f"give the file, or the text that begins with {_PREFIX}",
-        ) from None
-    return read_invitation(data.decode("ascii", errors="replace"), path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
@@ -24,6 +25,7 @@ from fedkit.base.files import (
     write_json,
 )
 from fedkit.base.keys import KEY_BYTES, new_secret, signing_key
+from fedkit.base.locks import exclusive
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 
@@ -44,6 +46,7 @@ __all__ = [
 COMPARE = (
     "Keys of those who sign; compare them with their owners by another way, such as by telephone:"
 )
+_A_MOMENT_S = 20.0
 _WHAT, _REMEDY = (
     "list of others' keys",
     "restore it; or remove it, then the keys of all count as new",
@@ -180,20 +183,32 @@ def told_keys(site: Datasite, people: Iterable[str]) -> list[tuple[str, str, str
 def remember(site: Datasite, keys: Mapping[str, bytes]) -> None:
     """Keep the keys of those who are met for the first time; what is known stays as it is."""
     known = known_keys(site)
-    _write(site, {who: key for who, key in keys.items() if who != site.email} | known, known)
+    if not keys.keys() - known.keys() - {site.email}:
+        return
+    with _one_at_a_time(site):
+        known = known_keys(site)
+        _write(site, {who: key for who, key in keys.items() if who != site.email} | known, known)
 
 
 def trust(site: Datasite, who: str) -> bytes:
     """From now on, `who` signs with the key that it publishes now. Returns it; raises FedkitError where there is none."""
-    published, known = published_key(site, who), known_keys(site)
+    published = published_key(site, who)
     if published is None:
         raise FedkitError(
             "publishes no key",
             field=who,
             remedy="check the e-mail; wait until its datasite has come",
         )
-    _write(site, known | {who: published}, known)
+    with _one_at_a_time(site):
+        known = known_keys(site)
+        _write(site, known | {who: published}, known)
     return published
+
+
+def _one_at_a_time(site: Datasite) -> AbstractContextManager[None]:
+    """Who adds to the list holds it: a client that advances, a panel that looks at its seats."""
+    lock = site.own / "known_keys.lock"
+    return exclusive(lock, "keeps keys", at=site.data_dir, timeout_s=_A_MOMENT_S)
 
 
 def _write(site: Datasite, keys: Mapping[str, bytes], before: Mapping[str, bytes]) -> None:

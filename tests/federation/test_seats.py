@@ -16,14 +16,8 @@ from fedkit.base.files import write_json
 from fedkit.base.keys import new_secret, sign, signing_key
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.road import write_road
-from fedkit.federation.seats import (
-    Invitation,
-    invitation_of,
-    look,
-    open_room,
-    read_invitation,
-    take_seat,
-)
+from fedkit.federation.invitations import Invitation, invitation_of, read_invitation
+from fedkit.federation.seats import look, open_room, take_seat
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import answer, approve_all
 from fedkit.protocol.signing_keys import fingerprint, identity, known_keys

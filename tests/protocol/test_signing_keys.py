@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,12 @@ def test_what_was_broken_is_said_and_never_overwritten(site: Datasite, text: str
 def test_a_fingerprint_can_be_read_aloud() -> None:
     assert fingerprint(bytes(32)) == "6668 7aad f862 bd77 6c8f c18b 8e9f 8e20"
     assert fingerprint(FIRST) != fingerprint(SECOND)
+
+
+def test_two_who_add_at_once_lose_none(site: Datasite) -> None:
+    """A client that advances, and a panel of a class: the list is read, then written whole."""
+    people = [f"p{n}@example.org" for n in range(40)]
+    keys = {who: signing_key(new_secret()) for who in people}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda who: remember(site, {who: keys[who]}), people))
+    assert known_keys(site) == keys

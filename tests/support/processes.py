@@ -64,11 +64,17 @@ class Processes:
         """Does every one of these run?"""
         return all(process.poll() is None for process in self._running.values())
 
-    def wait(self, true: Callable[[], bool], what: str, moves: Callable[[], object] = bool) -> None:
-        """Call `moves` again and again, until something is true. Fails after two minutes, with what they said."""
-        end = time.monotonic() + _PATIENCE_S
+    def wait(
+        self,
+        true: Callable[[], bool],
+        what: str,
+        moves: Callable[[], object] = bool,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        """Call `moves` again and again, until something is true. Fails after `patience_s`, with what they said."""
+        end = time.monotonic() + patience_s
         while not true():
-            assert time.monotonic() < end, f"{what}: not within {_PATIENCE_S} s; {self.said()}"
+            assert time.monotonic() < end, f"{what}: not within {patience_s} s; {self.said()}"
             moves()
             time.sleep(0.1)
 
