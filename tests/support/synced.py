@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.road import write_road
 from fedkit.datasite.tree import stamp
+from fedkit.federation.shared_folder import SharedFolder
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import answer, approve_all
 from tests.support.helpers import AGGREGATOR, held_out, shard
@@ -33,6 +33,7 @@ class Synced:
         for email in dict.fromkeys([aggregator, *self.people]):
             write_road(root / email, "synced")
             self.sites[email] = Datasite.create(root / email, email)
+        self._folder = SharedFolder(list(self.sites.values()), root / "ledger.jsonl")
         for number, email in enumerate(self.people):
             write_shard(self[email].private_client, shard([2 * number, 2 * number + 1], 3 + number))
         write_dataset(self[aggregator].private_aggregator / "mnist_test_dataset.pt", *held_out())
@@ -42,20 +43,7 @@ class Synced:
 
     def sync(self) -> None:
         """Every file under `datasites/` as its newest copy is, at everybody; nothing is ever deleted."""
-        newest: dict[str, tuple[int, Path]] = {}
-        for site in self.sites.values():
-            for folder, _, names in os.walk(site.datasites):
-                for name in names:
-                    path = Path(folder) / name
-                    key, when = path.relative_to(site.datasites).as_posix(), path.stat().st_mtime_ns
-                    if not name.endswith(".tmp") and when > newest.get(key, (-1, path))[0]:
-                        newest[key] = when, path
-        for key, (when, source) in newest.items():
-            for site in self.sites.values():
-                path = site.datasites / key
-                if not path.exists() or path.stat().st_mtime_ns < when:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(source, path)
+        self._folder()
 
     def run(
         self,
