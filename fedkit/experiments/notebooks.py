@@ -35,7 +35,6 @@ __all__ = [
     "OnCell",
     "RunResult",
     "check_states",
-    "quiz_records",
     "recorded",
     "run",
     "run_jobs",
@@ -306,11 +305,6 @@ def recorded(path: Path | str) -> dict[str, Any]:
 def check_states(path: Path | str) -> dict[str, str]:
     """The state of every check shown in an executed notebook: name -> "not yet", "try again" or "right"."""
     return {bundle["name"]: bundle["state"] for bundle in _bundles(Path(path), CHECK_MIME)}
-
-
-def quiz_records(path: Path | str) -> dict[str, dict[str, Any]]:
-    """What was chosen in every quiz of an executed or saved notebook: name -> `states` and `tries` by question."""
-    return {bundle["name"]: bundle for bundle in _bundles(Path(path), QUIZ_MIME)}
 
 
 def _bundles(path: Path, mime: str) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def alt(picture: str, **values: object) -> str:
 
 
 def _words(picture: str, part: str, values: Mapping[str, object]) -> str:
-    lesson, _, name = picture.partition(" ")
+    lesson, _, name = str(picture).partition(" ")
     try:
         return str(_captions(lesson)[name][part]).format(**values)
     except (KeyError, IndexError) as error:

@@ -115,9 +115,12 @@ class Answers:
 
     def choose_all(self, letters: str) -> None:
         """Choose for all questions in one word, such as "ba-dc". Raises FedkitError where it does not fit."""
-        if len(letters) != len(self.questions):
+        given = (
+            f"{len(letters)} letters" if isinstance(letters, str) else f"a {type(letters).__name__}"
+        )
+        if given != f"{len(self.questions)} letters":
             raise FedkitError(
-                f"has {len(letters)} letters for {len(self.questions)} questions",
+                f"has {given} for {len(self.questions)} questions",
                 field="answers",
                 remedy='give one letter a question, - for an open one: fk.quiz("03", "ba-dc")',
             )

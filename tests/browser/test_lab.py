@@ -16,9 +16,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from fedkit.experiments.notebooks import quiz_records
 from fedkit.teaching.quiz import LETTERS, read_quiz
 from tests.support import ROOT, lab, looks
+from tests.support.lessons import quiz_records
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("lab")]
 LESSON = ROOT / "notebooks" / "05_round_control.ipynb"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
+
+from fedkit.experiments.notebooks import QUIZ_MIME
 
 WORDS = " ".join(["word"] * 50)
 HEADER = """\
@@ -156,3 +159,10 @@ def notebook(
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(made, folder / f"{name}.ipynb")
     return folder / f"{name}.ipynb"
+
+
+def quiz_records(path: Path) -> dict[str, dict[str, Any]]:
+    """What was chosen in every quiz of a saved notebook: its name -> `states` and `tries` by question."""
+    cells = nbformat.read(path, as_version=4).cells
+    data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return {kept[QUIZ_MIME]["name"]: kept[QUIZ_MIME] for kept in data if QUIZ_MIME in kept}

@@ -93,6 +93,8 @@ def test_letters_in_one_word() -> None:
     key = "".join(question.answer for question in answers.questions)
     answers.choose_all("-" + key[1:].upper())
     assert str(answers) == "Quiz 03: 4 of 5 right, 1 still open"
+    with pytest.raises(FedkitError, match="a int for 5 questions"):
+        answers.choose_all(12345)  # type: ignore[arg-type]
     for letters, says in [
         ("abc", "3 letters for 5"),
         ("abcxa", "no option 'x'"),

@@ -55,7 +55,8 @@ def _quiz(submission: Submission, lesson: Lesson) -> dict[str, Word]:
     for number, question in enumerate(lesson.questions, 1):
         options = dict(question.lettered())
         chosen = (tries or {}).get(str(number), "")
-        letters = [letter for letter in str(chosen)[:100] if letter in options]
+        tried = chosen[:100] if isinstance(chosen, str) else ""
+        letters = [letter for letter in tried if letter in options]
         if tries is None:
             word = Word("not run", "its cell has no result")
         elif not letters:

@@ -87,7 +87,7 @@ def test_a_quiz_is_judged_by_the_courses_own_key(tmp_path: Path) -> None:
     notebook = answered("01")
     said(notebook, "may_read", "right")
     states = dict.fromkeys("12345", "right")
-    tries = {"1": key[0], "2": wrong, "3": wrong + key[2], "4": "", "5": "!z"}
+    tries = {"1": key[0], "2": wrong, "3": wrong + key[2], "4": {key[3]: 1}, "5": "!z"}
     for name, kept in (("01", {}), ("02", tries), ("01", tries)):
         data = {QUIZ_MIME: {"name": name, "states": states, "tries": kept}, "text/plain": ""}
         output = {"output_type": "display_data", "metadata": {}, "data": data}

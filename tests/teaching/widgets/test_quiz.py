@@ -10,10 +10,10 @@ import nbformat
 import pytest
 
 import fedkit as fk
-from fedkit.experiments.notebooks import quiz_records, run
+from fedkit.experiments.notebooks import run
 from fedkit.teaching.quiz import LETTERS, read_quiz
 from fedkit.teaching.widgets.quiz import quiz
-from tests.support.lessons import notebook
+from tests.support.lessons import notebook, quiz_records
 
 KEY = "".join(question.answer for question in read_quiz("03"))
 
