@@ -71,7 +71,7 @@ def read_quiz(name: str) -> tuple[Question, ...]:
 
 def parse_quiz(text: str) -> tuple[Question, ...]:
     """The questions in the text of a quiz. Raises ValueError where it has another form: authors read that."""
-    written = yaml.load(text, Loader=yaml.BaseLoader)  # as it was written: No stays No, 0.10 stays 0.10
+    written = yaml.load(text, Loader=yaml.BaseLoader)  # all of it text: No stays No
     return tuple(_question(number, raw) for number, raw in enumerate(written, 1))
 
 
