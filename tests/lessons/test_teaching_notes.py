@@ -17,9 +17,10 @@ import fedkit as fk
 from fedkit.cli.main import app
 from fedkit.teaching.quiz import read_quiz
 from tests.support.helpers import ROOT
+from tools.course.effort import minutes
 from tools.course.lesson import Lesson, read_lesson, source_paths
 from tools.course.lint import FORBIDDEN
-from tools.course.timetable import ROW, notes_path, section_minutes, sections_of, with_minutes
+from tools.course.timetable import ROW, notes_path, section_minutes
 
 SOURCES = source_paths(ROOT / "notebooks")
 TEACHING = ROOT / "notebooks" / "teaching"
@@ -100,10 +101,8 @@ def test_time_has_a_row_for_each_section_and_adds_up(path: Path) -> None:
     lesson = lesson_of(path)
     table = part(notes_of(lesson), "Time")
     found = [(row["section"], int(row["minutes"])) for row in ROW.finditer(table)]
-    assert [section for section, _ in found] == list(sections_of(lesson))
-    assert sum(minutes for _, minutes in found) == pytest.approx(lesson.card.minutes, rel=0.1), (
-        "run `python -m tools.course timetable --write`"
-    )
+    assert [section for section, _ in found] == list(section_minutes(lesson))
+    assert sum(each for _, each in found) == pytest.approx(minutes(lesson), rel=0.1)
     assert "**stop here**" in table
 
 
@@ -236,15 +235,14 @@ def test_every_name_of_the_package_exists() -> None:
     assert found
 
 
-def test_targets_files_and_modules_exist() -> None:
+def test_targets_links_files_and_modules_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    authors = (ROOT / "tools" / "course" / "__main__.py").read_text(encoding="utf-8")
     for page, text in pages():
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+            assert (TEACHING / link).is_file(), (page, link)
         for said in quoted(text):
             if said.startswith("make "):
                 assert re.search(rf"^{said[5:]}:", makefile, re.MULTILINE), (page, said)
-            elif said.startswith("python -m tools.course "):
-                assert f"def {said.split()[3]}(" in authors, (page, said)
             elif re.fullmatch(r"(notebooks|benchmarks|fedkit)/[\w/.]+", said):
                 assert (ROOT / said).exists(), (page, said)
             elif re.fullmatch(r"fedkit(\.\w+)+", said):
@@ -255,26 +253,3 @@ def test_each_lesson_has_its_page_and_the_readme_points_there() -> None:
     there = {path.name for path in TEACHING.glob("*.md")}
     assert there == {"README.md", *(f"{path.stem[:2]}.md" for path in SOURCES)}
     assert "(notebooks/teaching/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-# ------------------------------------------------------------------------------------ the timetable
-def test_minutes_are_dealt_out_by_what_a_section_asks_for() -> None:
-    for path in SOURCES:
-        lesson = lesson_of(path)
-        minutes = section_minutes(lesson)
-        assert sum(minutes.values()) == lesson.card.minutes
-        assert min(minutes.values()) >= 1
-        if lesson.number:
-            assert minutes["Recap"] < minutes["Quiz"]
-    train = section_minutes(lesson_of(SOURCES[3]))
-    assert max(train, key=lambda title: train[title]) == "How do steps become a round?"
-
-
-def test_new_minutes_leave_a_teachers_words() -> None:
-    lesson = lesson_of(SOURCES[3])
-    notes = notes_of(lesson)
-    table = part(notes, "Time")
-    stale = ROW.sub(lambda row: f"| {row['section']} | 99 |{row['rest']}", table)
-    assert stale != table
-    assert with_minutes(notes.replace(table, stale), lesson) == with_minutes(notes, lesson)
-    assert with_minutes("| Another | 7 | stays |\n", lesson) == "| Another | 7 | stays |\n"

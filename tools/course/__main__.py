@@ -1,25 +1,28 @@
-"""The authors' commands: `python -m tools.course build`, `check`, `list` and `timetable`, in a clone of the repository."""
+"""The authors' commands: `python -m tools.course build`, `check`, `minutes` and `list`, in a clone of the repository."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedkit.base.errors import FedkitError
 from fedkit.cli.course import Wanted, lessons_table
 from fedkit.cli.output import FAILED, Commands, console, say
 from tools.course import build as building
+from tools.course import overview
+from tools.course.effort import by_section, minutes
 from tools.course.lesson import read_lesson, source_paths
 from tools.course.lint import lint
-from tools.course.timetable import notes_path, section_minutes, with_minutes
 
 __all__ = ["app"]
 
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, help="The course's sources: build, check, list, timetable."
+    cls=Commands, no_args_is_help=True, help="The course's sources: build, check, minutes, list."
 )
 
 COURSE = Path(__file__).resolve().parents[2] / "notebooks"
@@ -46,6 +49,8 @@ def check(wanted: Wanted = None, notebooks: Notebooks = COURSE) -> None:
     stems = {path.stem for path in paths}
     problems = [problem for path in paths for problem in lint(path)]
     drifted = building.drift(notebooks / "src", notebooks)
+    with contextlib.suppress(FedkitError):  # a source that can't be read has been named already
+        drifted += overview.problems([read_lesson(path) for path in source_paths(notebooks)])
     problems += [problem for problem in drifted if not wanted or problem.path.stem in stems]
     for problem in problems:
         say(str(problem))
@@ -54,30 +59,23 @@ def check(wanted: Wanted = None, notebooks: Notebooks = COURSE) -> None:
         raise typer.Exit(FAILED)
 
 
+@app.command("minutes")
+def show_minutes(wanted: Wanted = None, notebooks: Notebooks = COURSE) -> None:
+    """How long each section takes a learner, by the formula in tools/course/effort.py."""
+    for path in source_paths(notebooks, wanted or []):
+        lesson = read_lesson(path)
+        say(f"{lesson.name[:2]} {lesson.title}: {minutes(lesson)} minutes")
+        for heading, each in by_section(lesson).items():
+            say(f"{each:6.1f}  {heading}")
+
+
 @app.command("list")
 def list_lessons(notebooks: Notebooks = COURSE) -> None:
     """The course as its sources have it, built or not."""
     lessons = [read_lesson(path) for path in source_paths(notebooks)]
-    console.print(lessons_table({lesson.name: lesson.about("learner") for lesson in lessons}))
-
-
-@app.command()
-def timetable(
-    wanted: Wanted = None,
-    notebooks: Notebooks = COURSE,
-    write: Annotated[
-        bool, typer.Option("--write", help="Put them into the tables of teaching/NN.md.")
-    ] = False,
-) -> None:
-    """A lesson's minutes by section, dealt out from those of its card."""
-    for path in source_paths(notebooks, wanted or []):
-        lesson = read_lesson(path)
-        for title, minutes in section_minutes(lesson).items():
-            say(f"{lesson.number:02d} {minutes:3d} {title}")
-        notes = notes_path(lesson)
-        if write and notes.is_file():
-            text = notes.read_text(encoding="utf-8")
-            notes.write_text(with_minutes(text, lesson), encoding="utf-8", newline="\n")
+    console.print(
+        lessons_table({lesson.name: building.about(lesson, "learner") for lesson in lessons})
+    )
 
 
 if __name__ == "__main__":

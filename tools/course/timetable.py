@@ -1,82 +1,48 @@
-"""How a lesson's minutes fall on its sections, for the teacher's notes in `notebooks/teaching/NN.md`.
+"""How a lesson's minutes fall on its sections: the column of the table under `## Time` in `notebooks/teaching/NN.md`.
 
-The card says how long the whole lesson takes. Here its minutes are dealt out in proportion to what a section asks of a
-learner: words to read, lines of code to follow, pictures to look at, predictions, exercises and the quiz.
+A class works through all sections but the readings and what comes next. Their minutes are in proportion to what
+`effort.py` counts in each, whole, and add up to those on the lesson's card.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from tools.course.lesson import Cell, Lesson
-from tools.course.lint import words
+from tools.course.effort import by_section, minutes
+from tools.course.lesson import Lesson
 
-__all__ = ["AT_HOME", "ROW", "notes_path", "section_minutes", "sections_of", "with_minutes"]
+__all__ = ["AT_HOME", "ROW", "TIME", "notes_path", "pages", "section_minutes"]
 
 
 AT_HOME = ("Readings", "Next")
 """Sections that no class spends time on."""
 
-# seconds; only their proportions count
-_A_WORD = 0.4
-_A_LINE = 4.0
-_A_PICTURE = 25.0
-_A_PREDICTION = 60.0
-_AN_EXERCISE = 240.0
-_THE_QUIZ = 240.0
-
-_HEADING = re.compile(r"\A\s*## +(.+?) *$", re.MULTILINE)
+TIME = re.compile(r"^## Time$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| (?P<section>[^|]+?) \| (?P<minutes>\d+) \|(?P<rest>.*)$", re.MULTILINE)
-"""A line of the table under `## Time`."""
-
-
-def sections_of(lesson: Lesson) -> dict[str, list[Cell]]:
-    """The headings of a lesson with their cells; what stands before the first one is part of it."""
-    found: dict[str, list[Cell]] = {}
-    before: list[Cell] = []
-    for cell in lesson.cells:
-        heading = _HEADING.match(cell.source) if cell.kind == "markdown" else None
-        if heading:
-            found[heading[1]] = [*before, cell]
-            before = []
-        elif found:
-            found[next(reversed(found))].append(cell)
-        else:
-            before.append(cell)
-    return {title: cells for title, cells in found.items() if title not in AT_HOME}
 
 
 def section_minutes(lesson: Lesson) -> dict[str, int]:
-    """Whole minutes for each section, at least 1 each, that add up to the card's.
+    """A class's minutes for each section, by its heading; what stands before the first one counts with it.
 
-    Raises ValueError for a lesson with fewer minutes than sections.
+    They add up to the card's, but each is at least 1.
     """
-    effort = {title: sum(map(_seconds, cells)) for title, cells in sections_of(lesson).items()}
-    spare = lesson.card.minutes - len(effort)
-    if spare < 0:
-        raise ValueError(f"{lesson.name} has {len(effort)} sections in {lesson.card.minutes} min")
-    whole = sum(effort.values())
-    exact = {title: lesson.card.minutes * part / whole for title, part in effort.items()}
-    minutes = {title: max(1, int(value)) for title, value in exact.items()}
-    while (left := lesson.card.minutes - sum(minutes.values())) != 0:
+    title, *headings = by_section(lesson).items()
+    exact = {name: effort for name, effort in headings if name not in AT_HOME}
+    if not exact:
+        return {}
+    exact[next(iter(exact))] += title[1]
+    scale = minutes(lesson) / sum(exact.values())
+    exact = {name: effort * scale for name, effort in exact.items()}
+    whole = {name: max(1, int(value)) for name, value in exact.items()}
+    while (left := minutes(lesson) - sum(whole.values())) != 0:
         step = 1 if left > 0 else -1
-        fair = {t: step * (exact[t] - minutes[t]) for t in exact if minutes[t] + step >= 1}
-        minutes[max(fair, key=lambda title: fair[title])] += step
-    return minutes
-
-
-def with_minutes(notes: str, lesson: Lesson) -> str:
-    """A lesson's notes with the minutes of its table as they are now; what else stands in a row stays."""
-    minutes = section_minutes(lesson)
-    return ROW.sub(
-        lambda row: (
-            f"| {row['section']} | {minutes[row['section']]} |{row['rest']}"
-            if row["section"] in minutes
-            else row[0]
-        ),
-        notes,
-    )
+        off = {n: step * (exact[n] - whole[n]) for n in whole if whole[n] + step >= 1}
+        if not off:
+            break
+        whole[max(off, key=lambda name: off[name])] += step
+    return whole
 
 
 def notes_path(lesson: Lesson) -> Path:
@@ -84,12 +50,18 @@ def notes_path(lesson: Lesson) -> Path:
     return lesson.path.parents[1] / "teaching" / f"{lesson.number:02d}.md"
 
 
-def _seconds(cell: Cell) -> float:
-    if cell.kind == "code":
-        lines = [line for line in cell.source.splitlines() if line.strip()]
-        pictures = cell.source.count("fk.show(")
-        seconds = _A_LINE * len(lines) + _A_PICTURE * pictures
-        seconds += _AN_EXERCISE * ("exercise" in cell.tags)
-        return seconds + _THE_QUIZ * ("fk.quiz(" in cell.source)
-    predictions = len(re.findall(r"^> \*\*Predict\b", cell.source, re.MULTILINE))
-    return _A_WORD * words(cell.source) + _A_PREDICTION * predictions
+def pages(course: Sequence[Lesson]) -> dict[Path, bytes]:
+    """The teacher's notes that there are, with the minutes as they should be; every other word stays."""
+    there = {notes_path(lesson): lesson for lesson in course if notes_path(lesson).is_file()}
+    return {
+        path: _with_minutes(path.read_text(encoding="utf-8"), section_minutes(lesson)).encode()
+        for path, lesson in there.items()
+    }
+
+
+def _with_minutes(notes: str, wanted: dict[str, int]) -> str:
+    def row(match: re.Match[str]) -> str:
+        each = wanted.get(match["section"], match["minutes"])
+        return f"| {match['section']} | {each} |{match['rest']}"
+
+    return TIME.sub(lambda table: ROW.sub(row, table[0]), notes)

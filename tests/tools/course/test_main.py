@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 
 import pytest
@@ -44,21 +43,3 @@ def test_a_course_without_sources_says_what_to_do(tmp_path):
     code, said = course("build", "--notebooks", tempfile.mkdtemp(dir=tmp_path))
     assert code == 1
     assert "src/" in said
-
-
-def test_the_timetable_goes_into_a_teachers_notes(tmp_path):
-    write_lesson(tmp_path / "src")
-    notes = tmp_path / "teaching" / "01.md"
-    notes.parent.mkdir()
-    notes.write_text("| Quiz | 99 | by hands |\n| Elsewhere | 99 | stays |\n", encoding="utf-8")
-    where = ("--notebooks", str(tmp_path))
-    code, said = course("timetable", "1", *where)
-    assert code == 0
-    assert "99 | by hands" in notes.read_text("utf-8")
-    minutes = re.search(r"01 +(\d+) Quiz", said)
-    assert minutes
-    assert "Readings" not in said
-    assert course("timetable", "--write", *where)[0] == 0
-    first, second = notes.read_text("utf-8").splitlines()
-    assert first == f"| Quiz | {minutes[1]} | by hands |"
-    assert second == "| Elsewhere | 99 | stays |"
