@@ -1,4 +1,4 @@
-"""Numbers with a unit that a lesson claims: `409 kB`, `two files`, `97 %`. Options of Predict boxes and readings claim nothing."""
+"""Numbers with a unit that a lesson claims, such as `409 kB`. Options of Predict boxes and readings claim nothing."""
 
 from __future__ import annotations
 
