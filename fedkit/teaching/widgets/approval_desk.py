@@ -12,6 +12,7 @@ import ipywidgets
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined
+from fedkit.base.text import count
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Tree, scan
@@ -29,7 +30,6 @@ from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
 from fedkit.protocol.project import unmasked
 from fedkit.protocol.signing_keys import COMPARE, signers, told_keys
 from fedkit.teaching.control.control import Control
-from fedkit.teaching.plots.style import count
 from fedkit.teaching.widgets.highlight import highlight
 from fedkit.teaching.widgets.panel import (
     Panel,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ipywidgets
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import count
 from fedkit.datasite.datasite import Datasite
 from fedkit.federation.seats import Seat, look
-from fedkit.teaching.plots.style import count
 from fedkit.teaching.widgets.panel import Panel, button, esc, heading, note, row, table
 
 __all__ = ["ClassRoom"]

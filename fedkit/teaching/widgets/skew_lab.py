@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import ipywidgets
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import count
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.feature_shift import heterogeneity
 from fedkit.data.shards import Shard
@@ -15,7 +16,6 @@ from fedkit.rounds.simulation import simulate
 from fedkit.teaching.notebook import figure_html
 from fedkit.teaching.plots.accuracy import accuracy_by_round
 from fedkit.teaching.plots.participants import label_bars
-from fedkit.teaching.plots.style import count
 from fedkit.teaching.widgets.panel import Panel, button, esc, fitted, heading, note, row
 
 __all__ = ["SkewLab"]
