@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
-__all__ = ["count", "is_hidden", "nearest", "one_line", "visible"]
+__all__ = ["how_many", "is_hidden", "nearest", "one_line", "visible"]
 
 
 def visible(text: str, show: Callable[[str], str] = lambda sign: ascii(sign)[1:-1]) -> str:
@@ -33,6 +33,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(name, list(known), 1)), None)
 
 
-def count(number: int, thing: str) -> str:
+def how_many(number: int, thing: str) -> str:
     """`1 round`, `3 rounds`, `no rounds`, `1,000 files`. thing : a noun, with its adjectives; -s makes it many."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}" if number else f"no {thing}s"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedkit.base.events import AGGREGATOR, Event, Problem, Waiting
-from fedkit.base.text import count
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import has_permission_file
@@ -147,7 +147,7 @@ def standstill(
     """
     n, total = len(history), history.total_rounds
     if history.done:
-        return f"done: {count(total, 'round')}"
+        return f"done: {how_many(total, 'round')}"
     problems = [f"{e.email}: {e.error}" for e in stops if isinstance(e, Problem)]
     if problems:
         return problems[0]

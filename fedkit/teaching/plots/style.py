@@ -15,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.text import count
+from fedkit.base.text import how_many as count
 
 __all__ = [
     "BESIDE",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import ipywidgets
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.text import count
+from fedkit.base.text import how_many
 from fedkit.federation.network import Network
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.control.sane import SANE, check_sane
@@ -61,7 +61,7 @@ class FailureLab(Panel):
         check_sane(from_round=first, seconds=seconds, factor=factor)
         if now.rounds and first > now.rounds:
             raise FedkitError(
-                f"{first:,g} is too large: the project has {count(now.rounds, 'round')}",
+                f"{first:,g} is too large: the project has {how_many(now.rounds, 'round')}",
                 field="from_round",
                 remedy=f"give a whole number from 1 to {now.rounds}",
             )

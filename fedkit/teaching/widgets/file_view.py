@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, read_dataset, read_state
-from fedkit.base.text import count
+from fedkit.base.text import how_many
 from fedkit.datasite.permissions import READY_FILES
 from fedkit.learning.models import flatten
 from fedkit.teaching import plots
@@ -80,7 +80,7 @@ def _view(data_dir: Path, path: str) -> FileView:
     if place.suffix == ".json":
         kind, text = "json", _indented(text)
     facts: tuple[str, ...] = (
-        (size, count(len(text.splitlines()), "line")) if kind == "text" else (size,)
+        (size, how_many(len(text.splitlines()), "line")) if kind == "text" else (size,)
     )
     if len(text) > MOST_LETTERS:
         facts += (
@@ -125,9 +125,9 @@ def _images(path: str, size: str, images: Tensor, labels: Tensor) -> FileView:
     )
     if images.shape[1:].numel() != SIDE**2:
         shape = " x ".join(map(str, images.shape[1:]))
-        what = f"{len(labels):,} samples of {shape} numbers with their labels"
+        what = f"{how_many(len(labels), 'sample')} of {shape} numbers with their labels"
         return FileView(path, "samples", (size, what, held))
-    facts = (size, f"{len(labels):,} images with their labels", held)
+    facts = (size, f"{how_many(len(labels), 'image')} with their labels", held)
     shown = min(PICTURES, len(labels))
     figure = _narrow(plots.digit_grid(images[:shown], labels[:shown], columns=6))
     alt = f"The first {shown} of {len(labels):,} handwritten digits"

@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets
 
-from fedkit.base.text import count
+from fedkit.base.text import how_many
 from fedkit.federation.ledger import Crossing, Filter, by_kind, crossings, select, total_bytes
 from fedkit.federation.network import Network
 from fedkit.teaching.control.control import Control
@@ -57,8 +57,8 @@ class LedgerView(Panel):
         shown, wanted = self.shown, self.wanted
         n = "" if wanted.round is None else f"round {wanted.round}"
         only = ", ".join(filter(None, (wanted.participant, wanted.kind, n)))
-        text = f"{count(len(shown), 'file')} crossed, {size_text(total_bytes(shown))}"
-        whole = f"of {count(len(self._all), 'file')}, {size_text(total_bytes(self._all))}"
+        text = f"{how_many(len(shown), 'file')} crossed, {size_text(total_bytes(shown))}"
+        whole = f"of {how_many(len(self._all), 'file')}, {size_text(total_bytes(self._all))}"
         return f"{text} ({only}; {whole})" if only else text
 
     def html(self) -> str:
@@ -75,7 +75,7 @@ class LedgerView(Panel):
 
     def text(self) -> str:
         kinds = by_kind(self.shown)
-        lines = [f"  {kind}: {count(n, 'file')}, {size_text(size)}" for kind, n, size in kinds]
+        lines = [f"  {kind}: {how_many(n, 'file')}, {size_text(size)}" for kind, n, size in kinds]
         newest = [" ".join(_line(c)) for c in reversed(self.shown[-PAGE:])]
         left = rest(PAGE, len(self.shown), "entries", "`network.ledger()` is the whole list")
         some = [f"  {line}" for line in filter(None, [*newest, left])]

@@ -12,7 +12,7 @@ from typing import Any
 import ipywidgets
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.text import count
+from fedkit.base.text import how_many
 from fedkit.federation.network import Network
 from fedkit.protocol.approval import Policy
 from fedkit.teaching.control.control import Control
@@ -180,7 +180,7 @@ def subject(now: Snapshot) -> str:
     """The project and how many take part."""
     if now.settings is None:
         return "no project"
-    return f"{now.history.project} · {count(len(now.settings.participants), 'participant')}"
+    return f"{now.history.project} · {how_many(len(now.settings.participants), 'participant')}"
 
 
 def kind(now: Snapshot) -> str:
