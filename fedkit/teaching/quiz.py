@@ -71,8 +71,7 @@ def read_quiz(name: str) -> tuple[Question, ...]:
 
 def parse_quiz(text: str) -> tuple[Question, ...]:
     """The questions in the text of a quiz. Raises ValueError where it has another form: authors read that."""
-    written = yaml.load(text, Loader=yaml.BaseLoader)  # all of it text: No stays No
-    return tuple(_question(number, raw) for number, raw in enumerate(written, 1))
+    return tuple(_question(number, raw) for number, raw in enumerate(yaml.safe_load(text), 1))
 
 
 def _question(number: int, raw: Mapping[str, Any]) -> Question:
@@ -81,13 +80,18 @@ def _question(number: int, raw: Mapping[str, Any]) -> Question:
     options = tuple(_option(number, option) for option in raw["options"])
     if not 3 <= len(options) <= len(LETTERS) or sum(option.right for option in options) != 1:
         raise ValueError(f"question {number} needs three options or more, and one that is right")
-    return Question(raw["asks"], options)
+    return Question(str(raw["asks"]), options)
 
 
 def _option(number: int, raw: Mapping[str, Any]) -> Option:
     if set(raw) not in ({"says", "right"}, {"says", "reply"}):
         raise ValueError(f"an option of question {number} needs `says`, and `right` or `reply`")
-    return Option(raw["says"], "right" in raw, raw.get("right", raw.get("reply")))
+    says, reply = raw["says"], raw.get("right", raw.get("reply"))
+    if not isinstance(says, str) or not isinstance(reply, str):
+        raise ValueError(  # YAML's own No is False
+            f"an option of question {number} is read as {says!r}, {reply!r}: put texts such as No and 4 into quotes"
+        )
+    return Option(says, "right" in raw, reply)
 
 
 class Answers:

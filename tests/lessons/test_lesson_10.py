@@ -46,7 +46,7 @@ def test_masks_vanish_and_keys_decide_nothing(lesson: Run) -> None:
         "The sum of Alice and Bob, exactly: True",
         "Alice's and Bob's shares: True",
         "Alice's share is her secret: False",
-        "Carol's update lies open: True",
+        "What is left is the update of carol@example.org: True",
         "done: True | absent in round 1: carol@example.org",
         "The same bits: True",
     ):
