@@ -24,6 +24,8 @@ from tools.course.timetable import ROW, notes_path, section_minutes
 
 SOURCES = source_paths(ROOT / "notebooks")
 TEACHING = ROOT / "notebooks" / "teaching"
+IN_THE_BOOK = {"GLOSSARY", "README", *(path.stem[:2] for path in SOURCES)}
+"""Pages that a link may lead to: the book has these pages, and a link that leads out of it is an error there."""
 PARTS = {
     "Time": "section",
     "On the board": "```text",
@@ -240,6 +242,7 @@ def test_targets_links_files_and_modules_exist() -> None:
     for page, text in pages():
         for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
             assert (TEACHING / link).is_file(), (page, link)
+            assert (TEACHING / link).resolve().relative_to(ROOT / "notebooks").stem in IN_THE_BOOK
         for said in quoted(text):
             if said.startswith("make "):
                 assert re.search(rf"^{said[5:]}:", makefile, re.MULTILINE), (page, said)
