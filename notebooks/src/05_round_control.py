@@ -93,12 +93,12 @@ print(by_hand.now.status)
 RoundControl(by_hand.network, interactive=interactive)
 
 # %% [markdown]
-# The line above the panel says what everything waited for when the cell ran: four people have a request and nobody has answered. After Run All
-# the panel is further on than the text, since the cells below have been at work.
+# The line above the panel says what everything waited for when the cell ran: four people have a request and nobody has answered. After Run All,
+# live panels are further on than the text beside them, since the cells below have been at work.
 #
 # **Alice, participant**
 #
-# This is her desk. It shows what she would run, and what stands out in the code. The desk can only hint: she decides. She may also say no, and why; then
+# This is her desk. It shows what she would run, and what stands out in the code (after Run All, no request waits here any more). The desk can only hint: she decides. She may also say no, and why; then
 # Ana waits, and reads the reason. A no is not for ever: **Take back** lets the request wait again, and a yes replaces it.
 
 # %%
