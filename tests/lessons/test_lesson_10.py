@@ -63,7 +63,8 @@ def test_masks_vanish_and_keys_decide_nothing(lesson: Run) -> None:
 def test_lies_work_on_who_believes_them_and_are_refused_by_name(lesson: Run) -> None:
     """Against clients that mask and no more: Alice's change and Carol's update. fedkit's own mask nothing."""
     names = lesson.names
-    assert "Alice's change, read off the sum, to a thousandth: True" in lesson.text
+    for who in (ALICE, BOB, CAROL):
+        assert f"The change of {who}, to a thousandth: {who == ALICE}" in lesson.text
     assert "The difference is Carol's update: True" in lesson.text
     two, again = (names["refusals"](names[h]) for h in ("history_two", "history_again"))
     assert len(two) == 3
