@@ -46,7 +46,6 @@ def slides(
         give_notes(made, notes)
     try:
         from nbconvert.exporters import SlidesExporter
-        from traitlets.config import Config
     except ModuleNotFoundError as error:
         raise FedkitError(
             f"{error.name} is not installed, and slides are made by it",
@@ -67,7 +66,6 @@ def slides(
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         exclude_anchor_links=True,
-        config=Config(),
     )
     resources = {
         "fedkit": {name.rpartition("/")[2].replace(".", "_"): text for name, text in script.items()}
