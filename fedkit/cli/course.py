@@ -173,7 +173,7 @@ def write_slides(
         Path | None,
         typer.Option(
             metavar="FILE|DIR",
-            help="An executed copy, or the folder of several, in place of running the solved edition.",
+            help="Your executed copy, or the folder of several, in place of running the solved edition.",
         ),
     ] = None,
     script: Annotated[
