@@ -29,7 +29,12 @@ OLDEST = (3, 11)
 STAMP = "fedkit-setup.json"
 PARTIAL = "fedkit-setup.partial"
 # Looks whether the packages are there without importing them, which would take seconds.
-INSTALLED = "from importlib.util import find_spec as f; assert f('fedkit') and f('torch')"
+INSTALLED = (
+    "from importlib.util import find_spec as f; "
+    "assert f('fedkit') and f('torch') and f('jupyterlab')"
+)
+# What the lessons need beside the core; the test tools have it too.
+EXTRAS, DEV_EXTRAS = "notebooks,privacy", "dev"
 # Starts playwright's driver and ends it again.
 DRIVER = "import sys; sys.argv[1:] = ['--version']; import playwright.__main__ as p; p.main()"
 # The names that Chromium and its sisters go by; tests/conftest.py looks for the same.
@@ -139,12 +144,21 @@ def make_venv(venv):
         raise SetupError(f"{sys.executable} -m venv {venv} failed; see above")
 
 
+def has_old_name(venv):
+    """True where this project is installed as `fedkit`, which it was called up to 0.1.0: two would own one command."""
+    about = venv.glob("[Ll]ib/**/site-packages/fedkit-0.1.0.dist-info/METADATA")
+    return any("teaching kit" in path.read_text(encoding="utf-8") for path in about)
+
+
 def install(venv, dev):
     """Installs fedkit from the checkout, with what it needs. pip keeps whatever already fits."""
     (venv / PARTIAL).touch()
-    target = ".[dev]" if dev else "."
+    target = f".[{DEV_EXTRAS if dev else EXTRAS}]"
     print(f"Installing {target} (the first time, PyTorch takes some minutes)", flush=True)
-    command = [str(venv_python(venv)), "-m", "pip", "install", "-e", target]
+    pip = [str(venv_python(venv)), "-m", "pip"]
+    if has_old_name(venv):
+        subprocess.run([*pip, "uninstall", "--quiet", "--yes", "fedkit"], check=False)
+    command = [*pip, "install", "-e", target]
     if not sys.stdout.isatty():
         # A person watches the bars move; a log file gets only what went wrong.
         command.append("--quiet")

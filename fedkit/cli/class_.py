@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.base.text import visible
+from fedkit.base.text import how_many, visible
 from fedkit.cli.client import client, load_site, take_road
 from fedkit.cli.output import Commands, ConfigPath, say, show_table, usage_error
 from fedkit.cli.roads import Drive, Token
@@ -67,7 +67,7 @@ def open_(
     folder = out or Path(name)
     for invitation, text in made:
         write_bytes(folder / f"seat-{invitation.seat:02d}.txt", f"{text}\n".encode(), mode=0o600)
-    say(f"{len(made)} invitations in {folder}: each for one learner, by mail or chat.")
+    say(f"{how_many(len(made), 'invitation')} in {folder}: each for one learner, by mail or chat.")
     codes = codes_of(site, name)
     if codes:
         lines = "".join(f"{email} {code}\n" for email, code in codes.items())
@@ -77,7 +77,9 @@ def open_(
         )
         say("  fedkit class join CODE --data-dir DIR")
     say(f"On the board: the key of {site.email} is {made[0][0].fingerprint}", "bold")
-    say(f"participants in fl_config.json: the {len(made)} seats; then launch {project} as always.")
+    say(
+        f"participants in fl_config.json: the {how_many(len(made), 'seat')}; then launch {project} as always."
+    )
     say(f"Who waits for what: fedkit class seats {name}")
 
 

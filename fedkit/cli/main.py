@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from fedkit.base.distribution import VERSION
 from fedkit.cli.output import Commands
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -92,8 +92,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            typer.echo(f"fedkit {metadata.version('fedkit')}")
+        typer.echo(f"fedkit {VERSION}")
         raise typer.Exit
 
 

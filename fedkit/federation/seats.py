@@ -28,6 +28,7 @@ from fedkit.base.files import (
 )
 from fedkit.base.keys import signing_key
 from fedkit.base.names import check_email, check_name
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import launched_projects
@@ -83,13 +84,15 @@ def open_room(
             remedy="start its client with --synced, --syftbox or --transport pysyft first",
         )
     if not 1 <= len(emails) <= MOST_SEATS or len(set(emails)) < len(emails):
-        what = f"has {len(emails)} seats; from 1 to {MOST_SEATS}, each for another e-mail"
+        what = (
+            f"has {how_many(len(emails), 'seat')}; from 1 to {MOST_SEATS}, each for another e-mail"
+        )
         raise FedkitError(what, field=room, remedy="count again")
     path = _room(site, room)
     kept = read_own(path, "room of a class", "restore it, or open another room") or {}
     known = kept.get("seats", {})
     if kept and (kept.get("project") != project or list(known) != list(emails)):
-        what = f"is open already, for {kept.get('project')} with {len(known)} seats"
+        what = f"is open already, for {kept.get('project')} with {how_many(len(known), 'seat')}"
         raise FedkitError(what, file=path, field=room, remedy="take another name")
     teacher = identity(site)
     key = signing_key(teacher)
@@ -254,7 +257,7 @@ class _Course:
         if not self.asked and late:
             return ", ".join(late[:3]), f"approve, so that round {self.next_round} can begin"
         others = [who for who in self.asked if not self.at.place.has_update(who, self.next_round)]
-        waits = f"round {self.next_round}: {len(others)} others are at work"
+        waits = f"round {self.next_round}: at work: {how_many(len(others), 'other')}"
         return (", ".join(others[:3]), waits) if others else (self.site.email, "go on")
 
 

@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 30
 #     budget_s: 60
 #     needs: notebook 00, nothing else
 #     learn:

@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 35
 #     budget_s: 60
 #     needs: notebook 01
 #     learn:

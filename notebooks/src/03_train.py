@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 45
 #     budget_s: 60
 #     needs: notebooks 01 and 02
 #     learn:
@@ -9,6 +8,9 @@
 #       - what a client does between receiving a global model and sending its update
 #       - what a participant alone can't know, and can't notice
 #       - how far federated training gets, compared with training alone or on pooled data
+#     short_path:
+#       - "01: a datasite is a folder with its owner's e-mail as its name. `private/` never travels; permission files say who may read or write the rest; a mailbox is where an app finds and leaves its files."
+#       - "02: the aggregator launches a config, a `model.py` and seed weights. A participant reviews the request and approves exactly these bytes. `advance()` does whatever can be done now."
 # ---
 
 # %% [markdown]

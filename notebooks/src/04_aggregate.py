@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 45
 #     budget_s: 60
 #     needs: notebooks 01 to 03
 #     learn:
@@ -9,6 +8,7 @@
 #       - what a round is in files, and how advance() repeats it to the end
 #       - when the choice of the shares decides what a model can do
 #       - what the aggregator sees, and why that is not privacy yet
+#     short_path: []
 # ---
 
 # %% [markdown]

@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 45
 #     budget_s: 90
 #     needs: notebooks 03 and 04
 #     learn:

@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 50
 #     budget_s: 90
 #     needs: notebooks 05 and 06
 #     learn:

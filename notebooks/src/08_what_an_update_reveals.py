@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 60
 #     budget_s: 90
 #     needs: notebook 04
 #     learn:
@@ -9,6 +8,9 @@
 #       - what more images and more local epochs do to these attacks, and what they don't
 #       - how to test whether an image was in the training data, and how sure the answer is
 #       - what a global model made for spying looks like, and how to notice it
+#     short_path:
+#       - "05: a round goes on without whoever is absent, late or killed, if the config says so, and updates that hold NaN are refused."
+#       - "06 and 07: where datasites differ, updates pull apart. Other strategies than FedAvg cope with some of that, and with some hostile participants."
 # ---
 
 # %% [markdown]

@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 50
 #     budget_s: 60
 #     needs: notebooks 04, 05 and 08
 #     learn:

@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 45
 #     budget_s: 120
 #     needs: notebook 04; notebook 06 for the shards
 #     learn:

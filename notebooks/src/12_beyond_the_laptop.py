@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 45
 #     budget_s: 60
 #     needs: notebooks 04 and 10
 #     learn:

@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 50
 #     budget_s: 120
 #     needs: notebooks 03 to 07; 09 for the section on privacy
 #     learn:

@@ -12,6 +12,7 @@ import ipywidgets
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Tree, scan
@@ -29,7 +30,6 @@ from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
 from fedkit.protocol.project import unmasked
 from fedkit.protocol.signing_keys import COMPARE, signers, told_keys
 from fedkit.teaching.control.control import Control
-from fedkit.teaching.plots.style import count
 from fedkit.teaching.widgets.highlight import highlight
 from fedkit.teaching.widgets.panel import (
     Panel,
@@ -298,7 +298,7 @@ def config_html(config: FLConfig) -> str:
         said["kept back"] = f"{share:.3g} of your samples; {told}"
         if patience is not None:
             said["ends early"] = (
-                f"after {count(patience, 'local epoch')} without a lower loss there"
+                f"after {how_many(patience, 'local epoch')} without a lower loss there"
             )
     others = config.model_extra or {}
     said |= {name: f"{others[name]} (unknown to fedkit)" for name in config.unknown}
@@ -337,7 +337,7 @@ def source_html(asked: Review, live: bool) -> str:
 def hints_html(asked: Review) -> str:
     """What the static review says, and that it is no guarantee."""
     found = _found(asked)
-    said = f"▸ {count(len(found), 'thing')} to look at." if found else "nothing stands out."
+    said = f"▸ {how_many(len(found), 'thing')} to look at." if found else "nothing stands out."
     places = [f"line {hint.line}" if hint.line else "the file" for hint in found]
     pairs = zip(places, found, strict=True)
     lines = "".join(f"<li>{place}: {esc(hint.what)}</li>" for place, hint in pairs)

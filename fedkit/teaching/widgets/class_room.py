@@ -9,9 +9,9 @@ from __future__ import annotations
 import ipywidgets
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.datasite.datasite import Datasite
 from fedkit.federation.seats import Seat, look
-from fedkit.teaching.plots.style import count
 from fedkit.teaching.widgets.panel import Panel, button, esc, heading, note, row, table
 
 __all__ = ["ClassRoom"]
@@ -67,7 +67,7 @@ class ClassRoom(Panel):
     def _short(self) -> str:
         own = sum(seat.whom == seat.email for seat in self.seats)
         wrong = sum(seat.problem for seat in self.seats)
-        told = f"{count(len(self.seats), 'seat')}, {own} of which must act"
+        told = f"{how_many(len(self.seats), 'seat')}, {own} of which must act"
         return told + (f", {wrong} with a problem" if wrong else "")
 
     def _table(self) -> str:

@@ -64,6 +64,30 @@ def test_what_was_chosen_stays_in_the_notebook(tmp_path: Path) -> None:
     assert not any("error" in output.output_type for output in outputs)
 
 
+def test_a_cell_that_runs_again_goes_on_and_a_new_kernel_begins_anew(tmp_path: Path) -> None:
+    """Run All twice: the same cell, run again in the kernel in which its presses were."""
+    cell = 'panel = fk.quiz("04", interactive=True)\npanel'
+    shown = "print([choice.index for choice in panel.choices[:2]], panel.foot.value)"
+    cells = ["import fedkit as fk", cell, shown, 'panel.choose(1, "a")\npanel.choose(1, "b")']
+    made = notebook(tmp_path, "04_x", *cells, cell, shown)
+    (result,) = run([made], tmp_path / "out")
+    assert result.status == "done", result
+    assert quiz_records(result.output)["04"]["tries"] == {"1": "ab", **dict.fromkeys("2345", "")}
+    said = [
+        output["text"]
+        for part in nbformat.read(result.output, 4).cells
+        for output in part.get("outputs", [])
+        if output.output_type == "stream"
+    ]
+    assert said[0].startswith("[None, None]")
+    assert "goes on" not in said[0]
+    assert said[1].startswith("[1, None]")
+    assert "It goes on from what you chose before." in said[1]
+    assert all("after a restart the quiz begins anew" in line for line in said)
+    (result,) = run([made], tmp_path / "again")  # another kernel
+    assert quiz_records(result.output)["04"]["tries"]["1"] == "ab"
+
+
 def test_face() -> None:
     assert fk.quiz is quiz
 
