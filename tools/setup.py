@@ -4,6 +4,7 @@
     python3 tools/setup.py --dev           and what `make test` needs
     python3 tools/setup.py --dev --browser --syncthing
                                            and a Chromium for the browser tests, and Syncthing
+    python3 tools/setup.py --book          and what `make book` needs: Sphinx, in runs/book-venv
 
 The Makefile calls it; on Windows, where make is rare, call it yourself. It needs nothing but the
 standard library, and runs far enough on an old Python to say that it is too old.
@@ -174,6 +175,33 @@ def install(venv, dev):
     stamp.replace(venv / STAMP)
 
 
+def ensure_book(home):
+    """Sphinx in an environment of its own, with the packages of the extra `book`: learners' has none of them."""
+    import tomllib  # not there on a Python that is too old, which has been told so by now
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    packages = project["optional-dependencies"]["book"]
+    wants = {"packages": packages, "venv": str(home)}
+    try:
+        found = json.loads((home / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found == wants and works(home, "import sphinx"):
+        return
+    make_venv(home)
+    (home / PARTIAL).touch()
+    print(f"Installing {' '.join(packages)} for the book", flush=True)
+    command = [str(venv_python(home)), "-m", "pip", "install", "--quiet", *packages]
+    env = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if subprocess.run(command, env=env, check=False).returncode != 0:
+        raise SetupError(
+            "pip could not install what builds the book; its own words are above.\n"
+            "  -> check the network, then try again"
+        )
+    (home / STAMP).write_text(json.dumps(wants, indent=1), encoding="utf-8")
+    (home / PARTIAL).unlink()
+
+
 def ensure_browser(venv):
     """What the browser tests need, through apt where that is allowed; else says what is missing."""
     missing = []
@@ -214,6 +242,7 @@ def main():
     parser.add_argument("--dev", action="store_true", help="with what the tests need")
     parser.add_argument("--browser", action="store_true", help="with Chromium, where possible")
     parser.add_argument("--syncthing", action="store_true", help="with Syncthing, where possible")
+    parser.add_argument("--book", action="store_true", help="with Sphinx, in runs/book-venv")
     args = parser.parse_args()
     venv = (ROOT / args.venv).absolute()
     try:
@@ -227,6 +256,8 @@ def main():
             make_venv(venv)
             install(venv, args.dev)
             print(f"Ready: {venv}", flush=True)
+        if args.book:
+            ensure_book(ROOT / "runs" / "book-venv")
         if args.browser:
             ensure_browser(venv)
         if args.syncthing:

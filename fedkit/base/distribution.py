@@ -71,9 +71,10 @@ EXTRAS = {
     "dask": Extra("sweeps on a Dask cluster", ("distributed",)),
     "nvflare": Extra("projects as NVFlare jobs", ("nvflare",)),
     "pysyft": Extra("the road over PySyft", ("syft",)),
+    "teacher": Extra("lessons as slides", ("nbconvert",)),
     "gpu": Extra("what the doctor reads of an NVIDIA card", ("pynvml",)),
 }
-"""Name -> what it is. `network`, `teacher`, `all` and `dev` of pyproject.toml are made of these."""
+"""Name -> what it is. `network`, `all`, `book` and `dev` of pyproject.toml are made of these."""
 
 
 def clone() -> Path | None:

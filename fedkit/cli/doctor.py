@@ -27,6 +27,7 @@ from fedkit.base.distribution import (
     requirements,
 )
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.cli.output import DONE, FAILED, say
 from fedkit.datasite.datasite import Datasite
 from fedkit.federation.roads.flower_run import QUIET, WANTED
@@ -120,7 +121,7 @@ def _synced(site: Datasite) -> list[Finding]:
     if not aside:
         return [*found, Finding("the sync has put nothing aside", True)]
     names = ", ".join(path.name for path in aside[:3]) + (", ..." if len(aside) > 3 else "")
-    what = f"{len(aside)} files that the sync has put aside ({names})"
+    what = f"{how_many(len(aside), 'file')} that the sync has put aside ({names})"
     remedy = "nothing reads them: look why two wrote one file, then remove them"
     return [*found, Finding(what, False, remedy, essential=False)]
 

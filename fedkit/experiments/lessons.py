@@ -24,6 +24,7 @@ __all__ = [
     "about",
     "course_dir",
     "edition_dir",
+    "hours",
     "lesson_paths",
 ]
 
@@ -53,6 +54,12 @@ def about(path: Path) -> About:
         return About.model_validate(json.loads(path.read_bytes())["metadata"]["fedkit"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return About()
+
+
+def hours(minutes: int) -> str:
+    """Minutes as a person says them: `45 min`, `1 h`, `2 h 50 min`."""
+    whole, rest = divmod(minutes, 60)
+    return " ".join([f"{whole} h"] * bool(whole) + [f"{rest} min"] * bool(rest or not whole))
 
 
 def course_dir(given: Path | None = None) -> Path:

@@ -6,6 +6,7 @@ The environments see this Python's torch and what belongs to it by links, and no
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -42,6 +43,23 @@ def test_what_travels_is_the_course_and_all_of_it() -> None:
     }
     assert travels & set(committed()) == wanted
     assert {"mnist_12k.npz", "GLOSSARY.md", "tutorial.png"} <= {path.name for path in wanted}
+    lost = [
+        f"{path.name}: {link}"
+        for path in travels
+        if path.suffix in (".md", ".ipynb") and path.parent != ROOT / "data"
+        for link in re.findall(r"\]\(([^)#\s:]+)[^):]*\)", prose(path))
+        if (path.parent / link).resolve() not in travels
+    ]
+    assert lost == []
+
+
+def prose(path: Path) -> str:
+    """What is read of a file: all of it, or a notebook's text."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    cells = json.loads(text)["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
 
 
 def test_the_version_is_said_once() -> None:
