@@ -147,6 +147,7 @@ DOORS = {
         "course grade pile --picture class.png",
     ],
     "privacy": [f"run --out r --set rounds=1 --set dp={json.dumps(DP, separators=(',', ':'))}"],
+    "teacher": ["course slides 00"],
     "dask": ["sweep simulate.yaml --out s --engine dask"],
     "pysyft": [
         "client --email a@example.org --data-dir a --config_path a.json --port 8080 "
