@@ -138,6 +138,7 @@ def test_start_opens_lab_on_the_course(whole: Installed, tmp_path: Path) -> None
     log = tmp_path / "lab.log"
     command = [program, "start", "course", "--no-browser", "--lab=--allow-root", "--lab=--port=0"]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment["JUPYTER_RUNTIME_DIR"] = str(tmp_path / "runtime")
     with log.open("w") as stream:
         lab = subprocess.Popen(command, cwd=tmp_path, stdout=stream, stderr=stream, env=environment)
     try:
@@ -151,6 +152,10 @@ def test_start_opens_lab_on_the_course(whole: Installed, tmp_path: Path) -> None
         asked = f"http://127.0.0.1:{port}/api/contents/00_start_here.ipynb?token={token}"
         with urllib.request.urlopen(asked, timeout=60) as answer:
             assert b"Start here" in answer.read()
+        pages = (tmp_path / "runtime").glob(
+            "jpserver-*-open.html"
+        )  # one of them is what a browser gets
+        assert any("/lab/tree/00_start_here.ipynb?" in page.read_text() for page in pages)
     finally:
         lab.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
