@@ -225,7 +225,8 @@ def test_nbgrader_grades_what_learners_hand_in(tmp_path: Path) -> None:
             for cell in notebook_of(course, "autograded/untouched", lesson)["cells"]
             for output in cell.get("outputs", [])
         ]
-        assert not any(output["output_type"] == "error" for output in outputs)
+        errors = [out["evalue"] for out in outputs if out["output_type"] == "error"]
+        assert errors == []
     assert got["04_aggregate", "mixed"] == (13, 25)
     assert not list(course.glob("autograded/*/*/runs"))
     back = [
