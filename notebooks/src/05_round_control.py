@@ -23,7 +23,10 @@ import torch
 import fedkit as fk
 from fedkit.federation.ledger import Filter
 from fedkit.teaching.control.control import Control
+from fedkit.teaching.odd_request import ODD_MODEL
+from fedkit.teaching.practice_room import PracticeRoom
 from fedkit.teaching.widgets.approval_desk import ApprovalDesk
+from fedkit.teaching.widgets.class_room import ClassRoom
 from fedkit.teaching.widgets.datasite_tree import DatasiteTree
 from fedkit.teaching.widgets.failure_lab import FailureLab
 from fedkit.teaching.widgets.ledger_view import LedgerView
@@ -106,7 +109,38 @@ tree = DatasiteTree(by_hand.network, alice, interactive=interactive)
 ApprovalDesk(by_hand.network[alice], interactive=interactive)
 
 # %% [markdown]
-# The next cell says yes for whoever has not answered yet, or has said no, and lets one round run.
+# A second request, FASTER, lies on her desk in another network. It promises the same model, a little faster, and its `model.py` is another one. Nobody has
+# run it at her side: read what stands out, then the lines that it names. A finding is a hint. It can point at what is harmless, and say nothing of what is not.
+
+# %%
+network = fk.Network.create(fk.workspace("05/letter"), aggregator=ana, participants=people)
+network.launch(config.replace(project_name="FASTER"), ODD_MODEL)
+letter = Control.of(network, fk.approve_none)
+desk = ApprovalDesk(letter.network[alice], interactive=interactive)
+desk
+
+# %% [markdown]
+# **Exercise.** One line of this code takes some of Alice's images along. Which one? Then answer for Alice, "approve" or "decline": here, and at the desk if you like.
+
+# %% tags=["exercise"]
+line = (
+    # solution begin
+    21
+    # solution end
+)
+answer = (
+    # solution begin
+    "decline"
+    # solution end
+)
+
+# %%
+fk.check.odd_request(line, answer)
+
+# %% [markdown]
+# In a terminal, `fedkit approve FASTER` shows the same findings in the same words.
+#
+# Back to the first request. The next cell says yes for whoever has not answered yet, or has said no, and lets one round run.
 
 # %%
 for email in people:
@@ -500,3 +534,37 @@ fk.quiz("05")
 #
 # All four held the same mixture of digits. In notebook 06 they don't, and then it matters very much who is absent. Notebook 07 replaces the mean by rules that a
 # flipped sign can't move so easily.
+
+# %% [markdown]
+# ### For the teacher
+#
+# You lead a room of learners, each at a machine of their own? Else you have finished: this part is no part of the lesson's minutes.
+#
+# `fedkit class open` makes a seat for each learner, and `ClassRoom` is the panel in front of the class: who is stuck, since when, and on what. Who needs help stands
+# first. Here the room is played, so that you can look at it before the day, without a network: thirty seats in one folder. Invitations, keys, requests and answers
+# are real; the people are not.
+
+# %%
+room = PracticeRoom(fk.workspace("05/class"), seats=30)
+room.sit(*range(1, 27))  # four have not found their invitation
+room.launch()
+panel = ClassRoom(room.teacher, room.name, interactive=interactive)
+panel
+
+# %% [markdown]
+# Four minutes later most have answered, one has said no, one seat is claimed by somebody who has no invitation for it, and nineteen have given data. The panel looks
+# every five seconds while no cell runs; `Look` looks at once.
+
+# %%
+room.approve(*range(1, 22))
+room.give_data(shards[0], *range(1, 20))
+room.decline(22, "what happens to my images?")
+room.take_away(25)
+panel.look()
+room.later(minutes=4)
+print(panel.text().partition("\n")[0])
+ClassRoom(room.teacher, room.name, interactive=interactive)
+
+# %% [markdown]
+# Go to the seats from the top down. "Needs help" is a seat with which something is wrong, or that should have acted three minutes ago and has not. In the room itself:
+# `ClassRoom(fk.Datasite.load("config.json"), "PHYSICS")` in a notebook of yours, or `fedkit class seats PHYSICS` in a terminal.
