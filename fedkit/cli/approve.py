@@ -9,6 +9,7 @@ import typer
 from rich.syntax import Syntax
 from rich.table import Table
 
+from fedkit.base.distribution import need_privacy
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import render
 from fedkit.base.text import visible
@@ -45,6 +46,8 @@ def approve_command(
     _must_be_open(site, project)
     shown = review(site, project)
     _show(site, shown)
+    if shown.config.dp is not None:  # the door: without it, the first round would fail
+        need_privacy()
     if not yes and not _ask(shown):
         say("Not approved. Nothing was changed, and the request stays where it is.")
         raise typer.Exit(FAILED)

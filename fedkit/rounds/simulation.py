@@ -8,29 +8,23 @@ Only the participants of a round are in memory at once, and what a strategy reme
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
-from fedkit.base.seeds import generator
 from fedkit.base.tensors import state_bytes
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.data.standardise import standardised, stated
-from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.device import find_device
 from fedkit.learning.lasting import lasting
 from fedkit.learning.models import (
@@ -43,24 +37,27 @@ from fedkit.learning.models import (
 )
 from fedkit.learning.randomness import NOT_REPEATABLE, is_repeatable, remember_draws
 from fedkit.learning.stackable import stackable
-from fedkit.learning.stacked import NotStackable, StackedModel, train_stacked
-from fedkit.learning.strategies.base import ServerState, Strategy
-from fedkit.learning.training import judged, train
+from fedkit.learning.stacked import NotStackable, StackedModel
+from fedkit.learning.strategies.base import ServerState
+from fedkit.learning.training import judged
 from fedkit.learning.update import Update
 from fedkit.privacy.secagg.fixedpoint import fixed_point_mean
 from fedkit.rounds.checkpoints import Checkpoint
 from fedkit.rounds.history import History, RoundRecord
+from fedkit.rounds.in_memory import World, train_round
 from fedkit.rounds.inputs import Shards, check_arguments, shards_by_email, sound
-from fedkit.rounds.round import as_seen, capped, local_update, plan_round, server_step, too_far
+from fedkit.rounds.round import capped, plan_round, server_step, too_far
 from fedkit.rounds.strategy import strategy_of
 from fedkit.rounds.trial_step import try_out
 
-__all__ = ["OnTheWay", "Shards", "numbered_participants", "simulate"]
+__all__ = ["OnTheWay", "Shards", "Simulation", "numbered_participants", "simulate"]
 
 
 T = TypeVar("T")
 OnTheWay = Callable[[StateDict, list[Update]], Sequence[Update]]
 """(the global model before the round, its updates) -> the updates that arrive at the aggregator."""
+Standing = tuple[ServerState, list[RoundRecord], dict[str, StateDict]]
+"""What the aggregator carries, the rounds that have ended, what each participant remembers."""
 
 
 def numbered_participants(count: int) -> list[str]:
@@ -100,73 +97,159 @@ def simulate(
     Ctrl-C returns the history so far. Raises FedkitError where a datasite would refuse what is given: shards (each
     participant's is named), the test set, the weights.
     """
-    model = SAMPLE_MODEL if model is None else model
-    check_arguments(config, model, weights, {"workers": workers, "every": every})
-    private, place = shards_by_email(config, shards), find_device(device)
-    test = sound(test, config.task, "test")
-    config = stated(config, map(private, config.participants))
-    test = standardised(test, config.task)
-
-    if weights is None:
-        weights = seed_weights(model, config.seed, config.model_class_name)
-    state = dict(weights)
-    built = fitting_model(
-        *(model, state, config.model_class_name),
-        field="weights",
-        remedy="save them from this model",
-        task=config.task,
+    check_arguments(
+        config,
+        SAMPLE_MODEL if model is None else model,
+        weights,
+        {"workers": workers, "every": every},
     )
-    kind = _kind(config, model, test)
-    known = _STACKED.get(kind) is not None or _LASTING.get(kind) is not None
-    repeatable = known or is_repeatable(built, test[0])
-    if not repeatable:
-        warnings.warn(NOT_REPEATABLE, stacklevel=2)
-    strategy = strategy_of(config)
-    try_out(config, model)
-    server, records, memories = strategy.init(state), list[RoundRecord](), dict[str, StateDict]()
+    rounds = Simulation(
+        config,
+        shards,
+        test,
+        model=model,
+        weights=weights,
+        exact=exact,
+        device=device,
+        workers=workers,
+        on_the_way=on_the_way,
+    )
     saved = None if checkpoint is None else Checkpoint(checkpoint, config)
     if saved is not None:
-        server, records, memories = saved.resume() or (server, records, memories)
-    images, labels = (part.to(place) for part in test)
-    judge = built.to(place)
-    together = None
-    # a batched product knows plain SGD only, and the same number of steps for all
-    plain = config.optimizer is None and config.validation is None
-    if repeatable and not exact and plain:
-        together = _together(config, model, judge, state, (images, labels))
-    drawing = None if together is None else False  # a chain of layers that draws is none
-    if repeatable and together is None:
-        drawing = _lasting(config, model, judge, state, (images, labels))
-    if drawing is not None:
-        remember_draws(judge, drawing)
-    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    world = _World(config, strategy, private, model, judge, together, place, pool, drawing)
-    rounds = range(len(records) + 1, config.rounds + 1)
-    bar = tqdm(total=config.rounds, initial=len(records), unit="round", disable=not progress)
-    with bar:
+        rounds.go_on_from(saved.resume())
+    bar = tqdm(total=config.rounds, initial=rounds.ended, unit="round", disable=not progress)
+    with bar, rounds:
         try:
-            for n in rounds:
-                server, record = _round(world, server, memories, n, exact, on_the_way)
-                on_device = {name: value.to(place) for name, value in server.model.items()}
-                if together is None and drawing is None:  # a forward() that remembers starts anew
-                    judge = load_model(model, config.model_class_name, task=config.task).to(place)
-                scores = judged(judge, on_device, images, labels, config.task, pool)
-                records.append(record.with_scores(*scores))
+            while rounds.ended < config.rounds:
+                record = rounds.step()
                 if on_round is not None:
-                    on_round(records[-1], dict(server.model))
-                bar.set_postfix(
-                    {k: f"{v:.3f}" for k, v in [*scores[0].items(), ("loss", scores[1])]}
-                )
+                    on_round(record, rounds.model)
+                scores = {"accuracy": record.accuracy, **record.metrics, "loss": record.loss}
+                bar.set_postfix({k: f"{v:.3f}" for k, v in scores.items() if v is not None})
                 bar.update()
-                if saved is not None and (n % every == 0 or n == config.rounds):
-                    saved.save(server, records, memories)
-                if until is not None and until(_history(config, records)):
+                if saved is not None and (
+                    record.round % every == 0 or record.round == config.rounds
+                ):
+                    saved.save(*rounds.standing)
+                if until is not None and until(rounds.history):
                     break
         except KeyboardInterrupt:
             pass
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return _history(config, records)
+    return rounds.history
+
+
+class Simulation:
+    """The rounds of a config, one `step()` at a time: what `simulate` takes to the end.
+
+    Arguments, and the errors raised, are those of `simulate`. Use it in a `with`, or `close()` it: it keeps threads.
+    """
+
+    def __init__(
+        self,
+        config: FLConfig,
+        shards: Shards,
+        test: Shard,
+        *,
+        model: str | None = None,
+        weights: StateDict | None = None,
+        exact: bool = False,
+        device: str = "cpu",
+        workers: int | None = None,
+        on_the_way: OnTheWay | None = None,
+    ) -> None:
+        source = SAMPLE_MODEL if model is None else model
+        check_arguments(config, source, weights, {"workers": workers})
+        private, place = shards_by_email(config, shards), find_device(device)
+        test = sound(test, config.task, "test")
+        self.config = config = stated(config, map(private, config.participants))
+        test = standardised(test, config.task)
+        if weights is None:
+            weights = seed_weights(source, config.seed, config.model_class_name)
+        state = dict(weights)
+        built = fitting_model(
+            *(source, state, config.model_class_name),
+            field="weights",
+            remedy="save them from this model",
+            task=config.task,
+        )
+        kind = _kind(config, source, test)
+        known = _STACKED.get(kind) is not None or _LASTING.get(kind) is not None
+        repeatable = known or is_repeatable(built, test[0])
+        if not repeatable:
+            warnings.warn(NOT_REPEATABLE, stacklevel=3)
+        strategy = strategy_of(config)
+        try_out(config, source)
+        self._server, self._records = strategy.init(state), list[RoundRecord]()
+        self._memories = dict[str, StateDict]()
+        images, labels = (part.to(place) for part in test)
+        judge = built.to(place)
+        together = None
+        # a batched product knows plain SGD only, and the same number of steps for all
+        plain = config.optimizer is None and config.validation is None
+        if repeatable and not exact and plain:
+            together = _together(config, source, judge, state, (images, labels))
+        drawing = None if together is None else False  # a chain of layers that draws is none
+        if repeatable and together is None:
+            drawing = _lasting(config, source, judge, state, (images, labels))
+        if drawing is not None:
+            remember_draws(judge, drawing)
+        pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+        self._judge, self._test = judge, (images, labels)
+        self._exact, self._on_the_way = exact, on_the_way
+        self._world = World(
+            config, strategy, private, source, judge, together, place, pool, drawing
+        )
+
+    @property
+    def ended(self) -> int:
+        """How many rounds have ended."""
+        return len(self._records)
+
+    @property
+    def model(self) -> StateDict:
+        """The global model now."""
+        return dict(self._server.model)
+
+    @property
+    def history(self) -> History:
+        """The rounds that have ended."""
+        return History(self.config.project_name, tuple(self._records), self.config.rounds)
+
+    @property
+    def standing(self) -> Standing:
+        """All that the next round needs to know of those before it."""
+        return self._server, self._records, self._memories
+
+    def go_on_from(self, standing: Standing | None) -> None:
+        """Go on where an earlier run of the same config stood; None for the beginning."""
+        if standing is not None:
+            self._server, self._records, self._memories = standing
+
+    def step(self) -> RoundRecord:
+        """One round more; its record, evaluated on the test set."""
+        world, config, task = self._world, self.config, self.config.task
+        self._server, record = _round(
+            *(world, self._server, self._memories, self.ended + 1, self._exact, self._on_the_way)
+        )
+        on_device = {name: value.to(world.device) for name, value in self._server.model.items()}
+        if (
+            world.stacked is None and world.drawing is None
+        ):  # a forward() that remembers starts anew
+            fresh = load_model(world.source, config.model_class_name, task=task)
+            self._judge = fresh.to(world.device)
+        scores = judged(self._judge, on_device, *self._test, task, world.pool)
+        self._records.append(record.with_scores(*scores))
+        return self._records[-1]
+
+    def close(self) -> None:
+        """End its threads."""
+        self._world.pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 _STACKED: dict[object, StackedModel | None] = {}
@@ -211,7 +294,7 @@ def _keep(known: dict[object, T], key: object, found: T) -> None:
 
 
 def _round(
-    world: _World,
+    world: World,
     server: ServerState,
     memories: dict[str, StateDict],
     n: int,
@@ -225,7 +308,7 @@ def _round(
     nothing = strategy.beside(state)
     before = {who: memories.get(who, nothing) for who in plan.participants}
     updates, fresh = list[Update](), dict[str, StateDict]()
-    for update, remembered in _train_round(world, plan, state, sent, before):
+    for update, remembered in train_round(world, plan, state, sent, before):
         updates.append(update)
         fresh[update.participant] = remembered
     if on_the_way is not None and updates:  # a Poisson sample may be empty
@@ -256,104 +339,3 @@ def _round(
         counted = [part.participant for part in record.contributions]
         memories.update((who, fresh[who]) for who in counted if who in fresh)
     return after, record
-
-
-def _history(config: FLConfig, records: Sequence[RoundRecord]) -> History:
-    return History(config.project_name, tuple(records), config.rounds)
-
-
-_STACK_NUMBERS = 1_000_000
-"""So many weights are trained in one stack: more of them leave the processor's cache."""
-
-
-@dataclass(frozen=True)
-class _World:
-    """What stays the same in all rounds. source : of the model. stacked : None where all are trained one by one.
-
-    drawing : see `lasting`. idle : models that last, and train nobody now.
-    """
-
-    config: FLConfig
-    strategy: Strategy
-    shard: Callable[[str], Shard]
-    source: str
-    model: nn.Module
-    stacked: StackedModel | None
-    device: torch.device
-    pool: Executor
-    drawing: bool | None
-    idle: list[nn.Module] = field(default_factory=list)
-
-    @contextmanager
-    def at_hand(self, strategy: Strategy, who: str, n: int) -> Iterator[nn.Module]:
-        """A model to train one participant: a fresh one, or where nobody could tell, one that has trained others."""
-        lasts = self.drawing is not None and strategy.trainer(who, n) is train
-        try:
-            model = self.idle.pop() if lasts else self._fresh()
-        except IndexError:  # all that there are train somebody
-            model = remember_draws(self._fresh(), bool(self.drawing))
-        yield model
-        if lasts:  # and no error was raised
-            self.idle.append(model)
-
-    def _fresh(self) -> nn.Module:
-        config = self.config
-        return load_model(self.source, config.model_class_name, task=config.task).to(self.device)
-
-
-def _train_round(
-    world: _World,
-    plan: RoundPlan,
-    state: StateDict,
-    sent: Mapping[str, Tensor],
-    memory: Mapping[str, Mapping[str, Tensor]],
-) -> Iterator[tuple[Update, StateDict]]:
-    """(update, what is remembered then) of each participant of a round, in the plan's order."""
-    strategy, stacked, place = world.strategy, world.stacked, world.device
-    chosen = plan.participants
-
-    def one(who: str) -> tuple[Update, StateDict]:
-        shard = as_seen(plan, who, world.shard(who))
-        with world.at_hand(strategy, who, plan.round) as model:
-            return local_update(strategy, plan, who, model, state, shard, sent, memory[who])
-
-    if not chosen:  # a Poisson sample may be empty
-        return
-    # a batched product knows plain SGD only
-    if stacked is None or any(strategy.trainer(who, plan.round) is not train for who in chosen):
-        yield from world.pool.map(one, chosen)
-        return
-
-    def several(group: Sequence[str]) -> list[tuple[Update, StateDict]]:
-        shards = [as_seen(plan, who, world.shard(who)) for who in group]
-        terms = [strategy.terms(sent, memory[who]) for who in group]
-        trained = train_stacked(
-            stacked,
-            {name: value.to(place) for name, value in state.items()},
-            [(images.to(place), labels.to(place)) for images, labels in shards],
-            epochs=plan.epoch,
-            learning_rate=plan.learning_rate,
-            batch_size=plan.batch_size,
-            generators=[generator(plan.seed, who, plan.round) for who in group],
-            mu=terms[0].mu,
-            shifts=[own.shift for own in terms],
-            task=plan.task,
-        )
-        return [
-            local_update(
-                *(strategy, plan, who, world.model, state, shard, sent, memory[who]), trained=own
-            )
-            for who, shard, own in zip(group, shards, trained, strict=True)
-        ]
-
-    groups = _groups(chosen, sum(value.numel() for value in state.values()))
-    for group in world.pool.map(several, groups):
-        yield from group
-
-
-def _groups(chosen: Sequence[str], numbers: int) -> list[Sequence[str]]:
-    """Participants to be stacked together; the same groups however many workers there are, so that the bits stay."""
-    most = min(max(_STACK_NUMBERS // numbers, 1), 64)
-    count = max(math.ceil(len(chosen) / most), min(2, len(chosen) // 4), 1)
-    cuts = [len(chosen) * k // count for k in range(count + 1)]
-    return [chosen[a:b] for a, b in pairwise(cuts)]

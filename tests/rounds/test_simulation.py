@@ -16,7 +16,8 @@ from fedkit.base.errors import FedkitError
 from fedkit.learning.models import SAMPLE_MODEL, load_model, seed_weights
 from fedkit.learning.stacked import NotStackable, StackedModel
 from fedkit.learning.strategies.registry import STRATEGIES
-from fedkit.rounds.simulation import _groups, numbered_participants, simulate
+from fedkit.rounds.in_memory import groups_of
+from fedkit.rounds.simulation import numbered_participants, simulate
 from tests.support.digits import uneven_shards
 
 PEOPLE = numbered_participants(5)
@@ -125,7 +126,7 @@ def test_workers_change_no_bit(data: tuple, participants: int) -> None:  # type:
 def test_groups_hold_everybody_once_and_are_balanced(
     count: int, numbers: int, sizes: list[int]
 ) -> None:
-    groups = _groups(range(count), numbers)
+    groups = groups_of(range(count), numbers)
     assert [len(group) for group in groups] == sizes
     assert [who for group in groups for who in group] == list(range(count))
 

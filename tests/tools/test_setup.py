@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -112,6 +113,24 @@ def test_the_test_tools_come_on_top(setup: ModuleType, machine: Machine) -> None
     assert run(setup, machine, "--dev") == ["-m pip"]
     assert run(setup, machine) == []
     assert run(setup, machine, "--dev") == []
+
+
+@pytest.mark.parametrize(("summary", "calls"), [("A teaching kit", 2), ("An app for Django", 1)])
+def test_the_old_name_goes_and_a_namesake_stays(
+    setup: ModuleType, machine: Machine, summary: str, calls: int
+) -> None:
+    run(setup, machine)
+    about = setup.ROOT / ".venv" / "lib" / "python3.12" / "site-packages" / "fedkit-0.1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Name: fedkit\nSummary: {summary}\n", encoding="utf-8")
+    (setup.ROOT / "pyproject.toml").write_text("[project]\nname = 'x'", encoding="utf-8")
+    assert run(setup, machine) == ["-m pip"] * calls
+
+
+def test_what_is_installed_are_extras_that_exist(setup: ModuleType) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = set(project["optional-dependencies"])
+    assert {*setup.EXTRAS.split(","), setup.DEV_EXTRAS} <= extras
 
 
 def test_a_changed_pyproject_installs_again(setup: ModuleType, machine: Machine) -> None:

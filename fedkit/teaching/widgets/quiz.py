@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
+from types import EllipsisType
 from typing import Any
 
 import ipywidgets
@@ -19,14 +20,14 @@ from fedkit.teaching.workspace import ENVIRONMENT
 __all__ = ["Quiz", "quiz"]
 
 
-def quiz(name: str, answers: str = "", interactive: bool | None = None) -> Quiz:
+def quiz(name: str, answers: str | EllipsisType = "", interactive: bool | None = None) -> Quiz:
     """The quiz of a lesson: `fk.quiz("03")` as a cell's last line.
 
     Parameters
     ----------
     name : the lesson's two digits.
     answers : one letter a question, `-` for an open one, such as "ba-dc": the same as choosing, where nobody can press
-        anything (papermill, a course that is graded in batch).
+        anything (papermill, a course that is graded in batch). The dots of an open exercise are no answer.
     interactive : live, with buttons to choose by; False: only the static twin. None: live but in `fedkit course run`.
 
     What is chosen stays in the notebook, as an exercise's state does. A cell that runs again goes on from there as long as
@@ -36,7 +37,7 @@ def quiz(name: str, answers: str = "", interactive: bool | None = None) -> Quiz:
     made = Answers(name, read_quiz(name))
     if running_cell()[1] is not None:  # in a notebook
         made = _KEPT.setdefault(name, made)
-    if answers:
+    if answers and answers is not ...:
         made.choose_all(answers)
     return Quiz(
         made, interactive=ENVIRONMENT not in os.environ if interactive is None else interactive
@@ -72,6 +73,10 @@ class Quiz(Panel):
         self.repaint()
         if self._kept is not None:
             self._kept.update(self._record(), raw=True)
+
+    def credit(self, number: int) -> int | None:
+        """None where the question of this number is answered right, else 0; as `Result.credit`, for nbgrader."""
+        return None if self.answers.state(number) == "right" else 0
 
     def paint(self) -> None:
         self.head.value = heading(
