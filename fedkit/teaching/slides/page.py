@@ -48,7 +48,7 @@ def slides(
     try:
         from nbconvert.exporters import SlidesExporter
     except ModuleNotFoundError as error:
-        raise missing_extra("nbconvert", "a lesson as slides") or error from None
+        raise missing_extra(error, "a lesson as slides") or error from None
     import nbformat
 
     about = executed["metadata"].get("fedkit", {})
