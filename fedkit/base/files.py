@@ -310,6 +310,8 @@ def _by_the_disk(what: str, path: Path, error: Exception, why: str | None = None
         first = "make the folder writable for you"
     if _WINDOWS and number in (errno.ENOENT, errno.EINVAL) and len(str(path.absolute())) > _LONGEST:
         why = f"A path has {len(str(path.absolute()))} characters, and Windows takes {_LONGEST}"
-        first = "choose a data dir with a shorter path, or turn on Windows' setting LongPathsEnabled"
+        first = (
+            "choose a data dir with a shorter path, or turn on Windows' setting LongPathsEnabled"
+        )
     remedy = f"{first}, then run the same command again"
     return FedkitError(f"can't be {what} ({_reason(error)})", file=path, why=why, remedy=remedy)

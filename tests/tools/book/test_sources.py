@@ -49,7 +49,7 @@ def test_every_page_stands_once_in_the_contents() -> None:
 def test_the_first_page_has_every_lesson_with_its_promise() -> None:
     table = [line for line in written()["index.md"].splitlines() if re.match(r"\| \d\d \|", line)]
     assert [re.search(r"notebooks/(\w+)\.ipynb", line)[1] for line in table] == lessons()  # type: ignore[index]
-    assert [line for line in table if "You will be able to" not in line] == []
+    assert min(len(line.split("|")[-2].split()) for line in table) > 5
 
 
 def test_every_name_of_fk_says_what_it_is() -> None:
