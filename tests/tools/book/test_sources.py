@@ -211,7 +211,12 @@ def test_no_button_leads_nowhere() -> None:
         ("A norm ||w_k|| and [N,1].", r"A norm \|\|w\_k\|\| and \[N,1\]."),
         ("Keep `a_b` as it is.", "Keep `a_b` as it is."),
         ("w = sum_k w_k   (paper)", "```text\nw = sum_k w_k   (paper)\n```"),
-        ("one : first. two : second\n    and more.", "`one`\n: first. `two`: second and more."),
+        (
+            "one : first. two : second\n    and more.",
+            "`one`\n: first.\n\n`two`\n: second and more.",
+        ),
+        ("one : first.\nRaises FedkitError.", "`one`\n: first.\n\nRaises FedkitError."),
+        ('Such as {"mu": 0.1}.', 'Such as `{"mu": 0.1}`.'),
         ("Parameters\n----------\nfig : a figure.", "**Parameters**\n\n`fig`\n: a figure."),
         ("It costs $5 <b>", r"It costs \$5 \<b>"),
     ],

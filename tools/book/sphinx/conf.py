@@ -14,6 +14,7 @@ author = "The fedkit authors"
 copyright = "The fedkit authors. Text and pictures CC BY-SA 4.0, code Apache-2.0"
 version = release = FACTS["version"]
 language = "en"
+smartquotes = False  # a quote in JSON is a straight one
 
 extensions = ["myst_nb", "sphinx.ext.mathjax", "fk_terms"]
 exclude_patterns = ["files", "mathjax", "static"]
