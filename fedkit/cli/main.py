@@ -52,6 +52,10 @@ COMMANDS = {
     ),
     "export": ("export:app", "The same project for another engine: flower, nvflare."),
     "class": ("class_:app", "A room of learners: open, seats, join."),
+    "playground": (
+        "playground:playground",
+        "Federated learning to play with in a browser, without a line of code.",
+    ),
     "course": ("course:app", "The course's notebooks: run, list, grade."),
 }
 """Name -> where its function lies, and what `fedkit --help` says of it without loading that (a test compares)."""
