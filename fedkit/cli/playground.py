@@ -25,6 +25,7 @@ import typer
 
 from fedkit.base.errors import FedkitError
 from fedkit.cli.output import say, stopping
+from fedkit.teaching.playground import FOLDER
 
 __all__ = ["playground"]
 
@@ -139,8 +140,6 @@ def _command(folder: Path, port: int) -> list[str]:
 
 def _environment(secret: str, data: Path | None) -> dict[str, str]:
     """The secret goes by the environment: other people on this machine can read command lines."""
-    from fedkit.teaching.widgets.playground_page import FOLDER
-
     template = str(files("fedkit").joinpath("teaching", "playground", "page"))
     paths = [template, *filter(None, [os.environ.get("JUPYTER_PATH")])]
     own = {"JUPYTER_TOKEN": secret, "JUPYTER_PATH": os.pathsep.join(paths)}

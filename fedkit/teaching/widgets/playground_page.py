@@ -6,13 +6,12 @@ import os
 from urllib.parse import parse_qsl, urlencode
 
 from fedkit.base.errors import FedkitError
+from fedkit.teaching.playground import FOLDER
 from fedkit.teaching.playground.settings import Settings
 from fedkit.teaching.widgets.playground import Playground
 
-__all__ = ["FOLDER", "page"]
+__all__ = ["page"]
 
-FOLDER = "FEDKIT_PLAYGROUND_DATA"
-"""The environment variable that names the folder of one's own data."""
 _OF_THE_SERVER = {"token", "theme", "template"}
 """What stands in the address for Voila, and is no setting."""
 
