@@ -145,11 +145,12 @@ def _glossary_page(terms: list[dict[str, str]]) -> str:
 
 
 def _lessons_table(course: Path) -> str:
-    lines = ["| | lesson | minutes | |", "|---|---|---|---|"]
+    lines = ["| | lesson | minutes | you will be able to |", "|---|---|---|---|"]
     for path in lesson_paths(course):
         said = about(path)
         link = f"[{said.title}](notebooks/{path.name})"
-        lines.append(f"| {path.stem[:2]} | {link} | {said.minutes} | {said.promise} |")
+        promise = said.promise.removeprefix("You will be able to ").removesuffix(".")
+        lines.append(f"| {path.stem[:2]} | {link} | {said.minutes} | {promise} |")
     return "\n".join(lines)
 
 
