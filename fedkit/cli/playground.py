@@ -23,6 +23,7 @@ from typing import Annotated
 
 import typer
 
+from fedkit.base.distribution import without
 from fedkit.base.errors import FedkitError
 from fedkit.cli.output import say, stopping
 from fedkit.teaching.playground import FOLDER
@@ -88,11 +89,9 @@ def _need_voila() -> None:
     try:
         metadata.version("voila")
     except metadata.PackageNotFoundError:
-        raise FedkitError(
-            "needs Voila, which is not installed here",
-            field="playground",
-            remedy=f'pip install "{WANTED}", or use it in a notebook: fk.playground()',
-        ) from None
+        lacking = without("voila", "the page")
+        remedy = f"{lacking.remedy}; or use it in a notebook: fk.playground()"
+        raise FedkitError(lacking.what, remedy=remedy) from None
 
 
 def _free(port: int) -> int:

@@ -148,6 +148,7 @@ DOORS = {
     ],
     "privacy": [f"run --out r --set rounds=1 --set dp={json.dumps(DP, separators=(',', ':'))}"],
     "teacher": ["course slides 00"],
+    "playground": ["playground --no-browser"],
     "dask": ["sweep simulate.yaml --out s --engine dask"],
     "pysyft": [
         "client --email a@example.org --data-dir a --config_path a.json --port 8080 "

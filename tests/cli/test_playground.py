@@ -45,7 +45,8 @@ def test_where_voila_is_missing_a_line_says_so(monkeypatch: pytest.MonkeyPatch) 
     done = run()
     assert done.exit_code == 1
     assert (
-        'pip install "voila>=0.5.13,<0.6", or use it in a notebook: fk.playground()' in done.stderr
+        'pip install -e ".[playground]" in the clone; or use it in a notebook: fk.playground()'
+        in done.stderr
     )
 
 
