@@ -91,10 +91,16 @@ def course_files() -> Path:
 
 @cache
 def requirements() -> tuple[str, ...]:
-    """Every requirement as pip reads it, those of extras with their marker: of the clone, else as installed."""
+    """Every requirement as pip reads it, those of extras with their marker: of the clone, else as installed.
+
+    Empty where fedkit was neither cloned nor installed.
+    """
     top = clone()
     if top is None:
-        return tuple(metadata.requires(DISTRIBUTION) or ())
+        try:
+            return tuple(metadata.requires(DISTRIBUTION) or ())
+        except metadata.PackageNotFoundError:
+            return ()
     import tomllib
 
     project = tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -85,6 +85,8 @@ def test_without_any_metadata_the_wheel_is_named(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(distribution, "clone", lambda: None)
     monkeypatch.setattr(distribution.metadata, "distribution", none)
+    monkeypatch.setattr(distribution.metadata, "requires", none)
+    assert requirements.__wrapped__() == ()
     assert how_to_install("all").startswith(f'pip install "./{distribution.WHEEL}[all]"')
 
 
