@@ -16,13 +16,14 @@ SETUP = $(PYTHON) tools/setup.py --venv "$(VENV)"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lab course lessons bench setup setup-dev browser syncthing clean distclean python
+.PHONY: help run test test-all lab course lessons book bench setup setup-dev browser syncthing clean distclean python
 
 help:
 	@echo "make run      the tutorial: notebooks $(TUTORIAL), executed copies and a summary in runs/"
 	@echo "make lab      JupyterLab on the course"
 	@echo "make course   every notebook of both editions, in batch"
 	@echo "make lessons  both editions of every lesson, built from notebooks/src"
+	@echo "make book     the course as pages to read, in runs/book/html"
 	@echo "make test     all checks and tests"
 	@echo "make test-all the same, slow tests and twenty times as many random cases too: an hour or more"
 	@echo "make bench    the ratios of benchmarks/"
@@ -40,6 +41,10 @@ course: setup
 
 lessons: setup-dev
 	@"$(BIN)/python" -m tools.course build
+
+book: python
+	@$(SETUP) --book
+	@"$(BIN)/python" -m tools.book
 
 test: setup-dev browser syncthing
 	"$(BIN)/ruff" check .

@@ -7,6 +7,8 @@ so that `fedkit --help` does not wait for torch, and `fedkit doctor` starts with
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fedkit.base.distribution import VERSION
+
 if TYPE_CHECKING:
     from fedkit import privacy
     from fedkit.base.errors import FedkitError
@@ -82,7 +84,7 @@ if TYPE_CHECKING:
     from fedkit.teaching.widgets.quiz import quiz
     from fedkit.teaching.workspace import workspace
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _NAMES = {
     "base.errors": "FedkitError",
@@ -257,12 +259,24 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
-        return import_module(f"fedkit.{_PACKAGES[name]}")
+        return _module(_PACKAGES[name], name)
     if name not in _HOME:
         raise AttributeError(f"module 'fedkit' has no attribute {name!r}")
-    value = getattr(import_module(f"fedkit.{_HOME[name]}"), name)
+    value = getattr(_module(_HOME[name], name), name)
     globals()[name] = value
     return value
+
+
+def _module(home: str, name: str) -> Any:
+    try:
+        return import_module(f"fedkit.{home}")
+    except ModuleNotFoundError as error:
+        from fedkit.base.distribution import missing_extra
+
+        missing = missing_extra(error, f"fk.{name}")
+        if missing is None:
+            raise
+        raise missing from None
 
 
 def __dir__() -> list[str]:

@@ -470,13 +470,30 @@ IMPORT_NAMES = {
     "yaml": "pyyaml",
     "fluke": "fluke-fl",
     "sklearn": "scikit-learn",
+    "pynvml": "nvidia-ml-py",
 }
 # Needed although fedkit never imports them: what the learner starts, and tqdm's bars in a notebook.
-NOT_IMPORTED = {"jupyterlab", "ipykernel"}
+NOT_IMPORTED = {"jupyterlab"}
 
 
 def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def extra(*names: str) -> list[str]:
+    """What the extras bring, those that they name among them in their place."""
+    found = []
+    for name in names:
+        for line in project()["optional-dependencies"][name]:
+            requirement = Requirement(line)
+            ours = requirement.name == project()["name"]
+            found += extra(*sorted(requirement.extras)) if ours else [line]
+    return found
+
+
+def course() -> list[str]:
+    """What the lessons need: the core, and two extras."""
+    return [*project()["dependencies"], *extra("notebooks", "privacy")]
 
 
 def bounds(requirements: list[str]) -> dict[str, str]:
@@ -491,7 +508,7 @@ def test_conda_environment_agrees_with_pyproject() -> None:
     # What conda-forge lacks comes from pip, in one part at the end, after everything that conda can solve.
     assert [line for line in lines if not isinstance(line, str)] == [{"pip": NOT_ON_CONDA_FORGE}]
     conda = bounds([*lines[:-1], *NOT_ON_CONDA_FORGE])
-    pip = {CONDA_NAMES.get(k, k): v for k, v in bounds(project()["dependencies"]).items()}
+    pip = {CONDA_NAMES.get(k, k): v for k, v in bounds(course()).items()}
     assert conda.pop("python") == project()["requires-python"]
     assert conda.pop("pip") == ""
     assert conda == pip
@@ -500,17 +517,17 @@ def test_conda_environment_agrees_with_pyproject() -> None:
 
 def test_every_dependency_has_a_lower_bound_only() -> None:
     """But for other engines, whose insides a road knows: those are of one version."""
-    extras = project()["optional-dependencies"]
-    every = bounds([*project()["dependencies"], *extras["dev"]])
+    every = bounds([*course(), *extra("gpu", "teacher", "dev")])
     assert {k: v for k, v in every.items() if not re.fullmatch(r">=[\d.]+", v)} == {}
-    roads = bounds([line for name, extra in extras.items() if name != "dev" for line in extra])
+    voila = [line for line in extra("playground") if line.startswith("voila")]
+    roads = bounds([*extra("network"), *voila])
     fits = r">=[\d.]+,<[\d.]+|<[\d.]+,>=[\d.]+"
     assert {k: v for k, v in roads.items() if not re.fullmatch(fits, v)} == {}
 
 
 def test_installed_versions_fit() -> None:
     """The environment that runs the tests is one that pyproject.toml allows."""
-    for line in project()["dependencies"]:
+    for line in course():
         requirement = Requirement(line)
         assert requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
 
@@ -533,12 +550,13 @@ def third_party(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", ["fedkit", "benchmarks", "notebooks", "tools", "tests"])
 def test_what_is_imported_is_declared(folder: str) -> None:
-    declared = set(bounds(project()["dependencies"]))
+    declared = set(bounds(course()))
     if folder == "fedkit":  # what a road needs, imported only where it is taken
-        extras = project()["optional-dependencies"].items()
-        declared |= set(bounds([line for name, lines in extras if name != "dev" for line in lines]))
+        declared |= set(bounds(extra("all")))
     if folder in ("tests", "tools"):
-        declared |= set(bounds(project()["optional-dependencies"]["dev"]))
+        declared |= set(bounds(extra("dev")))
+    if folder == "tools":  # what Sphinx reads, in the book's own environment
+        declared |= set(bounds(extra("book")))
     if folder == "tests":  # what it installs into an environment of its own
         from tests.support.pysyft_network import PYSYFT
         from tests.support.syftbox_network import SYFTBOX
@@ -553,7 +571,57 @@ def test_what_is_imported_is_declared(folder: str) -> None:
 
 def test_what_is_declared_is_needed() -> None:
     needed = third_party(PACKAGE) | third_party(ROOT / "notebooks") | NOT_IMPORTED
-    assert set(bounds(project()["dependencies"])) - needed == set()
+    assert set(bounds(course())) - needed == set()
+
+
+def top_level_imports(path: Path) -> set[str]:
+    """What importing a module imports at once: all but what stands in functions, or for type checkers."""
+    found, todo = set(), list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module.split(".")[0])
+        todo += list(ast.iter_child_nodes(node))
+    return found
+
+
+# What is imported only where the extra is taken, and never elsewhere: pictures, panels, engines.
+OF_EXTRAS = re.compile(
+    r"teaching/(plots|widgets)/|federation/roads/(flower_app|nvflare_app|pysyft_\w+)\.py"
+)
+
+
+def test_the_core_is_imported_without_extras() -> None:
+    from fedkit.base.distribution import EXTRAS
+
+    theirs = {module for extra in EXTRAS.values() for module in extra.modules}
+    found = {
+        (name, module)
+        for path in PACKAGE.rglob("*.py")
+        if not OF_EXTRAS.match(name := path.relative_to(PACKAGE).as_posix())
+        for module in top_level_imports(path) & theirs
+    }
+    assert found == set()
+
+
+def test_extras_are_said_as_they_are_declared() -> None:
+    """Every extra that the package knows brings the modules it says, and nothing of the core."""
+    from fedkit.base.distribution import EXTRAS
+
+    core = set(bounds(project()["dependencies"]))
+    for name, known in EXTRAS.items():
+        brings = set(bounds(extra(name)))
+        modules = {IMPORT_NAMES.get(m, m).lower().replace("_", "-") for m in known.modules}
+        assert modules <= brings | {"ray"}, name  # ray comes with flwr[simulation]
+        assert not modules & core, name
+    made_of = {"network", "all", "dev", "book"}
+    assert set(project()["optional-dependencies"]) == set(EXTRAS) | made_of
 
 
 def test_third_party_imports_are_found(tmp_path: Path) -> None:

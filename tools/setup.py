@@ -4,6 +4,7 @@
     python3 tools/setup.py --dev           and what `make test` needs
     python3 tools/setup.py --dev --browser --syncthing
                                            and a Chromium for the browser tests, and Syncthing
+    python3 tools/setup.py --book          and what `make book` needs: Sphinx, in runs/book-venv
 
 The Makefile calls it; on Windows, where make is rare, call it yourself. It needs nothing but the
 standard library, and runs far enough on an old Python to say that it is too old.
@@ -28,7 +29,12 @@ OLDEST = (3, 11)
 STAMP = "fedkit-setup.json"
 PARTIAL = "fedkit-setup.partial"
 # Looks whether the packages are there without importing them, which would take seconds.
-INSTALLED = "from importlib.util import find_spec as f; assert f('fedkit') and f('torch')"
+INSTALLED = (
+    "from importlib.util import find_spec as f; "
+    "assert f('fedkit') and f('torch') and f('jupyterlab')"
+)
+# What the lessons need beside the core; the test tools have it too.
+EXTRAS, DEV_EXTRAS = "notebooks,privacy", "dev"
 # Starts playwright's driver and ends it again.
 DRIVER = "import sys; sys.argv[1:] = ['--version']; import playwright.__main__ as p; p.main()"
 # The names that Chromium and its sisters go by; tests/conftest.py looks for the same.
@@ -138,12 +144,21 @@ def make_venv(venv):
         raise SetupError(f"{sys.executable} -m venv {venv} failed; see above")
 
 
+def has_old_name(venv):
+    """True where this project is installed as `fedkit`, which it was called up to 0.1.0: two would own one command."""
+    about = venv.glob("[Ll]ib/**/site-packages/fedkit-0.1.0.dist-info/METADATA")
+    return any("teaching kit" in path.read_text(encoding="utf-8") for path in about)
+
+
 def install(venv, dev):
     """Installs fedkit from the checkout, with what it needs. pip keeps whatever already fits."""
     (venv / PARTIAL).touch()
-    target = ".[dev]" if dev else "."
+    target = f".[{DEV_EXTRAS if dev else EXTRAS}]"
     print(f"Installing {target} (the first time, PyTorch takes some minutes)", flush=True)
-    command = [str(venv_python(venv)), "-m", "pip", "install", "-e", target]
+    pip = [str(venv_python(venv)), "-m", "pip"]
+    if has_old_name(venv):
+        subprocess.run([*pip, "uninstall", "--quiet", "--yes", "fedkit"], check=False)
+    command = [*pip, "install", "-e", target]
     if not sys.stdout.isatty():
         # A person watches the bars move; a log file gets only what went wrong.
         command.append("--quiet")
@@ -158,6 +173,33 @@ def install(venv, dev):
     stamp.write_text(json.dumps(wanted(venv, dev), indent=1), encoding="utf-8")
     (venv / PARTIAL).unlink()
     stamp.replace(venv / STAMP)
+
+
+def ensure_book(home):
+    """Sphinx in an environment of its own, with the packages of the extra `book`: learners' has none of them."""
+    import tomllib  # not there on a Python that is too old, which has been told so by now
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    packages = project["optional-dependencies"]["book"]
+    wants = {"packages": packages, "venv": str(home)}
+    try:
+        found = json.loads((home / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found == wants and works(home, "import sphinx"):
+        return
+    make_venv(home)
+    (home / PARTIAL).touch()
+    print(f"Installing {' '.join(packages)} for the book", flush=True)
+    command = [str(venv_python(home)), "-m", "pip", "install", "--quiet", *packages]
+    env = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if subprocess.run(command, env=env, check=False).returncode != 0:
+        raise SetupError(
+            "pip could not install what builds the book; its own words are above.\n"
+            "  -> check the network, then try again"
+        )
+    (home / STAMP).write_text(json.dumps(wants, indent=1), encoding="utf-8")
+    (home / PARTIAL).unlink()
 
 
 def ensure_browser(venv):
@@ -200,6 +242,7 @@ def main():
     parser.add_argument("--dev", action="store_true", help="with what the tests need")
     parser.add_argument("--browser", action="store_true", help="with Chromium, where possible")
     parser.add_argument("--syncthing", action="store_true", help="with Syncthing, where possible")
+    parser.add_argument("--book", action="store_true", help="with Sphinx, in runs/book-venv")
     args = parser.parse_args()
     venv = (ROOT / args.venv).absolute()
     try:
@@ -213,6 +256,8 @@ def main():
             make_venv(venv)
             install(venv, args.dev)
             print(f"Ready: {venv}", flush=True)
+        if args.book:
+            ensure_book(ROOT / "runs" / "book-venv")
         if args.browser:
             ensure_browser(venv)
         if args.syncthing:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.text import is_hidden
+from fedkit.base.text import how_many, is_hidden
 
 __all__ = [
     "AGGREGATOR",
@@ -67,7 +67,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class ProjectLaunched(Event, says="launched: {rounds} rounds with {participants}"):
+class ProjectLaunched(Event, says="launched: {rounds:round} with {participants}"):
     """The aggregator moved a launch into `running/`."""
 
     participants: tuple[str, ...]
@@ -101,7 +101,7 @@ class MailboxOpened(Event, says="ready to take part"):
 
 
 @dataclass(frozen=True)
-class DataFound(Event, says="training data found: {num_samples:,} samples"):
+class DataFound(Event, says="training data found: {num_samples:sample}"):
     """The participant found training data in its private folder."""
 
     num_samples: int
@@ -118,7 +118,7 @@ class GlobalModelSent(Event, says="round {round}: global model sent to {particip
 @dataclass(frozen=True)
 class Trained(
     Event,
-    says="round {round}: trained on {num_samples:,} samples, loss {loss:.3f}, {seconds:.2f} s",
+    says="round {round}: trained on {num_samples:sample}, loss {loss:.3f}, {seconds:.2f} s",
 ):
     """The participant trained in `round`: mean loss of its last local epoch (nats), samples, seconds."""
 
@@ -131,7 +131,7 @@ class Trained(
 @dataclass(frozen=True)
 class UpdateValidated(
     Event,
-    says="round {round}: on {num_samples:,} samples kept back: the model received {received}; its update {trained}",
+    says="round {round}: on {num_samples:sample} kept back: the model received {received}; its update {trained}",
 ):
     """The participant tried both models on the samples that it keeps back: metrics and loss as text."""
 
@@ -160,7 +160,7 @@ class UpdateRefused(Event, says="round {round}: update of {participant} refused:
 @dataclass(frozen=True)
 class ClaimCapped(
     Event,
-    says="round {round}: {participant} claims {claimed:,} samples; no more than {counted:,} are believed",
+    says="round {round}: {participant} claims {claimed:sample}; no more than {counted:,} are believed",
 ):
     """An update claims to be made of more samples than the config believes."""
 
@@ -265,10 +265,25 @@ class FileRefused(Event, says="REFUSED {path}: {reason}"):
     reason: str
 
 
+class _Number(int):
+    """A number in `says`: with a noun as its format, it is so many things ("1 sample", "60 samples")."""
+
+    def __format__(self, spec: str) -> str:
+        return (
+            how_many(int(self), spec)
+            if spec.isalpha() and len(spec) > 1
+            else format(int(self), spec)
+        )
+
+
 def render(event: Event) -> str:
     """One line of plain text: who, project, what."""
     values = {
-        name: ", ".join(value) if isinstance(value, tuple) else value
+        name: ", ".join(value)
+        if isinstance(value, tuple)
+        else _Number(value)
+        if type(value) is int
+        else value
         for name, value in vars(event).items()
     }
     text = event.says.format(**values)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedkit.base.errors import FedkitError, Unreadable
-from fedkit.base.scratch import put
+from fedkit.base.scratch import patiently, put
 from fedkit.base.tensors import MAX_STATE_BYTES, load_pair, load_state, state_bytes
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ MAX_STRANGERS_JSON_BYTES = 2**20
 MAX_DATASET_BYTES = 2**31
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_WINDOWS = os.name == "nt"
+_LONGEST = 259  # characters of a path, where Windows has not been told to take longer ones
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a named pipe must not hang us
 
 
@@ -253,7 +255,7 @@ def remove(path: Path, *, root: Path | None = None) -> None:
     """Remove a file if it is there. Raises FedkitError as `write_bytes` does."""
     try:
         refuse_links(path.parent, root)
-        path.unlink(missing_ok=True)
+        patiently(lambda: path.unlink(missing_ok=True))
     except NotADirectoryError:
         return
     except OSError as error:
@@ -306,5 +308,10 @@ def _by_the_disk(what: str, path: Path, error: Exception, why: str | None = None
         first = "free some space on the disk"
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         first = "make the folder writable for you"
+    if _WINDOWS and number in (errno.ENOENT, errno.EINVAL) and len(str(path.absolute())) > _LONGEST:
+        why = f"A path has {len(str(path.absolute()))} characters, and Windows takes {_LONGEST}"
+        first = (
+            "choose a data dir with a shorter path, or turn on Windows' setting LongPathsEnabled"
+        )
     remedy = f"{first}, then run the same command again"
     return FedkitError(f"can't be {what} ({_reason(error)})", file=path, why=why, remedy=remedy)

@@ -12,20 +12,29 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 
-__all__ = ["appearing", "put"]
+__all__ = ["appearing", "move", "patiently", "put"]
 
 
 _PREFIX, _SUFFIX = ".fedkit-", ".tmp"
 _MOST_LOOKED_AT = 10_000  # names: others may fill a folder
 _LONG_DEAD_S = 60.0  # where nothing can be locked; a write takes less than a second
 _WINDOWS = os.name == "nt"  # an open file can't be renamed or removed there
+_PAUSES_S = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+)  # as long as a reader, a scanner or a sync holds a file
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -39,11 +48,31 @@ def put(path: Path, data: bytes, mode: int) -> None:
             handle.flush()
             if _WINDOWS:
                 handle.close()
-            scratch.replace(path)
+            move(scratch, path)
     except BaseException:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
         raise
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file, over one that is there, or a folder. Raises OSError."""
+    patiently(lambda: source.replace(target))
+
+
+def patiently(action: Callable[[], object]) -> None:
+    """Do what needs a file that nobody has open: on Windows, where somebody has, again for up to two seconds.
+
+    A reader holds it for milliseconds there, and so does whoever looks for viruses, indexes, or syncs the folder to
+    elsewhere. Raises OSError.
+    """
+    for pause in _PAUSES_S if _WINDOWS else ():
+        try:
+            action()
+            return
+        except PermissionError:
+            time.sleep(pause)
+    action()
 
 
 @contextmanager
@@ -66,14 +95,14 @@ def appearing(folder: Path, aside: Path, remedy: str) -> Iterator[Path]:
 def _into_place(aside: Path, folder: Path) -> None:
     """Rename a folder; from another disk, as a mailbox may be one, it is copied first, hidden beside its place."""
     try:
-        aside.rename(folder)
+        move(aside, folder)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         near = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(near, ignore_errors=True)
         shutil.copytree(aside, near)
-        near.rename(folder)
+        move(near, folder)
         shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""`fedkit course`: run the notebooks in batch, list the course, grade what learners hand in."""
+"""`fedkit course`: run the notebooks in batch, list and copy them, grade what learners hand in, slides, other graders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
+from fedkit.base.distribution import need
+from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.cli.output import FAILED, Commands, console, say, show_table
 from fedkit.experiments.lessons import (
     EDITIONS,
@@ -28,8 +31,14 @@ __all__ = ["app", "grades_table", "lessons_table"]
 
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, help="The course's notebooks: run, list, grade."
+    cls=Commands,
+    no_args_is_help=True,
+    help="The course's notebooks: run, list, copy, update, grade, slides, export.",
 )
+export = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="The course for other graders: nbgrader."
+)
+app.add_typer(export, name="export")
 
 Wanted = Annotated[
     list[str] | None, typer.Argument(metavar="[NN]...", help="Lessons by number or name.")
@@ -110,6 +119,43 @@ def list_lessons(notebooks: Notebooks = None) -> None:
     console.print(lessons_table({path.stem: about(path) for path in paths}))
 
 
+@app.command()
+def copy(
+    wanted: Annotated[
+        list[str], typer.Argument(metavar="NN...", help="Lessons by number or name.")
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Default: here.")] = Path(),
+    edition: Annotated[str, typer.Option(help="learner or solutions.")] = "learner",
+) -> None:
+    """Copy lessons afresh, beside what is there: one with your work in it stays as it is."""
+    from fedkit.teaching.course_folder import copy_lessons
+
+    if edition not in EDITIONS:
+        raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
+    for one in copy_lessons(to, wanted, edition):
+        stays = f" ({one.name} has your work and stays)" if one.what == "beside" else ""
+        say(f"{one.path}{stays}")
+
+
+@app.command()
+def update(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where `fedkit start` put the course.")
+    ] = Path(),
+) -> None:
+    """Bring a folder of `fedkit start` up to date: what you have worked on stays, the newer one comes beside it."""
+    from fedkit.cli.start import say_placed
+    from fedkit.teaching.course_folder import is_course, put_course
+
+    if not is_course(folder):
+        raise FedkitError(
+            "is no folder that `fedkit start` put the course into",
+            file=folder.absolute(),
+            remedy="name that folder, or make one: fedkit start DIR",
+        )
+    say_placed(folder, put_course(folder))
+
+
 @app.command("grade")
 def grade_notebooks(
     folder: Annotated[
@@ -133,6 +179,8 @@ def grade_notebooks(
 
     from fedkit.teaching.grade import grade, write_grades
 
+    if picture is not None:
+        need("the class's picture", "matplotlib")
     with tqdm(unit="notebook", disable=None) as bar:
         grades = grade(
             folder,
@@ -155,6 +203,67 @@ def grade_notebooks(
     if picture is not None and grades.rows:
         grades.picture().savefig(picture, dpi=150)
         say(f"The class's picture: {picture}")
+
+
+@app.command("slides")
+def write_slides(
+    wanted: Annotated[
+        list[str], typer.Argument(metavar="NN...", help="Lessons by number or name.")
+    ],
+    out: Annotated[Path, typer.Option(help="For NN_name.slides.html.")] = Path("slides"),
+    executed: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="Your executed copy, or the folder of several, in place of running the solved edition.",
+        ),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            "--reveal",
+            metavar="FILE|DIR",
+            help="reveal.js as npm or pip fetched it; else it is fetched once.",
+        ),
+    ] = None,
+    notebooks: Notebooks = None,
+) -> None:
+    """Write slides of lessons: one HTML file each, which needs no network. Key S opens the teacher's notes."""
+    from fedkit.teaching.slides.lessons import lesson_slides
+
+    folder = course_dir(notebooks)
+    for path in lesson_paths(folder, wanted):
+        target = out / f"{path.stem}.slides.html"
+        lesson_slides(path, target, executed=executed, script=script, say=say)
+        say(f"Wrote {target}; open it in a browser.", "green")
+
+
+@export.callback()
+def export_to() -> None:
+    """The course for other graders: nbgrader."""
+
+
+@export.command()
+def nbgrader(
+    out: Annotated[
+        Path, typer.Argument(metavar="DIR", help="New or empty: the course goes there.")
+    ],
+    wanted: Wanted = None,
+    points: Annotated[float, typer.Option(min=0, help="For an exercise: all or none.")] = 10,
+    quiz_points: Annotated[
+        float, typer.Option(min=0, help="For a question of a quiz; 0: quizzes don't count.")
+    ] = 1,
+    notebooks: Notebooks = None,
+) -> None:
+    """Write a course that nbgrader's generate_assignment and autograde take; its README.md says how to go on."""
+    from fedkit.teaching.nbgrader_course import export_nbgrader
+
+    made = export_nbgrader(
+        out, course_dir(notebooks), wanted or [], points=points, quiz_points=quiz_points
+    )
+    say(
+        f"Wrote {how_many(len(made), 'file')} into {out}; its README.md says how to go on.", "green"
+    )
 
 
 def grades_table(grades: Grade) -> Table:

@@ -9,7 +9,7 @@ import typer
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes
-from fedkit.base.text import visible
+from fedkit.base.text import how_many, visible
 from fedkit.config.tutorial import AGGREGATOR, PARTICIPANTS
 
 __all__ = ["app"]
@@ -127,8 +127,8 @@ def import_command(
     shards, held = deal_out(data, participants=participants, alpha=alpha, test=test, seed=seed)
     write_data_folder(out, data.task, shards, held)
     for name, (_, labels) in shards.items():
-        typer.echo(f"{visible(name)}: {len(labels):,} samples")
-    typer.echo(f"test set: {len(held[1]):,} samples")
+        typer.echo(f"{visible(name)}: {how_many(len(labels), 'sample')}")
+    typer.echo(f"test set: {how_many(len(held[1]), 'sample')}")
     typer.echo(f"wrote {out}: task.json says what they are")
     if data.task.samples == "vectors" and far_apart(data.samples):
         typer.echo(

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import tomllib
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +18,16 @@ from typing import Annotated
 
 import typer
 
+from fedkit.base.distribution import (
+    DISTRIBUTION,
+    EXTRAS,
+    clone,
+    how_to_install,
+    is_there,
+    requirements,
+)
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.cli.output import DONE, FAILED, say
 from fedkit.datasite.datasite import Datasite
 from fedkit.federation.roads.flower_run import QUIET, WANTED
@@ -42,7 +50,12 @@ IMPORT_NAMES = {
 """Where the name to import is not the package's own with `_` for `-`."""
 
 _FLOWER = "1.42"
-INSTALL = "run `make setup` in the clone, or `pip install -e .` there"
+NAMESAKE = "fedkit"
+INSTALL = (
+    f"install {DISTRIBUTION} again, into an environment of its own"
+    if clone() is None
+    else "run `make setup` in the clone, or `pip install -e .` there"
+)
 
 
 def doctor(
@@ -76,7 +89,9 @@ def examine(port: int) -> list[Finding]:
     wanted = ".".join(map(str, OLDEST_PYTHON))
     python = Finding(f"Python {version}", enough, "" if enough else f"install {wanted} or newer")
     loaded = _apart([*_requirements(), *_QUESTIONS])
-    return [python, *loaded, _folder(), _kernel(), _browser(), _port(port), *_road(), *_flower()]
+    browser = [_browser()] if clone() is not None else []  # the tests alone need it
+    rest = [_folder(), _kernel(), *browser, _port(port), *_card(), *_road(), *_flower()]
+    return [python, *loaded, *_namesake(), *_extras(), *rest]
 
 
 def _road() -> list[Finding]:
@@ -107,7 +122,7 @@ def _synced(site: Datasite) -> list[Finding]:
     if not aside:
         return [*found, Finding("the sync has put nothing aside", True)]
     names = ", ".join(path.name for path in aside[:3]) + (", ..." if len(aside) > 3 else "")
-    what = f"{len(aside)} files that the sync has put aside ({names})"
+    what = f"{how_many(len(aside), 'file')} that the sync has put aside ({names})"
     remedy = "nothing reads them: look why two wrote one file, then remove them"
     return [*found, Finding(what, False, remedy, essential=False)]
 
@@ -206,13 +221,48 @@ def check_requirement(line: str) -> Finding:
 
 
 def _requirements() -> list[str]:
-    """What fedkit itself needs, without extras: as installed, or as the clone's pyproject.toml says."""
+    """What fedkit itself needs, and what is installed of what the lessons need beside it."""
+    found = []
+    for line in requirements():
+        wanted, _, marker = line.partition(";")
+        extra = marker.replace('"', "'").rpartition("extra == '")[2].rstrip("' ")
+        if not extra or (extra in ("notebooks", "privacy") and _installed(wanted)):
+            found.append(wanted.strip())
+    return found
+
+
+def _installed(line: str) -> bool:
+    from packaging.requirements import Requirement
+
+    return bool(list(metadata.distributions(name=Requirement(line).name)))
+
+
+def _namesake() -> list[Finding]:
+    """Another project's `fedkit`, which PyPI has: it writes over this one's files, or this one over its."""
     try:
-        lines = metadata.requires("fedkit") or []
+        other = metadata.distribution(NAMESAKE)
     except metadata.PackageNotFoundError:
-        project = Path(__file__).resolve().parents[2] / "pyproject.toml"
-        lines = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
-    return [line.partition(";")[0] for line in lines if "extra ==" not in line]
+        return []
+    commands = {entry.value for entry in other.entry_points}
+    if "fedkit.cli.main:main" in commands:  # this project, as it was called up to 0.1.0
+        what = f"this project is installed a second time, by its old name {NAMESAKE}"
+        remedy = f"pip uninstall {NAMESAKE}, then install {DISTRIBUTION} again"
+        return [Finding(what, False, remedy, essential=False)]
+    what = f"another project called {NAMESAKE} is installed ({other.version}): both own the folder fedkit/"
+    remedy = f"an environment of its own for each: here, pip uninstall {NAMESAKE}, then install {DISTRIBUTION} again"
+    return [Finding(what, False, remedy)]
+
+
+def _extras() -> list[Finding]:
+    """Which extras are there, and what each gives; none is needed by everybody."""
+    found = []
+    for name, extra in EXTRAS.items():
+        lacking = [module for module in extra.modules if not is_there(module)]
+        what = f"extra [{name}]: {extra.gives}"
+        if lacking:
+            what += f" (not installed: {', '.join(lacking)})"
+        found.append(Finding(what, not lacking, how_to_install(name) if lacking else "", False))
+    return found
 
 
 def _apart(asked: list[str]) -> list[Finding]:
@@ -269,6 +319,27 @@ def _data() -> Finding:
 _QUESTIONS = {"torch's threads": _threads, "the digits": _data}
 
 
+def _card() -> list[Finding]:
+    """An NVIDIA card, where the extra `gpu` can ask for it: its name, and whether this torch can train on it."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        names = [
+            str(pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(number)))
+            for number in range(pynvml.nvmlDeviceGetCount())
+        ]
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
+    except Exception:  # no such package, no driver, no card: nothing to say
+        return []
+    what = f"{', '.join(names)}, driver {driver}"
+    asked = "import torch; raise SystemExit(not torch.cuda.is_available())"
+    if subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False).returncode:
+        remedy = "install the torch for it, by the selector on pytorch.org"
+        return [Finding(f"{what}; this torch can't use it", False, remedy, essential=False)]
+    return [Finding(f"{what}; --device cuda trains on it", True)]
+
+
 def _folder() -> Finding:
     here = Path.cwd()
     try:
@@ -280,6 +351,8 @@ def _folder() -> Finding:
 
 def _kernel() -> Finding:
     what, remedy = "JupyterLab's kernel python3", "python -m ipykernel install --sys-prefix"
+    if not is_there("ipykernel"):
+        remedy = how_to_install("notebooks")
     try:
         from jupyter_client.kernelspec import KernelSpecManager
 

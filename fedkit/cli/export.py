@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.cli.output import Commands, say
 from fedkit.cli.run import assignment
 from fedkit.config.fl_config import FLConfig
@@ -70,4 +71,7 @@ def _export(
         raise refused
     source, weights = experiment.model.encode(), state_bytes(experiment.weights)
     written = write(experiment.config, source, weights, out.absolute())
-    say(f"Wrote {len(written)} files into {out}; its README.md says how to run it.", "green")
+    say(
+        f"Wrote {how_many(len(written), 'file')} into {out}; its README.md says how to run it.",
+        "green",
+    )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from fedkit.base.distribution import VERSION
 from fedkit.cli.output import Commands
 
 __all__ = ["COMMANDS", "app", "main"]
 
 
 COMMANDS = {
+    "start": (
+        "start:start",
+        "Put the course into a folder and open JupyterLab on its first lesson; your own work there stays as it is.",
+    ),
     "client": (
         "client:client",
         "Make a datasite if there is none, then move its projects: watch its folders and serve public/ until Ctrl-C.",
@@ -56,7 +60,10 @@ COMMANDS = {
         "playground:playground",
         "Federated learning to play with in a browser, without a line of code.",
     ),
-    "course": ("course:app", "The course's notebooks: run, list, grade."),
+    "course": (
+        "course:app",
+        "The course's notebooks: run, list, copy, update, grade, slides, export.",
+    ),
 }
 """Name -> where its function lies, and what `fedkit --help` says of it without loading that (a test compares)."""
 
@@ -96,8 +103,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            typer.echo(f"fedkit {metadata.version('fedkit')}")
+        typer.echo(f"fedkit {VERSION}")
         raise typer.Exit
 
 

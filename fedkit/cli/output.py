@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from fedkit.base.distribution import missing_extra
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import (
     Event,
@@ -70,6 +71,12 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except FedkitError as error:
             typer.echo(f"Error: {one_line(error)}", err=True)
+            raise typer.Exit(FAILED) from None
+        except ModuleNotFoundError as error:
+            missing = missing_extra(error, "this")
+            if missing is None:
+                raise
+            typer.echo(f"Error: {one_line(missing)}", err=True)
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             typer.echo("Stopped. Run the same command again: it goes on where it was.", err=True)

@@ -14,6 +14,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fedkit.base.distribution import missing_extra
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import (
     Event,
@@ -25,6 +26,7 @@ from fedkit.base.events import (
     Waiting,
 )
 from fedkit.base.files import read_json, write_bytes, write_json
+from fedkit.base.text import one_line
 from fedkit.cli.output import (
     DONE,
     FAILED,
@@ -230,14 +232,20 @@ def _run(network: Network, experiment: Experiment, stop: threading.Event) -> His
 
 
 def _write(out: Path, network: Network, experiment: Experiment, history: History) -> None:
-    from fedkit.teaching import plots  # slow to import, and needed when all is over
-
     experiment.config.save(out / "fl_config.json")
     history.save(out / "history.json")
     privacy_report(network, project=experiment.config.project_name).save(out)
     ledger = network.ledger()
     lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in ledger)
     write_bytes(out / "ledger.jsonl", lines.encode())
+    try:
+        from fedkit.teaching import plots  # slow to import, and needed when all is over
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error, "a picture")
+        if missing is None:
+            raise
+        say(f"No pictures: {one_line(missing)}", "yellow")
+        return
     pictures = {}
     if history.accuracies:
         pictures["accuracy_by_round.png"] = plots.accuracy_by_round(history)

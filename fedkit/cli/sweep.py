@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from fedkit.base.text import how_many
 from fedkit.cli.output import DONE, FAILED, say, show_table
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def sweep(
         about = ", ".join(f"{name} {_said(row[name])}" for name in [*plan.swept, "seed"])
         say(f"{row['status']}: {about}: {row['error']}", "red")
     done = len(frame) - len(failed)
-    said = f"{len(frame)} runs: {done} done"
+    said = f"{how_many(len(frame), 'run')}: {done} done"
     said += f" ({before} of them before)" if before else ""
     said += f", {len(failed)} failed; with --retry they run again" if len(failed) else ""
     say(said)
@@ -84,7 +85,10 @@ def _list(plan: Plan, known: Mapping[str, Mapping[str, Any]]) -> None:
     from fedkit.experiments.table import label
 
     table = Table(
-        *plan.swept, "seed", "status", title=f"{len(plan.runs)} runs of {plan.target.name}"
+        *plan.swept,
+        "seed",
+        "status",
+        title=f"{how_many(len(plan.runs), 'run')} of {plan.target.name}",
     )
     for run in plan.runs:
         status = known[run.id]["status"] if run.id in known else "to do"

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from fedkit.base.strict_json import number_of
+from fedkit.base.text import how_many
 from fedkit.config.limits import LIMITS, within
 from fedkit.config.part import NamedPart, Part
 from fedkit.config.secure_aggregation import SUM_IS_ENOUGH
@@ -131,7 +132,7 @@ class Banded(NamedPart):
             )
         if self.bands is not None and self.bands > between:
             return (
-                f"dp.mechanism.bands: is {self.bands}, and a participant comes back after {between} rounds; "
+                f"dp.mechanism.bands: is {self.bands}, and a participant comes back after {how_many(between, 'round')}; "
                 f"write at most {between}"
             )
         return None
@@ -246,8 +247,9 @@ class DPSettings(Part):
                 'leave it out, or set noise_at to "aggregator"'
             )
         if self.colluders is not None and self.colluders >= config.quorum:
+            least = how_many(config.quorum, "update")
             return (
-                f"dp.colluders: is {self.colluders}, and a round may end with {config.quorum} updates: where so many know "
+                f"dp.colluders: is {self.colluders}, and a round may end with {least}: where so many know "
                 f"the noise in them, no share is left that hides anybody; write at most {config.quorum - 1}"
             )
         return None

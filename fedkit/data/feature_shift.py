@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from fedkit.base.distribution import need
 from fedkit.data.shards import Shard, wrong
 
 __all__ = ["as_classes", "heterogeneity", "label_counts", "shift_features"]
@@ -22,6 +23,7 @@ def shift_features(
     deviation up to 0.5 x strength; only this draws from the generator). Images stay in 0..1; labels stay.
     Raises FedkitError for another kind, a strength that is no finite number of at least 0, or samples that are no images.
     """
+    need("a shift of looks", "torchvision")
     from torchvision.transforms import v2
     from torchvision.transforms.v2 import functional as T
 

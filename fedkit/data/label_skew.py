@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedkit.base.text import how_many
 from fedkit.data.partition import check_count, check_labels, some
 from fedkit.data.shards import wrong
 
@@ -147,7 +148,7 @@ def split_labels_each(
     if labels_each > len(digits) or participants * labels_each < len(digits):
         raise wrong(
             "labels_each",
-            f"{participants} participants with {labels_each} labels each can't share {len(digits)} labels",
+            f"{how_many(participants, 'participant')} with {labels_each} labels each can't share {len(digits)} labels",
             f"use {max(1, -(-len(digits) // participants))} to {len(digits)} labels each",
         )
     holders: dict[int, list[int]] = {digit: [] for digit in digits}

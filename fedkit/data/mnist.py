@@ -1,4 +1,4 @@
-"""MNIST itself: a sample that comes with the clone, and the full set where it was fetched.
+"""MNIST itself: a sample that comes with fedkit, and the full set where it was fetched.
 
 LeCun, Cortes, Burges: the MNIST database of handwritten digits; LeCun et al. 1998, "Gradient-based learning applied to
 document recognition". data/README.md has source, licence and selection rule.
@@ -17,11 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedkit.base.distribution import DISTRIBUTION, clone, course_files, need
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.files import read_bytes, sha256_bytes, write_bytes
 from fedkit.data.idx import RAW_FILES, read_mnist
 
-__all__ = ["MNIST", "SAMPLE_NAME", "SAMPLE_SHA256", "data_dir", "install_full", "load_mnist"]
+__all__ = [
+    "MNIST",
+    "SAMPLE_NAME",
+    "SAMPLE_SHA256",
+    "data_dir",
+    "full_dir",
+    "install_full",
+    "load_mnist",
+]
 
 SAMPLE_NAME = "mnist_12k.npz"
 SAMPLE_SHA256 = "784379812a07827e0a9f052ac866c682e99a9184b96b0bcc88bdfeb1d49a820e"
@@ -40,9 +49,16 @@ class MNIST:
 
 
 def data_dir() -> Path:
-    """The folder of the data: `FEDKIT_DATA` where that is set, else `data/` of the clone."""
+    """The folder of the sample: `FEDKIT_DATA` where that is set, else `data/` of the clone, or of the wheel."""
     named = os.environ.get("FEDKIT_DATA")
-    return Path(named) if named else Path(__file__).resolve().parents[2] / "data"
+    return Path(named) if named else course_files() / "data"
+
+
+def full_dir() -> Path:
+    """The folder of the full set: as the sample's; beside an installed wheel it is the user's own, `~/.fedkit/data`."""
+    if os.environ.get("FEDKIT_DATA") or clone() is not None:
+        return data_dir()
+    return Path.home() / ".fedkit" / "data"
 
 
 def load_mnist(full: bool | Literal["auto"] | None = None) -> MNIST:
@@ -57,7 +73,7 @@ def load_mnist(full: bool | Literal["auto"] | None = None) -> MNIST:
         raise FedkitError(
             f"must be True, False, None or 'auto', not {full!r}",
             field="full",
-            remedy="leave it out for the sample that comes with the clone",
+            remedy="leave it out for the sample that comes with fedkit",
         )
     if full is True or (full == "auto" and _full_is_there()):
         return _load_full()
@@ -70,7 +86,7 @@ def install_full(source: Path | None = None) -> list[Path]:
     Copies from the folder `source` (raw files, unpacked or .gz), else downloads through torchvision. What is already
     there and whole is left alone. Raises FedkitError, and copies nothing unless all four files are MNIST's.
     """
-    target = data_dir() / "MNIST" / "raw"
+    target = full_dir() / "MNIST" / "raw"
     if source is not None:
         contents = {name: read_mnist(source, name)[0] for name in RAW_FILES}
         for name, data in contents.items():
@@ -84,7 +100,12 @@ def install_full(source: Path | None = None) -> list[Path]:
 
 def _load_sample() -> MNIST:
     path = data_dir() / SAMPLE_NAME
-    remedy = f"restore it with `git checkout -- data/{SAMPLE_NAME}`, or set FEDKIT_DATA to the folder that has it"
+    put_back = (
+        f"install {DISTRIBUTION} anew"
+        if clone() is None
+        else f"restore it with `git checkout -- data/{SAMPLE_NAME}`"
+    )
+    remedy = f"{put_back}, or set FEDKIT_DATA to the folder that has it"
     data = read_bytes(path, max_bytes=MAX_SAMPLE_BYTES, absent=remedy)
     digest = sha256_bytes(data)
     if digest != SAMPLE_SHA256:
@@ -105,16 +126,16 @@ def _load_sample() -> MNIST:
 
 
 def _full_is_there() -> bool:
-    return all((data_dir() / "MNIST" / "raw" / name).is_file() for name in RAW_FILES)
+    return all((full_dir() / "MNIST" / "raw" / name).is_file() for name in RAW_FILES)
 
 
 def _load_full() -> MNIST:
-    raw = data_dir() / "MNIST" / "raw"
+    raw = full_dir() / "MNIST" / "raw"
     if not _full_is_there():
         raise FedkitError(
             "the full MNIST is not there",
             file=raw,
-            remedy="run `fedkit data full`, or leave out full=True for the sample that comes with the clone",
+            remedy="run `fedkit data full`, or leave out full=True for the sample that comes with fedkit",
         )
     try:
         parts = {name: torch.from_numpy(read_mnist(raw, name)[1].copy()) for name in RAW_FILES}
@@ -135,16 +156,17 @@ def _load_full() -> MNIST:
 
 
 def _download() -> None:
+    need("the download of the full MNIST", "torchvision")
     from torchvision.datasets import MNIST as Torchvision
 
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30.0)  # torchvision would wait for ever where packets vanish
     try:
-        Torchvision(data_dir(), download=True)
+        Torchvision(full_dir(), download=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise FedkitError(
             "the full MNIST could not be downloaded",
-            file=data_dir() / "MNIST" / "raw",
+            file=full_dir() / "MNIST" / "raw",
             why=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no answer'}",
             remedy="get the four raw files where the internet is open, then `fedkit data full --from DIR`",
         ) from error

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from fedkit.base.text import how_many
 from fedkit.data.shards import Shard, as_float, wrong
 
 __all__ = ["TUTORIAL_GROUPS", "by_digits", "iid", "split_by_digits", "split_iid", "take"]
@@ -100,7 +101,9 @@ def split_iid(
             raise wrong(
                 "per_participant",
                 f"{participants} participants can't have {per_participant} each of {total} images",
-                f"ask for at most {each}" if each else f"use at most {total} participants",
+                f"ask for at most {each}"
+                if each
+                else f"use at most {how_many(total, 'participant')}",
             )
         total = participants * per_participant
     elif total < participants:

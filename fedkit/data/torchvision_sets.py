@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.data.folder import checked_task
 from fedkit.data.importing import Imported, check_size, import_images, pixels_of
@@ -37,6 +38,7 @@ def import_torchvision(name: str, root: Path, *, size: tuple[int, int] | None = 
     Nothing is downloaded. size : (height, width) to bring images to. Raises FedkitError if the class is not one of those
     that are known here, or its files are missing or are not what they should be.
     """
+    need("a data set of torchvision", "torchvision")
     from torchvision import datasets
 
     check_size(size)

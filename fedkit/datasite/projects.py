@@ -21,6 +21,7 @@ from fedkit.base.files import (
     same_content,
 )
 from fedkit.base.names import folded
+from fedkit.base.scratch import move
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, Box
 from fedkit.datasite.permissions import READY_FILES
@@ -92,7 +93,7 @@ def move_to_done(site: Datasite, box: Box, name: str, opened: Iterable[Path]) ->
                 remove(path, root=site.data_dir)
     try:
         done.parent.mkdir(parents=True, exist_ok=True)
-        (box.running / name).rename(done)
+        move(box.running / name, done)
         follow_home(site, box)
     except OSError as error:
         what = f"can't take a project ({error.strerror})"
@@ -117,7 +118,7 @@ def follow_home(site: Datasite, box: Box) -> None:
                 continue
             if not os.path.lexists(done):
                 done.parent.mkdir(parents=True, exist_ok=True)
-                left.rename(done)
+                move(left, done)
             else:
                 _merge(left, done)
 
@@ -133,7 +134,7 @@ def _merge(left: Path, done: Path) -> None:
         elif not os.path.lexists(target):
             refuse_links(target.parent, done)
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
+            move(path, target)
     remove_empty_folders(left)
 
 
@@ -142,4 +143,4 @@ def back_to_running(box: Box, name: str) -> None:
     done, running = box.done / name, box.running / name
     if done.is_dir() and not running.exists():
         running.parent.mkdir(parents=True, exist_ok=True)
-        done.rename(running)
+        move(done, running)

@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.experiments.local_code import code_version
@@ -141,14 +142,9 @@ def _outcome(future: Any) -> Outcome:
 
 
 def _distributed() -> Any:
-    try:
-        import distributed
-    except ImportError:
-        raise FedkitError(
-            "needs Dask, which is not installed",
-            field="--engine dask",
-            remedy='pip install "fedkit[dask]" from the clone (pip install -e ".[dask]"), or leave out --engine',
-        ) from None
+    need("`--engine dask`", "distributed")
+    import distributed
+
     return distributed
 
 

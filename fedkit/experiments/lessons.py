@@ -13,14 +13,27 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fedkit.base.distribution import course_files
 from fedkit.base.errors import FedkitError
 
-__all__ = ["EDITIONS", "NAME", "About", "about", "course_dir", "edition_dir", "lesson_paths"]
+__all__ = [
+    "EDITIONS",
+    "NAME",
+    "STATE",
+    "About",
+    "about",
+    "course_dir",
+    "edition_dir",
+    "hours",
+    "lesson_paths",
+]
 
 
 EDITIONS = ("learner", "solutions")
 NAME = re.compile(r"\d\d_[a-z0-9_]+")
 """What a lesson's file is called, without its suffix."""
+STATE = ".fedkit-course.json"
+"""What says of a folder that `fedkit start` put the course there."""
 
 
 class About(BaseModel):
@@ -43,15 +56,25 @@ def about(path: Path) -> About:
         return About()
 
 
+def hours(minutes: int) -> str:
+    """Minutes as a person says them: `45 min`, `1 h`, `2 h 50 min`."""
+    whole, rest = divmod(minutes, 60)
+    return " ".join([f"{whole} h"] * bool(whole) + [f"{rest} min"] * bool(rest or not whole))
+
+
 def course_dir(given: Path | None = None) -> Path:
-    """The folder of the course: as given, `notebooks` here, or `notebooks` beside the package. Raises FedkitError."""
-    here, beside = Path("notebooks"), Path(__file__).resolve().parents[2] / "notebooks"
-    folder = given or (here if _lessons(here, ".ipynb") else beside)
+    """The folder of the course: as given, this one if `fedkit start` made it, `notebooks` here, or what came with fedkit.
+
+    Raises FedkitError where it is no folder.
+    """
+    here = [Path()] if Path(STATE).is_file() else []
+    found = [folder for folder in (*here, Path("notebooks")) if _lessons(folder, ".ipynb")]
+    folder = given or next(iter(found), course_files() / "notebooks")
     if not folder.is_dir():
         raise FedkitError(
             "is no folder with the notebooks of the course",
             file=folder,
-            remedy="run it in a clone of the repository, or give --notebooks",
+            remedy="give --notebooks, or leave it out for the course that comes with fedkit",
         )
     return folder
 

@@ -19,16 +19,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
-
+from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.experiments.lessons import about
 from fedkit.experiments.parameters import fit, read_notebook
 from fedkit.experiments.side_by_side import same_python, side_by_side
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
 
 __all__ = [
     "Job",
@@ -133,6 +133,7 @@ def run_jobs(
     on_start : called with a job's position when it starts, from its worker's thread. on_result : called with the position
     and the result, from this thread. The same notebook may stand there many times, in different folders.
     """
+    need("a notebook in batch", "papermill", "ipykernel", "jupyter_client", "nbformat")
     alive: list[Any] = []
 
     def execute(number: int, job: Job, ipython: Path) -> RunResult:
@@ -255,6 +256,9 @@ def _kernel_manager(
 
     Each process started is kept in `alive`, for `_kill`; what it says past the notebook (a crash in C) goes to `log`.
     """
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
 
     class ThisInterpreter(KernelSpecManager):
         def get_kernel_spec(self, kernel_name: str) -> KernelSpec:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.base.text import nearest
 from fedkit.experiments.yaml_core import plain, read_yaml
@@ -42,6 +43,7 @@ def read_notebook(path: Path) -> dict[str, Any]:
     ValueError."""
     values = json.loads(path.read_bytes())  # a byte order mark is no part of it
     if isinstance(values, dict) and values.get("nbformat", 4) < 4:
+        need("a notebook in an old format", "nbformat")
         import nbformat
 
         text = nbformat.writes(nbformat.convert(nbformat.from_dict(values), 4))
@@ -50,6 +52,7 @@ def read_notebook(path: Path) -> dict[str, Any]:
 
 
 def _inspect(path: Path) -> list[Any]:
+    need("a notebook in batch", "papermill")
     from papermill.models import Parameter
     from papermill.translators import PythonTranslator
 

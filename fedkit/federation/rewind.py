@@ -13,6 +13,7 @@ from typing import Protocol
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event
 from fedkit.base.files import is_file, read_object, remove, write_json
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.lock import locked
@@ -55,7 +56,7 @@ def rewind(network: Rewindable, to_round: int = 0, project: str | None = None) -
     history = read_history(home, project)
     if not 0 <= to_round <= len(history):
         raise FedkitError(
-            f"round {to_round} has not been reached; {len(history)} rounds are done",
+            f"round {to_round} has not been reached; done: {how_many(len(history), 'round')}",
             field="to_round",
             remedy=f"choose a round from 0 to {len(history)}",
         )

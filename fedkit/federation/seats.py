@@ -14,7 +14,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from fedkit.base.files import (
 )
 from fedkit.base.keys import signing_key
 from fedkit.base.names import check_email, check_name
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import launched_projects
@@ -54,12 +55,18 @@ from fedkit.protocol.signing_keys import (
 from fedkit.rounds.history import read_records
 
 __all__ = [
+    "STUCK_S",
     "Seat",
+    "by_need",
     "codes_of",
     "look",
     "open_room",
     "take_seat",
 ]
+
+
+STUCK_S = 180.0
+"""A seat that must act and has not for so long is stuck: somebody should go there."""
 
 
 def open_room(
@@ -83,13 +90,15 @@ def open_room(
             remedy="start its client with --synced, --syftbox or --transport pysyft first",
         )
     if not 1 <= len(emails) <= MOST_SEATS or len(set(emails)) < len(emails):
-        what = f"has {len(emails)} seats; from 1 to {MOST_SEATS}, each for another e-mail"
+        what = (
+            f"has {how_many(len(emails), 'seat')}; from 1 to {MOST_SEATS}, each for another e-mail"
+        )
         raise FedkitError(what, field=room, remedy="count again")
     path = _room(site, room)
     kept = read_own(path, "room of a class", "restore it, or open another room") or {}
     known = kept.get("seats", {})
     if kept and (kept.get("project") != project or list(known) != list(emails)):
-        what = f"is open already, for {kept.get('project')} with {len(known)} seats"
+        what = f"is open already, for {kept.get('project')} with {how_many(len(known), 'seat')}"
         raise FedkitError(what, file=path, field=room, remedy="take another name")
     teacher = identity(site)
     key = signing_key(teacher)
@@ -153,6 +162,36 @@ class Seat:
     what: str
     since: float
     problem: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Must this seat's own person act?"""
+        return self.whom == self.email
+
+    @property
+    def stuck(self) -> bool:
+        """Does it need help: something is wrong there, or it should have acted for `STUCK_S`?"""
+        return self.problem or (self.acts and self.since >= STUCK_S)
+
+    @property
+    def state(self) -> str:
+        """The same in a word: "needs help", "must act", "waits" or "done"."""
+        if self.stuck:
+            return "needs help"
+        return "must act" if self.acts else "waits" if self.whom else "done"
+
+
+def by_need(seats: Iterable[Seat]) -> list[Seat]:
+    """Who needs help first: what is wrong, then who must act, then who waits, then who is done; each the longest first."""
+    order = ("needs help", "must act", "waits", "done")
+
+    def need(seat: Seat) -> tuple[bool, int, int, int]:
+        moments = int(
+            seat.since // 10
+        )  # by ten seconds, so that rows keep their places while one looks
+        return not seat.problem, order.index(seat.state), -moments, seat.number
+
+    return sorted(seats, key=need)
 
 
 def look(site: Datasite, room: str) -> list[Seat]:
@@ -254,7 +293,7 @@ class _Course:
         if not self.asked and late:
             return ", ".join(late[:3]), f"approve, so that round {self.next_round} can begin"
         others = [who for who in self.asked if not self.at.place.has_update(who, self.next_round)]
-        waits = f"round {self.next_round}: {len(others)} others are at work"
+        waits = f"round {self.next_round}: at work: {how_many(len(others), 'other')}"
         return (", ".join(others[:3]), waits) if others else (self.site.email, "go on")
 
 

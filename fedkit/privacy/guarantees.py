@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.config.dp import DPSettings
 from fedkit.config.fl_config import FLConfig
 from fedkit.privacy.dp.account import NEIGHBOURS, Mechanism, epsilon_of
@@ -92,7 +93,11 @@ def _of_rounds(mechanism: Mechanism, config: FLConfig, rounds: int) -> Mechanism
 
 def _counted(config: FLConfig, gone: Gone) -> str:
     more = f" and {gone.again} taken back and trained anew, which count too" if gone.again else ""
-    return f"all {config.rounds} rounds{more}"
+    return (
+        f"all {how_many(config.rounds, 'round')}{more}"
+        if config.rounds > 1
+        else f"the one round{more}"
+    )
 
 
 def weakest(rows: tuple[Guarantee, ...], unit: str, adversary: str) -> Guarantee:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.config.task import Task
 from fedkit.data.shards import Shard, check_dataset, in_order, pair_of
@@ -47,7 +48,7 @@ def _by_email(
             )
         if len(shards) != len(config.participants):
             raise FedkitError(
-                f"are {len(shards)}, the config names {len(config.participants)} participants",
+                f"are {len(shards)}, the config names {how_many(len(config.participants), 'participant')}",
                 field="shards",
                 remedy="give one shard a participant, in the config's order",
             )

@@ -28,6 +28,7 @@ from fedkit.base.files import (
 from fedkit.base.seeds import generator
 from fedkit.base.strict_json import parse_json_object
 from fedkit.base.tensors import state_bytes
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig, likely_key
 from fedkit.config.task import DIGITS, Task
 from fedkit.config.tutorial import AGGREGATOR, PARTICIPANTS, tutorial_keys, tutorial_participants
@@ -113,7 +114,7 @@ def read_experiment(
     count = len(config.participants)
     if own is not None and len(own.shards) != count:
         raise FedkitError(
-            f"names {count} participants, and there is data of {len(own.shards)} ({', '.join(own.shards)})",
+            f"names {how_many(count, 'participant')}, and there is data of {len(own.shards)} ({', '.join(own.shards)})",
             file=where,
             field="participants",
             remedy=f"name as many as {data}/shards has folders",
@@ -128,7 +129,7 @@ def read_experiment(
         )
     if participants is not None and participants != count:
         raise FedkitError(
-            f"names {count} participants, not {participants}",
+            f"names {how_many(count, 'participant')}, not {participants}",
             file=where,
             field="participants",
             remedy="leave out --participants, or change the list",

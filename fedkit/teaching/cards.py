@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.projects import find_project
 from fedkit.federation.network import Network
@@ -190,7 +191,8 @@ def _training(config: FLConfig, history: History) -> list[Fact]:
     counts = _counts(history)
     told = [
         Fact(
-            f"{sum(counts.values()):,} samples at {len(counts)} participants, as they say; no record holds a sample.",
+            f"{how_many(sum(counts.values()), 'sample')} at {how_many(len(counts), 'participant')}, as they say; "
+            "no record holds a sample.",
             "history",
         )
     ]
@@ -297,7 +299,7 @@ def privacy_card(report: PrivacyReport) -> Card:
         facts += [Fact(f"Not covered: {text}", source) for text in row.not_covered]
         told.append((f"Against {row.who}", facts))
     crossed = [
-        Fact(f"{c.kind}: {c.files:,} files, {c.bytes:,} bytes.", "ledger")
+        Fact(f"{c.kind}: {how_many(c.files, 'file')}, {how_many(c.bytes, 'byte')}.", "ledger")
         for c in page.crossed or ()
     ]
     if page.crossed is None:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "WORDS",
     "alt",
+    "break_between_words",
     "caption",
     "figure_html",
     "publish",
@@ -40,6 +42,12 @@ __all__ = [
 
 CSS_DPI = 100  # pixels on the page for one inch of figure
 SHARP = 2  # image pixels for one pixel on the page
+
+# JupyterLab breaks a printed line at whichever letter stands at the edge
+WORDS = (
+    "<style>.jp-OutputArea .jp-OutputArea-output pre{word-break:normal;overflow-wrap:anywhere}"
+    ".jp-OutputArea-child:has(.fk-words){display:none}</style>"
+)
 
 Value = bool | int | float | str | list[Any]
 
@@ -181,3 +189,8 @@ def publish(bundle: Mapping[str, object]) -> None:
         from IPython.display import display
 
         display(dict(bundle), raw=True)
+
+
+def break_between_words() -> None:
+    """From now on, long printed lines of this notebook's page break between words."""
+    publish({"text/html": f'<div class="fk-words">{WORDS}</div>', "text/plain": ""})

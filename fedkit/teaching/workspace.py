@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_object, write_json
-from fedkit.teaching.notebook import publish
+from fedkit.teaching.notebook import break_between_words, publish
 
 __all__ = ["ENVIRONMENT", "what_is_missing", "workspace"]
 
@@ -55,6 +55,8 @@ def workspace(name: str) -> Path:
         _empty(mine[0])
         _say(asked, mine[0])
         _tell_what_is_missing()
+        if ENVIRONMENT not in os.environ:  # a page that somebody reads
+            break_between_words()
     elif not part:
         _empty(mine[0])
     if not part:

@@ -1,13 +1,13 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 10
 #     budget_s: 20
 #     needs: fedkit, installed as its README says
 #     learn:
 #       - how to run federated learning
 #       - what crosses between the participants and the aggregator
 #       - where the course goes from here
+#     short_path: []
 # ---
 
 # %% [markdown]
@@ -108,7 +108,7 @@ network.launch(config)
 history = network.run(approve=fk.approve_all, on_event=follow)
 
 # %%
-fk.show(fk.plots.accuracy_by_round(history), fk.alt("00 rising"))
+fk.show(fk.plots.accuracy_by_round(history), fk.alt("00 by round"))
 fk.record(accuracy=[round(accuracy, 4) for accuracy in history.accuracies])
 
 # %% [markdown]
@@ -152,10 +152,12 @@ fk.playground(rounds=3)
 # In this notebook, nobody was asked. From the next notebook on you are one of these people, and you do by hand what `run` did for
 # you: make a datasite, write the settings, review and approve a request, train, and average. Later lessons break things on purpose, give
 # people very different images, look into updates, and leave your machine.
+#
+# The map has the minutes of each lesson. Only one afternoon? The card at the top of this notebook has a short path.
 
 # %%
 fk.show(
-    fk.plots.course_map(here=0), "The lessons of the course, stretch by stretch, from this one on"
+    fk.plots.course_map(here=0), "The lessons of the course, stretch by stretch, with their minutes"
 )
 
 # %% [markdown]

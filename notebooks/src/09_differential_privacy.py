@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 55
 #     budget_s: 90
 #     needs: notebooks 04 and 08
 #     learn:
@@ -9,6 +8,7 @@
 #       - what epsilon counts, and who calculates it
 #       - what privacy costs in accuracy by whom you trust, and what it stops
 #       - how to find out that a promise is broken
+#     short_path: []
 # ---
 
 # %% [markdown]

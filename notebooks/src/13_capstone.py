@@ -1,7 +1,6 @@
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 70
 #     budget_s: 120
 #     needs: notebooks 05, 07 and 09; notebook 14 shows how such a table gets in
 #     learn:
@@ -54,7 +53,9 @@ figure = fk.plots.label_bars(
     classes=["benign", "malignant"],
     title="Eight hospitals: what each trains on",
 )
-fk.show(figure, "Eight bars of 34 to 77 patients, each with benign and malignant ones")
+sizes = [len(labels) for _, labels in shards.values()]
+few, most = min(sizes), max(sizes)
+fk.show(figure, f"Eight bars of {few} to {most} patients, each with benign and malignant ones")
 
 # %% [markdown]
 # `rounds` and `bytes` are the most that may be spent; bytes count the models sent and the updates returned. `epsilon` at `delta` is the most that may be promised away, for each patient,
@@ -106,7 +107,7 @@ fk.show(figure, fk.alt("13 mean"))
 # **Exercise.** `training` holds `rounds`, `epoch`, `batch_size` and `learning_rate`; `participants_per_round` if you want fewer than eight. You can come back and change it when a later check tells you
 # that it does not do.
 
-# %% tags=["exercise"]
+# %% tags=["exercise", "design"]
 training = {
     # solution begin
     "rounds": 10,
@@ -146,7 +147,7 @@ for email in ("north@example.org", "valley@example.org"):
 #
 # **Exercise.** `promise` is what stands under `dp` in the config: `unit`, `epsilon`, `delta` and `clip`.
 
-# %% tags=["exercise"]
+# %% tags=["exercise", "design"]
 promise = {
     # solution begin
     "unit": "example",
@@ -167,7 +168,7 @@ fk.check.design_promise(training, promise)
 # %% [markdown]
 # **Exercise.** `rule` holds what decides how updates become a model, such as `"strategy": {"name": "..."}`. The check runs three attacks on three seeds that are not yours.
 
-# %% tags=["exercise"]
+# %% tags=["exercise", "design"]
 rule = {
     # solution begin
     "strategy": {"name": "median"},
@@ -184,7 +185,7 @@ fk.check.design_under_attack(training, promise, rule)
 # %% [markdown]
 # **Exercise.** `patience` holds the quorum, `min_participants`.
 
-# %% tags=["exercise"]
+# %% tags=["exercise", "design"]
 patience = {
     # solution begin
     "min_participants": 7,
@@ -198,7 +199,7 @@ fk.check.design_with_failures(training, promise, rule, patience)
 # You have looked at numbers while you designed, and every look is a choice made on these patients. So the last word has somebody else: three seeds, other patients dealt to each hospital and others held
 # out. A design that passes by a hair on one seed fails on the next; leave a margin.
 
-# %% tags=["exercise"]
+# %% tags=["exercise", "design"]
 fk.check.design_held_out(
     # solution begin
     training,

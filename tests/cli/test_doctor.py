@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from fedkit.base.distribution import EXTRAS
 from fedkit.cli import doctor
 from fedkit.config.client_config import ClientConfig
 from fedkit.datasite.datasite import Datasite
@@ -143,8 +146,75 @@ def test_doctor_knows_a_synced_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     (data / ".stfolder").mkdir()
     wrong = {finding.what: finding for finding in doctor._road() if not finding.ok}
     assert len(wrong) == 2
-    (aside,) = [f for what, f in wrong.items() if "1 files that the sync has put aside" in what]
+    (aside,) = [f for what, f in wrong.items() if "1 file that the sync has put aside" in what]
     assert not aside.essential
     (whole,) = [f for what, f in wrong.items() if "synced as a whole" in what]
     assert whole.essential
     assert "private/ and the data in it would be sent to everybody" in whole.what
+
+
+class Namesake:
+    """A distribution called `fedkit`, as importlib.metadata tells of it."""
+
+    version = "0.4.1"
+
+    def __init__(self, *commands: str) -> None:
+        self.entry_points = [SimpleNamespace(value=command) for command in commands]
+
+
+@pytest.mark.parametrize(
+    ("commands", "essential", "said"),
+    [
+        ([], True, "another project called fedkit is installed (0.4.1)"),
+        (["fedkit.cli.main:main"], False, "by its old name fedkit"),
+    ],
+)
+def test_the_other_fedkit_is_named(
+    monkeypatch: pytest.MonkeyPatch, commands: list[str], essential: bool, said: str
+) -> None:
+    monkeypatch.setattr(doctor.metadata, "distribution", lambda name: Namesake(*commands))
+    (finding,) = doctor._namesake()
+    assert (finding.ok, finding.essential) == (False, essential)
+    assert said in finding.what
+    assert "pip uninstall fedkit" in finding.remedy
+    assert "install fedkit-course again" in finding.remedy
+
+
+def test_without_a_namesake_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str) -> None:
+        raise doctor.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "distribution", none)
+    assert doctor._namesake() == []
+
+
+def test_extras_are_told_with_what_they_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    told = {f.what.split(":")[0]: f for f in doctor._extras()}
+    assert list(told) == [f"extra [{name}]" for name in EXTRAS]
+    privacy = told["extra [privacy]"]
+    assert not privacy.ok
+    assert not privacy.essential
+    assert privacy.what.endswith("differential privacy (not installed: opacus)")
+    assert privacy.remedy == 'pip install -e ".[privacy]" in the clone'
+    assert told["extra [notebooks]"].ok
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_a_card_that_torch_can_not_use_is_named(monkeypatch: pytest.MonkeyPatch, can: bool) -> None:
+    """Told by a stand-in for NVIDIA's library, and for the Python that asks torch."""
+    library = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetName=lambda handle: "NVIDIA T4",
+        nvmlSystemGetDriverVersion=lambda: "550.1",
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    answer = SimpleNamespace(returncode=0 if can else 1)
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: answer)
+    (finding,) = doctor._card()
+    assert (finding.ok, finding.essential) == (can, can)
+    assert finding.what.startswith("NVIDIA T4, driver 550.1; ")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert doctor._card() == []

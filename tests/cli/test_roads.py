@@ -48,8 +48,7 @@ def test_pysyft_0_10_must_be_there(
 
     monkeypatch.setattr(pysyft.metadata, "version", version)
     said = fedkit(*options(tmp_path), "--transport", "pysyft", "--once", code=1)
-    assert (
-        "PySyft is not installed" if there is None else f"PySyft {there} is another one"
-    ) in said
-    assert 'pip install "syft>=0.10,<0.11"' in said
+    assert ("syft is not installed" if there is None else f"PySyft {there} is another one") in said
+    install = '"syft>=0.10,<0.11"' if there else '".[pysyft]"'
+    assert f"pip install {'' if there else '-e '}{install}" in said
     assert not (tmp_path / "data").exists()  # nothing was made, and no road taken

@@ -44,7 +44,7 @@ def test_without_dask_the_line_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(FedkitError, match="which is not installed") as wrong:
+    with pytest.raises(FedkitError, match="distributed is not installed") as wrong:
         sweep(spec(), tmp_path / "out", engine="dask")
     assert "[dask]" in (wrong.value.remedy or "")
 

@@ -14,9 +14,8 @@ HEADER = """\
 # ---
 # jupyter:
 #   fedkit:
-#     minutes: 20
 #     budget_s: 60
-#     needs: notebook 00
+#     needs: an installed fedkit
 #     learn:
 #       - the first point
 #       - the second point

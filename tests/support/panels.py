@@ -27,7 +27,9 @@ def words(html: str) -> str:
             self.text: list[str] = []
 
         def handle_starttag(self, tag: str, attrs: Any) -> None:
-            if tag not in ("br", "img"):
+            if tag == "wbr":  # where a long word may break
+                self.text.append(tag)
+            elif tag not in ("br", "img"):
                 self.open.append(tag)
 
         def handle_endtag(self, tag: str) -> None:
@@ -40,7 +42,7 @@ def words(html: str) -> str:
     reader.feed(html)
     reader.close()
     assert reader.open == []
-    return " ".join(" ".join(reader.text).split())
+    return " ".join(" ".join(reader.text).replace(" wbr ", "").split())
 
 
 def panel_on(root: Path, model: str = LINEAR, **changes: Any) -> RoundControl:

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -112,6 +113,24 @@ def test_the_test_tools_come_on_top(setup: ModuleType, machine: Machine) -> None
     assert run(setup, machine, "--dev") == ["-m pip"]
     assert run(setup, machine) == []
     assert run(setup, machine, "--dev") == []
+
+
+@pytest.mark.parametrize(("summary", "calls"), [("A teaching kit", 2), ("An app for Django", 1)])
+def test_the_old_name_goes_and_a_namesake_stays(
+    setup: ModuleType, machine: Machine, summary: str, calls: int
+) -> None:
+    run(setup, machine)
+    about = setup.ROOT / ".venv" / "lib" / "python3.12" / "site-packages" / "fedkit-0.1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Name: fedkit\nSummary: {summary}\n", encoding="utf-8")
+    (setup.ROOT / "pyproject.toml").write_text("[project]\nname = 'x'", encoding="utf-8")
+    assert run(setup, machine) == ["-m pip"] * calls
+
+
+def test_what_is_installed_are_extras_that_exist(setup: ModuleType) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = set(project["optional-dependencies"])
+    assert {*setup.EXTRAS.split(","), setup.DEV_EXTRAS} <= extras
 
 
 def test_a_changed_pyproject_installs_again(setup: ModuleType, machine: Machine) -> None:
@@ -273,6 +292,23 @@ def test_syncthing_comes_by_apt_or_its_tests_are_skipped(
     assert machine.packages == ["syncthing"]
     monkeypatch.setattr(setup.shutil, "which", lambda name: f"bin/{name}")
     assert run(setup, machine, "--syncthing") == []
+
+
+def test_the_book_gets_an_environment_of_its_own(setup: ModuleType, machine: Machine) -> None:
+    project = "[project]\nname = 'x'\n[project.optional-dependencies]\nbook = ['sphinx>={}']\n"
+    (setup.ROOT / "pyproject.toml").write_text(project.format(8), encoding="utf-8")
+    assert run(setup, machine, "--book") == [*FRESH, *FRESH]
+    book = setup.ROOT / "runs" / "book-venv"
+    assert json.loads((book / setup.STAMP).read_text())["packages"] == ["sphinx>=8"]
+    assert run(setup, machine, "--book") == []
+    assert run(setup, machine) == []
+    machine.killed_at = "-m pip"
+    (book / setup.STAMP).unlink()
+    with pytest.raises(Killed):
+        run(setup, machine, "--book")
+    assert run(setup, machine, "--book") == FRESH, "half made, so made anew"
+    (setup.ROOT / "pyproject.toml").write_text(project.format(9), encoding="utf-8")
+    assert run(setup, machine, "--book") == ["-m pip", "-m pip"]
 
 
 def test_the_driver_of_the_browser_is_tried_too(

@@ -1,16 +1,20 @@
-"""The authors' commands: `python -m tools.course build`, `check` and `list`, in a clone of the repository."""
+"""The authors' commands: `python -m tools.course build`, `check`, `minutes` and `list`, in a clone of the repository."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedkit.base.errors import FedkitError
 from fedkit.cli.course import Wanted, lessons_table
 from fedkit.cli.output import FAILED, Commands, console, say
 from tools.course import build as building
+from tools.course import overview
+from tools.course.effort import by_section, minutes
 from tools.course.lesson import read_lesson, source_paths
 from tools.course.lint import lint
 
@@ -18,7 +22,7 @@ __all__ = ["app"]
 
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, help="The course's sources: build, check, list."
+    cls=Commands, no_args_is_help=True, help="The course's sources: build, check, minutes, list."
 )
 
 COURSE = Path(__file__).resolve().parents[2] / "notebooks"
@@ -45,6 +49,8 @@ def check(wanted: Wanted = None, notebooks: Notebooks = COURSE) -> None:
     stems = {path.stem for path in paths}
     problems = [problem for path in paths for problem in lint(path)]
     drifted = building.drift(notebooks / "src", notebooks)
+    with contextlib.suppress(FedkitError):  # a source that can't be read has been named already
+        drifted += overview.problems([read_lesson(path) for path in source_paths(notebooks)])
     problems += [problem for problem in drifted if not wanted or problem.path.stem in stems]
     for problem in problems:
         say(str(problem))
@@ -53,11 +59,23 @@ def check(wanted: Wanted = None, notebooks: Notebooks = COURSE) -> None:
         raise typer.Exit(FAILED)
 
 
+@app.command("minutes")
+def show_minutes(wanted: Wanted = None, notebooks: Notebooks = COURSE) -> None:
+    """How long each section takes a learner, by the formula in tools/course/effort.py."""
+    for path in source_paths(notebooks, wanted or []):
+        lesson = read_lesson(path)
+        say(f"{lesson.name[:2]} {lesson.title}: {minutes(lesson)} minutes")
+        for heading, each in by_section(lesson).items():
+            say(f"{each:6.1f}  {heading}")
+
+
 @app.command("list")
 def list_lessons(notebooks: Notebooks = COURSE) -> None:
     """The course as its sources have it, built or not."""
     lessons = [read_lesson(path) for path in source_paths(notebooks)]
-    console.print(lessons_table({lesson.name: lesson.about("learner") for lesson in lessons}))
+    console.print(
+        lessons_table({lesson.name: building.about(lesson, "learner") for lesson in lessons})
+    )
 
 
 if __name__ == "__main__":

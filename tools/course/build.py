@@ -16,18 +16,20 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.experiments.lessons import EDITIONS, edition_dir, lesson_paths
+from fedkit.experiments.lessons import EDITIONS, About, edition_dir, lesson_paths
+from tools.course import overview, timetable
+from tools.course.effort import minutes
 from tools.course.lesson import Cell, Lesson, Problem, read_lesson
 from tools.course.stub import solved, strange_lines, stub
 
-__all__ = ["build", "drift", "render"]
+__all__ = ["about", "build", "drift", "render"]
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 REBUILD = "change the source under src/, then run: python -m tools.course build"
 
 
 def build(src_dir: Path, out_dir: Path) -> list[Path]:
-    """Build both editions of every lesson in `src_dir`; returns the files whose bytes changed.
+    """Build both editions of every lesson in `src_dir`, and what pages say of the course; returns the files that changed.
 
     Raises FedkitError if a source can't be read or an exercise's markers don't pair.
     """
@@ -70,6 +72,17 @@ def drift(src_dir: Path, out_dir: Path) -> list[Problem]:
     return problems
 
 
+def about(lesson: Lesson, edition: str) -> About:
+    """What a built notebook carries along, for those who run it and list it without its source."""
+    return About(
+        edition=edition,
+        title=lesson.title,
+        promise=lesson.promise,
+        minutes=minutes(lesson),
+        budget_s=lesson.card.budget_s,
+    )
+
+
 def render(lesson: Lesson, edition: str, course: Sequence[Lesson]) -> bytes:
     """One edition of a lesson as the bytes of an .ipynb file (nbformat 4.5, no outputs, UTF-8, `\\n`)."""
     seen: Counter[str] = Counter()
@@ -84,10 +97,10 @@ def render(lesson: Lesson, edition: str, course: Sequence[Lesson]) -> bytes:
         make = new_code_cell if cell.kind == "code" else new_markdown_cell
         metadata = {"tags": list(cell.tags)} if cell.tags else {}
         cells.append(make(source, id=f"{lesson.number:02d}-{digest}", metadata=metadata))
-    about = lesson.about(edition).model_dump()
+    said = about(lesson, edition).model_dump()
     notebook = new_notebook(
         cells=cells,
-        metadata={"fedkit": about, "kernelspec": KERNEL, "language_info": {"name": "python"}},
+        metadata={"fedkit": said, "kernelspec": KERNEL, "language_info": {"name": "python"}},
     )
     notebook.nbformat_minor = 5
     return f"{nbformat.writes(notebook)}\n".encode()
@@ -95,11 +108,12 @@ def render(lesson: Lesson, edition: str, course: Sequence[Lesson]) -> bytes:
 
 def _everything(src_dir: Path, out_dir: Path) -> dict[Path, bytes]:
     course = [read_lesson(path) for path in lesson_paths(src_dir, (), ".py")]
-    return {
+    notebooks = {
         edition_dir(out_dir, edition) / f"{lesson.name}.ipynb": render(lesson, edition, course)
         for lesson in course
         for edition in EDITIONS
     }
+    return notebooks | overview.pages(course, out_dir) | timetable.pages(course)
 
 
 def _on_disk(path: Path) -> bytes:
@@ -130,15 +144,31 @@ def _card(lesson: Lesson, edition: str, course: Sequence[Lesson]) -> str:
         f"Next: {_link(course[here + 1])}" if here + 1 < len(course) else "Next: none, you are done"
     ]
     lines = [
-        f"**{lesson.card.minutes} minutes** · **You need:** {lesson.card.needs}",
+        f"**{minutes(lesson)} minutes** · **You need:** {lesson.card.needs}",
         "",
         "**You will learn**",
         "",
         *[f"* {point}" for point in lesson.card.learn],
         "",
+        *_short_path(lesson, course),
         " · ".join([*ways, other]),
     ]
     return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def _short_path(lesson: Lesson, course: Sequence[Lesson]) -> list[str]:
+    """On the short path: what the lessons between have told, and where it goes on."""
+    path = overview.short_path(course)
+    if lesson not in path:
+        return []
+    at, lines = path.index(lesson), []
+    if overview.passed_over(lesson, course):
+        lines = [f"**On the short path**, from {_link(path[at - 1])}, you have passed over:", ""]
+        lines += [f"* {line}" for line in lesson.card.short_path or ()] + [""]
+    after = path[at + 1 : at + 2]
+    if after and overview.passed_over(after[0], course):
+        lines += [f"The short path goes on with {_link(after[0])}.", ""]
+    return lines
 
 
 def _link(lesson: Lesson) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedkit.base.errors import FedkitError
-from fedkit.experiments.lessons import NAME, About, lesson_paths
+from fedkit.experiments.lessons import NAME, lesson_paths
 
 __all__ = ["Card", "Cell", "Lesson", "Problem", "read_lesson", "source_paths"]
 
@@ -23,7 +23,7 @@ PROMISE = re.compile(r"^You will be able to .*?(?=\n\s*\n|\Z)", re.MULTILINE | r
 # left to itself, jupytext takes the comment `# cat sees it` for a command of IPython's
 FORMAT = {"extension": ".py", "format_name": "percent", "comment_magics": False}
 
-Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n]+$")]
+Line = Annotated[str, Field(min_length=1, max_length=240, pattern=r"^[^\n]+$")]
 
 
 class Card(BaseModel):
@@ -31,10 +31,10 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    minutes: Annotated[int, Field(ge=1, le=240)]  # a learner's time
     budget_s: Annotated[float, Field(gt=0)]  # seconds that running all cells may take
     needs: Line
     learn: Annotated[list[Line], Field(min_length=1, max_length=4)]
+    short_path: Annotated[list[Line], Field(max_length=2)] | None = None  # what is passed over
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,11 @@ class Lesson:
         match = PROMISE.search(self.cells[0].source) if self.cells else None
         return " ".join(match[0].split()) if match else ""
 
-    def about(self, edition: str) -> About:
-        """What a built notebook carries along, for those who run it and list it without its source."""
-        return About(
-            edition=edition,
-            title=self.title,
-            promise=self.promise,
-            minutes=self.card.minutes,
-            budget_s=self.card.budget_s,
-        )
+    @property
+    def needed(self) -> tuple[list[int], list[int]]:
+        """The numbers of the lessons that `needs` names: first those that come before, then those of use for a part."""
+        whole, _, part = self.card.needs.partition(";")
+        return _numbers(whole), _numbers(part)
 
     def of_kind(self, kind: str) -> list[Cell]:
         """The cells of one kind, in order."""
@@ -160,6 +156,14 @@ def read_lesson(path: Path) -> Lesson:
     return Lesson(path, _card(path, header), tuple(cells))
 
 
+def _numbers(text: str) -> list[int]:
+    """`03 to 05 and 07` -> [3, 4, 5, 7]"""
+    found: list[int] = []
+    for first, last in re.findall(r"\b(\d\d)\b(?: to (\d\d)\b)?", text):
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
 def _card(path: Path, header: object) -> Card:
     try:
         return Card.model_validate(header)
@@ -171,5 +175,5 @@ def _card(path: Path, header: object) -> Card:
             file=path,
             field=field,
             why=first["msg"],
-            remedy="give minutes, budget_s, needs and one to four points under learn",
+            remedy="give budget_s, needs and one to four points under learn; minutes are counted by the build",
         ) from error

@@ -25,6 +25,7 @@ from fedkit.base.files import (
     write_state,
 )
 from fedkit.base.tensors import state_bytes
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import check_dataset, read_shard
 from fedkit.data.standardise import standardised
@@ -145,7 +146,8 @@ class Rounds:
             lacking = [f"{who}: {why}" for who, why in refused.items()]
             lacking += [f"{who} has not answered" for who in absent]
             raise FedkitError(
-                f"round {plan.round} has {len(updates)} sound updates, and needs {quorum} ({'; '.join(lacking)})",
+                f"round {plan.round} has {how_many(len(updates), 'sound update')}, and needs {quorum} "
+                f"({'; '.join(lacking)})",
                 remedy="bring them back and run again, or give the project a smaller quorum",
             )
         self.state, record = server_step(

@@ -20,10 +20,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
+from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.base.text import one_line
@@ -280,15 +280,7 @@ def simulate_app(
 
 def need_flower(simulation: bool = False) -> None:
     """Raises FedkitError, with the line that installs it, where Flower (or Ray, for a simulation) is not there."""
-    for package in ("flwr", *(["ray"] if simulation else [])):
-        try:
-            metadata.version(package)
-        except metadata.PackageNotFoundError:
-            raise FedkitError(
-                f"needs {package}, which is not installed",
-                field="flower",
-                remedy=f'pip install "{WANTED}"',
-            ) from None
+    need("an app for Flower", "flwr", *(["ray"] if simulation else []))
     if shutil.which(_program("flower-superlink")) is None:
         raise FedkitError(
             "is installed, but its programs are not found",

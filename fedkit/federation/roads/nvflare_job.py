@@ -5,27 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.federation.roads.exported import ExportedApp
 from fedkit.federation.roads.nvflare import APP, job_name, site_of
 
 __all__ = ["job_of", "main", "need_nvflare", "simulate_job"]
 
-WANTED = "nvflare>=2.9,<2.10"
-
 
 def need_nvflare() -> None:
     """Raises FedkitError, with the line that installs it, where NVFlare is not there."""
-    try:
-        metadata.version("nvflare")
-    except metadata.PackageNotFoundError:
-        raise FedkitError(
-            "is not installed", field="nvflare", remedy=f'pip install "{WANTED}"'
-        ) from None
+    need("a job for NVFlare", "nvflare")
 
 
 def job_of(

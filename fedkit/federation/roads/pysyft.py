@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
+from fedkit.base.distribution import without
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, is_folder, is_writable, read_bytes, read_own, write_json
 from fedkit.base.names import check_email
@@ -50,7 +51,7 @@ def check_installed(system: str = os.name) -> str:
     try:
         there = metadata.version("syft")
     except metadata.PackageNotFoundError:
-        raise FedkitError("PySyft is not installed", field="syft", remedy=INSTALL) from None
+        raise without("syft", "PySyft's road") from None
     numbers = tuple(int(part) for part in there.split(".")[:2] if part.isdigit())
     if not _WANTED <= numbers < _NEWEST or importlib.util.find_spec("syft") is None:
         raise FedkitError(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.learning.strategies.arithmetic import deltas, mixing_weights, move, stack, unstack
 from fedkit.learning.strategies.base import Diagnostics, ServerState, Step, Strategy
 from fedkit.learning.update import Update
@@ -78,7 +79,7 @@ def krum_scores(changes: Tensor, hostile: int) -> Tensor:
     k = len(changes)
     if k < 2 * hostile + 3:
         raise FedkitError(
-            f"Krum against {hostile} hostile participants needs {2 * hostile + 3} updates, {k} are there",
+            f"Krum against {how_many(hostile, 'hostile participant')} needs {2 * hostile + 3} updates, {k} are there",
             field="strategy",
             remedy="lower `hostile`, or take more participants a round",
         )

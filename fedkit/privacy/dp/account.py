@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
+from fedkit.base.distribution import need_privacy
 from fedkit.base.errors import FedkitError
 from fedkit.config.limits import LIMITS
 
@@ -152,6 +153,7 @@ def _crossing(excess: Callable[[float], float], low: float, high: float) -> floa
 
 def event_of(mechanism: Mechanism) -> Any:
     """The mechanism as dp-accounting writes it."""
+    need_privacy()
     import dp_accounting  # a second's import, for those who account
 
     event: Any = dp_accounting.GaussianDpEvent(mechanism.noise_multiplier)
@@ -161,6 +163,7 @@ def event_of(mechanism: Mechanism) -> Any:
 
 
 def _pld(mechanism: Mechanism, delta: float, neighbours: str = "ADD_OR_REMOVE_ONE") -> float:
+    need_privacy()
     from dp_accounting import NeighboringRelation, pld
 
     relation = NeighboringRelation[neighbours]
@@ -174,12 +177,14 @@ def _pld(mechanism: Mechanism, delta: float, neighbours: str = "ADD_OR_REMOVE_ON
 
 
 def _rdp(mechanism: Mechanism, delta: float) -> float:
+    need_privacy()
     from dp_accounting import rdp
 
     return float(rdp.RdpAccountant().compose(event_of(mechanism)).get_epsilon(delta))
 
 
 def _opacus(kind: str, mechanism: Mechanism, delta: float) -> float:
+    need_privacy()
     from opacus.accountants import create_accountant  # a second's import too
 
     accountant = create_accountant(kind)

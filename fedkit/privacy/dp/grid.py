@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fedkit.base.distribution import need_privacy
 from fedkit.base.errors import FedkitError
 from fedkit.learning.models import StateDict
 from fedkit.learning.strategies.arithmetic import delta, stack, unstack
@@ -132,6 +133,7 @@ def grid_optimizer(noise: Noise) -> Any:
     `add` takes each image on its own: what a batched product calculates for one image
     differs in its last bits with the number of the others, and then they would tell of it too.
     """
+    need_privacy()
     from opacus.optimizers import DPOptimizer
 
     class OnGrid(DPOptimizer):  # type: ignore[misc]

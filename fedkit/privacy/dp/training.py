@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedkit.base.distribution import need_privacy
 from fedkit.base.errors import FedkitError, Stopped
 from fedkit.config.fl_config import FLConfig
 from fedkit.config.optimizer import Optimizer
@@ -227,6 +228,7 @@ def dp_sgd(
 @contextmanager
 def _per_image(model: nn.Module, images: Tensor) -> Iterator[nn.Module]:
     """The model, with each image's own gradient kept in `grad_sample`. Raises FedkitError where there is no such thing."""
+    need_privacy()
     from opacus import GradSampleModule  # more than a second's import, for those who need it
 
     probe = images[:2]
@@ -312,6 +314,7 @@ def _private(
     noise: Noise,
 ) -> Any:
     """Opacus' optimiser around torch's, which sees noised gradients only. noise : seeded, or the system's, on the grid."""
+    need_privacy()
     from opacus.optimizers import DPOptimizer
 
     class FromNoise(DPOptimizer):  # type: ignore[misc]

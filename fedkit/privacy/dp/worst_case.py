@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedkit.base.distribution import need_privacy
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
 from fedkit.learning.strategies.base import Strategy
@@ -280,6 +281,7 @@ def _above(count: Any, among: int, confidence: float) -> Any:
 @lru_cache(maxsize=4096)
 def _curve(mechanism: Mechanism) -> Any:
     """The mechanism's delta at each of `_EPSILONS`, rounded up."""
+    need_privacy()
     from dp_accounting import pld
 
     with quiet():

@@ -20,6 +20,7 @@ from fedkit.base.events import (
     Waiting,
 )
 from fedkit.base.files import read_dataset, read_state, write_json
+from fedkit.base.text import how_many
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.protocol.aggregator.inbox import Collected
 from fedkit.protocol.project import AtAggregator
@@ -47,9 +48,11 @@ def waits_for(at: AtAggregator, plan: RoundPlan, found: Collected, patient: bool
     if config.min_participants is None:
         remedies.append("without min_participants in the config, a round waits for everybody")
     elif seconds is not None:
-        remedies.append(f"the round ends with {quorum} updates in {seconds:.0f} s at the latest")
+        remedies.append(
+            f"the round ends with {how_many(quorum, 'update')} in {seconds:.0f} s at the latest"
+        )
     else:
-        remedies.append(f"{len(found.updates)} of at least {quorum} updates are there")
+        remedies.append(f"updates that are there: {len(found.updates)} of at least {quorum}")
     if any(os.path.lexists(at.place.update(email, n)) for email in found.missing):
         seconds = min(seconds or HALF_WRITTEN_S, HALF_WRITTEN_S)
     return at.wait(", ".join(whom), what, "; ".join(remedies), seconds)
@@ -85,7 +88,7 @@ def end_round(at: AtAggregator, plan: RoundPlan, found: Collected) -> list[Event
     if len(averaged) < quorum_of(at.config, plan):
         turned_away = "; ".join(f"{who}: {why}" for who, why in record.refused.items())
         raise FedkitError(
-            f"has {len(averaged)} updates that can be averaged, fewer than its quorum ({turned_away})",
+            f"has {how_many(len(averaged), 'update')} that can be averaged, fewer than its quorum ({turned_away})",
             file=at.place.inbox(next(iter(record.refused))),
             field=f"round {n}",
             remedy="ask for smaller numbers, or rewind to the round before",

@@ -25,6 +25,7 @@ from fedkit.base.files import (
     write_bytes,
 )
 from fedkit.base.keys import KEY_BYTES
+from fedkit.base.text import how_many
 from fedkit.datasite.permissions import has_permission_file
 from fedkit.privacy.secagg import bonawitz
 from fedkit.privacy.secagg.bonawitz import Group, PublicKeys, Secrets
@@ -207,11 +208,11 @@ class ParticipantRound:
         if not count < len(asked) and least <= count <= allowed and 2 * t > count:
             return
         why = f"With a threshold of {t}, two halves of them could be asked for the two masks of one"
-        what = f"asks {len(asked)} participants in round {self.n}, and the approved config allows {allowed}"
+        what = f"asks {how_many(len(asked), 'participant')} in round {self.n}, and the approved config allows {allowed}"
         if count < len(asked):
             what = f"asks somebody twice, or who is not in the config, in round {self.n}"
         elif count < least:
-            what = f"asks {count} participants in round {self.n}, fewer than the quorum of {least}"
+            what = f"asks {how_many(count, 'participant')} in round {self.n}, fewer than the quorum of {least}"
             why = "The noise that was promised is made of the shares of so many"
         raise FedkitError(
             f"is refused: {what}",

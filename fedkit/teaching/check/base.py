@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import html
 import inspect
+import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -59,6 +60,11 @@ class Result:
     message: str
     _shown_in: list[int | None] = field(default_factory=list, repr=False, compare=False)
 
+    @property
+    def credit(self) -> int | None:
+        """What ends a cell of nbgrader's that has points: None, which shows nothing, is all of them, and 0 is none."""
+        return None if self.state == "right" else 0
+
     def _ipython_display_(self) -> None:
         # the check shows its result; as the last expression of the same cell it must not appear twice
         _, cell = running_cell()
@@ -90,7 +96,11 @@ class Check:
     def __call__(self, *answers: object) -> Result:
         # a value is there already, and what runs elsewhere is bounded there
         runs = any(callable(a) and not getattr(a, "elsewhere", False) for a in answers)
-        with bounded(self._still_running) if runs else nullcontext():
+        # on stdout, since nbgrader takes any word on stderr for a failure
+        with (
+            bounded(self._still_running) if runs else nullcontext(),
+            redirect_stderr(sys.stdout),
+        ):
             state, message = self._verdict(answers)
         result = Result(self.name, self.title, state, message)
         result._ipython_display_()

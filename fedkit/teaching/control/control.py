@@ -23,6 +23,7 @@ from fedkit.federation.network import Go, Network
 from fedkit.federation.rewind import rewind
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import Policy, approve_none
+from fedkit.teaching.control.sane import check_sane
 from fedkit.teaching.control.snapshot import Snapshot, look
 from fedkit.teaching.failures.faults import Faults
 
@@ -120,7 +121,8 @@ class Control:
 
     def reset(self, to_round: int = 0) -> None:
         """Back to the moment after round `to_round`, by default to the start; returns at once."""
-        self._start(lambda: self._rewind(to_round), f"goes back to round {to_round}")
+        where = f"the end of round {to_round}" if to_round else "the start"
+        self._start(lambda: self._rewind(to_round), f"goes back to {where}")
 
     def go_to(self, n: int) -> Snapshot:
         """To the moment after round n, from wherever the buttons have left it: back, or on, round by round. Waits.
@@ -147,8 +149,10 @@ class Control:
         return now
 
     def change(self, **settings: Any) -> None:
-        """Change learning_rate, epoch or participants_per_round from the next round on. Raises FedkitError."""
+        """Change learning_rate, epoch or participants_per_round from the next round on. Raises FedkitError, also for a
+        value outside of its sane range (`fedkit.teaching.control.sane`): nothing is changed then."""
         self._must_be_there()
+        check_sane(**settings)
         change_settings(self._home, self.network.history().project, **settings)
         self._look()
         self._tell()
@@ -298,7 +302,8 @@ class Control:
                 # while it works, a project moves from one folder to another; the next look finds it
                 self._stale = busy
                 found = {} if busy else {"error": str(problem)}
-            self._update(**found, **({"busy": False} if ended else {}))
+            over = {"busy": False, "who": "", "epoch": 0, "epochs": 0}  # nobody trains any more
+            self._update(**found, **(over if ended else {}))
 
 
 _CONTROLS: dict[Path, Control] = {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedkit.base.events import AGGREGATOR, Event, Problem, Waiting
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.permissions import has_permission_file
@@ -32,7 +33,8 @@ __all__ = ["Row", "Snapshot", "look", "standing", "standstill"]
 class Row:
     """One participant as the panel shows it; numbers of its last round, None where there are none.
 
-    norm : L2 norm of its update. seconds : of local training. up, down : bytes that left and reached its data dir.
+    round : of its last averaged update, whose numbers these are. norm : L2 norm of that update. seconds : of local
+    training. up, down : bytes that left and reached its data dir.
     declined : the reason with which it said no, "" where it did not. kept_back : loss of its update on the samples that
     it keeps back.
     """
@@ -47,6 +49,7 @@ class Row:
     down: int
     declined: str = ""
     kept_back: float | None = None
+    round: int | None = None
 
 
 _NO_HISTORY = History("")
@@ -57,7 +60,8 @@ class Snapshot:
     """Everything a panel shows, at one moment.
 
     status : one line, what is being done or for whom the project waits. who, epoch, epochs : the participant that
-    finished a local epoch last. settings : what holds from the next round on. error : what went wrong, else "".
+    finished a local epoch last. begun : the round that is under way, whose settings are fixed; 0 where none is.
+    settings : what holds from the next round on. error : what went wrong, else "".
     fates : what became of every update. faults : what is set to go wrong, by participant.
     """
 
@@ -68,12 +72,18 @@ class Snapshot:
     who: str = ""
     epoch: int = 0
     epochs: int = 0
+    begun: int = 0
     history: History = _NO_HISTORY
     rows: tuple[Row, ...] = ()
     fates: tuple[Fate, ...] = ()
     faults: Mapping[str, Fault] = field(default_factory=dict)
     settings: FLConfig | None = None
     events: tuple[Event, ...] = ()
+
+    @property
+    def next_round(self) -> int:
+        """The first round in which a setting that is changed now holds."""
+        return max(self.begun, len(self.history)) + 1
 
 
 def look(
@@ -84,12 +94,13 @@ def look(
     stops : what the last run ended with, where it ended by itself. paused : a person has stopped it. Raises FedkitError.
     """
     home, history = network[network.aggregator], _NO_HISTORY
-    found: dict[str, Any] = {"faults": faults.current(), "settings": None, "fates": ()}
+    found: dict[str, Any] = {"faults": faults.current(), "settings": None, "fates": (), "begun": 0}
     if network.projects():
         place, history = find_project(home), network.history()
         config = FLConfig.load(place.config)
         plan = read_plan(place, len(history) + 1)
         asked = plan.participants if plan is not None else ()
+        found["begun"] = 0 if plan is None else plan.round
         inbox = None if plan is None else Collected((), {}, asked)  # while it moves, nobody knows
         if plan is not None and not busy:
             inbox = collect(AtAggregator(home, config), plan, patient=False)
@@ -106,7 +117,8 @@ def standing(network: Network, history: History) -> tuple[Row, ...]:
     for entry in network.ledger():
         up[entry.sender] += entry.size
         down[entry.receiver] += entry.size
-    last = {part.participant: part for record in history for part in record.contributions}
+    last = {p.participant: p for record in history for p in record.contributions}
+    when = {p.participant: record.round for record in history for p in record.contributions}
     rows, project = [], history.project
     for email in network.participants:
         site = network[email]
@@ -115,7 +127,8 @@ def standing(network: Network, history: History) -> tuple[Row, ...]:
         declined = why_declined(site, project) if project and not approved else None
         numbers = part.num_samples, part.loss, part.norm, part.seconds
         told = None if part.validation is None else part.validation.trained.get("loss")
-        rows.append(Row(email, approved, *numbers, up[email], down[email], declined or "", told))
+        sizes = up[email], down[email]
+        rows.append(Row(email, approved, *numbers, *sizes, declined or "", told, when.get(email)))
     return tuple(rows)
 
 
@@ -134,7 +147,7 @@ def standstill(
     """
     n, total = len(history), history.total_rounds
     if history.done:
-        return f"done: {total} round{'' if total == 1 else 's'}"
+        return f"done: {how_many(total, 'round')}"
     problems = [f"{e.email}: {e.error}" for e in stops if isinstance(e, Problem)]
     if problems:
         return problems[0]

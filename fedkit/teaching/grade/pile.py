@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.text import one_line
+from fedkit.base.text import how_many, one_line
 from fedkit.teaching.grade.exercises import Lesson
 
 __all__ = ["MAX_BYTES", "Cell", "Submission", "pile"]
@@ -185,7 +185,9 @@ def _which(
         notes.append(f"its file is named {by_name[:2]}, its cells are those of {found[:2]}")
     twice = sorted(i for i, n in ids.items() if n > 1)
     if twice:
-        notes.append(f"{len(twice)} ids of cells stand in it more than once")
+        notes.append(
+            f"{how_many(len(twice), 'id')} of cells stand{'s' if len(twice) == 1 else ''} in it more than once"
+        )
     return found, notes
 
 

@@ -140,4 +140,4 @@ def _title(y: str, x: str, seeds: int, band: Band) -> str:
     what = f"{_plain(y)} by {_plain(x)}".capitalize()
     if seeds < 2:
         return f"{what}, one seed"
-    return f"{what}: mean over {seeds} seeds; band: {_BANDS[band]}"
+    return f"{what}: mean over {style.count(seeds, 'seed')}; band: {_BANDS[band]}"

@@ -15,6 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many as count
 
 __all__ = [
     "BESIDE",
@@ -187,11 +188,6 @@ def size_text(size: float) -> str:
     if size < 999_500:
         return f"{size / 1e3:.0f} kB"
     return f"{size / 1e6:.1f} MB"
-
-
-def count(number: int, thing: str) -> str:
-    """`1 round`, `3 rounds`, `no rounds`."""
-    return f"{number or 'no'} {thing}{'' if number == 1 else 's'}"
 
 
 def readable_on(colour: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 
@@ -13,6 +14,8 @@ from fedkit.teaching.plots import style
 __all__ = ["bytes_by_participant", "what_crossed"]
 
 
+SIDE_BY_SIDE = 4  # senders
+LETTERS = 60  # of names, in a line below the bars
 Cell = tuple[str, str]  # kind of file, sender
 
 
@@ -23,7 +26,8 @@ def what_crossed(
     one: str = "image",
     title: str | None = None,
 ) -> Figure:
-    """Everything that the aggregator received, as a table: a row a kind of file, a column a sender.
+    """Everything that the aggregator received, as a table: a row a kind of file, a column a sender; from five senders on,
+    which would not fit side by side, a row a sender and a column a kind.
 
     Cells say how many files and how many bytes (1 kB is 1,000); they are the bluer the more bytes. The row of training
     images is always there: it is empty as long as no private file crossed. one : of data of one's own, what a single
@@ -42,15 +46,25 @@ def what_crossed(
     images = style.count(totals[IMAGES], "file") + f" of training {one}s"
     default = f"The aggregator received {style.count(totals[UPDATES], 'model update')} and "
     default += images if totals[IMAGES] else f"no training {one}"
-    fig, ax = style.figure(title or default, height=1.2 + 0.5 * len(kinds))
+    many = len(senders) > SIDE_BY_SIDE
+    height = 1.5 + 0.45 * len(senders) if many else 1.2 + 0.5 * len(kinds)
+    fig, ax = style.figure(title or default, height=height)
     table = [[(kind, who) for who in senders] for kind in kinds]
-    texts = [[_said(files[cell], sizes[cell]) for cell in row] for row in table]
+    if many:
+        table = [list(row) for row in zip(*table, strict=True)]
+    texts = [
+        [_said(files[cell], sizes[cell], "\n" if many else " ") for cell in row] for row in table
+    ]
     # the square root keeps a few hundred bytes visible beside megabytes
     shades = [[sizes[cell] ** 0.5 for cell in row] for row in table]
     style.cells(ax, shades, texts, highest=1.6 * max(map(max, shades)))
     names = [f"from {name}" for name in style.short(senders).values()]
     called = [f"training {one}s" if kind == IMAGES else kind for kind in kinds]
-    style.name_cells(ax, names, called, above=True)
+    if many:
+        wrapped = [textwrap.fill(name, 11) for name in called]
+        style.name_cells(ax, wrapped, names, above=True)
+    else:
+        style.name_cells(ax, names, called, above=True)
     return fig
 
 
@@ -87,12 +101,14 @@ def bytes_by_participant(
         )
         texts = [style.size_text(size) if len(people) <= 6 else "" for size in sizes]
         ax.bar_label(bars, texts, padding=3, fontsize=style.SMALL, color=style.INK)
-    ax.set_xticks(range(len(people)), list(style.short(people).values()))
+    names = list(style.short(people).values())
+    slant = 90 if sum(map(len, names)) > LETTERS else 0
+    ax.set_xticks(range(len(people)), names, rotation=slant)
     style.dress(ax, "", "MB")
     ax.set_ylim(0, 1.12 * max(*sent, *received) / 1e6)
     style.legend(ax)
     return fig
 
 
-def _said(files: int, size: int) -> str:
-    return f"{style.count(files, 'file')}, {style.size_text(size)}" if files else "none"
+def _said(files: int, size: int, between: str) -> str:
+    return f"{style.count(files, 'file')},{between}{style.size_text(size)}" if files else "none"

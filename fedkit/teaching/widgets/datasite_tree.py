@@ -15,14 +15,16 @@ from fedkit.teaching.notebook import figure_html
 from fedkit.teaching.plots.datasite import SIGNS, changed, shortened
 from fedkit.teaching.plots.style import size_text
 from fedkit.teaching.widgets.file_view import FileView, view_file
-from fedkit.teaching.widgets.panel import Panel, button, code, esc, fitted, row, table
+from fedkit.teaching.widgets.pager import Pager, rest
+from fedkit.teaching.widgets.panel import Panel, breakable, button, esc, fitted, row, table
 from fedkit.teaching.widgets.tree_model import Line, TreeModel
 
 __all__ = ["HEAD", "DatasiteTree", "row_class", "row_text"]
 
 
-MOST_ROWS, TWIN_ROWS = 400, 60
-NAME = 50  # letters of indent and name
+PAGE, TWIN_ROWS = 200, 60  # lines at a time
+_MORE = "the panel turns the pages with interactive=True"
+NAME = 42  # letters of indent and name
 CLASSES = {"+": "fk-new", "~": "fk-rewritten", "-": "fk-gone"}
 
 HEAD = f"<pre>  {'in the data dir':<{NAME + 2}}{'size':>9}  who else may read it</pre>"
@@ -43,6 +45,7 @@ class DatasiteTree(Panel):
         self.network = network
         self.model = TreeModel(network, machine)
         self.file: FileView | None = None
+        self.pager = Pager(PAGE, "lines", self.repaint)
         self._busy = False
         self._rows: list[ipywidgets.Button] = []  # made once, for whatever line stands there
         self._lines: list[Line] = []
@@ -64,7 +67,7 @@ class DatasiteTree(Panel):
         """Look at this person's data dir. Raises FedkitError if nobody here has that e-mail."""
         with self._painting:
             self.model.choose(machine)
-            self.file = None
+            self.file, self.pager.page = None, 0
             self.repaint()
 
     def summary(self) -> str:
@@ -77,8 +80,8 @@ class DatasiteTree(Panel):
         if self.box is None:
             self.model.look()
         rows = [_twin_row(line) for line in self.model.lines()[:TWIN_ROWS]]
-        left = len(self.model.lines()) - len(rows)
-        more = f"<p>… and {left} lines more</p>" if left > 0 else ""
+        left = rest(len(rows), len(self.model.lines()), "lines", _MORE)
+        more = f"<p>{left}</p>" if left else ""
         head = ("", "in the data dir", "bytes", "who else may read it")
         summary = f"<p><b>Datasites.</b> {esc(self.summary())}</p>"
         return summary + table(head, rows, numbers=(2,), wide=False) + more + self._shown()
@@ -86,7 +89,8 @@ class DatasiteTree(Panel):
     def text(self) -> str:
         lines = [line for line in self.model.lines() if line.sign]
         said = [f"  {line.sign} {line.path}" for line in lines[:TWIN_ROWS]]
-        return "\n".join([f"Datasites: {self.summary()}", *said])
+        left = rest(len(said), len(lines), "lines that changed", _MORE)
+        return "\n".join([f"Datasites: {self.summary()}", *said, *([f"  {left}"] if left else [])])
 
     def paint(self) -> None:
         busy = Control.of(self.network).now.busy
@@ -103,8 +107,7 @@ class DatasiteTree(Panel):
 
     def _paint_rows(self) -> None:
         lines = self.model.lines()
-        left = len(lines) - MOST_ROWS
-        self._lines = lines[:MOST_ROWS]
+        self._lines = lines[self.pager.window(len(lines))]
         while len(self._rows) < len(self._lines):
             self._rows.append(button("", partial(self._pressed, len(self._rows))))
         here = self.file.path if self.file is not None else None
@@ -115,16 +118,15 @@ class DatasiteTree(Panel):
         shown = tuple(self._rows[: len(self._lines)])
         if self._tree.children != shown:
             self._tree.children = shown
-        self._left.value = f"… and {left} lines more: fold some folders" if left > 0 else ""
 
     def _pressed(self, position: int) -> None:
         if position < len(self._lines):
             self.select(self._lines[position].path)
 
     def _live(self) -> None:
-        self._summary, self._pane, self._left = (ipywidgets.HTML() for _ in range(3))
+        self._summary, self._pane = ipywidgets.HTML(), ipywidgets.HTML()
         self._tree, side = ipywidgets.VBox(), ipywidgets.VBox([self._pane])
-        left = ipywidgets.VBox([ipywidgets.HTML(HEAD), self._tree, self._left])
+        left = ipywidgets.VBox([ipywidgets.HTML(HEAD), self._tree, self.pager.live()])
         left.add_class("fk-left")
         self._tree.add_class("fk-tree")
         side.add_class("fk-file")
@@ -155,7 +157,7 @@ class DatasiteTree(Panel):
         content = f'<pre class="fk-code">{esc(file.text)}</pre>' if file.text else ""
         if file.figure is not None:
             content = figure_html(file.figure, file.alt)
-        return f"<p><b>{code(path)}</b></p><ul>{facts}</ul>{content}"
+        return f"<p><b><code>{breakable(path)}</code></b></p><ul>{facts}</ul>{content}"
 
 
 # ------------------------------------------------------------------------------- how a line reads

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, read_dataset, read_state
+from fedkit.base.text import how_many
 from fedkit.datasite.permissions import READY_FILES
 from fedkit.learning.models import flatten
 from fedkit.teaching import plots
 from fedkit.teaching.plots.pixels import SIDE
-from fedkit.teaching.plots.style import count, size_text
+from fedkit.teaching.plots.style import size_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,8 +79,15 @@ def _view(data_dir: Path, path: str) -> FileView:
     kind = "permissions" if place.name in READY_FILES else "text"
     if place.suffix == ".json":
         kind, text = "json", _indented(text)
-    facts = (size, count(len(text.splitlines()), "line")) if kind == "text" else (size,)
-    return FileView(path, kind, facts, text[:MOST_LETTERS] + ("\n…" * (len(text) > MOST_LETTERS)))
+    facts: tuple[str, ...] = (
+        (size, how_many(len(text.splitlines()), "line")) if kind == "text" else (size,)
+    )
+    if len(text) > MOST_LETTERS:
+        facts += (
+            f"shown are the first {MOST_LETTERS:,} of {len(text):,} letters; open the file for the rest",
+        )
+        text = text[:MOST_LETTERS] + "\n…"
+    return FileView(path, kind, facts, text)
 
 
 def _indented(text: str) -> str:
@@ -117,9 +125,9 @@ def _images(path: str, size: str, images: Tensor, labels: Tensor) -> FileView:
     )
     if images.shape[1:].numel() != SIDE**2:
         shape = " x ".join(map(str, images.shape[1:]))
-        what = f"{len(labels):,} samples of {shape} numbers with their labels"
+        what = f"{how_many(len(labels), 'sample')} of {shape} numbers with their labels"
         return FileView(path, "samples", (size, what, held))
-    facts = (size, f"{len(labels):,} images with their labels", held)
+    facts = (size, f"{how_many(len(labels), 'image')} with their labels", held)
     shown = min(PICTURES, len(labels))
     figure = _narrow(plots.digit_grid(images[:shown], labels[:shown], columns=6))
     alt = f"The first {shown} of {len(labels):,} handwritten digits"

@@ -15,6 +15,7 @@ here also reads well without it.
 from __future__ import annotations
 
 import html
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,12 +23,13 @@ from typing import Any, Protocol
 
 import ipywidgets
 
-from fedkit.teaching.notebook import publish, running_cell
+from fedkit.teaching.notebook import WORDS, publish, running_cell
 
 __all__ = [
     "STYLE",
     "Followed",
     "Panel",
+    "breakable",
     "button",
     "code",
     "esc",
@@ -35,11 +37,12 @@ __all__ = [
     "heading",
     "note",
     "row",
+    "stacked",
     "table",
 ]
 
 
-STYLE = f"<style>{Path(__file__).with_name('panel.css').read_text(encoding='utf-8')}</style>"
+STYLE = f"{WORDS}<style>{Path(__file__).with_name('panel.css').read_text(encoding='utf-8')}</style>"
 VIEW = "application/vnd.jupyter.widget-view+json"
 SAVED = (
     "This picture was saved with the notebook. For buttons that work, run this cell again, after the cells above it "
@@ -193,6 +196,17 @@ def fitted(width: str, at_least: str | None = None) -> dict[str, Any]:
 esc = html.escape
 
 
+def breakable(text: str) -> str:
+    """An e-mail or a path as HTML: where there is no room for it in one line, it breaks after a sign, never in a word."""
+    return re.sub(r"([@./_-]+)(?=\w)", r"\1<wbr>", esc(text))
+
+
+def stacked(first: str, *below: str) -> str:
+    """Two or more things in one cell, or in the head of a column, one below the other; all HTML."""
+    soft = "".join(f'<br><span class="fk-soft">{text}</span>' for text in below)
+    return f"{first}{soft}"
+
+
 def heading(text: str, more: str = "") -> str:
     """The name of a panel, and beside it what it is about, both HTML."""
     about = f' <span class="fk-soft">{more}</span>' if more else ""
@@ -208,9 +222,10 @@ def table(
     caption: str = "",
     wide: bool = True,
 ) -> str:
-    """A table; the first cell of a row names it. Cells are HTML: escape what people wrote.
+    """A table; the first cell of a row names it. Cells are HTML: escape what people wrote. So are the heads.
 
-    numbers : columns that are aligned to the right. wrap : columns whose text may break into lines.
+    numbers : columns that are aligned to the right. wrap : columns whose text may break into lines, between words and
+    where `breakable` says so.
     """
 
     def cell(position: int, content: str, names: str = "") -> str:
@@ -224,7 +239,7 @@ def table(
     def line(cells: Sequence[str]) -> str:
         return "".join(cell(i, content, "" if i else "row") for i, content in enumerate(cells))
 
-    top = "".join(cell(i, esc(name), "col") for i, name in enumerate(head))
+    top = "".join(cell(i, name, "col") for i, name in enumerate(head))
     body = "".join(f"<tr>{line(cells)}</tr>" for cells in rows)
     title = f'<caption style="text-align: left">{esc(caption)}</caption>' if caption else ""
     kind = ' class="fk-wide"' if wide else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
+from types import EllipsisType
 from typing import Any
 
 import ipywidgets
@@ -19,25 +20,32 @@ from fedkit.teaching.workspace import ENVIRONMENT
 __all__ = ["Quiz", "quiz"]
 
 
-def quiz(name: str, answers: str = "", interactive: bool | None = None) -> Quiz:
+def quiz(name: str, answers: str | EllipsisType = "", interactive: bool | None = None) -> Quiz:
     """The quiz of a lesson: `fk.quiz("03")` as a cell's last line.
 
     Parameters
     ----------
     name : the lesson's two digits.
     answers : one letter a question, `-` for an open one, such as "ba-dc": the same as choosing, where nobody can press
-        anything (papermill, a course that is graded in batch).
+        anything (papermill, a course that is graded in batch). The dots of an open exercise are no answer.
     interactive : live, with buttons to choose by; False: only the static twin. None: live but in `fedkit course run`.
 
-    What is chosen stays in the notebook, as an exercise's state does. Raises FedkitError for a lesson without a quiz and
-    for letters that stand at no option.
+    What is chosen stays in the notebook, as an exercise's state does. A cell that runs again goes on from there as long as
+    its kernel lives; after a restart the quiz begins anew. Raises FedkitError for a lesson without a quiz and for letters
+    that stand at no option.
     """
     made = Answers(name, read_quiz(name))
-    if answers:
+    if running_cell()[1] is not None:  # in a notebook
+        made = _KEPT.setdefault(name, made)
+    if answers and answers is not ...:
         made.choose_all(answers)
     return Quiz(
         made, interactive=ENVIRONMENT not in os.environ if interactive is None else interactive
     )
+
+
+_KEPT: dict[str, Answers] = {}
+"""What was chosen in this kernel, by the quiz's name."""
 
 
 class Quiz(Panel):
@@ -50,11 +58,12 @@ class Quiz(Panel):
         if interactive:
             self.choices = [self._choice(n, q) for n, q in enumerate(answers.questions, 1)]
             self.replies = [ipywidgets.HTML() for _ in answers.questions]
-            self.head = ipywidgets.HTML()
+            self.head, self.foot = ipywidgets.HTML(), ipywidgets.HTML()
+            self.foot.value = f'<div class="fk-soft">{_how_long(answers)}</div>'
             asked = [ipywidgets.HTML(_asked(n, q)) for n, q in enumerate(answers.questions, 1)]
             parts = zip(asked, self.choices, self.replies, strict=True)
             blocks = [ipywidgets.VBox(list(part)) for part in parts]
-            self.open([self.head, *blocks], name="fk-quiz")
+            self.open([self.head, *blocks, self.foot], name="fk-quiz")
 
     def choose(self, number: int, letter: str) -> None:
         """Choose an option of a question, both as they are numbered on the page."""
@@ -64,6 +73,10 @@ class Quiz(Panel):
         self.repaint()
         if self._kept is not None:
             self._kept.update(self._record(), raw=True)
+
+    def credit(self, number: int) -> int | None:
+        """None where the question of this number is answered right, else 0; as `Result.credit`, for nbgrader."""
+        return None if self.answers.state(number) == "right" else 0
 
     def paint(self) -> None:
         self.head.value = heading(
@@ -136,6 +149,12 @@ class Quiz(Panel):
             f'<span aria-hidden="true">{icon}</span> <strong>{words}</strong> · '
             f"{self.answers.tries[number][-1]}) {_text(option.reply)}</div>"
         )
+
+
+def _how_long(answers: Answers) -> str:
+    """How long what was chosen is kept."""
+    begun = "It goes on from what you chose before. " if answers.tries else ""
+    return f"{begun}Your choices are kept while this kernel runs; after a restart the quiz begins anew."
 
 
 def _asked(number: int, question: Question) -> str:

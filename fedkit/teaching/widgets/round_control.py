@@ -12,24 +12,30 @@ from typing import Any
 import ipywidgets
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.federation.network import Network
 from fedkit.protocol.approval import Policy
 from fedkit.teaching.control.control import Control
+from fedkit.teaching.control.sane import SANE
 from fedkit.teaching.control.snapshot import Snapshot
-from fedkit.teaching.plots.style import count, size_text
+from fedkit.teaching.plots.style import size_text
 from fedkit.teaching.widgets.chart import chart, chart_image, chart_text, settings_changes
-from fedkit.teaching.widgets.panel import Panel, button, esc, heading, note, row, table
+from fedkit.teaching.widgets.panel import (
+    Panel,
+    breakable,
+    button,
+    esc,
+    heading,
+    note,
+    row,
+    stacked,
+    table,
+)
 
 __all__ = ["RoundControl", "status_html"]
 
 
-NAMES = {
-    "learning_rate": "Learning rate",
-    "epoch": "Local epochs",
-    "participants_per_round": "Participants a round",
-}
-HEAD = ["participant", "approved", "last round"]
-HEAD += ["samples", "loss", "update norm", "seconds", "sent", "received"]  # numbers
+NAMES = {name: SANE[name].said for name in ("learning_rate", "epoch", "participants_per_round")}
 
 
 class RoundControl(Panel):
@@ -69,9 +75,14 @@ class RoundControl(Panel):
         )
         return (
             f"<p><strong>Round control</strong> · {esc(subject(now))}<br>{status_html(now)}</p>"
-            f"{chart_image(now.history)}{marks_html(now)}<p>From the next round on:</p><ul>{settings}</ul>"
-            f"{rows_html(now)}"
+            f"{chart_image(now.history)}{marks_html(now)}{self._from(now, settings)}{rows_html(now)}"
         )
+
+    def _from(self, now: Snapshot, settings: str) -> str:
+        """The settings, and from which round on they hold: that which is under way has its own already."""
+        over = now.settings is None or now.history.done
+        when = "In its last round" if over else f"From round {now.next_round} on"
+        return f"<p>{when}:</p><ul>{settings}</ul>" if settings else ""
 
     def text(self) -> str:
         now = self.control.now
@@ -89,8 +100,11 @@ class RoundControl(Panel):
         self.buttons: dict[str, Any] = {each.description: each for each in made}
         for each in made:
             each.layout.width = "116px"
-        kinds = (ipywidgets.FloatText(step=0.01), ipywidgets.IntText(), ipywidgets.IntText())
-        self.fields: dict[str, Any] = dict(zip(NAMES, kinds, strict=True))
+        # not IntText: it makes 2 of 2.7 and says nothing
+        steps = {"learning_rate": 0.01}
+        self.fields: dict[str, Any] = {
+            name: ipywidgets.FloatText(step=steps.get(name, 1)) for name in NAMES
+        }
         for name, field in self.fields.items():
             field.style.description_width, field.layout.width = "140px", "250px"
             field.description, field.continuous_update = NAMES[name], False
@@ -136,11 +150,15 @@ class RoundControl(Panel):
     def _wish(self, name: str, event: dict[str, Any]) -> None:
         if getattr(self._by_itself, "writes", False):
             return
+        wish = event["new"]
+        if SANE[name].whole and wish.is_integer():
+            wish = int(wish)
         try:
             self._complaint = ""
-            self.control.change(**{name: event["new"]})
+            self.control.change(**{name: wish})
         except FedkitError as error:
-            self._complaint = f"{NAMES[name]} {error.what}"
+            remedy = f"; {error.remedy}" if error.remedy else ""
+            self._complaint = f"{NAMES[name]} {error.what}{remedy}. Nothing was changed."
             self._shown.pop(name, None)  # back to what holds
             self.repaint()
 
@@ -151,8 +169,7 @@ class RoundControl(Panel):
         fixed = [said.lower() for name, said in NAMES.items() if name not in may]
         said = []
         if now.settings and len(fixed) < len(NAMES) and not now.history.done:
-            under_way = now.busy or "paused in" in now.status
-            said.append(f"A change acts from round {len(now.history) + 1 + under_way} on.")
+            said.append(f"A change acts from round {now.next_round} on.")
         if fixed:
             said.append(f"Fixed by the config that everybody approved: {', '.join(fixed)}.")
         return f'<div class="fk-soft">{" ".join(said)}</div>'
@@ -163,7 +180,7 @@ def subject(now: Snapshot) -> str:
     """The project and how many take part."""
     if now.settings is None:
         return "no project"
-    return f"{now.history.project} · {count(len(now.settings.participants), 'participant')}"
+    return f"{now.history.project} · {how_many(len(now.settings.participants), 'participant')}"
 
 
 def kind(now: Snapshot) -> str:
@@ -217,10 +234,22 @@ def marks_html(now: Snapshot) -> str:
 
 
 def rows_html(now: Snapshot) -> str:
-    """One row a participant: approved, and the numbers of its last round."""
-    rows = [[esc(cell) for cell in row] for row in cells(now)]
-    head = [*HEAD, *(["loss on what it keeps back"] if _validates(now) else [])]
-    return table(head, rows, numbers=range(3, len(head)), wrap=[1])
+    """One row a participant: approved, and the numbers of its last round; two of them in a cell, so that it fits."""
+    own = ["on kept back"] if _validates(now) else []
+    heads = [
+        "participant",
+        stacked("approved", "last round"),
+        stacked("samples", "seconds"),
+        stacked("loss", *own),
+        "update norm",
+        stacked("sent", "received"),
+    ]
+    rows = []
+    for told in cells(now):
+        _, approved, last, samples, loss, norm, seconds, up, down, *kept = map(esc, told)
+        cell = [breakable(told[0]), stacked(approved, last), stacked(samples, seconds)]
+        rows.append([*cell, stacked(loss, *kept), norm, stacked(up, down)])
+    return table(heads, rows, numbers=range(2, len(heads)), wrap=range(len(heads)))
 
 
 def _validates(now: Snapshot) -> bool:
@@ -228,15 +257,18 @@ def _validates(now: Snapshot) -> bool:
 
 
 def cells(now: Snapshot) -> list[list[str]]:
-    """The rows of the table as plain text."""
+    """What is said of each participant, as plain text."""
     last = {fate.participant: f"{fate.sign} {fate.word}" for fate in now.fates}
-    rows = []
+    over, rows = len(now.history), []
     for r in now.rows:
         answer = f"✗ declined: {r.declined}" if r.declined else "○ not yet"
         numbers = ((r.num_samples, ","), (r.loss, ".3f"), (r.norm, ".3f"), (r.seconds, ".2f"))
         said = ["–" if value is None else format(value, form) for value, form in numbers]
-        first = [r.participant, "✓ yes" if r.approved else answer, last.get(r.participant, "–")]
+        fate = last.get(r.participant, "–")
+        if r.round not in (None, over):  # it was not averaged since
+            fate += f"; numbers are of round {r.round}"
         own = "–" if r.kept_back is None else f"{r.kept_back:.3f}"
         sizes = [size_text(r.up), size_text(r.down)]
+        first = [r.participant, "✓ yes" if r.approved else answer, fate]
         rows.append([*first, *said, *sizes, *([own] if _validates(now) else [])])
     return rows

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import ipywidgets
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.feature_shift import heterogeneity
 from fedkit.data.shards import Shard
@@ -15,7 +16,6 @@ from fedkit.rounds.simulation import simulate
 from fedkit.teaching.notebook import figure_html
 from fedkit.teaching.plots.accuracy import accuracy_by_round
 from fedkit.teaching.plots.participants import label_bars
-from fedkit.teaching.plots.style import count
 from fedkit.teaching.widgets.panel import Panel, button, esc, fitted, heading, note, row
 
 __all__ = ["SkewLab"]
@@ -112,7 +112,9 @@ class SkewLab(Panel):
 
     def _press(self) -> None:
         self.go.disabled = True
-        self.status.value = note(f"▶ training {self.config.rounds} rounds …", role="status")
+        self.status.value = note(
+            f"▶ training {how_many(self.config.rounds, 'round')} …", role="status"
+        )
         try:
             self.run(*self._chosen())
         except FedkitError as error:
@@ -129,7 +131,7 @@ class SkewLab(Panel):
         kept = list(self.runs)[-_CURVES:]
         if self.last in self.runs and self.last not in kept:
             kept[0] = self.last
-        return {f"alpha {a:g}, {count(e, 'epoch')}": self.runs[a, e] for a, e in kept}
+        return {f"alpha {a:g}, {how_many(e, 'epoch')}": self.runs[a, e] for a, e in kept}
 
     def _said(self, setting: Setting) -> str:
         if not self.runs:
@@ -140,7 +142,7 @@ class SkewLab(Panel):
         measure = heterogeneity(self.deal(alpha))
         return (
             f"● alpha {alpha:g}, local epochs {epochs}: heterogeneity {measure:.2f}, accuracy "
-            f"{self.runs[setting].accuracies[-1]:.1%} after {self.config.rounds} rounds"
+            f"{self.runs[setting].accuracies[-1]:.1%} after {how_many(self.config.rounds, 'round')}"
         )
 
     def _pictures(self) -> str:

@@ -179,7 +179,7 @@ def test_with_tls_and_node_keys_the_same_global_models(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_supernode_that_dies_is_missed_by_name(tmp_path: Path) -> None:
     home, _ = at_home(tmp_path, quorum=2)
-    with pytest.raises(FedkitError, match="round 2 has 1 sound updates, and needs 2") as ended:
+    with pytest.raises(FedkitError, match="round 2 has 1 sound update, and needs 2") as ended:
         over_flower(home, PROJECT, tmp_path / "flower", dies=(BOB, 1), patience_s=300.0)
     assert f"{BOB} has not answered" in str(ended.value)
     assert "smaller quorum" in str(ended.value)

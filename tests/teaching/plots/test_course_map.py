@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from fedkit.base.errors import FedkitError
-from fedkit.experiments.lessons import about, lesson_paths
+from fedkit.experiments.lessons import about, hours, lesson_paths
 from fedkit.teaching import plots
 from tests.support import ROOT
 from tests.support.pictures import title, words
@@ -27,6 +27,12 @@ def test_course_map_names_every_lesson_once() -> None:
     fig = plots.course_map(here=3)
     assert numbers(fig) == [path.stem[:2] for path in paths]
     assert {about(path).title for path in paths} <= names(fig)
+    minutes = {path.stem[:2]: about(path).minutes for path in paths}
+    assert [word for word in words(fig) if word.endswith("′")] == [
+        f"{n}′" for n in minutes.values()
+    ]
+    privacy = sum(minutes[number] for number in ("08", "09", "10"))
+    assert hours(privacy) in words(fig)
     assert f"{len(paths)} lessons" in title(fig)
     assert "03" in title(fig)
     assert "you are" not in title(plots.course_map(None))

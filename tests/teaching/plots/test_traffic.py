@@ -1,13 +1,25 @@
 """What crossed, as a table and as bars: a leak would be seen."""
 
 from collections.abc import Callable
+from itertools import combinations
 
 import pytest
 from matplotlib.figure import Figure
 
 from fedkit.base.errors import FedkitError
 from fedkit.teaching import plots
-from tests.support.pictures import AGG, ALICE, LEDGER, cells, entry, heights, title, words
+from tests.support.pictures import (
+    AGG,
+    ALICE,
+    INBOX,
+    LEDGER,
+    cells,
+    entry,
+    heights,
+    title,
+    visible,
+    words,
+)
 
 
 def test_what_the_aggregator_received() -> None:
@@ -57,3 +69,17 @@ def test_an_empty_ledger_is_an_error(draw: Callable[..., Figure]) -> None:
     with pytest.raises(FedkitError) as caught:
         draw([], aggregator=AGG)
     assert caught.value.field == "ledger"
+
+
+@pytest.mark.parametrize("people", [4, 5, 30])
+@pytest.mark.parametrize("draw", [plots.what_crossed, plots.bytes_by_participant])
+def test_no_two_texts_overlap_however_many_send(draw: Callable[..., Figure], people: int) -> None:
+    who = [f"participant-{n}@example.org" for n in range(people)]
+    files = ("trained_model_round_1.pt", "trained_model_round_1.json", "extra_round_1.bin")
+    ledger = [entry(e, AGG, f"{INBOX}/{e}/{name}", 407_000) for e in who for name in files * 12]
+    fig = draw(ledger, aggregator=AGG)
+    places = [text.get_window_extent() for text in visible(fig)]
+    assert len(places) > people
+    assert [(a, b) for a, b in combinations(places, 2) if a.overlaps(b)] == []
+    width = fig.bbox.width
+    assert all(place.x0 >= -1 and place.x1 <= width + 1 for place in places)

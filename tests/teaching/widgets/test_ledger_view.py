@@ -10,8 +10,9 @@ import fedkit as fk
 from fedkit.federation.ledger import Filter
 from fedkit.federation.network import Network
 from fedkit.teaching.control.control import Control
-from fedkit.teaching.widgets.ledger_view import FEW, LedgerView
+from fedkit.teaching.widgets.ledger_view import PAGE, LedgerView
 from tests.support.helpers import ALICE, BOB, PROJECT, launched
+from tests.support.panels import words
 
 
 def rows(html: str) -> int:
@@ -57,13 +58,53 @@ def test_the_menus_filter_and_the_newest_comes_first(done: Network) -> None:
     assert rows(view._table.value) == 1
     for menu in view._menus.values():
         menu.index = 0  # everything
-    assert rows(view._table.value) == min(FEW, len(done.ledger()))
+    assert rows(view._table.value) == min(PAGE, len(done.ledger()))
     newest = done.ledger()[-1]
     assert newest.sha256[:12] in view._table.value.split("</tr>")[1]
-    view._more.click()
-    assert rows(view._table.value) == len(done.ledger())
-    assert view._more.layout.display == "none"
     view.close()
+
+
+def numbers(view: LedgerView) -> list[int]:
+    """The numbers of the entries on the page, as they stand there."""
+    cells = re.findall(r'<th scope="row"[^>]*>(\d+)<br>', view._table.value)
+    return [int(number) for number in cells]
+
+
+def test_the_pages_show_every_entry_once_and_say_where_one_is(done: Network) -> None:
+    view, total = LedgerView(done), len(done.ledger())
+    assert total > 2 * PAGE, "else there is nothing to turn"
+    first, previous, onward, last = view.pager.buttons.values()
+    seen = numbers(view)
+    assert f"entries 1 to {PAGE} of {total}" in words(view.pager.where.value)
+    assert first.disabled
+    assert previous.disabled
+    while not onward.disabled:
+        onward.click()
+        seen += numbers(view)
+    assert seen == list(range(total, 0, -1))
+    assert f"to {total} of {total}" in words(view.pager.where.value)
+    assert last.disabled
+    previous.click()
+    first.click()
+    assert numbers(view)[0] == total
+    last.click()
+    assert numbers(view)[-1] == 1
+    view._menus["kind"].value = "model updates"  # another list, and its first page
+    assert view.pager.widget is not None
+    assert view.pager.widget.layout.display == "none"
+    assert rows(view._table.value) == 4
+    view.close()
+
+
+def test_the_pictures_say_how_many_there_are_and_how_to_see_the_rest(done: Network) -> None:
+    view, total = LedgerView(done, interactive=False), len(done.ledger())
+    said = f"{PAGE} of {total} entries are shown here; {total - PAGE} more: "
+    assert said in words(view.html())
+    assert said in view.text()
+    assert "`network.ledger()` is the whole list" in view.text()
+    assert view.text().count("\n") > PAGE
+    some = LedgerView(done, interactive=False, wanted=Filter(kind="model updates"))
+    assert "are shown here" not in some.html() + some.text()
 
 
 def test_new_files_appear_with_the_round_and_the_choice_stays(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 import fedkit as fk
+import fedkit.teaching.widgets.quiz as module
 from fedkit.experiments.notebooks import run
 from fedkit.teaching.quiz import LETTERS, read_quiz
 from fedkit.teaching.widgets.quiz import quiz
@@ -62,6 +63,38 @@ def test_what_was_chosen_stays_in_the_notebook(tmp_path: Path) -> None:
     assert records["04"]["tries"]["1"] == "ab"
     outputs = [o for cell in nbformat.read(result.output, 4).cells for o in cell.get("outputs", [])]
     assert not any("error" in output.output_type for output in outputs)
+
+
+def test_a_cell_that_runs_again_goes_on_and_a_new_kernel_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Run All twice: the same cell, in the kernel in which its presses were; tests/browser/test_lab.py does it for real."""
+    cells = iter(range(1, 9))
+    monkeypatch.setattr(module, "running_cell", lambda: ("a", next(cells)))
+    monkeypatch.setattr(module, "_KEPT", {})
+    first = quiz("04", interactive=True)
+    assert "goes on" not in first.foot.value
+    first.choices[0].index = 0
+    first.choices[0].index = 1
+    again = quiz("04", interactive=True)
+    assert [choice.index for choice in again.choices[:2]] == [1, None]
+    assert again.replies[0].value == first.replies[0].value != ""
+    assert again.answers.record()["tries"]["1"] == "ab"
+    assert "It goes on from what you chose before." in again.foot.value
+    by_letters = quiz("04", "b----", interactive=False)
+    assert by_letters.answers.record()["tries"]["1"] == "ab", "the same choice is no new attempt"
+    assert quiz("03", interactive=False).answers.tries == {}, "another quiz"
+    monkeypatch.setattr(module, "_KEPT", {})  # what a new kernel knows
+    anew = quiz("04", interactive=True)
+    assert anew.answers.tries == {}
+    assert all("after a restart the quiz begins anew" in q.foot.value for q in (first, again, anew))
+    for panel in (first, again, anew):
+        panel.close()
+
+
+def test_outside_a_notebook_every_call_begins_anew() -> None:
+    quiz("04", "b----", interactive=False)
+    assert quiz("04", interactive=False).answers.tries == {}
 
 
 def test_face() -> None:

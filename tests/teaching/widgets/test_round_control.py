@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fedkit.base.errors import FedkitError
 from fedkit.federation.network import Network
+from fedkit.teaching.failures.faults import Fault
 from fedkit.teaching.widgets.round_control import RoundControl
 from tests.support.helpers import AGGREGATOR, ALICE, BOB
 from tests.support.panels import ADJUSTABLE, SLOW, panel_on, words
@@ -54,10 +56,10 @@ def test_the_first_change_comes_with_the_click_and_a_pause_stops(tmp_path: Path)
 
 def test_the_loss_on_what_participants_keep_back_has_a_column(tmp_path: Path) -> None:
     panel = panel_on(tmp_path / "kept", validation={"share": 0.4})
-    assert "keeps back" not in words(panel.table.value)
+    assert "kept back" not in words(panel.table.value)
     panel.buttons["Run round"].click()
     rows = panel.wait().rows
-    assert "loss on what it keeps back" in words(panel.table.value)
+    assert "loss on kept back" in words(panel.table.value)
     for row in rows:
         assert row.kept_back is not None
         assert f"{row.kept_back:.3f}" in words(panel.table.value)
@@ -65,7 +67,7 @@ def test_the_loss_on_what_participants_keep_back_has_a_column(tmp_path: Path) ->
     plain = panel_on(tmp_path / "plain")
     plain.buttons["Run round"].click()
     plain.wait()
-    assert "keeps back" not in words(plain.table.value)
+    assert "kept back" not in words(plain.table.value)
 
 
 def test_a_row_for_every_participant(tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_a_setting_that_is_not_valid_goes_back_with_a_reason(tmp_path: Path) -> 
     panel = panel_on(tmp_path, adjustable=ADJUSTABLE)
     panel.fields["learning_rate"].value = -1
     assert panel.fields["learning_rate"].value == 0.1
-    assert "Learning rate must be a finite number above 0" in words(panel.hint.value)
+    assert "Learning rate -1 is too small" in words(panel.hint.value)
     panel.fields["participants_per_round"].value = 9
     assert panel.fields["participants_per_round"].value == 2
     assert "asks for 9 of 2" in words(panel.hint.value)
@@ -109,6 +111,77 @@ def test_a_setting_that_is_not_valid_goes_back_with_a_reason(tmp_path: Path) -> 
     assert "asks for" not in words(panel.hint.value)
     assert panel.control.now.settings is not None
     assert panel.control.now.settings.epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "why", "range_"),
+    [
+        ("learning_rate", 50, "50 is too large: steps so long", "a number from 0.000001 to 10"),
+        ("learning_rate", 0, "0 is too small", "a number from 0.000001 to 10"),
+        ("learning_rate", float("nan"), "nan is no number", "from 0.000001 to 10"),
+        ("epoch", 20_000, "20,000 is too large: one round would", "from 1 to 10,000"),
+        ("epoch", 2.7, "2.7 is no whole number", "a whole number from 1 to 10,000"),
+        ("epoch", 0, "0 is too small: without an epoch", "from 1 to 10,000"),
+        ("participants_per_round", 0, "0 is too small", "from 1 to 10,000"),
+        ("participants_per_round", 1.5, "1.5 is no whole number", "from 1 to"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_in_the_panel(
+    tmp_path: Path, name: str, typed: float, why: str, range_: str
+) -> None:
+    panel = panel_on(tmp_path, adjustable=ADJUSTABLE)
+    before = panel.control.now.settings
+    held = panel.fields[name].value
+    panel.fields[name].value = typed
+    said = words(panel.hint.value)
+    for part in (why, range_, "Nothing was changed."):
+        assert part in said
+    assert panel.fields[name].value == held
+    assert panel.control.now.settings == before
+    with pytest.raises(FedkitError) as caught:  # a cell that does the same reads the same
+        panel.control.change(**{name: typed})
+    assert why in caught.value.what
+
+
+def test_a_round_under_way_has_its_settings_and_the_panel_names_the_next(tmp_path: Path) -> None:
+    """It waits for Bob in round 2: what is changed now holds from round 3 on, and so says every part of the panel."""
+    panel = panel_on(tmp_path, rounds=4, adjustable=ADJUSTABLE)
+    assert "A change acts from round 1 on." in words(panel.hint.value)
+    panel.buttons["Run round"].click()
+    panel.wait()
+    assert "A change acts from round 2 on." in words(panel.hint.value)
+    panel.control.faults.set(BOB, Fault("absent", 2))
+    panel.buttons["Run round"].click()
+    panel.wait()
+    assert "waits for" in words(panel.status.value)
+    panel.fields["learning_rate"].value = 0.02
+    assert "A change acts from round 3 on." in words(panel.hint.value)
+    assert "From round 3 on:" in words(panel.html())
+    panel.control.faults.clear()
+    panel.buttons["Run all"].click()
+    history = panel.wait().history
+    assert [record.learning_rate for record in history] == [0.1, 0.1, 0.02, 0.02]
+    assert "1 from round 3: learning rate 0.1 → 0.02" in words(panel.plot.value)
+    panel.control.go_to(1)
+    assert "A change acts from round 2 on." in words(panel.hint.value)
+    panel.control.go_to(0)
+    assert "A change acts from round 1 on." in words(panel.hint.value)
+    assert panel.fields["learning_rate"].value == 0.1
+
+
+def test_numbers_of_an_older_round_say_so_and_nobody_trains_where_nothing_moves(
+    tmp_path: Path,
+) -> None:
+    panel = panel_on(tmp_path, rounds=3, min_participants=1)
+    panel.buttons["Run round"].click()
+    panel.wait()
+    assert "numbers are of" not in words(panel.table.value)
+    panel.control.faults.set(BOB, Fault("NaN", 2))
+    panel.buttons["Run round"].click()
+    panel.wait()
+    assert "✗ refused; numbers are of round 1" in words(panel.table.value)
+    assert words(panel.table.value).count("numbers are of") == 1
+    assert "local epochs –" in words(panel.bars.value), "an epoch that is over stands there still"
 
 
 def test_what_a_person_types_is_not_overwritten_by_older_news(tmp_path: Path) -> None:

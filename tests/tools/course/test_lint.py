@@ -24,13 +24,13 @@ LONG = "\n".join(f"a{n} = {n}" for n in range(16))
 BROKEN = {
     # rule: (what a good lesson says, what the bad one says instead, a word of the complaint)
     "no card": (HEADER, "", "card"),
-    "a card without minutes": ("#     minutes: 20\n", "", "minutes"),
+    "minutes by hand": ("#     budget_s", "#     minutes: 20\n#     budget_s", "minutes"),
     "a card with five points": (
         "#       - the second point",
         "#       - x" + "\n#       - x" * 3,
         "learn",
     ),
-    "a header that is no YAML": ("minutes: 20", "minutes: [20", "header"),
+    "a header that is no YAML": ("budget_s: 60", "budget_s: [60", "header"),
     "no title": ("# # A title", "# A title", "titles (H1)"),
     "two titles": ("# ## Next", "# # Another\n\n# %% [markdown]\n# ## Next", "titles (H1)"),
     "no promise": ("You will be able to add", "You add", "promise"),
@@ -73,6 +73,11 @@ BROKEN = {
         "# ### Alice, participant",
         "role is a heading",
     ),
+    "a section by number": ("On we go.", "See section 2.", "`section 2`"),
+    "lessons counted": ("On we go.", "The other fourteen lessons wait.", "`fourteen lessons`"),
+    "lessons counted in code": ("1 + rounds", "print('15 notebooks')", "`15 notebooks`"),
+    "the last lesson": ("On we go.", "This is the last lesson.", "`last lesson`"),
+    "a cell by number": ("On we go.", "Look at the third cell.", "`third cell`"),
     "a forbidden word": ("On we go.", "Simply go on.", "`Simply`"),
     "a forbidden word in a comment": ("# twice as much", "# just twice", "`just`"),
     "an image without alt": ("![a tree]", "![ ]", "alt text"),

@@ -1,0 +1,38 @@
+// Tips of glossary terms stay inside the window and close with Escape; things have names; what is folded opens for paper.
+(() => {
+  const place = (term) => {
+    const tip = term.querySelector(".fk-tip");
+    const box = term.getBoundingClientRect();
+    const line = term.firstElementChild.getClientRects()[0] ?? box;
+    tip.style.left = `${Math.max(8, Math.min(line.left, document.documentElement.clientWidth - tip.offsetWidth - 8))}px`;
+    const below = line.bottom + tip.offsetHeight < window.innerHeight;
+    tip.style.top = `${below ? line.bottom : line.top - tip.offsetHeight}px`;
+  };
+  const shown = (event) => event.target.closest?.(".fk-term");
+  for (const kind of ["mouseover", "focusin"]) {
+    document.addEventListener(kind, (event) => {
+      const term = shown(event);
+      if (!term) return;
+      if (event.type === "focusin" || !term.contains(event.relatedTarget)) term.classList.remove("fk-closed");
+      place(term);
+    });
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    document.querySelectorAll(".fk-term:hover, .fk-term:focus-within").forEach((term) => term.classList.add("fk-closed"));
+  });
+  // names as they are read: a button is called what stands on it, an arrow what it opens
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll(".search-button-field, details.hide > summary").forEach((it) => it.removeAttribute("aria-label"));
+    document.querySelectorAll("nav details > summary").forEach((it) => {
+      const link = it.closest("li")?.querySelector("a");
+      if (!it.textContent.trim() && link) it.setAttribute("aria-label", `Pages below: ${link.textContent.trim()}`);
+    });
+  });
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    opened.forEach((details) => (details.open = true));
+  });
+  window.addEventListener("afterprint", () => opened.forEach((details) => (details.open = false)));
+})();
