@@ -61,10 +61,10 @@ def contents(course: Path) -> dict[str, list[str]]:
     teaching = ["notebooks/teaching/index"] if _teaching(course) else []
     return {
         "Lessons": ["notebooks/README", *lessons],
-        "Work with it": ["tutorial", "own_data", "roads", "privacy", "trouble"],
+        "Work with it": ["prompt", "tutorial", "own_data", "roads", "privacy", "trouble"],
         "Look it up": [
             *("notebooks/GLOSSARY", "reference/commands", "reference/fl_config", "api/index"),
-            "protocol",
+            *("protocol", "stable"),
         ],
         "Teach": teaching,
     }
