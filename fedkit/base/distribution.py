@@ -71,9 +71,11 @@ EXTRAS = {
     "dask": Extra("sweeps on a Dask cluster", ("distributed",)),
     "nvflare": Extra("projects as NVFlare jobs", ("nvflare",)),
     "pysyft": Extra("the road over PySyft", ("syft",)),
+    "teacher": Extra("lessons as slides", ("nbconvert",)),
+    "playground": Extra("the playground in a browser", ("voila",)),
     "gpu": Extra("what the doctor reads of an NVIDIA card", ("pynvml",)),
 }
-"""Name -> what it is. `network`, `teacher`, `all` and `dev` of pyproject.toml are made of these."""
+"""Name -> what it is. `network`, `all`, `book` and `dev` of pyproject.toml are made of these."""
 
 
 def clone() -> Path | None:
@@ -111,7 +113,7 @@ def how_to_install(extra: str) -> str:
         return f'pip install -e ".[{extra}]" in the clone'
     source = _came_from()
     if source is None:
-        return f'pip install "{WHEEL}[{extra}]" (the wheel of the release)'
+        return f'pip install "./{WHEEL}[{extra}]" (the wheel of the release)'
     return f'pip install "{DISTRIBUTION}[{extra}] @ {source}"'
 
 

@@ -1,4 +1,4 @@
-"""`fedkit course`: run the notebooks in batch, list the course, grade what learners hand in, slides, other graders."""
+"""`fedkit course`: run the notebooks in batch, list and copy them, grade what learners hand in, slides, other graders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
+from fedkit.base.distribution import need
+from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.cli.output import FAILED, Commands, console, say, show_table
 from fedkit.experiments.lessons import (
     EDITIONS,
@@ -30,7 +33,7 @@ __all__ = ["app", "grades_table", "lessons_table"]
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    help="The course's notebooks: run, list, grade, slides, export.",
+    help="The course's notebooks: run, list, copy, update, grade, slides, export.",
 )
 export = typer.Typer(
     cls=Commands, no_args_is_help=True, help="The course for other graders: nbgrader."
@@ -116,6 +119,43 @@ def list_lessons(notebooks: Notebooks = None) -> None:
     console.print(lessons_table({path.stem: about(path) for path in paths}))
 
 
+@app.command()
+def copy(
+    wanted: Annotated[
+        list[str], typer.Argument(metavar="NN...", help="Lessons by number or name.")
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Default: here.")] = Path(),
+    edition: Annotated[str, typer.Option(help="learner or solutions.")] = "learner",
+) -> None:
+    """Copy lessons afresh, beside what is there: one with your work in it stays as it is."""
+    from fedkit.teaching.course_folder import copy_lessons
+
+    if edition not in EDITIONS:
+        raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
+    for one in copy_lessons(to, wanted, edition):
+        stays = f" ({one.name} has your work and stays)" if one.what == "beside" else ""
+        say(f"{one.path}{stays}")
+
+
+@app.command()
+def update(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where `fedkit start` put the course.")
+    ] = Path(),
+) -> None:
+    """Bring a folder of `fedkit start` up to date: what you have worked on stays, the newer one comes beside it."""
+    from fedkit.cli.start import say_placed
+    from fedkit.teaching.course_folder import is_course, put_course
+
+    if not is_course(folder):
+        raise FedkitError(
+            "is no folder that `fedkit start` put the course into",
+            file=folder.absolute(),
+            remedy="name that folder, or make one: fedkit start DIR",
+        )
+    say_placed(folder, put_course(folder))
+
+
 @app.command("grade")
 def grade_notebooks(
     folder: Annotated[
@@ -139,6 +179,8 @@ def grade_notebooks(
 
     from fedkit.teaching.grade import grade, write_grades
 
+    if picture is not None:
+        need("the class's picture", "matplotlib")
     with tqdm(unit="notebook", disable=None) as bar:
         grades = grade(
             folder,
@@ -173,7 +215,7 @@ def write_slides(
         Path | None,
         typer.Option(
             metavar="FILE|DIR",
-            help="An executed copy, or the folder of several, in place of running the solved edition.",
+            help="Your executed copy, or the folder of several, in place of running the solved edition.",
         ),
     ] = None,
     script: Annotated[
@@ -219,7 +261,9 @@ def nbgrader(
     made = export_nbgrader(
         out, course_dir(notebooks), wanted or [], points=points, quiz_points=quiz_points
     )
-    say(f"Wrote {len(made)} files into {out}; its README.md says how to go on.", "green")
+    say(
+        f"Wrote {how_many(len(made), 'file')} into {out}; its README.md says how to go on.", "green"
+    )
 
 
 def grades_table(grades: Grade) -> Table:

@@ -108,7 +108,7 @@ network.launch(config)
 history = network.run(approve=fk.approve_all, on_event=follow)
 
 # %%
-fk.show(fk.plots.accuracy_by_round(history), fk.alt("00 rising"))
+fk.show(fk.plots.accuracy_by_round(history), fk.alt("00 by round"))
 fk.record(accuracy=[round(accuracy, 4) for accuracy in history.accuracies])
 
 # %% [markdown]
@@ -131,6 +131,20 @@ fk.show(
 # %% [markdown]
 # Does that make it private? Not by itself: an update can reveal more about the images than you may think. Notebooks 08 to 10 attack
 # such updates, and then defend them.
+
+# %% [markdown]
+# ## Do you want to play first?
+#
+# This part is optional. Below are ten participants with 40 points each. Press **Play**: each round, everybody trains at home, and the
+# large picture shows what the averaged model says of every place. Then change something: deal the points out unevenly, let half of the
+# updates get lost, or make somebody hostile. `fedkit playground` opens the same in a browser, without a notebook.
+
+# %%
+fk.playground(rounds=3)
+
+# %% [markdown]
+# Nothing in there is a film: each round is trained while you watch, by the same code that trained your digits above. What the controls
+# are called, the course explains one by one.
 
 # %% [markdown]
 # ## Where does the course go?

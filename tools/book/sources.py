@@ -125,7 +125,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _teaching(course: Path) -> list[Path]:
-    return sorted((course / "teaching").glob("*.md"))
+    """The teacher's notes, and before them the page that says how they are read."""
+    found = (course / "teaching").glob("*.md")
+    return sorted(found, key=lambda path: (path.stem != "README", path.name))
 
 
 def _glossary_page(terms: list[dict[str, str]]) -> str:

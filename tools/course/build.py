@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.experiments.lessons import EDITIONS, About, edition_dir, lesson_paths
-from tools.course import overview
+from tools.course import overview, timetable
 from tools.course.effort import minutes
 from tools.course.lesson import Cell, Lesson, Problem, read_lesson
 from tools.course.stub import solved, strange_lines, stub
@@ -113,7 +113,7 @@ def _everything(src_dir: Path, out_dir: Path) -> dict[Path, bytes]:
         for lesson in course
         for edition in EDITIONS
     }
-    return notebooks | overview.pages(course, out_dir)
+    return notebooks | overview.pages(course, out_dir) | timetable.pages(course)
 
 
 def _on_disk(path: Path) -> bytes:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.experiments.lessons import EDITIONS, edition_dir
 from fedkit.experiments.notebooks import run
-from fedkit.experiments.parameters import read_notebook
 from fedkit.teaching.slides.page import slides
 from fedkit.teaching.slides.reveal import reveal
 
 __all__ = ["lesson_slides"]
 
 
+MOST = 2**28  # bytes of an executed notebook
 NOTES = "teaching"
 """The folder of the teacher's notes, beside the lessons."""
 
@@ -42,6 +42,7 @@ def lesson_slides(
 
     Raises FedkitError where something is missing, the lesson fails when it is run, or `executed` has no outputs.
     """
+    need("a lesson as slides", "nbconvert", "nbformat")
     if target.exists() and not _ours(target):
         raise FedkitError(
             "is there, and no slides of fedkit",
@@ -76,9 +77,22 @@ def _ours(target: Path) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    read_notebook(path)  # raises what is wrong with it
-    found: dict[str, Any] = json.loads(read_bytes(path, max_bytes=2**28))
-    return found
+    import nbformat
+
+    data = read_bytes(
+        path, max_bytes=MOST, absent="give an executed copy of the lesson, or leave it out"
+    )
+    try:
+        found = nbformat.reads(data.decode("utf-8-sig"), as_version=4)
+        nbformat.validate(found)
+        return dict(found)
+    except (ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
+        raise FedkitError(
+            "is no notebook that can be read",
+            file=path,
+            why=str(error).partition("\n")[0],
+            remedy="give an executed copy of the lesson, as an .ipynb file",
+        ) from error
 
 
 def _run(path: Path) -> dict[str, Any]:
