@@ -39,6 +39,7 @@ html_title = "fedkit"
 html_static_path = ["static", "mathjax"]
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
+html_favicon = "static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_last_updated_fmt = None
