@@ -13,11 +13,11 @@ from typer.core import TyperCommand
 
 from fedkit.cli.output import FAILED, Commands, console, say, show_table
 from fedkit.experiments.lessons import (
-    EDITIONS,
     About,
     about,
     course_dir,
     edition_dir,
+    editions,
     lesson_paths,
 )
 
@@ -67,7 +67,9 @@ def run(
         typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Repeatable."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks at once.")] = 2,
-    edition: Annotated[str, typer.Option(help="learner or solutions.")] = "learner",
+    edition: Annotated[
+        str, typer.Option(help="learner, solutions, colab, or of a translation: de, de/solutions.")
+    ] = "learner",
     limit: Annotated[
         float | None, typer.Option(min=1, help="Seconds for a notebook; default ten budgets.")
     ] = None,
@@ -80,10 +82,12 @@ def run(
     from fedkit.experiments.notebooks import run as run_notebooks
     from fedkit.experiments.summary import accuracy_by_round, failure, table, write_summary
 
-    if edition not in EDITIONS:
-        raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
+    course = course_dir(notebooks)
+    if edition not in editions(course):
+        known = ", ".join(editions(course))
+        raise typer.BadParameter(f"choose one of {known}", param_hint="--edition")
     values = dict(pair.split("=", 1) for pair in parameter or [])
-    paths = lesson_paths(edition_dir(course_dir(notebooks), edition), wanted or [])
+    paths = lesson_paths(edition_dir(course, edition), wanted or [])
     with tqdm(total=len(paths), unit="notebook", disable=None) as bar:
         results = run_notebooks(
             paths,

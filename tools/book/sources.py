@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit import __version__
+from fedkit.base.distribution import BRANCH, REPOSITORY
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.experiments.lessons import about
@@ -20,12 +21,7 @@ from tools.book.lessons import lesson_page
 from tools.book.npm import MATHJAX, fetched, unpacked
 from tools.book.reference import api_pages, commands_page, keys_page
 
-__all__ = ["BRANCH", "REPOSITORY", "glossary", "pages", "write_sources"]
-
-REPOSITORY = ""
-"""Where the course lies on the web, such as "https://github.com/somebody/fedkit". While it is empty, no page has a
-button for Binder, Colab or the repository: it would lead nowhere."""
-BRANCH = "main"
+__all__ = ["glossary", "pages", "write_sources"]
 
 HERE = Path(__file__).resolve().parent
 ROW = re.compile(

@@ -50,8 +50,8 @@ RATES = Effort(1 / 238, 1 / 4, 1 / 15, 1, 3, 8, 1)
 
 
 def effort(lesson: Lesson) -> Effort:
-    """Everything in a lesson, in counts."""
-    return sum((_of(cell) for cell in lesson.cells), start=Effort())
+    """Everything in a lesson, in counts; of a translation, what its original has."""
+    return sum((_of(cell) for cell in (lesson.original or lesson).cells), start=Effort())
 
 
 def minutes(lesson: Lesson) -> int:
