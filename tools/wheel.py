@@ -8,22 +8,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-COURSE = (
-    "data/README.md",
-    "data/mnist_12k.npz",
-    "notebooks/*.ipynb",
-    "notebooks/GLOSSARY.md",
-    "notebooks/pictures/*",
-    "notebooks/solutions/*.ipynb",
-    "notebooks/teaching/*",
-)
-"""What travels, by patterns below the clone; each has to find something."""
 
-
-def course(root: Path) -> dict[str, str]:
+def course(root: Path, patterns: list[str]) -> dict[str, str]:
     """File below `root` -> its place in the wheel. Raises FileNotFoundError where a pattern finds nothing."""
     found = {}
-    for pattern in COURSE:
+    for pattern in patterns:
         paths = sorted(path for path in root.glob(pattern) if path.is_file())
         if not paths:
             raise FileNotFoundError(f"{root / pattern}: the wheel needs it")
@@ -40,4 +29,4 @@ class CourseHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Hatchling calls it before it builds; `version` is "standard" or "editable"."""
         if version != "editable":
-            build_data["force_include"].update(course(Path(self.root)))
+            build_data["force_include"].update(course(Path(self.root), self.config["course"]))

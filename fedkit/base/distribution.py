@@ -87,7 +87,7 @@ EXTRAS = {
     "teacher": Extra("lessons as slides", ("nbconvert",)),
     "gpu": Extra("what the doctor reads of an NVIDIA card", ("pynvml",)),
 }
-"""Name -> what it is. `network`, `all`, `book` and `dev` of pyproject.toml are made of these."""
+"""Name -> what it is. `network`, `hosted`, `all`, `book` and `dev` of pyproject.toml are made of these."""
 
 
 def clone() -> Path | None:

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
-__all__ = ["how_many", "is_hidden", "nearest", "one_line", "visible"]
+__all__ = ["how_long", "how_many", "is_hidden", "nearest", "one_line", "visible"]
 
 
 def visible(text: str, show: Callable[[str], str] = lambda sign: ascii(sign)[1:-1]) -> str:
@@ -36,3 +36,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def how_many(number: int, thing: str) -> str:
     """`1 round`, `3 rounds`, `no rounds`, `1,000 files`. thing : a noun, with its adjectives; -s makes it many."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}" if number else f"no {thing}s"
+
+
+def how_long(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 5 min`."""
+    minutes, left = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{left} s"

@@ -9,6 +9,7 @@ import typer
 from rich.syntax import Syntax
 from rich.table import Table
 
+from fedkit.base.distribution import need_privacy
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import render
 from fedkit.base.text import visible
@@ -28,7 +29,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import folder_names
 from fedkit.privacy.guarantees import in_short
 from fedkit.protocol.approval import Review, approve, pending_requests, review
-from fedkit.protocol.project import unmasked
+from fedkit.protocol.findings import find, in_words
 from fedkit.protocol.signing_keys import signers
 
 __all__ = ["approve_command"]
@@ -45,6 +46,8 @@ def approve_command(
     _must_be_open(site, project)
     shown = review(site, project)
     _show(site, shown)
+    if shown.config.dp is not None:  # the door: without it, the first round would fail
+        need_privacy()
     if not yes and not _ask(shown):
         say("Not approved. Nothing was changed, and the request stays where it is.")
         raise typer.Exit(FAILED)
@@ -70,9 +73,6 @@ def _show(site: Datasite, shown: Review) -> None:
         say(f"Differential privacy {line}.")
     if shown.config.dp is not None:
         say()
-    if site.road.others_read and shown.config.secure_aggregation is None:
-        say(f"Not under masks: {unmasked(site.road)}.", "yellow")
-        say()
     say(f"{shown.config.model_arch}, the code that would run here with your rights:", "bold")
     code = visible(shown.source)
     if console.is_terminal:
@@ -81,6 +81,11 @@ def _show(site: Datasite, shown: Review) -> None:
         say(code.rstrip())
     if code != shown.source.replace("\r\n", "\n"):
         say("It holds characters that a terminal hides; they are shown as \\x.., \\u....", "red")
+    say()
+    head, lines = in_words(find(site, shown))
+    say(head, "bold")
+    for line in lines:
+        say(f"  {visible(line)}", "yellow")
     say()
     for name, digest in shown.hashes.items():
         say(f"sha256 {digest}  {name}")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.base.text import how_many, visible
+from fedkit.base.text import how_long, how_many, visible
 from fedkit.cli.client import client, load_site, take_road
 from fedkit.cli.output import Commands, ConfigPath, say, show_table, usage_error
 from fedkit.cli.roads import Drive, Token
@@ -20,7 +20,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.federation.invitations import invitation_of
 from fedkit.federation.roads.pysyft import check_installed
 from fedkit.federation.roads.syftbox import read_config
-from fedkit.federation.seats import codes_of, look, open_room, take_seat
+from fedkit.federation.seats import by_need, codes_of, look, open_room, take_seat
 
 __all__ = ["app"]
 
@@ -88,12 +88,13 @@ def seats(
     room: Annotated[str, typer.Argument(metavar="ROOM", help="As it was opened.")],
     config_path: ConfigPath = None,
 ) -> None:
-    """Show each seat: who must do what, and since when (by this machine's clock)."""
+    """Show each seat, who needs help first: who must do what, and since when (by this machine's clock)."""
     site = load_site(config_path, None)
-    table = Table("seat", "who", "waits for", "to", "since", box=None, pad_edge=False)
-    for seat in look(site, room):
-        since = f"{seat.since:.0f} s"
-        table.add_row(str(seat.number), seat.email, visible(seat.whom), visible(seat.what), since)
+    table = Table("seat", "who", "state", "waits for", "to", "since", box=None, pad_edge=False)
+    for seat in by_need(look(site, room)):
+        whom, what = visible(seat.whom), visible(seat.what)
+        since = how_long(seat.since)
+        table.add_row(str(seat.number), seat.email, seat.state, whom, what, since)
     show_table(table)
 
 

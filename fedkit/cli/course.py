@@ -1,4 +1,4 @@
-"""`fedkit course`: run the notebooks in batch, list the course, grade what learners hand in, slides, other graders."""
+"""`fedkit course`: run the notebooks in batch, list and copy them, grade what learners hand in, slides, other graders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
+from fedkit.base.distribution import course_files, need
+from fedkit.base.errors import FedkitError
 from fedkit.cli.output import FAILED, Commands, console, say, show_table
 from fedkit.experiments.lessons import (
     About,
@@ -30,13 +32,16 @@ __all__ = ["app", "grades_table", "lessons_table"]
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    help="The course's notebooks: run, list, grade, slides, export.",
+    help="The course's notebooks: run, list, copy, update, grade, slides, export.",
 )
 export = typer.Typer(
     cls=Commands, no_args_is_help=True, help="The course for other graders: nbgrader."
 )
 app.add_typer(export, name="export")
 
+EditionName = Annotated[
+    str, typer.Option(help="learner, solutions, colab, or a translation: de, de/solutions.")
+]
 Wanted = Annotated[
     list[str] | None, typer.Argument(metavar="[NN]...", help="Lessons by number or name.")
 ]
@@ -67,9 +72,7 @@ def run(
         typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Repeatable."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks at once.")] = 2,
-    edition: Annotated[
-        str, typer.Option(help="learner, solutions, colab, or of a translation: de, de/solutions.")
-    ] = "learner",
+    edition: EditionName = "learner",
     limit: Annotated[
         float | None, typer.Option(min=1, help="Seconds for a notebook; default ten budgets.")
     ] = None,
@@ -83,9 +86,7 @@ def run(
     from fedkit.experiments.summary import accuracy_by_round, failure, table, write_summary
 
     course = course_dir(notebooks)
-    if edition not in editions(course):
-        known = ", ".join(editions(course))
-        raise typer.BadParameter(f"choose one of {known}", param_hint="--edition")
+    _check_edition(course, edition)
     values = dict(pair.split("=", 1) for pair in parameter or [])
     paths = lesson_paths(edition_dir(course, edition), wanted or [])
     with tqdm(total=len(paths), unit="notebook", disable=None) as bar:
@@ -113,11 +114,53 @@ def run(
         raise typer.Exit(FAILED)
 
 
+def _check_edition(course: Path, edition: str) -> None:
+    known = editions(course)
+    if edition not in known:
+        raise typer.BadParameter(f"choose one of {', '.join(known)}", param_hint="--edition")
+
+
 @app.command("list")
 def list_lessons(notebooks: Notebooks = None) -> None:
     """The course: number, title, a learner's minutes, what the learner will be able to do."""
     paths = lesson_paths(course_dir(notebooks))
     console.print(lessons_table({path.stem: about(path) for path in paths}))
+
+
+@app.command()
+def copy(
+    wanted: Annotated[
+        list[str], typer.Argument(metavar="NN...", help="Lessons by number or name.")
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Default: here.")] = Path(),
+    edition: EditionName = "learner",
+) -> None:
+    """Copy lessons afresh, beside what is there: one with your work in it stays as it is."""
+    from fedkit.teaching.course_folder import copy_lessons
+
+    _check_edition(course_files() / "notebooks", edition)
+    for one in copy_lessons(to, wanted, edition):
+        stays = f" ({one.name} has your work and stays)" if one.what == "beside" else ""
+        say(f"{one.path}{stays}")
+
+
+@app.command()
+def update(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where `fedkit start` put the course.")
+    ] = Path(),
+) -> None:
+    """Bring a folder of `fedkit start` up to date: what you have worked on stays, the newer one comes beside it."""
+    from fedkit.cli.start import say_placed
+    from fedkit.teaching.course_folder import is_course, put_course
+
+    if not is_course(folder):
+        raise FedkitError(
+            "is no folder that `fedkit start` put the course into",
+            file=folder.absolute(),
+            remedy="name that folder, or make one: fedkit start DIR",
+        )
+    say_placed(folder, put_course(folder))
 
 
 @app.command("grade")
@@ -143,6 +186,8 @@ def grade_notebooks(
 
     from fedkit.teaching.grade import grade, write_grades
 
+    if picture is not None:
+        need("the class's picture", "matplotlib")
     with tqdm(unit="notebook", disable=None) as bar:
         grades = grade(
             folder,
@@ -177,7 +222,7 @@ def write_slides(
         Path | None,
         typer.Option(
             metavar="FILE|DIR",
-            help="An executed copy, or the folder of several, in place of running the solved edition.",
+            help="Your executed copy, or the folder of several, in place of running the solved edition.",
         ),
     ] = None,
     script: Annotated[

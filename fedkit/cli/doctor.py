@@ -350,6 +350,8 @@ def _folder() -> Finding:
 
 def _kernel() -> Finding:
     what, remedy = "JupyterLab's kernel python3", "python -m ipykernel install --sys-prefix"
+    if not is_there("ipykernel"):
+        remedy = how_to_install("notebooks")
     try:
         from jupyter_client.kernelspec import KernelSpecManager
 

@@ -17,6 +17,10 @@ __all__ = ["COMMANDS", "app", "main"]
 
 
 COMMANDS = {
+    "start": (
+        "start:start",
+        "Put the course into a folder and open JupyterLab on its first lesson; your own work there stays as it is.",
+    ),
     "client": (
         "client:client",
         "Make a datasite if there is none, then move its projects: watch its folders and serve public/ until Ctrl-C.",
@@ -52,7 +56,7 @@ COMMANDS = {
     ),
     "export": ("export:app", "The same project for another engine: flower, nvflare."),
     "class": ("class_:app", "A room of learners: open, seats, join."),
-    "course": ("course:app", "The course's notebooks: run, list, grade."),
+    "course": ("course:app", "The course's notebooks: run, list, copy, update, grade."),
 }
 """Name -> where its function lies, and what `fedkit --help` says of it without loading that (a test compares)."""
 

@@ -14,7 +14,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from socket import socket
@@ -239,11 +239,12 @@ def servable(name: str) -> bool:
 
 
 def projects(site: Datasite) -> dict[str, Any]:
-    """{"email", "projects": [{"name", "changed", "files": {file name: version}}]}, by name.
+    """{"email", "projects": [{"name", "changed", "files": {file name: version}, "times": {what: when}}]}, by name.
 
     changed : when one of the files was written last, in seconds since 1970. version : another one whenever the file is.
-    Only names and times are looked at. Links are not followed; folders that are not served or hold none of the files are
-    left out.
+    times : when, in the same seconds, people were "asked", the "round" under way began, the last one "ended", and the
+    "people" were heard of last; what nobody knows is left out. Only names and times are looked at. Links are not followed;
+    folders that are not served or hold none of the files are left out.
     """
     parent, found = site.public / "fl", []
     for name in [] if parent.is_symlink() else filter(servable, folder_names(parent)):
@@ -252,5 +253,18 @@ def projects(site: Datasite) -> dict[str, Any]:
         if files:
             changed = max(ns for _, ns, _ in files.values()) / 1e9
             versions = {file: f"{ns}-{size}-{number}" for file, (size, ns, number) in files.items()}
-            found.append({"name": name, "changed": changed, "files": versions})
+            times = _times(site, name, {file: ns / 1e9 for file, (_, ns, _) in files.items()})
+            found.append({"name": name, "changed": changed, "files": versions, "times": times})
     return {"email": site.email, "projects": found}
+
+
+def _times(site: Datasite, name: str, written: Mapping[str, float]) -> dict[str, float]:
+    """When what began, from when files were written: the public ones, and the aggregator's own of this project."""
+    metrics, people = FILES[0], FILES[1]
+    public = {"ended": written.get(metrics), "people": written.get(people)}
+    place = site.aggregator().project(name)
+    tree = {} if place.path.is_symlink() else scan(place.path)
+    begun = [ns / 1e9 for path, (_, ns, _) in tree.items() if path.startswith("rounds/plan_")]
+    config = tree.get(place.config.relative_to(place.path).as_posix())
+    own = {"asked": config[1] / 1e9 if config else None, "round": max(begun, default=None)}
+    return {what: when for what, when in (public | own).items() if when is not None}

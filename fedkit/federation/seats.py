@@ -14,7 +14,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,18 @@ from fedkit.protocol.signing_keys import (
 from fedkit.rounds.history import read_records
 
 __all__ = [
+    "STUCK_S",
     "Seat",
+    "by_need",
     "codes_of",
     "look",
     "open_room",
     "take_seat",
 ]
+
+
+STUCK_S = 180.0
+"""A seat that must act and has not for so long is stuck: somebody should go there."""
 
 
 def open_room(
@@ -156,6 +162,29 @@ class Seat:
     what: str
     since: float
     problem: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Must this seat's own person act?"""
+        return self.whom == self.email
+
+    @property
+    def stuck(self) -> bool:
+        """Does it need help: something is wrong there, or it should have acted for `STUCK_S`?"""
+        return self.problem or (self.acts and self.since >= STUCK_S)
+
+    @property
+    def state(self) -> str:
+        """The same in a word: "needs help", "must act", "waits" or "done"."""
+        if self.stuck:
+            return "needs help"
+        return "must act" if self.acts else "waits" if self.whom else "done"
+
+
+def by_need(seats: Iterable[Seat]) -> list[Seat]:
+    """Who needs help first: what is wrong, then who must act, then who waits, then who is done; each the longest first."""
+    order = ("needs help", "must act", "waits", "done")
+    return sorted(seats, key=lambda s: (not s.problem, order.index(s.state), -s.since, s.number))
 
 
 def look(site: Datasite, room: str) -> list[Seat]:

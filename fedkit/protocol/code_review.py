@@ -97,6 +97,7 @@ def review_code(source: str, class_name: str | None = None) -> list[Finding]:
     for node in ast.walk(tree):
         found.update(Finding(getattr(node, "lineno", 0), what) for what in _in_a_node(node))
     found.update(_as_it_loads(tree))
+    found.update(_kept_while_it_runs(tree))
     classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
     if class_name is not None and class_name not in classes:
         found.add(Finding(0, f"has no class {class_name}, which the config asks for"))
@@ -109,6 +110,45 @@ def _as_it_loads(tree: ast.Module) -> Iterator[Finding]:
     for statement in chain.from_iterable(bodies):
         if not isinstance(statement, _DEFINITIONS) and not _is_text(statement):
             yield Finding(statement.lineno, "runs as soon as the file is loaded")
+
+
+def _kept_while_it_runs(tree: ast.Module) -> Iterator[Finding]:
+    """What a method other than `__init__` puts into `self`: in a buffer, it leaves with the weights."""
+    for kind in ast.walk(tree):
+        methods = kind.body if isinstance(kind, ast.ClassDef) else []
+        for method in methods:
+            if isinstance(method, ast.FunctionDef) and method.name != "__init__":
+                for node in ast.walk(method):
+                    for name in _written(node):
+                        what = f"{method.name} keeps something in self.{name}: in a buffer, it leaves with the weights"
+                        yield Finding(getattr(node, "lineno", 0), what)
+
+
+def _written(node: ast.AST) -> Iterator[str]:
+    """The attributes of `self` that a node writes to: by `=`, into a part, or by a method such as `copy_`."""
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign):
+        targets = [
+            part
+            for target in node.targets
+            for part in ast.walk(target)
+            if isinstance(part, ast.expr)
+        ]
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr):
+        targets = [node.target]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        in_place = node.func.attr.endswith("_") and not node.func.attr.startswith("_")
+        targets = [node.func.value] if in_place else []
+    for target in targets:
+        inner = target.value if isinstance(target, ast.Subscript) else target
+        while isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Attribute):
+            inner = inner.value  # self.fc.weight is a part of self.fc
+        if (
+            isinstance(inner, ast.Attribute)
+            and isinstance(inner.value, ast.Name)
+            and inner.value.id == "self"
+        ):
+            yield inner.attr
 
 
 def _in_a_node(node: ast.AST) -> Iterator[str]:

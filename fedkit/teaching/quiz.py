@@ -86,7 +86,12 @@ def _question(number: int, raw: Mapping[str, Any]) -> Question:
 def _option(number: int, raw: Mapping[str, Any]) -> Option:
     if set(raw) not in ({"says", "right"}, {"says", "reply"}):
         raise ValueError(f"an option of question {number} needs `says`, and `right` or `reply`")
-    return Option(str(raw["says"]), "right" in raw, str(raw.get("right", raw.get("reply"))))
+    says, reply = raw["says"], raw.get("right", raw.get("reply"))
+    if not isinstance(says, str) or not isinstance(reply, str):
+        raise ValueError(  # YAML's own No is False
+            f"an option of question {number} is read as {says!r}, {reply!r}: put texts such as No and 4 into quotes"
+        )
+    return Option(says, "right" in raw, reply)
 
 
 class Answers:

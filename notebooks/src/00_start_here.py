@@ -108,7 +108,7 @@ network.launch(config)
 history = network.run(approve=fk.approve_all, on_event=follow)
 
 # %%
-fk.show(fk.plots.accuracy_by_round(history), fk.alt("00 rising"))
+fk.show(fk.plots.accuracy_by_round(history), fk.alt("00 by round"))
 fk.record(accuracy=[round(accuracy, 4) for accuracy in history.accuracies])
 
 # %% [markdown]

@@ -225,8 +225,7 @@ fk.show(
 )
 
 # %% [markdown]
-# Compare it with the tree of section 2. The drafts are missing, and so is everything else that only Alice may read. Mallory's disk is Mallory's,
-# though. Nothing stops her from writing into her own copy.
+# Compare it with the tree of Alice's own data dir. The drafts are missing, and so is everything else that only Alice may read.
 #
 # > **Predict.** Mallory writes a file into her copy of Alice's `public/`. What happens?
 # >
@@ -242,7 +241,7 @@ print("At Mallory's:", sorted(path.name for path in copy.glob("public/*.txt")))
 print("At Alice's:  ", sorted(path.name for path in alice.public.glob("*.txt")))
 
 # %% [markdown]
-# c. Each machine does as it likes with its own disk, and the sync, between the machines, refuses. It **sets the file aside**: the copy on
+# c. Mallory's disk is Mallory's, and nothing stops her from writing into her own copy. The sync, between the machines, refuses. It **sets the file aside**: the copy on
 # Mallory's disk is renamed, so that she can see what was refused, and the renamed file never travels. Alice notices nothing.
 #
 # Mallory tries the slot in the door.
@@ -290,7 +289,7 @@ print(
 )
 
 # %% [markdown]
-# None. The ledger has grown to dozens of lines, and none of them has the content of a private file.
+# None. The ledger has a line for each of these files, and no line has the content of a private one.
 #
 # The boundary is a folder, though, and folders don't know what is in a file.
 #
@@ -323,7 +322,7 @@ print("Have received the threes:", crossed(alice.private_client))
 # **Aggregator**
 #
 # Every lesson ends with this look at the ledger, from the chair of whoever will run the training. So far no project has begun. The
-# aggregator has everybody's permission files: they tell it where its letters may go. It also has 13 bytes that Mallory wrote, because what
+# aggregator has everybody's permission files: they tell it where its letters may go. It also has the letter that Mallory left, because what
 # lies in Alice's `request/` is for all to read. And because of one slip it has a file of images.
 
 # %%

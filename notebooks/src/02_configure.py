@@ -103,7 +103,9 @@ print(config.to_json())
 # > * d) 30 times
 
 # %%
-print(config.rounds, "rounds of", config.epoch, "epochs:", config.rounds * config.epoch, "passes")
+passes = [(n, e) for n in range(1, config.rounds + 1) for e in range(1, config.epoch + 1)]
+n, e = passes[-1]
+print(f"{len(passes)} passes; the last is epoch {e} of round {n}")
 
 # %% [markdown]
 # Each round has its own epochs, so they multiply.
@@ -179,7 +181,7 @@ model_bytes = (launch / config.model_weight).stat().st_size
 print(f"The file has {model_bytes:,} bytes.")
 
 # %% [markdown]
-# The file is a little larger than your count, since names and shapes are in it as well. About 409 kB: remember this number. It is the unit in which
+# The file is a little larger than your count, since names and shapes are in it as well. Remember this size, about 409 kB. It is the unit in which
 # federated learning pays for its traffic.
 
 # %% [markdown]
@@ -358,8 +360,8 @@ for event in network.sync():
 #
 # **Aggregator**
 #
-# The config is out and both participants are in. What does the aggregator know about them by now? Each has sent permission files and one file of
-# 64 bytes, `state.json`. It says that no data is there yet, and nothing about what the data will be.
+# The config is out and both participants are in. What does the aggregator know about them by now? Each has sent permission files and one small
+# file, `state.json`. It says that no data is there yet, and nothing about what the data will be.
 
 # %%
 figure = fk.plots.what_crossed(network.ledger(), aggregator=aggregator.email)
@@ -369,9 +371,7 @@ fk.show(
 )
 state = aggregator.client(alice.email).project("MNIST_FL").state
 print("Alice's state.json:", fk.read_json(state))
-fk.record(
-    model_bytes=model_bytes, passes=config.rounds * config.epoch, crossed=len(network.ledger())
-)
+fk.record(model_bytes=model_bytes, passes=len(passes), crossed=len(network.ledger()))
 
 # %% [markdown]
 # ## Recap

@@ -61,7 +61,8 @@ for email, shard in shards.items():
     network.give_data(email, shard)
 network.give_test(fk.as_float(mnist.test_images), mnist.test_labels)
 held = {email: labels for email, (images, labels) in shards.items()}
-fk.show(fk.plots.label_bars(held), "Alice holds the digits 0 to 4, Bob 5 to 9, 2,000 images each")
+each = f"{5 * per_digit:,} images each"
+fk.show(fk.plots.label_bars(held), f"Alice holds the digits 0 to 4, Bob 5 to 9, {each}")
 
 # %% [markdown]
 # **Aggregator**
@@ -215,7 +216,7 @@ def train_locally(state, email, shard, round_number):
 losses = {email: train_locally(start, email, shard, 1)[1] for email, shard in shards.items()}
 fk.show(
     fk.plots.loss_curves(losses),
-    "Both losses fall from above 1 to below 0.25 nats within ten epochs, most of it in the first two",
+    "Both losses fall within the epochs of the round, most of it in the first two",
 )
 
 # %% [markdown]
@@ -361,7 +362,7 @@ for way, who in ways.items():
 # %%
 fk.show(
     fk.plots.participant_bars(accuracy, highlight=["federated"], title=fk.caption("03 three ways")),
-    fk.alt("03 three ways"),
+    fk.alt("03 three ways", **accuracy),
 )
 
 # %% [markdown]
@@ -375,7 +376,7 @@ fk.show(
 )
 
 # %% [markdown]
-# What is left of the gap is the price of not sharing the images, in this experiment: some 8 points. It comes from the ten epochs between two averages,
+# What is left of the gap is the price of not sharing the images, in this experiment. It comes from the ten epochs between two averages,
 # in which each model drifts towards its owner's digits and forgets the other's. Notebook 06 measures this drift, and 07 fights it.
 
 # %% [markdown]
@@ -423,7 +424,7 @@ told = {
 fk.check.what_the_facts_tell(told)
 
 # %% [markdown]
-# That is what the *facts* tell. The update beside them is 409 kB of weights that were shaped by her images. What it gives away without any words
+# That is what the *facts* tell. The update beside them is 101,770 weights that were shaped by her images. What it gives away without any words
 # is a question for the end of notebook 04, and for notebook 08.
 
 # %%

@@ -23,7 +23,10 @@ import torch
 import fedkit as fk
 from fedkit.federation.ledger import Filter
 from fedkit.teaching.control.control import Control
+from fedkit.teaching.odd_request import ODD_MODEL
+from fedkit.teaching.practice_room import PracticeRoom
 from fedkit.teaching.widgets.approval_desk import ApprovalDesk
+from fedkit.teaching.widgets.class_room import ClassRoom
 from fedkit.teaching.widgets.datasite_tree import DatasiteTree
 from fedkit.teaching.widgets.failure_lab import FailureLab
 from fedkit.teaching.widgets.ledger_view import LedgerView
@@ -41,12 +44,12 @@ interactive: bool = True  # panels with buttons; without, pictures of them, as i
 # ## Who presses the buttons?
 #
 # Four participants hold 300 images each, of all ten digits: Alice, Bob, Carol and Dan. Ana aggregates. So far `run` went through to the end. Now you
-# want to stop after each round, look around, and break things.
+# want to stop after each round and break things.
 #
 # A `Control` does that for a network. Its methods are the buttons of the panel `RoundControl`: **Run round**, **Run all**, **Pause**, **Reset**.
-# A cell that calls `control.run_round()` and you pressing **Run round** do the same thing. `control.wait()` waits, as you would, until the work has ended.
-# Below, the cells press the buttons. Go through them one by one, and press the buttons yourself in between as often as you like: `control.go_to(1)` presses
-# Reset or Run round until round 1 is over, wherever you have left it.
+# A cell that calls `control.run_round()` and you pressing **Run round** do the same. `control.wait()` waits until the work has ended.
+# What a cell has printed stays; a panel shows how things stand *now*. Below, the cells press the buttons. Press them yourself in between as often as you
+# like: `control.go_to(1)` presses Reset or Run round until round 1 is over, wherever you have left it.
 
 # %%
 ana = "ana@example.org"
@@ -89,14 +92,16 @@ def start(name, approve=fk.approve_all, **settings):
 
 # %%
 by_hand = start("by_hand", fk.approve_none, adjustable=["learning_rate"])
+print(by_hand.now.status)
 RoundControl(by_hand.network, interactive=interactive)
 
 # %% [markdown]
-# The status line says what everything waits for: four people have a request and nobody has answered.
+# The line above the panel says what everything waited for when the cell ran: four people have a request and nobody has answered. After Run All,
+# live panels are further on than the text beside them, since the cells below have been at work.
 #
 # **Alice, participant**
 #
-# This is her desk. It shows what she would run, and what stands out in the code. The desk can only hint: she decides. She may also say no, and why; then
+# This is her desk. It shows what she would run, and what stands out in the code (after Run All, no request waits here any more). The desk can only hint: she decides. She may also say no, and why; then
 # Ana waits, and reads the reason. A no is not for ever: **Take back** lets the request wait again, and a yes replaces it.
 
 # %%
@@ -104,7 +109,38 @@ tree = DatasiteTree(by_hand.network, alice, interactive=interactive)
 ApprovalDesk(by_hand.network[alice], interactive=interactive)
 
 # %% [markdown]
-# The next cell says yes for whoever has not answered yet, or has said no, and lets one round run.
+# A second request, FASTER, lies on her desk in another network. It promises the same model, a little faster, and its `model.py` is another one. Nobody has
+# run it at her side: read what stands out, then the lines that it names. A finding is a hint. It can point at what is harmless, and say nothing of what is not.
+
+# %%
+network = fk.Network.create(fk.workspace("05/letter"), aggregator=ana, participants=people)
+network.launch(config.replace(project_name="FASTER"), ODD_MODEL)
+letter = Control.of(network, fk.approve_none)
+desk = ApprovalDesk(letter.network[alice], interactive=interactive)
+desk
+
+# %% [markdown]
+# **Exercise.** One line of this code takes some of Alice's images along. Which one? Then answer for Alice, "approve" or "decline": here, and at the desk if you like.
+
+# %% tags=["exercise"]
+line = (
+    # solution begin
+    21
+    # solution end
+)
+answer = (
+    # solution begin
+    "decline"
+    # solution end
+)
+
+# %%
+fk.check.odd_request(line, answer)
+
+# %% [markdown]
+# In a terminal, `fedkit approve FASTER` shows the same findings in the same words.
+#
+# Back to the first request. The next cell says yes for whoever has not answered yet, or has said no, and lets one round run.
 
 # %%
 for email in people:
@@ -116,7 +152,7 @@ print(by_hand.go_to(1).status)
 
 # %% [markdown]
 # One round has run. What did it leave at Alice's? The tree opens where something has changed: `+` is new, `~` rewritten, `-` gone. The last column says who
-# else may read a file. Press one to look into it.
+# else may read a file. Press one to look into it. (After Run All it shows a later round; `by_hand.go_to(1)` in a new cell brings this one back.)
 
 # %%
 tree
@@ -214,7 +250,7 @@ waiting = finish(everybody)
 lab
 
 # %% [markdown]
-# It stops and says whom it waits for. Nothing is lost: when Dan's machine is on again, it goes on.
+# It stops, and the line above the panel says whom it waited for. Nothing is lost: when Dan's machine is on again, it goes on.
 
 # %%
 everybody.faults.clear()  # as the button Repair all does
@@ -229,7 +265,8 @@ print("done:", complete.done)
 # is to be expected. Whoever has not answered then is absent in this round.
 #
 # **Exercise.** Dan's machine goes off after round 1 again, and this time for good. Choose a quorum with which the four go on without Dan, but stop if one more
-# is missing. Then predict the accuracy after the last round, as a number between 0 and 1. The line above says where the complete project ended.
+# is missing; the project then runs with your number. And predict the accuracy after the last round, as a number between 0 and 1. The line printed last
+# says where the complete project ended.
 
 # %% tags=["exercise"]
 quorum = (
@@ -243,14 +280,21 @@ prediction = (
     # solution end
 )
 
+
 # %%
-control = start("quorum", min_participants=3)
-lab = FailureLab(control.network, interactive=interactive)
-lab.set(dan, "absent", from_round=2)
-without_dan = finish(control)
+def dan_goes(needed):
+    """The project with Dan off after round 1, under some quorum: what drives it, and its history."""
+    control = start("quorum", min_participants=needed)
+    FailureLab(control.network, interactive=interactive).set(dan, "absent", from_round=2)
+    return control, finish(control)
+
+
+control, without_dan = dan_goes(int(quorum) if quorum in range(1, 5) else 3)  # 3 while it is open
 fk.check.quorum(quorum, prediction, without_dan)
 
 # %%
+if not without_dan.done:  # so that the lesson can go on
+    control, without_dan = dan_goes(3)
 fk.show(
     fk.plots.round_timeline(without_dan, people, control.faults.log),
     "Dan is averaged in round 1 and absent in all rounds after it; the others are averaged in every round",
@@ -301,8 +345,7 @@ fk.show(
 # A laptop runs out of power, or the system needs the memory and kills a process in the middle of a local epoch. What Dan's client had in memory is gone. What
 # is left are its files: the approved config, the global model of the round before, and no update.
 #
-# `advance()` reads exactly these files, so it finds round 2 not done and trains it again, from the beginning. Below, Dan trains in a process of his own, and
-# after three batches it gets SIGKILL, the signal that no program can catch. Then his client starts anew.
+# Below, Dan trains in a process of his own, and after three batches it gets SIGKILL, the signal that no program can catch. Then his client starts anew.
 #
 # > **Predict.** What is the last global model, compared with that of the project in which everybody took part?
 # >
@@ -335,7 +378,8 @@ fk.show(
 )
 
 # %% [markdown]
-# The same bits. Three things make that so: a file is written whole or not at all, every step can be done again without harm, and the shuffles come from the seed
+# The same bits. `advance()` reads exactly the files that are left, so it finds round 2 not done and trains it again, from the beginning. Three things make that
+# so: a file is written whole or not at all, every step can be done again without harm, and the shuffles come from the seed
 # and not from how far somebody got. The button **Pause** relies on this, too: it stops before the next batch, and the round is trained anew when you go on.
 
 # %% [markdown]
@@ -446,7 +490,7 @@ for part in last.contributions:
 
 # %% [markdown]
 # Everything is in order. The **norm** is the length of the vector of all 101,770 changes, and Dan's is like the others': a flipped sign turns a vector around and leaves
-# its length. In the ledger, too, Dan's files have the same names and the same sizes as everybody's. And of the killed process Ana knows nothing at all: an update
+# its length. In the ledger, too, Dan's updates have the same names and the same sizes as everybody's. And of the killed process Ana knows nothing at all: an update
 # came a little later.
 
 # %%
@@ -490,3 +534,37 @@ fk.quiz("05")
 #
 # All four held the same mixture of digits. In notebook 06 they don't, and then it matters very much who is absent. Notebook 07 replaces the mean by rules that a
 # flipped sign can't move so easily.
+
+# %% [markdown]
+# ### For the teacher
+#
+# You lead a room of learners, each at a machine of their own? Else you have finished: this part is no part of the lesson's minutes.
+#
+# `fedkit class open` makes a seat for each learner, and `ClassRoom` is the panel in front of the class: who is stuck, since when, and on what. Who needs help stands
+# first. Here the room is played, so that you can look at it before the day, without a network: thirty seats in one folder. Invitations, keys, requests and answers
+# are real; the people are not.
+
+# %%
+room = PracticeRoom(fk.workspace("05/class"), seats=30)
+room.sit(*range(1, 27))  # four have not found their invitation
+room.launch()
+panel = ClassRoom(room.teacher, room.name, interactive=interactive)
+panel
+
+# %% [markdown]
+# Four minutes later most have answered, one has said no, one seat is claimed by somebody who has no invitation for it, and nineteen have given data. The panel looks
+# every five seconds while no cell runs; `Look` looks at once.
+
+# %%
+room.approve(*range(1, 22))
+room.give_data(shards[0], *range(1, 20))
+room.decline(22, "what happens to my images?")
+room.take_away(25)
+panel.look()
+room.later(minutes=4)
+print(panel.text().partition("\n")[0])
+ClassRoom(room.teacher, room.name, interactive=interactive)
+
+# %% [markdown]
+# Go to the seats from the top down. "Needs help" is a seat with which something is wrong, or that should have acted three minutes ago and has not. In the room itself:
+# `ClassRoom(fk.Datasite.load("config.json"), "PHYSICS")` in a notebook of yours, or `fedkit class seats PHYSICS` in a terminal.

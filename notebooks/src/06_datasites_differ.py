@@ -132,7 +132,7 @@ config = fk.FLConfig(
 )
 
 # %% [markdown]
-# > **Predict.** With nearly even shards (alpha 100) the global model ends at about 87 %. What does alpha 0.1 cost?
+# > **Predict.** With nearly even shards (alpha 100) the global model ends between 85 % and 90 %. What does alpha 0.1 cost?
 # >
 # > * a) nothing: all images are still there, and the mean sees them all
 # > * b) some points: it gets there, but later
@@ -177,11 +177,11 @@ rounds_of = {
 }
 fk.show(
     fk.plots.drift_arrows(rounds_of),
-    "With even shards the arrows lean one way and the mean is four fifths as long; with skewed ones they fan out and it is half as long",
+    "With even shards the arrows lean one way and the mean is nearly as long; with skewed ones they fan out and it is much shorter",
 )
 
 # %% [markdown]
-# With even shards, everybody leans the same way: what is good for one is good for all. An arrow may stick out all the same: with 97 images and batches of 32,
+# With even shards, everybody leans the same way: what is good for one is good for all. An arrow may stick out all the same: with 97 images, say, and batches of 32,
 # each epoch ends with a step on a single image, whose gradient is no mean of many. With skewed shards, each walks to where its own digits are read well.
 # This is **client drift**. What they disagree in cancels out in the mean.
 #
@@ -206,7 +206,7 @@ for name, (model, updates) in rounds_of.items():
     print(f"{name}: {fk.agreement(model, updates):.2f} of the way is left")
 
 # %% [markdown]
-# About four fifths against about a half.
+# With even shards most of the way is left, with skewed ones about half of it.
 
 # %% [markdown]
 # ## How many local epochs?
@@ -242,7 +242,7 @@ fk.show(
 # pay. But they are no longer a free gift.
 
 # %% [markdown]
-# ## Why is a model right at home and lost abroad?
+# ## How good is a model, and where?
 #
 # So far there was one test set, with all ten digits alike. A participant asks something else: how good is this on what *I* see? Call that **home**: a test
 # set with the participant's own mixture of digits. **Abroad** has all digits alike.

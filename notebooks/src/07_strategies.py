@@ -7,7 +7,7 @@
 #       - what makes a comparison of two strategies fair
 #       - which strategies help where datasites differ, and by how much
 #       - what an advantage costs in bytes
-#       - which averaging rules survive hostile participants, and what they cost without any
+#       - which averaging rules survive hostile participants, and how they do without any
 # ---
 
 # %% [markdown]
@@ -393,8 +393,8 @@ for cap in (None, largest):
 # %% [markdown]
 # ## What does robustness cost?
 #
-# Robust rules keep what most have in common and discard what sticks out. Among datasites that differ, everybody sticks out somewhere: whoever alone holds the
-# nines is, weight by weight, an outlier. So try the rules with nobody hostile at all, on skewed shards (alpha 0.2).
+# So far some participants were hostile, and all shards were alike. It may well be the other way round: nobody is hostile, and datasites differ. Whoever takes a
+# robust rule to be safe takes it in all those rounds as well. So try the rules with nobody hostile at all, on skewed shards (alpha 0.2).
 #
 # > **Predict.** Nobody is hostile. What do the robust rules cost?
 # >
@@ -408,13 +408,14 @@ prices = {rule: history.accuracies[-1] for rule, history in nobody.items()}
 fk.show(
     fk.plots.participant_bars(
         prices,
-        title=fk.caption("07 prices"),
+        title=fk.caption("07 nobody hostile"),
     ),
-    fk.alt("07 prices"),
+    fk.alt("07 nobody hostile"),
 )
 
 # %% [markdown]
-# It is c). A robust rule can't tell a minority from an attack, since both are far from the rest. Robustness and fairness pull in opposite directions, and the
+# It is c). Robust rules keep what most have in common and discard what sticks out. Among datasites that differ, everybody sticks out somewhere: whoever alone
+# holds the nines is, weight by weight, an outlier. A robust rule can't tell a minority from an attack, since both are far from the rest. Robustness and fairness pull in opposite directions, and the
 # more datasites differ the harder they pull. No rule in this notebook is the best in every section: choose by what you have to fear.
 
 # %% [markdown]

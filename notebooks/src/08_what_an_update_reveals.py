@@ -195,9 +195,8 @@ fk.show(
 # ## Do more images hide each other?
 #
 # With eight images, a row is a mixture: $\Delta W_j = \sum_i d_{ij}\,x_i$. Divided by the bias, it shows a blend of all images that switch unit $j$ on. For all
-# rows together, $\Delta W = Z X$: 128 rows, but only eight images in $X$. And ReLU puts zeros into $Z$, wherever a unit is off for an image. A mixture of two columns
-# of $Z$ is zero only where *both* are, so the true columns are the ones with the most zeros. `exact_batch` looks for them (the idea is called SPEAR).
-# `match_gradient` knows nothing of all that: it searches for images whose gradient is the one that was sent.
+# rows together, $\Delta W = Z X$: 128 rows, but only eight images in $X$. Three attacks try to undo that. One divides every row by its bias, as before. One searches
+# for images whose gradient is the one that was sent (`match_gradient`). One looks for zeros in $Z$: ReLU puts one wherever a unit is off for an image.
 #
 # > **Predict.** How many of Bob's eight images can be rebuilt at 60 dB or better?
 # >
@@ -214,7 +213,7 @@ attacks = {
     "by descent": fk.privacy.match_gradient(
         fk.load_model(bob.source), bob.before, bob.gradient, labels, generator=draw
     ).flatten(1),
-    "exactly": fk.privacy.exact_batch(bob, generator=draw),
+    "by zeros": fk.privacy.exact_batch(bob, generator=draw),
 }
 
 # %%
@@ -231,7 +230,8 @@ fk.show(
 
 # %% [markdown]
 # c. Each picture stands below the original that it is closest to. A row whose unit answers to one image alone *is* that image; the others are blends. The descent finds most
-# images (in tests, at least six of eight in the median at 20 dB). The algebra gives all eight, at more than 80 dB.
+# images (in tests, at least six of eight in the median at 20 dB). The zeros give all eight, at more than 80 dB: a mixture of two columns of
+# $Z$ is zero only where *both* are, so the true columns are the ones with the most zeros. (The idea is called SPEAR.)
 #
 # How does an attacker know that it is right, without Bob's images? `exact_batch` puts each image to the proof: fed to the global model, it must give the gradient that
 # it was read from. What fails is not returned. In tests it gives all of up to ten images, some or none of 16, and never one that nobody has.
@@ -497,7 +497,7 @@ for evidence in (bob, carol, spied):
 fk.record(
     labels_right=int(torch.minimum(counts, torch.bincount(shards["bob"][1], minlength=10)).sum()),
     one=[round(value) for value in one.tolist()],
-    eight_exact=round(min(decibels["exactly"])),
+    eight_exact=round(min(decibels["by zeros"])),
     eight_descent=sum(value >= 20 for value in decibels["by descent"]),
     shares=[[round(share, 2) for share in row] for row in shares],
     auc=[round(curve.auc, 3) for curve in curves.values()],

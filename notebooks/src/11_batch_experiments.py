@@ -27,7 +27,7 @@ jobs: int = 2  # runs side by side, one thread each
 # %% [markdown]
 # ## How does a parameters cell become a sweep?
 #
-# Look at the third cell of this notebook: one value a line. Its tag `parameters` is the whole trick. **papermill** runs a notebook from top to bottom without
+# Look at the cell below the imports: one value a line. Its tag `parameters` is the whole trick. **papermill** runs a notebook from top to bottom without
 # anybody watching, and puts a cell of its own behind the tagged one, with other values. Every lesson of this course has such a cell.
 #
 # A **sweep** is many such runs. You say which in a **spec**: what to run, a grid of values, and how many seeds. Here is one for notebook 04. `make_plan`
@@ -172,11 +172,11 @@ fk.check.rounds_to_reach(rounds_to_reach)
 # rates for each row, in steps of a factor of $10^{1/3}$ or $10^{1/6}$, and keeps the best one of each. It also checks that the best is not at the end of the
 # grid, where a better one might lie outside.
 #
-# > **Predict.** With B=all, a participant makes one step a round, not ten. Which learning rates can that row bear?
+# > **Predict.** You take one learning rate for all three rows, the one that is best for *IID, B=all*. What does *two shards, B=10* do with it?
 # >
-# > * a) smaller ones than with B=10
-# > * b) the same
-# > * c) larger ones
+# > * a) it needs fewer rounds: larger steps are faster
+# > * b) about as many as at its own best rate
+# > * c) clearly more
 
 # %%
 names = {tuple(map(str, row.values())): name for name, row in rows.items()}
@@ -205,7 +205,7 @@ fk.show(
 )
 
 # %% [markdown]
-# c. (Numbers are means over the seeds. None means: not tried, or some seed was not there within the limit.) With B=all, ten participants make one step each on all their images, and the mean of those is far less noisy
+# c. (Numbers are means over the seeds. None means: not tried, or some seed was not there within the limit.) With B=all, a participant makes one step a round, not ten. The ten make one step each on all their images, and the mean of those is far less noisy
 # than that of ten steps on ten images each. So it may be longer: at a learning rate of 1.0 that row still learns, while two shards learn nothing there.
 #
 # **Exercise.** Finish `tuned`: for each row the learning rate with the fewest rounds in the mean over its seeds. The lines above yours have left out every

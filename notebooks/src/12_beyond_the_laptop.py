@@ -4,16 +4,16 @@
 #     budget_s: 60
 #     needs: notebooks 04 and 10
 #     learn:
-#       - why one project gives the same bits on every road, and what each road costs
+#       - what a road decides about a project, and what each road costs
 #       - how to find out from a disk who could read what
-#       - what a signature has to cover, so that nobody can hand it in again elsewhere
+#       - what a signature has to cover
 #       - what becomes of a round when a machine dies
 # ---
 
 # %% [markdown]
 # # Beyond the laptop
 #
-# You will be able to take one project over engines that others wrote, show that its models stay the same to the last bit, and say who can read or forge what on the way.
+# You will be able to take one project over engines that others wrote, compare its models bit by bit, and say who can read or forge what on the way.
 
 # %%
 import hashlib

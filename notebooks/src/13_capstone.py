@@ -53,7 +53,9 @@ figure = fk.plots.label_bars(
     classes=["benign", "malignant"],
     title="Eight hospitals: what each trains on",
 )
-fk.show(figure, "Eight bars of 34 to 77 patients, each with benign and malignant ones")
+sizes = [len(labels) for _, labels in shards.values()]
+few, most = min(sizes), max(sizes)
+fk.show(figure, f"Eight bars of {few} to {most} patients, each with benign and malignant ones")
 
 # %% [markdown]
 # `rounds` and `bytes` are the most that may be spent; bytes count the models sent and the updates returned. `epsilon` at `delta` is the most that may be promised away, for each patient,

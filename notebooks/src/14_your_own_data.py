@@ -7,13 +7,13 @@
 #       - how a table becomes shards, a test set and a task
 #       - what has to leave a hospital so that all measure alike, and what goes wrong without it
 #       - which hospital gains from a federation, and which number shows it
-#       - what differential privacy costs a small hospital, and how settings are compared on your data
+#       - what differential privacy costs each hospital, and how settings are compared on your data
 # ---
 
 # %% [markdown]
 # # Your own data
 #
-# You will be able to bring a table of your own to a federation, and to say who gains from it, by how much, and what privacy costs the smallest.
+# You will be able to bring a table of your own to a federation, and to say who gains from it, by how much, and what privacy costs whom.
 
 # %%
 import shutil
@@ -90,7 +90,7 @@ fk.show(
 )
 
 # %% [markdown]
-# West is left with about 25 patients, since 30 % of all are held out. They are the test set, on which models are judged. Who is in it was drawn at random, so the
+# West is left with two dozen patients or so, since 30 % of all are held out as the test set, on which models are judged. Who is in it was drawn at random, so the
 # numbers below move a little with the draw. That is why you will hold out several times.
 
 # %% [markdown]
@@ -155,7 +155,7 @@ config = fk.FLConfig.from_dict(
 # %% [markdown]
 # ## Whose mean, and whose spread?
 #
-# A mean area is about 650, a mean smoothness about 0.1. With one learning rate for both, steps that suit the one do nothing for the other, or blow up. So each column is
+# A mean area is several hundred, a mean smoothness about 0.1. With one learning rate for both, steps that suit the one do nothing for the other, or blow up. So each column is
 # standardised: subtract its mean, divide by its standard deviation. But whose? Nobody sees the whole table. Each hospital can give three things for each column: how many
 # numbers there are, their sum, and the sum of their squares.
 
@@ -252,9 +252,9 @@ print(last.groupby("statistics")[["balanced_accuracy", "auc"]].mean().round(3).t
 #
 # > **Predict.** One of the four does clearly worst alone. Which?
 # >
-# > * a) West, with its 25 patients
-# > * b) East, with 100 patients of whom nearly all are ill
-# > * c) North, with 220 patients of whom few are ill
+# > * a) West, with its two dozen patients
+# > * b) East, with more than a hundred patients, of whom nearly all are ill
+# > * c) North, with about two hundred patients, of whom few are ill
 
 # %%
 scores = []
@@ -291,7 +291,7 @@ print(mean.join(spread).round(3).to_string())
 # patients dealt to South, you might say that South needs nobody.
 
 # %% [markdown]
-# ## What does privacy cost a small hospital?
+# ## What does privacy cost, and whom?
 #
 # Now each hospital promises every patient differential privacy, as in notebook 09: unit `"example"`, the gradient of each patient clipped, noise in each step. Nobody has to be
 # trusted with that. Start with what is refused: the federated statistics, whose sums you have seen leave the hospitals.
@@ -370,7 +370,7 @@ fk.show(
 # b. Alone and at a small epsilon, what West's model is worth is up to luck: another draw of noise, another model. North has ten times the patients to average over. And together?
 # The noises are independent, so they cancel in part. West's patients are as well protected as before, and West has a model that works.
 #
-# What this does not stop: epsilon covers a patient's row in the training, and nothing else. That West has 25 patients, that its updates are noisier than others', and what
+# What this does not stop: epsilon covers a patient's row in the training, and nothing else. How few patients West has, that its updates are noisier than others', and what
 # you told a colleague about them, it does not hide.
 
 # %% [markdown]
@@ -507,4 +507,4 @@ fk.quiz("14")
 # %% [markdown]
 # ## Next
 #
-# This was the last lesson that there is. The same files cross between real machines: the README says how, under *fedkit and SyftBox*. Your data folder goes to `fedkit run --data`.
+# You have come to the end of the course. The same files cross between real machines: the README says how, under *fedkit and SyftBox*. Your data folder goes to `fedkit run --data`.

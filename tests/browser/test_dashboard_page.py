@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fedkit.cli.serve import Server
+from fedkit.cli.serve import Server, projects
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import change_settings
 from fedkit.federation.network import Network
@@ -28,7 +29,7 @@ READ = """async (files) => {
     files ??= await Promise.all(["accuracy_metrics", "participants", "history"].map(
         (name) => fetch(`/fl/MNIST_FL/${name}.json`).then((answer) => answer.json())));
     const project = it.readProject("MNIST_FL", ...files);
-    return { ...it.standing(project), traffic: it.traffic(project) };
+    return { ...it.standing(project), traffic: it.traffic(project), ago: it.since(1000, 1000 + 3725) };
 }"""
 
 
@@ -233,6 +234,86 @@ def test_every_state_has_its_words(watched: Any, tmp_path: Path) -> None:
             found = watched.evaluate(READ, list(files))
             assert (found["kind"], words in found["headline"]) == (kind, True), (files, found)
             assert detail in found["detail"], (files, found)
+
+
+TRAINS, TRAINED = (
+    "Training InProgress for Round 2 (Curr Epoc: 3/10)",
+    "Training Completed for Round 2",
+)
+NOW = [
+    ((metrics(), [person(ready="c")], None), ALICE, "looks at the request and answers", "asked"),
+    ((metrics(), [person(ready="")], None), ALICE, "starts the client", "asked"),
+    ((metrics(), [person(ready="a")], None), ALICE, "puts training data into", "people"),
+    (
+        (metrics(0.5), [person(sent="1/3", doing=TRAINS), person(BOB, sent="1/3")], None),
+        ALICE,
+        "trains in round 2 (epoch 3 of 10)",
+        "round",
+    ),
+    (
+        (metrics(0.5), [person(sent="1/3", doing=TRAINS)] * 2, None),
+        f"{ALICE}, {ALICE}",
+        f"train in round 2 ({ALICE} in epoch 3 of 10,",
+        "round",
+    ),
+    (
+        (metrics(0.5), [person(sent="2/3", doing=TRAINED), person(BOB, sent="1/3")], None),
+        BOB,
+        "takes part in round 2: trains, then sends an update",
+        "round",
+    ),
+    (
+        (metrics(0.5), [person(sent="2/3"), person(BOB, sent="2/3")], None),
+        "the aggregator",
+        "averages and measures round 2",
+        "people",
+    ),
+    ((metrics(0.5, 0.6, 0.7), [person(sent="3/3")], None), "", "", "ended"),
+    ((None, None, None), "the aggregator", "launches the project", ""),
+]
+
+
+def test_who_acts_now_and_at_which_step(watched: Any, tmp_path: Path) -> None:
+    with Server(Datasite.create(tmp_path, ALICE), 0) as server:
+        watched.goto(server.url)
+        for files, who, step, began in NOW:
+            found = watched.evaluate(READ, list(files))
+            assert (found["who"], found["began"]) == (who, began), found
+            assert found["step"].startswith(step), found
+            assert found["ago"].endswith("(1 h 2 min)")
+
+
+def test_the_page_says_what_is_done_now_and_since_when(
+    watched: Any, eventful: Network, tmp_path: Path
+) -> None:
+    """Round 8: two have sent their updates, two are absent; it began when its plan was written."""
+    page, home = watched, eventful[eventful.aggregator]
+    plan = home.aggregator().project(PROJECT).plan(8)
+    (told,) = projects(home)["projects"]
+    assert told["times"]["round"] == pytest.approx(plan.stat().st_mtime)
+    assert told["times"]["asked"] <= told["times"]["ended"] <= told["times"]["people"]
+    long_ago = plan.stat().st_mtime - 4 * 60
+    page.set_viewport_size({"width": 1000, "height": 1000})
+    with Server(home, 0) as server:
+        page.goto(server.url)
+        now = page.locator("#now")
+        now.filter(has_text="since").wait_for()
+        assert now.locator(".who").inner_text() == f"{CAROL}, {EVE}"
+        assert now.locator(".step").inner_text().startswith("take part in round 8")
+        assert re.search(r"since \d\d:\d\d:\d\d.* \(\d+ (s|min)\)", now.inner_text())
+        first = now.locator(".since").inner_text()
+        page.wait_for_function(
+            "before => document.querySelector('#now .since').textContent !== before", arg=first
+        )  # time goes on while no file changes
+        for folder in (plan.parent, home.public / "fl" / PROJECT):
+            for path in folder.iterdir():
+                os.utime(path, (long_ago, long_ago))
+        now.filter(has_text=re.compile(r"\([4-9] min\)")).wait_for()
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=SHOTS / f"dashboard-now-{scheme}.png")
+            assert [w for w in looks.texts(page.locator("#status")) if w["ratio"] < 4.5] == []
 
 
 def test_what_the_real_aggregator_publishes_is_enough(watched: Any, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_doctor_knows_a_synced_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     (data / ".stfolder").mkdir()
     wrong = {finding.what: finding for finding in doctor._road() if not finding.ok}
     assert len(wrong) == 2
-    (aside,) = [f for what, f in wrong.items() if "1 files that the sync has put aside" in what]
+    (aside,) = [f for what, f in wrong.items() if "1 file that the sync has put aside" in what]
     assert not aside.essential
     (whole,) = [f for what, f in wrong.items() if "synced as a whole" in what]
     assert whole.essential

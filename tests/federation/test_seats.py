@@ -101,7 +101,7 @@ def test_a_stranger_may_sign_what_they_like(tmp_path: Path, change: dict[str, An
     ("open_it", "said"),
     [
         (lambda s: open_room(s, "../X", PROJECT, PEOPLE), "room"),
-        (lambda s: open_room(s, "X", PROJECT, []), "has 0 seats"),
+        (lambda s: open_room(s, "X", PROJECT, []), "has no seats"),
         (lambda s: open_room(s, "X", PROJECT, [ALICE, ALICE]), "each for another e-mail"),
         (lambda s: open_room(s, "PHYSICS", PROJECT, [ALICE]), "is open already"),
         (lambda s: open_room(s, "PHYSICS", "OTHER", PEOPLE), "is open already"),
@@ -142,7 +142,7 @@ def test_a_class_from_the_first_seat_to_done(tmp_path: Path) -> None:
     net.run(policy=None)
     assert set(told().values()) == {"approve the request"}
     panel = ClassRoom(board, "PHYSICS")
-    assert "3 seats, 3 of which must act" in panel.text()
+    assert "3 seats: 3 must act" in panel.text()
     for _ in range(3):
         for who in (ALICE, BOB):
             answer(net[who], approve_all)
@@ -152,7 +152,7 @@ def test_a_class_from_the_first_seat_to_done(tmp_path: Path) -> None:
     assert told() == {ALICE: waits, BOB: waits, CAROL: "approve the request"}
     net.run()
     assert set(told().values()) == {"nothing: the project is done"}
-    assert "0 of which must act" in panel.text()
+    assert "3 seats: 3 are done" in panel.text()
     assert "nothing: the project is done" in panel.html()
     panel.again.click()
     assert "nothing: the project is done" in panel.rows.value

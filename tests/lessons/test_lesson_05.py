@@ -68,7 +68,7 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
 
 # ------------------------------------------------------------------------------------- as a whole
 def test_the_solutions_are_right(lesson: Rounds) -> None:
-    assert lesson.checks == {"quorum": "right", "refuse_nan": "right"}
+    assert lesson.checks == {"odd_request": "right", "quorum": "right", "refuse_nan": "right"}
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_editions_agree_run_after_run(lesson: Rounds, tmp_path: Path) -> None:
     """With every exercise open and pictures in place of panels: the same lines as with all of them done."""
     learner = run(tmp_path, "learner", interactive=False)
     assert set(learner.checks.values()) == {"not yet"}
-    assert set(learner.checks) == set(lesson.checks) == {"quorum", "refuse_nan"}
+    assert set(learner.checks) == set(lesson.checks) == {"odd_request", "quorum", "refuse_nan"}
     assert learner.text == lesson.text
 
 
@@ -388,3 +388,24 @@ def test_refuse_nan_uses_the_answer_on_what_arrived() -> None:
 
     assert refuse_nan(spoils, ARRIVED, {"w": torch.tensor([2.0, 3.0])}).state == "right"
     assert ARRIVED["alice"]["w"].tolist() == [1, 2]
+
+
+# ------------------------------------------------------------------------------- the learner's number
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "rounds", "state"), [(4, 1, "try again"), (2, 3, "try again")])
+def test_the_project_runs_with_the_learners_quorum(
+    number: int, rounds: int, state: str, tmp_path: Path
+) -> None:
+    """A quorum of 4 waits for Dan for ever; whatever the number, the cells after it have a project that has ended."""
+    cells = read_lesson(SOURCES / LESSON).of_kind("code")
+    (check,) = [cell.number for cell in cells if "fk.check.quorum(" in cell.source]
+    small = {"rounds": 3, "epoch": 1, "images_each": 20, "interactive": False}
+    done = run_into(
+        Rounds(), LESSON, tmp_path, parameters=small, wanted=lambda cell: cell.number < check
+    )
+    done.names |= {"quorum": number, "prediction": 0.5}
+    run_into(done, LESSON, tmp_path, wanted=lambda cell: cell.number == check)
+    assert (len(done["without_dan"]), done.checks) == (rounds, {"quorum": state})
+    after = min(cell.number for cell in cells if cell.number > check)
+    run_into(done, LESSON, tmp_path, wanted=lambda cell: cell.number == after)
+    assert done["without_dan"].done

@@ -131,6 +131,11 @@ def test_what_the_aggregator_saw(lessons: list[dict[str, Any]]) -> None:
         ledger = lesson["network"].ledger()
         sizes = {e.size for e in ledger if "trained_model" in e.path and ".pt" in e.path}
         assert len(sizes) == 1, "an update has the size of the model"
+        ana = lesson["config"].aggregator
+        for who in lesson["people"]:
+            sent = sum(e.size for e in ledger if (e.sender, e.receiver) == (who, ana))
+            came = sum(e.size for e in ledger if (e.sender, e.receiver) == (ana, who))
+            assert (round(sent / 1e6, 1), round(came / 1e6, 1)) == (0.8, 1.2)
 
 
 def test_quiz(lessons: list[dict[str, Any]]) -> None:

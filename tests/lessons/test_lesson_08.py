@@ -37,7 +37,7 @@ def test_both_editions_run_and_say_the_same(tmp_path: Path) -> None:
         "CRAFTED, model 1: the seed gives it: False, units alike: 100%, suspicious: True",
     ):
         assert line in whole.text
-    assert all(value >= 60 for value in whole.names["decibels"]["exactly"])
+    assert all(value >= 60 for value in whole.names["decibels"]["by zeros"])
     learner = run(LESSON, tmp_path, "learner", **TINY)
     assert learner.checks == {"invert_linear": "not yet", "count_labels": "not yet"}
     assert learner.text == whole.text

@@ -268,7 +268,7 @@ def test_what_has_crossed_is_as_the_text_says(first: Run) -> None:
     assert not any("private" in entry.path for entry in ledger)
     letters = [e.size for e in ledger if e.receiver == AGGREGATOR and e.path.endswith("prize.txt")]
     assert letters == [13]
-    assert 24 <= len(ledger) < 100  # "dozens of lines"
+    assert 24 <= len(ledger) < 100
 
 
 def test_the_quiz_of_lesson_01(first: Run) -> None:

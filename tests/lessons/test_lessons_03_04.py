@@ -322,6 +322,14 @@ def test_what_the_aggregator_of_lesson_03_saw(train: dict[str, Any]) -> None:
         (ALICE, "trained_model_round_1.pt"),
         (BOB, "trained_model_round_1.pt"),
     ]
+    for who in (ALICE, BOB):
+        facts = {
+            e.path.rpartition("/")[2]
+            for e in entries
+            if e.sender == who and e.path.endswith(".json")
+        }
+        assert facts == {"state.json", "trained_model_round_1.json"}, "two files of facts"
+        assert len(list(train["network"][who].private_client.glob("mnist_label_*.pt"))) == 5
     told = {**train["facts"], **train["state"]}
     assert told["num_samples"] == len(train["labels"]) == 2_000
     assert told["loss"] == pytest.approx(train["losses"][ALICE][-1])

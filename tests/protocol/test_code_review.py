@@ -47,59 +47,65 @@ def test_what_models_do_is_let_pass(line: str) -> None:
     assert found(line) == []
 
 
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("import os", "files and processes"),
-        ("import os.path as p", "files and processes"),
-        ("from pathlib import Path", "files"),
-        ("import socket", "the network"),
-        ("from urllib.request import urlopen", "the network"),
-        ("import requests", "the network"),
-        ("import subprocess as s", "processes"),
-        ("import pickle", "code that is loaded"),
-        ("import importlib", "code that is loaded"),
-        ("import ctypes", "code that is loaded"),
-        ("import numpy", "nothing beyond torch"),
-        ("from . import other", "nothing beyond torch"),
-        ("import torch.hub", "network"),
-        ("from torch import hub", "network"),
-        ("from torch.hub import load", "network"),
-        ("from torch.utils import cpp_extension", "compiles"),
-        ("import torch.distributed as d", "network"),
-        ("from torch import *", "can't follow"),
-        ("print('hello')", "as soon as the file is loaded"),
-        ("for i in range(3):\n    pass", "as soon as the file is loaded"),
-        ("class Other:\n    print('hello')", "as soon as the file is loaded"),
-    ],
-)
+ABOVE = [
+    ("import os", "files and processes"),
+    ("import os.path as p", "files and processes"),
+    ("from pathlib import Path", "files"),
+    ("import socket", "the network"),
+    ("from urllib.request import urlopen", "the network"),
+    ("import requests", "the network"),
+    ("import subprocess as s", "processes"),
+    ("import pickle", "code that is loaded"),
+    ("import importlib", "code that is loaded"),
+    ("import ctypes", "code that is loaded"),
+    ("import numpy", "nothing beyond torch"),
+    ("from . import other", "nothing beyond torch"),
+    ("import torch.hub", "network"),
+    ("from torch import hub", "network"),
+    ("from torch.hub import load", "network"),
+    ("from torch.utils import cpp_extension", "compiles"),
+    ("import torch.distributed as d", "network"),
+    ("from torch import *", "can't follow"),
+    ("print('hello')", "as soon as the file is loaded"),
+    ("for i in range(3):\n    pass", "as soon as the file is loaded"),
+    ("class Other:\n    print('hello')", "as soon as the file is loaded"),
+]
+
+
+@pytest.mark.parametrize(("line", "says"), ABOVE)
 def test_above_the_class(line: str, says: str) -> None:
     assert any(says in what for what in found(line)), found(line)
 
 
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("open('/etc/passwd')", "opens a file"),
-        ("exec('1')", "runs text as code"),
-        ("f = eval", "runs text as code"),
-        ("compile('1', '', 'eval')", "turns text into code"),
-        ("__import__('os')", "imports what a text names"),
-        ("getattr(torch, 'lo' + 'ad')", "can't follow"),
-        ("globals()['x']", "every name"),
-        ("torch.load('x.pt')", "reads a file"),
-        ("torch.save(x, 'x.pt')", "writes a file"),
-        ("x.numpy().tofile('x')", "writes a file"),
-        ("torch.os.system('ls')", "starts a process"),
-        ("torch.ops.load_library('x.so')", "machine code"),
-        ("().__class__.__bases__", "into Python itself"),
-        ("self.forward.__globals__", "into Python itself"),
-        ("__builtins__", "into Python itself"),
-        ("x = '" + "A" * 400 + "'", "without a blank"),
-        ("x = b'" + "A" * 400 + "'", "without a blank"),
-        ("ｅｖａｌ('1')", "runs text as code"),  # Python reads full-width letters as plain ones
-    ],
-)
+INSIDE = [
+    ("open('/etc/passwd')", "opens a file"),
+    ("exec('1')", "runs text as code"),
+    ("f = eval", "runs text as code"),
+    ("compile('1', '', 'eval')", "turns text into code"),
+    ("__import__('os')", "imports what a text names"),
+    ("getattr(torch, 'lo' + 'ad')", "can't follow"),
+    ("globals()['x']", "every name"),
+    ("torch.load('x.pt')", "reads a file"),
+    ("torch.save(x, 'x.pt')", "writes a file"),
+    ("x.numpy().tofile('x')", "writes a file"),
+    ("torch.os.system('ls')", "starts a process"),
+    ("torch.ops.load_library('x.so')", "machine code"),
+    ("().__class__.__bases__", "into Python itself"),
+    ("self.forward.__globals__", "into Python itself"),
+    ("__builtins__", "into Python itself"),
+    ("x = '" + "A" * 400 + "'", "without a blank"),
+    ("x = b'" + "A" * 400 + "'", "without a blank"),
+    ("ｅｖａｌ('1')", "runs text as code"),  # Python reads full-width letters as plain ones
+    ("self.seen = x", "forward keeps something in self.seen"),
+    ("self.seen[:3] = x", "forward keeps something in self.seen"),
+    ("self.seen += x.sum()", "forward keeps something in self.seen"),
+    ("self.seen.copy_(x)", "forward keeps something in self.seen"),
+    ("self.fc.weight.data[0] = x", "forward keeps something in self.fc"),
+    ("a, self.seen = x, x", "forward keeps something in self.seen"),
+]
+
+
+@pytest.mark.parametrize(("line", "says"), INSIDE)
 def test_inside_the_class(line: str, says: str) -> None:
     assert any(says in what for what in found(inside=line)), found(inside=line)
 

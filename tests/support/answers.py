@@ -255,6 +255,20 @@ _function(
 )  # fmt: skip
 # --------------------------------------------------------------------------------------- lesson 05
 _values(
+    "odd_request",
+    (OPEN, "Read each finding", "..., ..."),
+    (OPEN, "Declining fits; the line is still open", "..., 'decline'"),
+    (OPEN, "The line fits; the answer is still open", "21, ..."),
+    (WRONG, "counts the processors", "3, 'decline'"),
+    (WRONG, "counts the processors", "8, 'decline'"),
+    (WRONG, "keeps nothing of the images", "19, 'decline'"),
+    (WRONG, "would let it run", "21, 'approve'"),
+    (WRONG, "a word in quotes", "21, False"),
+    (WRONG, "a word in quotes", "21, 'no'"),
+    (RIGHT, "into a buffer", "21, 'decline'"),
+    (RIGHT, "into a buffer", "np.int64(21), ' Decline'"),
+)
+_values(
     "quorum",
     (OPEN, "With how many updates", "..., ..."),
     (OPEN, "The quorum fits; the prediction is still open", "3, ..."),

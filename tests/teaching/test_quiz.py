@@ -52,6 +52,7 @@ def test_letters_tell_nothing() -> None:
         ("    - {says: one, reply: Count again.}\n", "", "three options"),
         ("reply: Count again.", "because: No.", "`right` or `reply`"),
         ("asks:", "ask:", "`asks` and `options`"),
+        ("says: one,", "says: No,", "False.*into quotes"),
     ],
 )
 def test_an_author_who_errs_is_told(old: str, new: str, says: str) -> None:

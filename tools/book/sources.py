@@ -12,23 +12,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedkit import __version__
-from fedkit.base.distribution import BRANCH, REPOSITORY
+from fedkit.base.distribution import BRANCH, REPOSITORY, VERSION
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.experiments.lessons import about
+from fedkit.experiments.lessons import about, lesson_paths
 from tools.book.lessons import lesson_page
 from tools.book.npm import MATHJAX, fetched, unpacked
 from tools.book.reference import api_pages, commands_page, keys_page
 
-__all__ = ["glossary", "pages", "write_sources"]
+__all__ = ["contents", "glossary", "write_sources", "written"]
 
 HERE = Path(__file__).resolve().parent
 ROW = re.compile(
     r"^\| (?P<term>[^|]+) \| (?P<meaning>[^|]+) \| \[(?P<lesson>\d\d)\]\((?P<file>\S+)\) \|$"
 )
 GENERATED = re.compile(r"^\{\{(\w+)\}\}$", re.MULTILINE)
-FIRST_PAGES = ("tutorial", "own_data", "roads", "privacy", "trouble", "protocol")
+ELSEWHERE = re.compile(
+    r"\[([^\]\n]+)\]\((?:\.\./)*(?:CONTRIBUTING|README|LICENSE-TEXT|CHANGELOG)\.md[^)\s]*\)"
+)
+"""A link to a page of the repository that is none of the book: its words stay."""
 
 
 def glossary(course: Path) -> list[dict[str, str]]:
@@ -48,65 +50,67 @@ def glossary(course: Path) -> list[dict[str, str]]:
     return found
 
 
-def pages(course: Path) -> list[str]:
-    """Every page of the book but the reference's own, as paths without suffix from the folder of sources."""
-    lessons = [f"notebooks/{path.stem}" for path in sorted(course.glob("[0-9][0-9]_*.ipynb"))]
-    teaching = [f"notebooks/teaching/{path.stem}" for path in _teaching(course)]
-    looked_up = ["notebooks/GLOSSARY", "reference/commands", "reference/fl_config", "api/index"]
-    return [
-        "index",
-        *lessons,
-        *looked_up,
-        *FIRST_PAGES,
-        *(["notebooks/teaching/index"] if teaching else []),
-        *teaching,
-    ]
+def contents(course: Path) -> dict[str, list[str]]:
+    """What the book holds beside its first page: heading of a part -> pages, as paths without suffix."""
+    lessons = [f"notebooks/{path.stem}" for path in lesson_paths(course)]
+    teaching = ["notebooks/teaching/index"] if _teaching(course) else []
+    return {
+        "Lessons": ["notebooks/README", *lessons],
+        "Work with it": ["tutorial", "own_data", "roads", "privacy", "trouble"],
+        "Look it up": [
+            *("notebooks/GLOSSARY", "reference/commands", "reference/fl_config", "api/index"),
+            "protocol",
+        ],
+        "Teach": teaching,
+    }
+
+
+def written(course: Path) -> dict[str, str]:
+    """Every page but the lessons themselves: path in the folder of sources -> text."""
+    pages = {
+        "notebooks/GLOSSARY.md": _glossary_page(glossary(course)),
+        "reference/commands.md": commands_page(),
+        "reference/fl_config.md": keys_page(),
+        **{f"api/{name}": text for name, text in api_pages().items()},
+    }
+    teaching = _teaching(course)
+    for path in [course / "README.md", *teaching]:
+        text = ELSEWHERE.sub(r"\1", path.read_text(encoding="utf-8"))
+        pages[f"notebooks/{path.relative_to(course).as_posix()}"] = text
+    if teaching:
+        pages["notebooks/teaching/index.md"] = _teaching_index(teaching)
+    generated = {"lessons": _lessons_table(course), "contents": _toctrees(course)}
+    for path in sorted((HERE / "pages").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        pages[path.name] = GENERATED.sub(lambda match: generated[match[1]], text)
+    return pages
 
 
 def write_sources(course: Path, executed: Mapping[str, Path], out: Path, cache: Path) -> None:
     """Write all sources into `out`, whatever lay there; `executed` as `lessons.executed` gives it."""
     shutil.rmtree(out, ignore_errors=True)
+    settings = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(HERE / "sphinx", out, ignore=settings)
     for name, copy in executed.items():
         learner = course / f"{name}.ipynb"
-        _write(
-            out / "notebooks" / f"{name}.ipynb", json.dumps(lesson_page(copy, learner), indent=1)
-        )
+        page = json.dumps(lesson_page(copy, learner), indent=1)
+        _write(out / "notebooks" / f"{name}.ipynb", page)
         write_bytes(out / "files" / f"{name}.ipynb", learner.read_bytes())
     for picture in (course / "pictures").glob("*.png"):
         write_bytes(out / "notebooks" / "pictures" / picture.name, picture.read_bytes())
-    terms = glossary(course)
-    _write(out / "notebooks" / "GLOSSARY.md", _glossary_page(terms))
-    _write(out / "reference" / "commands.md", commands_page())
-    _write(out / "reference" / "fl_config.md", keys_page())
-    for name, text in api_pages().items():
-        _write(out / "api" / name, text)
-    teaching = _teaching(course)
-    for path in teaching:
-        _write(out / "notebooks" / "teaching" / path.name, path.read_text(encoding="utf-8"))
-    if teaching:
-        _write(out / "notebooks" / "teaching" / "index.md", _teaching_index(teaching))
-    titles = {name: about(course / f"{name}.ipynb").title for name in executed}
-    generated = {
-        "lessons": _lessons_table(course, executed),
-        "contents": _contents(titles, bool(teaching)),
-    }
-    for path in sorted((HERE / "pages").glob("*.md")):
-        text = path.read_text(encoding="utf-8")
-        _write(out / path.name, GENERATED.sub(lambda match: generated[match[1]], text))
+    for name, text in written(course).items():
+        _write(out / name, text)
     unpacked(
         fetched(MATHJAX, cache),
         "package/",
         out / "mathjax",
         ("LICENSE", "es5/tex-chtml.js", "es5/output/chtml/fonts/woff-v2/"),
     )
-    shutil.copytree(
-        HERE / "sphinx", out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
-    )
     facts: dict[str, Any] = {
-        "version": __version__,
+        "version": VERSION,
         "repository": REPOSITORY,
         "branch": BRANCH,
-        "terms": terms,
+        "terms": glossary(course),
     }
     _write(out / "book.json", json.dumps(facts))
 
@@ -116,7 +120,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _teaching(course: Path) -> list[Path]:
-    return sorted((course / "teaching").glob("*.md"))
+    """The teacher's notes, and before them the page that says how they are read."""
+    found = (course / "teaching").glob("*.md")
+    return sorted(found, key=lambda path: (path.stem != "README", path.name))
 
 
 def _glossary_page(terms: list[dict[str, str]]) -> str:
@@ -133,13 +139,12 @@ def _glossary_page(terms: list[dict[str, str]]) -> str:
     return "\n".join([*lines, "```", ""])
 
 
-def _lessons_table(course: Path, names: Mapping[str, Path]) -> str:
+def _lessons_table(course: Path) -> str:
     lines = ["| | lesson | minutes | |", "|---|---|---|---|"]
-    for name in names:
-        said = about(course / f"{name}.ipynb")
-        lines.append(
-            f"| {name[:2]} | [{said.title}](notebooks/{name}.ipynb) | {said.minutes} | {said.promise} |"
-        )
+    for path in lesson_paths(course):
+        said = about(path)
+        link = f"[{said.title}](notebooks/{path.name})"
+        lines.append(f"| {path.stem[:2]} | {link} | {said.minutes} | {said.promise} |")
     return "\n".join(lines)
 
 
@@ -161,21 +166,14 @@ def _teaching_index(paths: list[Path]) -> str:
     return "\n".join(lines)
 
 
-def _contents(titles: Mapping[str, str], teaching: bool) -> str:
-    parts = {
-        "Lessons": [f"{name[:2]} {titles[name]} <notebooks/{name}>" for name in titles],
-        "Work with it": ["tutorial", "own_data", "roads", "privacy", "trouble"],
-        "Look it up": [
-            "notebooks/GLOSSARY",
-            "reference/commands",
-            "reference/fl_config",
-            "api/index",
-            "protocol",
-        ],
-        "Teach": ["notebooks/teaching/index"] if teaching else [],
+def _toctrees(course: Path) -> str:
+    numbered = {
+        f"notebooks/{path.stem}": f"{path.stem[:2]} {about(path).title}"
+        for path in lesson_paths(course)
     }
     lines: list[str] = []
-    for caption, entries in parts.items():
-        if entries:
+    for caption, pages in contents(course).items():
+        if pages:
+            entries = [f"{numbered[p]} <{p}>" if p in numbered else p for p in pages]
             lines += ["```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""]
     return "\n".join(lines)

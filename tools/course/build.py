@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.experiments.lessons import EDITIONS, HOSTED, About, edition_dir, editions, lesson_paths
-from tools.course import overview
+from tools.course import overview, timetable
 from tools.course.card import Edition, card, relinked
 from tools.course.effort import minutes
 from tools.course.hosted import install_cell
@@ -118,7 +118,7 @@ def _everything(src_dir: Path, out_dir: Path, language: str | None = None) -> di
         for lesson in told
         if lesson.name in edition.lessons
     }
-    return found if language else found | overview.pages(course, out_dir)
+    return found if language else found | overview.pages(course, out_dir) | timetable.pages(course)
 
 
 def _editions(

@@ -20,6 +20,14 @@ __all__ = ["LESSON", "START", "Shape", "lint"]
 
 
 CLOSING = ("What the aggregator saw", "Recap", "Quiz", "Readings", "Next")
+NUMBER = r"(\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty)"
+COUNTED = {
+    rf"\bsections? {NUMBER}\b": "name what stands there: sections have no numbers, and come and go",
+    rf"\b{NUMBER} (other |more )?(lessons|notebooks)\b": "leave the number out: lessons are added",
+    r"\b(last|final) (lesson|notebook)\b": "say it without: lessons are added",
+    r"\b(first|second|third|fourth|fifth|\d+(st|nd|rd|th)) (code )?cell\b": "say what the cell does",
+}
+"""What a text must not count, since it changes elsewhere, and what to do."""
 FORBIDDEN = re.compile(r"\b(simply|just|obviously)\b", re.IGNORECASE)
 ROLE = re.compile(
     r"^\*\*(Aggregator|Outsider|[A-Z]\w+, (participant|aggregator|outsider)[^*]*)\*\*", re.MULTILINE
@@ -212,6 +220,17 @@ def forbidden(lesson: Lesson, shape: Shape) -> Found:
             yield cell, f"says `{word}`", "leave it out, or explain"
 
 
+def counted(lesson: Lesson, shape: Shape) -> Found:
+    """Sections, lessons and cells are named, not counted; papers in the readings have sections of their own."""
+    readings = _section(lesson, "Readings")
+    for cell in lesson.cells:
+        if cell in readings:
+            continue
+        for pattern, remedy in COUNTED.items():
+            for match in re.finditer(pattern, cell.source, re.IGNORECASE):
+                yield cell, f"counts what changes elsewhere: `{match[0]}`", remedy
+
+
 def links(lesson: Lesson, shape: Shape) -> Found:
     """Images have alt texts, and relative links lead to lessons that exist."""
     for cell in lesson.of_kind("markdown"):
@@ -240,6 +259,7 @@ TEXT_RULES: tuple[Callable[[Lesson, Shape], Found], ...] = (
     quiz,
     roles,
     forbidden,
+    counted,
     links,
 )
 

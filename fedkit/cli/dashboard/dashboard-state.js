@@ -25,23 +25,27 @@ export function readProject(name, metrics, participants, history) {
   };
 }
 
-/** Where the project stands: {kind, headline, detail}; kind is none, waiting, running or done. */
+/**
+ * Where the project stands: {kind, headline, detail, who, step, began}; kind is none, waiting, running or done. who acts now
+ * and the step they are at, in words, "" where nobody does; began : of the times that the server gives, which one it was.
+ */
 export function standing(project) {
   const last = project.rounds.at(-1);
   const over = last?.round ?? 0;
   if (!project.published) {
-    return { kind: "none", headline: "Nothing published yet", detail: "The aggregator has not begun with this project." };
+    return { kind: "none", headline: "Nothing published yet", detail: "The aggregator has not begun with this project.", ...acts("the aggregator", "launches the project", "") };
   }
   if (project.total && over >= project.total) {
     return {
       kind: "done",
       headline: `Done: ${plural(project.total, "round")}`,
       detail: `The global model gets ${percent(last.accuracy)} of the aggregator’s test images right.`,
+      ...acts("", "", "ended"),
     };
   }
   const waits = waitingFor(project);
   if (over === 0 && waits && !project.people.some((one) => one.sent || one.phase)) {
-    return { kind: "waiting", headline: waits.headline, detail: waits.detail };
+    return { kind: "waiting", ...waits };
   }
   const now = over + 1;
   const sent = project.people.filter((one) => one.sent >= now);
@@ -54,7 +58,35 @@ export function standing(project) {
     kind: "running",
     headline: `Round ${now}${project.total ? ` of ${project.total}` : ""} is under way`,
     detail: parts.join(" "),
+    ...stepOf(project, now, busy),
   };
+}
+
+const acts = (who, step, began) => ({ who, step, began });
+
+/** Who acts in a round: who trains, else whose update is missing, else the aggregator, which has them all. */
+function stepOf(project, now, busy) {
+  const missing = project.people.filter((one) => one.approved && !(one.sent >= now));
+  const many = (some) => (some.length === 1 ? "s" : "");
+  if (busy.length) {
+    const at = busy.filter((one) => one.epochs).slice(0, NAMES_SHOWN);
+    const epochs = at.map((one) => (busy.length > 1 ? `${one.email} in ` : "") + `epoch ${one.epoch} of ${one.epochs}`);
+    return acts(names(busy), `train${many(busy)} in round ${now}${epochs.length ? ` (${epochs.join(", ")})` : ""}`, "round");
+  }
+  if (missing.length) return acts(names(missing), `take${many(missing)} part in round ${now}: train${many(missing)}, then send${many(missing)} an update`, "round");
+  if (project.people.length) return acts("the aggregator", `averages and measures round ${now}`, "people");
+  return acts("", "", "round");
+}
+
+/** A time of day and how long ago that is: "22:31:05 (4 min)"; "" where nobody knows. Both in seconds since 1970. */
+export function since(began, now) {
+  if (!(began > 0)) return "";
+  const gone = Math.max(0, Math.round(now - began));
+  const [hours, minutes] = [Math.floor(gone / 3600), Math.floor(gone / 60) % 60];
+  const ago = hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min` : `${gone} s`;
+  const when = new Date(1000 * began);
+  const day = gone > 20 * 3600 ? `${when.toLocaleDateString([], { dateStyle: "medium" })}, ` : "";
+  return `${day}${when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })} (${ago})`;
 }
 
 /** Bytes of weights that crossed: {out, into}, as near as the public files tell; null where they don't. */
@@ -110,8 +142,15 @@ function waitingFor(project) {
     empty.length ? `${names(empty)}: put training data into the private folder.` : "",
   ].filter(Boolean);
   if (!detail.length) return null;
-  const what = asked.length ? "approval" : away.length ? "participants" : "private data";
-  return { headline: `Waiting for ${what}`, detail: detail.join(" ") };
+  const some = asked.length ? asked : away.length ? away : empty;
+  const s = some.length === 1 ? "s" : "";
+  const [what, step] = asked.length
+    ? ["approval", `look${s} at the request and answer${s}`]
+    : away.length
+      ? ["participants", `start${s} the client`]
+      : ["private data", `put${s} training data into the private folder`];
+  const began = some === empty ? "people" : "asked";
+  return { headline: `Waiting for ${what}`, detail: detail.join(" "), ...acts(names(some), step, began) };
 }
 
 function person(row) {
@@ -135,7 +174,7 @@ function doing(text) {
   const [, what, round, epoch, epochs] = found;
   const over = what.toLowerCase() === "completed";
   const words = over ? `trained round ${round}` : `training round ${round}${epoch ? `, epoch ${epoch} of ${epochs}` : ""}`;
-  return { doing: words, phase: { round: Number(round), over } };
+  return { doing: words, phase: { round: Number(round), over }, epoch: Number(epoch ?? 0), epochs: Number(epochs ?? 0) };
 }
 
 function note(byRound, row) {

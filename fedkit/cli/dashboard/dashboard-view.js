@@ -1,7 +1,7 @@
 // Puts a project into the page. Only what differs is touched: no flicker, selections and the scroll position stay.
 
 import { drawAccuracy, drawFates, drawLoss } from "/dashboard-charts.js";
-import { nats, number, percent, size, standing, traffic, updatesOf } from "/dashboard-state.js";
+import { nats, number, percent, since, size, standing, traffic, updatesOf } from "/dashboard-state.js";
 
 const SIGNS = { none: "○", waiting: "…", running: "▸", done: "✓" };
 const FILES = ["accuracy_metrics.json", "participants.json", "history.json"];
@@ -24,6 +24,19 @@ export function showProject(project, changed, files) {
   showPeople(project.people);
   showRounds(project);
   find("#files").replaceChildren("Files: ", ...links(project.name, files));
+}
+
+/** Who acts now, at which step and since when; called every second, since time goes on while no file changes. */
+export function showNow(project, times) {
+  const state = project ? standing(project) : { who: "", step: "", began: "" };
+  // a round that is not planned yet is under way since the last one ended
+  const began = state.began === "round" ? Math.max(times?.round ?? 0, times?.ended ?? 0) : times?.[state.began];
+  const ago = since(began ?? times?.ended ?? 0, Date.now() / 1000);
+  const done = state.kind === "done";
+  find("#now").hidden = !(state.who || done);
+  say("#now .who", done ? "Nobody acts any more" : state.who);
+  say("#now .step", done ? "all rounds have ended" : state.step);
+  say("#now .since", ago ? `since ${ago}` : "");
 }
 
 /** Nothing to show: no aggregator has published here. */

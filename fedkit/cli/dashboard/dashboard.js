@@ -2,7 +2,7 @@
 // keeps asking; what it showed stays.
 
 import { readProject } from "/dashboard-state.js";
-import { showCharts, showNothing, showProject } from "/dashboard-view.js";
+import { showCharts, showNothing, showNow, showProject } from "/dashboard-view.js";
 
 const EVERY_MS = 1000;
 const PATIENCE_MS = 5000;
@@ -35,6 +35,7 @@ async function look() {
   find("email").textContent = index.email;
   showChoice();
   showFiles(files);
+  showNow(shown, chosen()?.times);
 }
 
 /** The project in the address, else the one that changed last. */

@@ -93,7 +93,7 @@ def model_size(weights: object, size: object) -> str:
         within=0.01 * 4 * WEIGHTS,
         wrong="The number of weights is right, the bytes are not.",
     )
-    return f"{WEIGHTS:,} weights of four bytes each: {4 * WEIGHTS:,} bytes, about 407 kB every time the model crosses."
+    return f"{WEIGHTS:,} weights of four bytes each: {4 * WEIGHTS:,} bytes. The file that crosses is a little larger."
 
 
 @check(

@@ -1,4 +1,4 @@
-"""Checks of notebook 05: a quorum with its prediction, and a check that refuses NaN and is used."""
+"""Checks of notebook 05: an odd request, a quorum with its prediction, and a check that refuses NaN and is used."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fedkit.rounds.history import History
 from fedkit.teaching.check.answers import near, number
 from fedkit.teaching.check.attempt import PRINTED, Open, Wrong, unfinished
 from fedkit.teaching.check.base import check
+from fedkit.teaching.odd_request import HARMLESS, HARMS
 
 PEOPLE, ABSENT = 4, 1
 CLOSE = 0.05  # a prediction may be off by so much
@@ -49,6 +50,45 @@ def quorum(answer: object, prediction: object, history: History) -> str:
         f"Three of four go on, two don't. You said {guess:.1%}, it became {came:.1%}: Dan's digits are of the same "
         "mixture as the others', so his absence costs little."
     )
+
+
+@check(
+    hint="Read each finding, then the line that it names. Where do pixels go, and does what keeps them leave the machine?",
+    parts=True,
+)
+def odd_request(line: object, answer: object) -> str:
+    """A request that deserves suspicion."""
+    if unfinished(line):
+        if not unfinished(answer) and _decision(answer) == "decline":
+            raise Open("Declining fits; the line is still open.")
+        raise Open
+    named = number(line)
+    if named in HARMLESS:
+        raise Wrong(
+            f"Line {named:g} stands out, and asking about it is right: the module os reaches files and processes. Here it "
+            "counts the processors, and touches no image. Which line puts pixels somewhere?"
+        )
+    if named != HARMS:
+        raise Wrong(
+            f"Line {named:g} keeps nothing of the images. Which line writes pixels into something that outlives the call?"
+        )
+    if unfinished(answer):
+        raise Open("The line fits; the answer is still open.")
+    if _decision(answer) == "approve":
+        raise Wrong(
+            "You have found the line, and would let it run: with each update, images of Alice's would reach Ana."
+        )
+    return (
+        f"Line {HARMS} copies up to eight images of each batch into a buffer, and buffers travel with the weights: Ana "
+        "would read Alice's digits out of the update. The other two findings are harmless. Only reading tells them apart."
+    )
+
+
+def _decision(answer: object) -> str:
+    said = answer.strip().lower() if isinstance(answer, str) else ""
+    if said not in ("approve", "decline"):
+        raise Wrong('The second answer is a word in quotes: "approve" or "decline".')
+    return said
 
 
 def _off(guess: float, came: float) -> str:

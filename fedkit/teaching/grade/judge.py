@@ -8,6 +8,7 @@ Run as `python -m fedkit.teaching.grade.judge`, with a brief as JSON on stdin; a
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import importlib
@@ -187,7 +188,13 @@ def _shell(text: str, file: str, name: str) -> types.FunctionType | None:
     code = next((part for part in codes if part.co_name == name), None)
     if code is None or code.co_freevars:
         return None
-    return types.FunctionType(code, {}, name)
+    made = types.FunctionType(code, {}, name)
+    node = next((n for n in ast.parse(text).body if getattr(n, "name", None) == name), None)
+    if isinstance(node, ast.FunctionDef):  # which may be left out, not what they are then
+        made.__defaults__ = (None,) * len(node.args.defaults)
+        pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        made.__kwdefaults__ = {one.arg: None for one, value in pairs if value is not None}
+    return made
 
 
 def _put_back(part: Any, now: Any) -> None:

@@ -13,7 +13,9 @@ __all__ = ["with_pictures"]
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 _FORMULA = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)\$", re.DOTALL)
 _SIZE = 12.0  # points of a letter: one em
-_OTHER_NAMES = {r"\lVert": r"\Vert", r"\rVert": r"\Vert"}
+_OTHER_NAMES = {"lVert": r"\Vert", "rVert": r"\Vert", "le": r"\leq", "ge": r"\geq"}
+_OTHER = re.compile(rf"\\({'|'.join(_OTHER_NAMES)})(?![A-Za-z])")
+"""Signs that matplotlib has under another name."""
 
 
 def with_pictures(text: str) -> str:
@@ -27,9 +29,7 @@ def with_pictures(text: str) -> str:
 
 def _picture(found: re.Match[str]) -> str:
     formula = (found[1] or found[2]).strip()
-    drawn = formula
-    for name, other in _OTHER_NAMES.items():
-        drawn = drawn.replace(name, other)
+    drawn = _OTHER.sub(lambda sign: _OTHER_NAMES[sign[1]], formula)
     try:
         svg, height, depth = _drawn(" ".join(drawn.split()))
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +11,13 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.experiments.lessons import EDITIONS, edition_dir
 from fedkit.experiments.notebooks import run
-from fedkit.experiments.parameters import read_notebook
 from fedkit.teaching.slides.page import slides
 from fedkit.teaching.slides.reveal import reveal
 
 __all__ = ["lesson_slides"]
 
 
+MOST = 2**28  # bytes of an executed notebook
 NOTES = "teaching"
 """The folder of the teacher's notes, beside the lessons."""
 
@@ -76,9 +75,22 @@ def _ours(target: Path) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    read_notebook(path)  # raises what is wrong with it
-    found: dict[str, Any] = json.loads(read_bytes(path, max_bytes=2**28))
-    return found
+    import nbformat
+
+    data = read_bytes(
+        path, max_bytes=MOST, absent="give an executed copy of the lesson, or leave it out"
+    )
+    try:
+        found = nbformat.reads(data.decode("utf-8-sig"), as_version=4)
+        nbformat.validate(found)
+        return dict(found)
+    except (ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
+        raise FedkitError(
+            "is no notebook that can be read",
+            file=path,
+            why=str(error).partition("\n")[0],
+            remedy="give an executed copy of the lesson, as an .ipynb file",
+        ) from error
 
 
 def _run(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.distribution import missing_extra
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.slides.deck import Slide, deck
 from fedkit.teaching.slides.formula import with_pictures
@@ -46,12 +47,8 @@ def slides(
         give_notes(made, notes)
     try:
         from nbconvert.exporters import SlidesExporter
-        from traitlets.config import Config
     except ModuleNotFoundError as error:
-        raise FedkitError(
-            f"{error.name} is not installed, and slides are made by it",
-            remedy='pip install "nbconvert>=7.16", or `pip install -e ".[slides]"` in a clone',
-        ) from None
+        raise missing_extra(error, "a lesson as slides") or error from None
     import nbformat
 
     about = executed["metadata"].get("fedkit", {})
@@ -67,7 +64,6 @@ def slides(
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         exclude_anchor_links=True,
-        config=Config(),
     )
     resources = {
         "fedkit": {name.rpartition("/")[2].replace(".", "_"): text for name, text in script.items()}

@@ -12,7 +12,7 @@ import ipywidgets
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined
-from fedkit.base.text import how_many
+from fedkit.base.text import how_many, visible
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Tree, scan
@@ -26,8 +26,8 @@ from fedkit.protocol.approval import (
     review,
     take_back,
 )
-from fedkit.protocol.code_review import DISCLAIMER, Finding, review_code
-from fedkit.protocol.project import unmasked
+from fedkit.protocol.code_review import review_code
+from fedkit.protocol.findings import find, in_words
 from fedkit.protocol.signing_keys import COMPARE, signers, told_keys
 from fedkit.teaching.control.control import Control
 from fedkit.teaching.widgets.highlight import highlight
@@ -100,7 +100,9 @@ class ApprovalDesk(Panel):
         parts += [f"<p>{self._said}</p>"] if self._said else []
         for name in names:
             asked, problem = self._picture(name)
-            parts.append(problem if asked is None else request_html(asked, live=False))
+            parts.append(
+                problem if asked is None else request_html(self.datasite, asked, live=False)
+            )
             parts.append("" if asked is None else keys_html(self.datasite, asked.config))
         parts += [f"<p>{_said_no(name, why)}</p>" for name, why in self._declined().items()]
         return "".join(parts if names else [*parts, f"<p>{_NONE}</p>"])
@@ -118,9 +120,10 @@ class ApprovalDesk(Panel):
                 continue
             file = asked.config.model_arch
             lines.append(
-                f"  {name}, asked by {asked.aggregator}; {file} sha256 {asked.hashes[file][:12]}…; "
-                f"{len(_found(asked))} lines to look at"
+                f"  {name}, asked by {asked.aggregator}; {file} sha256 {asked.hashes[file][:12]}…"
             )
+            head, found = in_words(find(self.datasite, asked))
+            lines += [f"    {head}", *(f"      {visible(line)}" for line in found)]
             keys = told_keys(self.datasite, signers(asked.config))
             lines += [f"    key of {who}: {digits} ({state})" for who, digits, state in keys]
         return "\n".join(lines if names else [*lines, f"  {_NONE}"])
@@ -192,7 +195,7 @@ class ApprovalDesk(Panel):
             return
         self.config.value = config_html(asked.config)
         self.source.value = source_html(asked, live=True)
-        self.hints.value = hints_html(asked) + keys_html(self.datasite, asked.config)
+        self.hints.value = hints_html(self.datasite, asked) + keys_html(self.datasite, asked.config)
 
     def _read(self, name: str) -> tuple[Review | None, str]:
         try:
@@ -261,9 +264,9 @@ def _said_no(name: str, why: str) -> str:
 
 
 # ------------------------------------------------------------------- what a person must have seen
-def request_html(asked: Review, live: bool) -> str:
+def request_html(site: Datasite, asked: Review, live: bool) -> str:
     """All of a request, one piece below the other."""
-    return f"{config_html(asked.config)}{source_html(asked, live)}{hints_html(asked)}"
+    return f"{config_html(asked.config)}{source_html(asked, live)}{hints_html(site, asked)}"
 
 
 def config_html(config: FLConfig) -> str:
@@ -327,33 +330,25 @@ def _in_words(part: dict[str, Any]) -> str:
 def source_html(asked: Review, live: bool) -> str:
     """The code that would run, with its hash; lines that the static review names have a sign in front."""
     name = asked.config.model_arch
+    marked = {f.line for f in review_code(asked.source, asked.config.model_class_name)}
     return (
         f'<div><strong>What would run: {esc(name)}</strong><br><span class="fk-soft">SHA-256 '
         f'<span style="overflow-wrap: anywhere">{code(asked.hashes[name])}</span></span></div>'
-        f"{highlight(asked.source, {hint.line for hint in _found(asked)}, live)}"
+        f"{highlight(asked.source, marked, live)}"
     )
 
 
-def hints_html(asked: Review) -> str:
-    """What the static review says, and that it is no guarantee."""
-    found = _found(asked)
-    said = f"▸ {how_many(len(found), 'thing')} to look at." if found else "nothing stands out."
-    places = [f"line {hint.line}" if hint.line else "the file" for hint in found]
-    pairs = zip(places, found, strict=True)
-    lines = "".join(f"<li>{place}: {esc(hint.what)}</li>" for place, hint in pairs)
-    text = f"<strong>Static review:</strong> {said} {esc(DISCLAIMER)}"
-    return note(f"{text}<ul>{lines}</ul>" if found else text, "bad" if found else "", "note")
+def hints_html(site: Datasite, asked: Review) -> str:
+    """What stands out, in the words of `fedkit approve`, and that it is no guarantee."""
+    head, lines = in_words(find(site, asked))
+    what, _, said = head.partition(":")
+    listed = "".join(f"<li>{esc(visible(line))}</li>" for line in lines)
+    text = f"<strong>{esc(what)}:</strong>{'▸' if lines else ''}{esc(said)}"
+    return note(f"{text}<ul>{listed}</ul>" if lines else text, "bad" if lines else "", "note")
 
 
 def keys_html(site: Datasite, config: FLConfig) -> str:
-    """The fingerprints of those who will sign in a project, and who else reads what is sent; nothing where nobody does."""
+    """The fingerprints of those who will sign in a project; nothing where nobody does."""
     rows = told_keys(site, signers(config))
     cells = [[esc(who), code(digits), esc(state)] for who, digits, state in rows]
-    keys = table(["who", "fingerprint", ""], cells, wrap=[2], caption=COMPARE) if rows else ""
-    if not site.road.others_read or config.secure_aggregation is not None:
-        return keys
-    return keys + note(f"Not under masks: {esc(unmasked(site.road))}.", "bad", "note")
-
-
-def _found(asked: Review) -> list[Finding]:
-    return review_code(asked.source, asked.config.model_class_name)
+    return table(["who", "fingerprint", ""], cells, wrap=[2], caption=COMPARE) if rows else ""

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 import fedkit as fk
+import fedkit.teaching.widgets.quiz as module
 from fedkit.experiments.notebooks import run
 from fedkit.teaching.quiz import LETTERS, read_quiz
 from fedkit.teaching.widgets.quiz import quiz
@@ -64,28 +65,36 @@ def test_what_was_chosen_stays_in_the_notebook(tmp_path: Path) -> None:
     assert not any("error" in output.output_type for output in outputs)
 
 
-def test_a_cell_that_runs_again_goes_on_and_a_new_kernel_begins_anew(tmp_path: Path) -> None:
-    """Run All twice: the same cell, run again in the kernel in which its presses were."""
-    cell = 'panel = fk.quiz("04", interactive=True)\npanel'
-    shown = "print([choice.index for choice in panel.choices[:2]], panel.foot.value)"
-    cells = ["import fedkit as fk", cell, shown, 'panel.choose(1, "a")\npanel.choose(1, "b")']
-    made = notebook(tmp_path, "04_x", *cells, cell, shown)
-    (result,) = run([made], tmp_path / "out")
-    assert result.status == "done", result
-    assert quiz_records(result.output)["04"]["tries"] == {"1": "ab", **dict.fromkeys("2345", "")}
-    said = [
-        output["text"]
-        for part in nbformat.read(result.output, 4).cells
-        for output in part.get("outputs", [])
-        if output.output_type == "stream"
-    ]
-    assert said[0].startswith("[None, None]")
-    assert "goes on" not in said[0]
-    assert said[1].startswith("[1, None]")
-    assert "It goes on from what you chose before." in said[1]
-    assert all("after a restart the quiz begins anew" in line for line in said)
-    (result,) = run([made], tmp_path / "again")  # another kernel
-    assert quiz_records(result.output)["04"]["tries"]["1"] == "ab"
+def test_a_cell_that_runs_again_goes_on_and_a_new_kernel_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Run All twice: the same cell, in the kernel in which its presses were; tests/browser/test_lab.py does it for real."""
+    cells = iter(range(1, 9))
+    monkeypatch.setattr(module, "running_cell", lambda: ("a", next(cells)))
+    monkeypatch.setattr(module, "_KEPT", {})
+    first = quiz("04", interactive=True)
+    assert "goes on" not in first.foot.value
+    first.choices[0].index = 0
+    first.choices[0].index = 1
+    again = quiz("04", interactive=True)
+    assert [choice.index for choice in again.choices[:2]] == [1, None]
+    assert again.replies[0].value == first.replies[0].value != ""
+    assert again.answers.record()["tries"]["1"] == "ab"
+    assert "It goes on from what you chose before." in again.foot.value
+    by_letters = quiz("04", "b----", interactive=False)
+    assert by_letters.answers.record()["tries"]["1"] == "ab", "the same choice is no new attempt"
+    assert quiz("03", interactive=False).answers.tries == {}, "another quiz"
+    monkeypatch.setattr(module, "_KEPT", {})  # what a new kernel knows
+    anew = quiz("04", interactive=True)
+    assert anew.answers.tries == {}
+    assert all("after a restart the quiz begins anew" in q.foot.value for q in (first, again, anew))
+    for panel in (first, again, anew):
+        panel.close()
+
+
+def test_outside_a_notebook_every_call_begins_anew() -> None:
+    quiz("04", "b----", interactive=False)
+    assert quiz("04", interactive=False).answers.tries == {}
 
 
 def test_face() -> None:
