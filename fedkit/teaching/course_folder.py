@@ -45,7 +45,7 @@ def is_course(folder: Path) -> bool:
 
 
 def put_course(folder: Path) -> list[Placed]:
-    """Put every file of the course into `folder`, or bring it up to date; both editions in every language, glossary, pictures, notes.
+    """Put every file of the course into `folder`, or bring it up to date: editions, glossary, pictures, notes.
 
     Raises FedkitError where the folder can't be made or written to, or is a file.
     """
