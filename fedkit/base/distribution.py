@@ -130,7 +130,7 @@ def how_to_install(extra: str) -> str:
         return f'pip install -e ".[{extra}]" in the clone'
     source = _came_from()
     if source is None:
-        return f'pip install "{WHEEL}[{extra}]" (the wheel of the release)'
+        return f'pip install "./{WHEEL}[{extra}]" (the wheel of the release)'
     return f'pip install "{DISTRIBUTION}[{extra}] @ {source}"'
 
 

@@ -56,7 +56,10 @@ COMMANDS = {
     ),
     "export": ("export:app", "The same project for another engine: flower, nvflare."),
     "class": ("class_:app", "A room of learners: open, seats, join."),
-    "course": ("course:app", "The course's notebooks: run, list, copy, update, grade."),
+    "course": (
+        "course:app",
+        "The course's notebooks: run, list, copy, update, grade, slides, export.",
+    ),
 }
 """Name -> where its function lies, and what `fedkit --help` says of it without loading that (a test compares)."""
 

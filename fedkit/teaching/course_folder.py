@@ -23,7 +23,7 @@ __all__ = ["FIRST", "Placed", "copy_lessons", "is_course", "put_course"]
 FIRST = "00_start_here.ipynb"
 MAX_FILE_BYTES = 2**26
 """Nothing of the course is larger; what is, is somebody's own."""
-_BESIDE = ("GLOSSARY.md", "pictures/*", "teaching/*")
+_BESIDE = ("*.md", "pictures/*", "teaching/*")
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,12 @@ GIT = {"url": "https://example.org/fedkit", "vcs_info": {"vcs": "git", "commit_i
         (GIT, 'pip install "fedkit-course[dask] @ git+https://example.org/fedkit"'),
         (
             None,
-            'pip install "fedkit_course-0.2.0-py3-none-any.whl[dask]" (the wheel of the release)',
+            'pip install "./fedkit_course-0.2.0-py3-none-any.whl[dask]" (the wheel of the release)',
         ),
-        ([], 'pip install "fedkit_course-0.2.0-py3-none-any.whl[dask]" (the wheel of the release)'),
+        (
+            [],
+            'pip install "./fedkit_course-0.2.0-py3-none-any.whl[dask]" (the wheel of the release)',
+        ),
     ],
 )
 def test_an_extra_comes_from_where_fedkit_came(
@@ -82,7 +85,7 @@ def test_without_any_metadata_the_wheel_is_named(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(distribution, "clone", lambda: None)
     monkeypatch.setattr(distribution.metadata, "distribution", none)
-    assert how_to_install("all").startswith(f'pip install "{distribution.WHEEL}[all]"')
+    assert how_to_install("all").startswith(f'pip install "./{distribution.WHEEL}[all]"')
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,7 @@ DOORS = {
         "course grade pile --picture class.png",
     ],
     "privacy": [f"run --out r --set rounds=1 --set dp={json.dumps(DP, separators=(',', ':'))}"],
+    "teacher": ["course slides 00"],
     "dask": ["sweep simulate.yaml --out s --engine dask"],
     "pysyft": [
         "client --email a@example.org --data-dir a --config_path a.json --port 8080 "

@@ -62,6 +62,8 @@ def executed() -> dict[str, Any]:
         prose("## Recap", "* It was much."),
         code("fk.record(x=1)", drawn(RECORD_MIME, {"x": 1})),
     ]
+    for number, cell in enumerate(cells):
+        cell["id"] = cell["id"] if cell["id"] == "e" else f"{cell['id']}{number}"
     return {
         "cells": cells,
         "metadata": {"fedkit": {"title": "A <title>"}},

@@ -48,7 +48,7 @@ def test_the_whole_course_comes(tmp_path: Path) -> None:
     source = ROOT / "notebooks"
     wanted = {
         path.relative_to(source): path.read_bytes()
-        for pattern in ("*.ipynb", "solutions/*.ipynb", "GLOSSARY.md", "pictures/*", "teaching/*")
+        for pattern in ("*.ipynb", "solutions/*.ipynb", "*.md", "pictures/*", "teaching/*")
         for path in source.glob(pattern)
     }
     folder = tmp_path / "new" / "course"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -226,6 +227,7 @@ def _updated(path: Path, language: str, wanted: Sequence[Text]) -> Catalog:
     if path.is_file():
         found = read_catalogue(path, language)
     else:
+        now = datetime.now(UTC)
         found = Catalog(
             locale=language,
             header_comment=HEAD,
@@ -233,6 +235,9 @@ def _updated(path: Path, language: str, wanted: Sequence[Text]) -> Catalog:
             version=VERSION,
             last_translator="The fedkit authors",
             language_team=name_of(language),
+            msgid_bugs_address="see CONTRIBUTING.md",
+            creation_date=now,
+            revision_date=now,
             fuzzy=False,
         )
     for text in wanted:  # a text that has come back: somebody looks at it

@@ -76,8 +76,8 @@ _README = """# {project} as a Flower app
 
 `flwr run` gives the global models that `fedkit run` gives, to the last bit (one kind of processor, one build of torch).
 
-On each machine: fedkit and torch, from where you have them (never `pip install fedkit`: on PyPI that is another project),
-`pip install "flwr[simulation]>=1.42,<1.43"`, and, so that nothing is sent or installed unasked,
+On each machine: the wheel of fedkit-course that you have, which brings torch (on PyPI, fedkit is another project's name),
+then `pip install "flwr[simulation]>=1.42,<1.43"`, and, so that nothing is sent or installed unasked,
 
     export FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1 FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1
 

@@ -40,7 +40,7 @@ _README = """# {project} as an NVFlare job
 
 The global models are those of `fedkit run`, to the last bit (one kind of processor, one build of torch).
 
-At each site: fedkit and torch, from where you have them (never `pip install fedkit`: on PyPI that is another project), and
+At each site: the wheel of fedkit-course that you have, which brings torch (on PyPI, fedkit is another project's name), and
 `pip install "nvflare>=2.9,<2.10"`. All on one machine, with the data dirs that `fedkit run --out FOLDER` has made:
 
     python job.py simulate --data FOLDER/network --test-set /path/to/{test_set} --out models

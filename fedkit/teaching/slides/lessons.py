@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
 from fedkit.experiments.lessons import EDITIONS, edition_dir
@@ -41,6 +42,7 @@ def lesson_slides(
 
     Raises FedkitError where something is missing, the lesson fails when it is run, or `executed` has no outputs.
     """
+    need("a lesson as slides", "nbconvert", "nbformat")
     if target.exists() and not _ours(target):
         raise FedkitError(
             "is there, and no slides of fedkit",

@@ -1,0 +1,292 @@
+"""The wheel is the course: what is in it, and that an empty folder and a fresh environment are enough.
+
+The environments see this Python's torch and what belongs to it by links, and nothing of the clone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import tomllib
+import urllib.request
+import zipfile
+from itertools import pairwise, takewhile
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.wheels import Installed, build, closure, install, run, tool
+from tests.test_project import committed, course, project
+
+NAME = "fedkit_course-0.2.0"
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="links torch into fresh environments")
+
+
+def test_what_travels_is_the_course_and_all_of_it() -> None:
+    """Every committed notebook of both editions, the digits, glossary, pictures, teaching notes; no sources."""
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
+    patterns = targets["targets"]["wheel"]["hooks"]["custom"]["course"]
+    travels = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
+    wanted = {
+        path
+        for path in committed()
+        if path.relative_to(ROOT).parts[0] in ("data", "notebooks")
+        and path.relative_to(ROOT).parts[1] != "src"
+    }
+    assert travels & set(committed()) == wanted
+    assert {"mnist_12k.npz", "GLOSSARY.md", "tutorial.png"} <= {path.name for path in wanted}
+    lost = [
+        f"{path.name}: {link}"
+        for path in travels
+        if path.suffix in (".md", ".ipynb") and path.parent != ROOT / "data"
+        for link in re.findall(r"\]\(([^)#\s:]+)[^):]*\)", prose(path))
+        if (path.parent / link).resolve() not in travels
+    ]
+    assert lost == []
+
+
+def prose(path: Path) -> str:
+    """What is read of a file: all of it, or a notebook's text."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    cells = json.loads(text)["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def test_the_version_is_said_once() -> None:
+    assert project()["dynamic"] == ["version"]
+    assert project()["name"] == "fedkit-course"
+    assert NAME == "fedkit_course-0.2.0"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel from the tree."""
+    out = tmp_path_factory.mktemp("dist")
+    build(ROOT, out, "sdist", "wheel")
+    return out
+
+
+@pytest.fixture(scope="session")
+def whole(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The wheel with what the lessons need beside it."""
+    home = tmp_path_factory.mktemp("whole") / "venv"
+    return install(built / f"{NAME}-py3-none-any.whl", home, closure(course()))
+
+
+@pytest.fixture(scope="session")
+def core(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The wheel with what it needs itself, and nothing else."""
+    home = tmp_path_factory.mktemp("core") / "venv"
+    lent = closure(project()["dependencies"])
+    return install(built / f"{NAME}-py3-none-any.whl", home, lent)
+
+
+@pytest.mark.slow
+def test_sdist_and_wheel_are_whole_and_one(built: Path, tmp_path: Path) -> None:
+    sdist, wheel = f"{NAME}.tar.gz", f"{NAME}-py3-none-any.whl"
+    assert [path.name for path in sorted(built.iterdir())] == [wheel, sdist]
+    assert run(tool("twine"), "check", "--strict", *built.iterdir()).count("PASSED") == 2
+    assert "OK" in run(tool("check-wheel-contents"), built / wheel)
+    with tarfile.open(built / sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (again,) = build(tmp_path / NAME, tmp_path / "again", "wheel")
+    assert again.read_bytes() == (built / wheel).read_bytes()
+    with zipfile.ZipFile(built / wheel) as packed:
+        names = set(packed.namelist())
+        about = packed.read(f"{NAME}.dist-info/METADATA").decode()
+    assert {name.split("/")[0] for name in names} == {"fedkit", f"{NAME}.dist-info"}
+    assert "fedkit/course/data/mnist_12k.npz" in names
+    assert not [
+        name for name in names if "/src/" in name or "__pycache__" in name or "runs/" in name
+    ]
+    assert about.count("\nName: fedkit-course\nVersion: 0.2.0\n") == 1
+    assert (built / wheel).stat().st_size < 2**23
+
+
+@pytest.mark.slow
+def test_lessons_run_from_an_empty_folder(whole: Installed, tmp_path: Path) -> None:
+    assert whole.fedkit("--version", cwd=tmp_path) == "fedkit 0.2.0\n"
+    assert run(whole.python, "-m", "fedkit", "--version", cwd=tmp_path) == "fedkit 0.2.0\n"
+    said = whole.fedkit("course", "run", "00", "04", cwd=tmp_path)
+    assert "00_start_here" in said
+    assert sorted(path.name for path in (tmp_path / "runs" / "learner").glob("*.ipynb")) == [
+        "00_start_here.ipynb",
+        "04_aggregate.ipynb",
+    ]
+    for path in (tmp_path / "runs" / "learner").glob("*.ipynb"):
+        assert str(ROOT) not in path.read_text(encoding="utf-8")
+    shown = run(whole.python, "-c", "import fedkit as fk; print(len(fk.load_mnist().train_labels))")
+    assert shown == "10000\n"
+    assert "04" in whole.fedkit("course", "list", cwd=tmp_path)
+    run(whole.python, "-c", "import fedkit as fk; fk.quiz('04')", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_start_opens_lab_on_the_course(whole: Installed, tmp_path: Path) -> None:
+    program = whole.python.with_name("fedkit")
+    log = tmp_path / "lab.log"
+    command = [program, "start", "course", "--no-browser", "--lab=--allow-root", "--lab=--port=0"]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    with log.open("w") as stream:
+        lab = subprocess.Popen(command, cwd=tmp_path, stdout=stream, stderr=stream, env=environment)
+    try:
+        end = time.monotonic() + 120
+        address = None
+        while address is None and time.monotonic() < end:
+            time.sleep(0.5)
+            address = re.search(r"http://127\.0\.0\.1:(\d+)/lab\S*?token=(\w+)", log.read_text())
+        assert address, log.read_text()
+        port, token = address.groups()
+        asked = f"http://127.0.0.1:{port}/api/contents/00_start_here.ipynb?token={token}"
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            assert b"Start here" in answer.read()
+    finally:
+        lab.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            lab.wait(30)
+        lab.kill()
+    assert (tmp_path / "course" / "solutions" / "04_aggregate.ipynb").is_file()
+    said = whole.fedkit("course", "update", "course", cwd=tmp_path)
+    assert "nothing has changed" in said
+    whole.fedkit("course", "run", "00", cwd=tmp_path / "course")
+    assert (tmp_path / "course" / "runs" / "learner" / "00_start_here.ipynb").is_file()
+
+
+ALICE = "alice@example.org"
+CLIENT = ("client", "--email", ALICE, "--data-dir", "alice", "--config_path", "alice.json")
+
+
+@pytest.mark.slow
+def test_the_core_is_enough_for_a_datasite(core: Installed, tmp_path: Path) -> None:
+    """One person in both roles, from the samples to the last round; then a network, and the doctor."""
+    client = (*CLIENT, "--port", 8080, "--once")
+    core.fedkit(*client, cwd=tmp_path)
+    core.fedkit(
+        "data",
+        "samples",
+        "--out",
+        "samples",
+        "--aggregator",
+        ALICE,
+        "--participant",
+        ALICE,
+        cwd=tmp_path,
+    )
+    box = tmp_path / "alice" / "datasites" / ALICE / "app_data"
+    for name in (tmp_path / "samples").iterdir():
+        to = {
+            "mnist_test_dataset.pt": tmp_path / "alice" / "private" / "fl_aggregator",
+        }.get(name.name, box / "fl_aggregator" / "launch")
+        if name.name.startswith("mnist_label"):
+            to = tmp_path / "alice" / "private" / "fl_client"
+        (to / name.name).write_bytes(name.read_bytes())
+    core.fedkit(*client, cwd=tmp_path, code=3)
+    core.fedkit("approve", "MNIST_FL", "--config_path", "alice.json", "--yes", cwd=tmp_path)
+    assert "round 3/3" in core.fedkit(*client, cwd=tmp_path)
+    assert "done" in core.fedkit("status", "--config_path", "alice.json", cwd=tmp_path)
+    said = core.fedkit("run", "--out", "out", "--set", "rounds=1", cwd=tmp_path)
+    assert "No pictures: a picture needs the extra [notebooks]" in said
+    assert (tmp_path / "out" / "history.json").is_file()
+    masked = 'secure_aggregation={"threshold":2}'
+    said = core.fedkit("run", "--out", "m", "--set", "rounds=1", "--set", masked, cwd=tmp_path)
+    assert "round 1/1" in said
+    doctor = core.fedkit("doctor", cwd=tmp_path)
+    assert "fedkit can run here." in doctor
+    assert "note    extra [notebooks]" in doctor
+    wheel = f"{NAME}-py3-none-any.whl"
+    assert re.search(rf'pip install "fedkit-course\[privacy\] @ file://\S+/{wheel}"', doctor)
+    lab = core.fedkit("start", "course", cwd=tmp_path, code=1)
+    assert "needs the extra [notebooks]" in lab
+    assert (tmp_path / "course" / "00_start_here.ipynb").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("starter", ["uvx", "pipx"])
+def test_started_without_an_install(starter: str, built: Path, tmp_path: Path) -> None:
+    """By the programs themselves, with everything that the wheel requires: gigabytes, where PyTorch's are."""
+    wheel = built / f"{NAME}-py3-none-any.whl"
+    python = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+    words = {
+        "uvx": (tool("uvx"), "--python", python, "--from", wheel, "fedkit"),
+        "pipx": (tool("pipx"), "run", "--python", python, "--spec", wheel, "fedkit"),
+    }[starter]
+    home = {"UV_CACHE_DIR": str(tmp_path / "uv"), "PIPX_HOME": str(tmp_path / "pipx")}
+    assert "fedkit 0.2.0" in run(*words, "--version", cwd=tmp_path, **home)
+    said = run(*words, "start", "course", "--no-browser", cwd=tmp_path, code=1, **home)
+    assert re.search(r"The course is in \S+course: \d+ new\.", said)
+    assert "needs the extra [notebooks]" in said
+
+
+# ------------------------------------------------------------------------ the name in every text
+INSTALLER = re.compile(
+    r"\b(pip3? install|pipx install|pipx run|uvx|uv tool install|uv tool run|uv pip install|uv add|"
+    r"conda install|mamba install|poetry add)((?:[ \t]+(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s`\"']+))*)"
+)
+RUNS = ("pipx run", "uvx", "uv tool run")
+"""Programs whose first word is a package only where no `--from` or `--spec` names one."""
+ENDS = {"and", "or", "then", "&&", "||", ";", "#"}
+WORD = re.compile(r"\"([^\"\n]*)\"|'([^'\n]*)'|(\S+)")
+
+
+def wrong_installs(text: str) -> list[str]:
+    """Commands in a text that install or run the bare name `fedkit`, or `fedkit-course` from a registry."""
+    found = []
+    for hit in INSTALLER.finditer(text):
+        words = ["".join(groups) for groups in WORD.findall(hit.group(2))]
+        words = list(takewhile(lambda word: word not in ENDS, words))
+        if hit.group(1) in RUNS:
+            named = [a for flag, a in pairwise(words) if flag in ("--from", "--spec")]
+            words = named or [word for word in words if not word.startswith("-")][:1]
+        for word in words:
+            name = re.match(r"[A-Za-z0-9_.-]*", word)
+            bare = name is not None and name.group().rstrip(".,;:)").lower().replace("_", "-")
+            if bare == "fedkit" or (bare == "fedkit-course" and " @ " not in word):
+                found.append(hit.group())
+    return found
+
+
+def test_no_text_installs_another_projects_name() -> None:
+    found = {}
+    for path in committed():
+        if path.suffix in (".md", ".py", ".ipynb", ".yml", ".yaml", ".toml", ".cff", "", ".html"):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if path.suffix == ".ipynb":
+                text = text.replace("\\n", "\n").replace('\\"', '"')
+            if path.suffix == ".py":
+                text = text.replace("{DISTRIBUTION}", "fedkit-course").replace("{NAME}", NAME)
+            if path != Path(__file__) and (wrong := wrong_installs(text)):
+                found[path.relative_to(ROOT).as_posix()] = wrong
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("pip install fedkit", True),
+        ('run `pip install "fedkit[dask]"` there', True),
+        ("pip install -U Fedkit==0.2", True),
+        ("pip install torch fedkit.", True),
+        ("`uvx fedkit start`", True),
+        ("pipx run fedkit start", True),
+        ("uvx --from fedkit fedkit start", True),
+        ("conda install -c conda-forge fedkit", True),
+        ("pip install fedkit-course", True),
+        ('pip install "fedkit-course @ git+ADDRESS"', False),
+        ('uvx --from "./fedkit_course-0.2.0-py3-none-any.whl[all]" fedkit start', False),
+        ("uvx --python 3.12 --from x.whl fedkit start", False),
+        ('pip install -e ".[dev]" and fedkit start', False),
+        ("pip install torch\nfedkit start", False),
+    ],
+)
+def test_wrong_installs_are_found(text: str, wrong: bool) -> None:
+    assert bool(wrong_installs(text)) is wrong
