@@ -23,6 +23,7 @@ _CODE = re.compile(r"`[^`\n]+`")
 _FORMULA = re.compile(r"\$\$.+?\$\$|(?<![\\\w$])\$[^$\n]+\$", re.DOTALL)
 _ADDRESS = re.compile(r"\]\(([^)\s]+)|<img[^>]*\bsrc=\"([^\"]+)\"")
 _NUMBER = re.compile(r"\d+(?:[.,\u202f\u00a0]\d+)*")
+_LEAD = re.compile(r"\*\*[^*]+([.:]\*\*|\*\*$)")  # **Exercise.**, or a role alone on its line
 _LINE = re.compile(
     r"^(?P<quote>(?:> ?)*)(?P<mark>#+ |[*-] (?:[a-z]\) )?|\d+\. |\| ?|\*\*)?(?P<rest>.*)$"
 )
@@ -122,8 +123,8 @@ def _form(text: str) -> list[str]:
             part = f"{quoted}heading {mark.strip()}{question}"
         elif mark.startswith("|"):
             part = f"{quoted}row of {line.replace(chr(92) + '|', '').count('|')} bars"
-        elif mark == "**" and found[-1] in ("start", "blank"):
-            part = f"{quoted}text that begins in bold"
+        elif found[-1] in ("start", "blank") and _LEAD.match(mark + rest):
+            part = f"{quoted}text with a bold lead"
         elif mark and mark != "**":
             part = f"{quoted}item {mark.strip()}"
         elif mark or rest.strip():

@@ -39,8 +39,8 @@ def test_a_faithful_translation_breaks_its_lines_where_it_likes() -> None:
         ("1.000", "100", "other numbers: 1000 is missing"),
         ("> * b) es wartet", "", "another form: part 5 is nothing instead of > item * b)"),
         ("* b)", "* c)", "part 5 is > item * c) instead of > item * b)"),
-        ("> **Vorhersage.** Was", "> Was", "> text instead of > text that begins in bold"),
-        ("> **Vorhersage.**", "**Vorhersage.**", "text that begins in bold instead of > text"),
+        ("> **Vorhersage.** Was", "> Was", "> text instead of > text with a bold lead"),
+        ("> **Vorhersage.**", "**Vorhersage.**", "text with a bold lead instead of > text"),
     ],
 )
 def test_a_prediction_keeps_its_question_and_its_options(
