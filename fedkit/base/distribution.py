@@ -85,6 +85,7 @@ EXTRAS = {
     "nvflare": Extra("projects as NVFlare jobs", ("nvflare",)),
     "pysyft": Extra("the road over PySyft", ("syft",)),
     "teacher": Extra("lessons as slides", ("nbconvert",)),
+    "playground": Extra("the playground in a browser", ("voila",)),
     "gpu": Extra("what the doctor reads of an NVIDIA card", ("pynvml",)),
 }
 """Name -> what it is. `network`, `hosted`, `all`, `book` and `dev` of pyproject.toml are made of these."""

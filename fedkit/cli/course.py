@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from fedkit.base.distribution import course_files, need
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.cli.output import FAILED, Commands, console, say, show_table
 from fedkit.experiments.lessons import (
     About,
@@ -268,7 +269,9 @@ def nbgrader(
     made = export_nbgrader(
         out, course_dir(notebooks), wanted or [], points=points, quiz_points=quiz_points
     )
-    say(f"Wrote {len(made)} files into {out}; its README.md says how to go on.", "green")
+    say(
+        f"Wrote {how_many(len(made), 'file')} into {out}; its README.md says how to go on.", "green"
+    )
 
 
 def grades_table(grades: Grade) -> Table:

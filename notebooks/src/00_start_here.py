@@ -133,6 +133,20 @@ fk.show(
 # such updates, and then defend them.
 
 # %% [markdown]
+# ## Do you want to play first?
+#
+# This part is optional. Below are ten participants with 40 points each. Press **Play**: each round, everybody trains at home, and the
+# large picture shows what the averaged model says of every place. Then change something: deal the points out unevenly, let half of the
+# updates get lost, or make somebody hostile. `fedkit playground` opens the same in a browser, without a notebook.
+
+# %%
+fk.playground(rounds=3)
+
+# %% [markdown]
+# Nothing in there is a film: each round is trained while you watch, by the same code that trained your digits above. What the controls
+# are called, the course explains one by one.
+
+# %% [markdown]
 # ## Where does the course go?
 #
 # In this notebook, nobody was asked. From the next notebook on you are one of these people, and you do by hand what `run` did for

@@ -294,6 +294,23 @@ def test_syncthing_comes_by_apt_or_its_tests_are_skipped(
     assert run(setup, machine, "--syncthing") == []
 
 
+def test_the_book_gets_an_environment_of_its_own(setup: ModuleType, machine: Machine) -> None:
+    project = "[project]\nname = 'x'\n[project.optional-dependencies]\nbook = ['sphinx>={}']\n"
+    (setup.ROOT / "pyproject.toml").write_text(project.format(8), encoding="utf-8")
+    assert run(setup, machine, "--book") == [*FRESH, *FRESH]
+    book = setup.ROOT / "runs" / "book-venv"
+    assert json.loads((book / setup.STAMP).read_text())["packages"] == ["sphinx>=8"]
+    assert run(setup, machine, "--book") == []
+    assert run(setup, machine) == []
+    machine.killed_at = "-m pip"
+    (book / setup.STAMP).unlink()
+    with pytest.raises(Killed):
+        run(setup, machine, "--book")
+    assert run(setup, machine, "--book") == FRESH, "half made, so made anew"
+    (setup.ROOT / "pyproject.toml").write_text(project.format(9), encoding="utf-8")
+    assert run(setup, machine, "--book") == ["-m pip", "-m pip"]
+
+
 def test_the_driver_of_the_browser_is_tried_too(
     setup: ModuleType, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,10 +56,10 @@ def contents(course: Path) -> dict[str, list[str]]:
     teaching = ["notebooks/teaching/index"] if _teaching(course) else []
     return {
         "Lessons": ["notebooks/README", *lessons],
-        "Work with it": ["tutorial", "own_data", "roads", "privacy", "trouble"],
+        "Work with it": ["prompt", "tutorial", "own_data", "roads", "privacy", "trouble"],
         "Look it up": [
             *("notebooks/GLOSSARY", "reference/commands", "reference/fl_config", "api/index"),
-            "protocol",
+            *("protocol", "stable"),
         ],
         "Teach": teaching,
     }
@@ -140,11 +140,12 @@ def _glossary_page(terms: list[dict[str, str]]) -> str:
 
 
 def _lessons_table(course: Path) -> str:
-    lines = ["| | lesson | minutes | |", "|---|---|---|---|"]
+    lines = ["| | lesson | minutes | you will be able to |", "|---|---|---|---|"]
     for path in lesson_paths(course):
         said = about(path)
         link = f"[{said.title}](notebooks/{path.name})"
-        lines.append(f"| {path.stem[:2]} | {link} | {said.minutes} | {said.promise} |")
+        promise = said.promise.removeprefix("You will be able to ").removesuffix(".")
+        lines.append(f"| {path.stem[:2]} | {link} | {said.minutes} | {promise} |")
     return "\n".join(lines)
 
 

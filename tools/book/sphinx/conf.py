@@ -14,6 +14,7 @@ author = "The fedkit authors"
 copyright = "The fedkit authors. Text and pictures CC BY-SA 4.0, code Apache-2.0"
 version = release = FACTS["version"]
 language = "en"
+smartquotes = False  # a quote in JSON is a straight one
 
 extensions = ["myst_nb", "sphinx.ext.mathjax", "fk_terms"]
 exclude_patterns = ["files", "mathjax", "static"]
@@ -28,6 +29,7 @@ nitpicky = True
 # names of types in signatures, most of them torch's and Python's
 nitpick_ignore_regex = [("py:.*", ".*")]
 python_use_unqualified_type_names = True
+maximum_signature_line_length = 72
 toc_object_entries_show_parents = "hide"
 
 fk_terms = FACTS["terms"]
