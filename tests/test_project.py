@@ -620,7 +620,7 @@ def test_extras_are_said_as_they_are_declared() -> None:
         modules = {IMPORT_NAMES.get(m, m).lower().replace("_", "-") for m in known.modules}
         assert modules <= brings | {"ray"}, name  # ray comes with flwr[simulation]
         assert not modules & core, name
-    made_of = {"network", "all", "dev", "book"}
+    made_of = {"network", "hosted", "all", "dev", "book"}
     assert set(project()["optional-dependencies"]) == set(EXTRAS) | made_of
 
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="links torch into fresh 
 
 
 def test_what_travels_is_the_course_and_all_of_it() -> None:
-    """Every committed notebook of both editions, the digits, glossary, pictures, teaching notes; no sources."""
+    """Every committed notebook of all editions, the digits, glossary, pictures, teaching notes; no sources."""
     targets = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
     patterns = targets["targets"]["wheel"]["hooks"]["custom"]["course"]
     travels = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
@@ -40,7 +40,7 @@ def test_what_travels_is_the_course_and_all_of_it() -> None:
         path
         for path in committed()
         if path.relative_to(ROOT).parts[0] in ("data", "notebooks")
-        and path.relative_to(ROOT).parts[1] != "src"
+        and path.relative_to(ROOT).parts[1] not in ("src", "locale")
     }
     assert travels & set(committed()) == wanted
     assert {"mnist_12k.npz", "GLOSSARY.md", "tutorial.png"} <= {path.name for path in wanted}

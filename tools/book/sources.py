@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedkit.base.distribution import VERSION, WHEEL
+from fedkit.base.distribution import BRANCH, REPOSITORY, VERSION, WHEEL
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.experiments.lessons import about, lesson_paths
@@ -20,12 +20,7 @@ from tools.book.lessons import lesson_page
 from tools.book.npm import MATHJAX, fetched, unpacked
 from tools.book.reference import api_pages, commands_page, keys_page
 
-__all__ = ["BRANCH", "REPOSITORY", "contents", "glossary", "write_sources", "written"]
-
-REPOSITORY = ""
-"""Where the course lies on the web, such as "https://github.com/somebody/fedkit". While it is empty, no page has a
-button for Binder, Colab or the repository: it would lead nowhere."""
-BRANCH = "main"
+__all__ = ["contents", "glossary", "write_sources", "written"]
 
 HERE = Path(__file__).resolve().parent
 ROW = re.compile(
