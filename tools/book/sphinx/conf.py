@@ -29,7 +29,6 @@ nitpicky = True
 # names of types in signatures, most of them torch's and Python's
 nitpick_ignore_regex = [("py:.*", ".*")]
 python_use_unqualified_type_names = True
-maximum_signature_line_length = 72
 toc_object_entries_show_parents = "hide"
 
 fk_terms = FACTS["terms"]
