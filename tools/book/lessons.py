@@ -39,7 +39,7 @@ LIBRARIES = (
     "ipykernel",
 )
 PREDICT = re.compile(r"^> \*\*Predict\.\*\*(?P<text>.*(?:\n>.*)*)", re.MULTILINE)
-OTHER_EDITION = re.compile(r" · \[learner's edition\]\([^)]*\)")
+OTHER_EDITION = re.compile(r" · \[[^\]]+ edition\]\([^)]*\)")
 STUB_NOTE = {
     "mystnb": {"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 }

@@ -15,13 +15,13 @@ if not (found and found.origin and (pathlib.Path(found.origin).parent / "federat
     source = pathlib.Path(max(wheels)).resolve().as_uri() if wheels else "WHEEL_ADDRESS"
     if not source:
         sys.exit("fedkit is missing: upload WHEEL_NAME beside this notebook, then run this cell again")
-    command = [sys.executable, "-m", "pip", "install", "-q", f"DISTRIBUTION[EXTRAS] @ {source}"]
-    if subprocess.run(command).returncode:
+    if subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"DISTRIBUTION[EXTRAS] @ {source}"]).returncode:
         sys.exit("pip could not install fedkit: see above; is the internet on? (Kaggle: Settings, Internet)")
     importlib.invalidate_caches()
+    if getattr(sys.modules.get("ipywidgets"), "__version__", "8") < "8":
+        sys.exit("fedkit is installed. Restart the session (Colab: Runtime), then run all cells: older widgets are loaded")
 if "google.colab" in sys.modules:
-    from google.colab import output
-    output.enable_custom_widget_manager()"""
+    importlib.import_module("google.colab.output").enable_custom_widget_manager()"""
 
 
 def install_cell() -> str:

@@ -44,7 +44,7 @@ def test_exercises_are_open_and_a_solution_is_folded(path: Path, tmp_path: Path)
     boxes = sum(c.source.count("> **Predict.**") for c in learner if c.cell_type == "markdown")
     assert prose.count(":::{admonition} Predict") == boxes > 0
     assert "> **Predict" not in prose
-    assert "learner's edition](" not in cells[0]["source"]
+    assert "edition](" not in cells[0]["source"]
     assert f"path:../files/{path.name}" in cells[0]["source"]
     nbformat.validate(nbformat.from_dict(page))
 

@@ -113,7 +113,16 @@ def test_an_empty_folder_installs_the_wheel_that_lies_in_it_and_says_what_is_mis
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
-def test_a_wheel_that_pip_cannot_install_is_said_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_what_stands_in_the_way_is_said_in_one_line(tmp_path: Path) -> None:
+    """Widgets too old that are loaded already; then half of an upload."""
+    a_wheel(tmp_path)
+    old = "import types; sys.modules['ipywidgets'] = types.SimpleNamespace(__version__='7.7.1')"
+    done = elsewhere(tmp_path, install_cell(), before=f"{COLAB}\n{old}")
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("fedkit is installed. Restart the session (Colab: Runtime)")
+    (tmp_path / "installed").rename(tmp_path / "not-there-yet")
     (tmp_path / WHEEL).write_bytes(b"half an upload")
     done = elsewhere(tmp_path, install_cell())
     assert done.returncode == 1
