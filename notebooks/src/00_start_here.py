@@ -15,6 +15,8 @@
 #
 # You will be able to run federated learning between three participants and say what left each of them.
 #
+# In federated learning, several people train one model together, and the data of each of them stay where they are.
+#
 # Click into the next cell and press Shift and Enter: that runs it and goes on to the next one. Do so with every cell, from the top
 # to the bottom. You need no data of your own and no internet.
 
@@ -46,6 +48,7 @@ print(f"{len(mnist.train_images):,} digits to learn from, {len(mnist.test_images
 # %% [markdown]
 # ## Who holds which digits?
 #
+# A model is a program with many numbers in it, its weights. Training changes these numbers until the model's answers fit the examples.
 # Three people want a model that reads all ten digits. Alice has images of 0 to 3 only, Bob of 4 to 6, Carol of 7 to 9, and their
 # images must stay with them. They are the **participants**. A fourth person, Ana, has no training images at all. She is the
 # **aggregator**: she combines what the participants send her.
@@ -90,6 +93,8 @@ def follow(event):
 
 
 # %% [markdown]
+# In a box like the next one, choose an answer before you run the cell below it. There is nothing to type.
+#
 # > **Predict.** A model that has seen only the digits 0 to 3 can't read more than 40% of Ana's test digits. How many does the shared model
 # > read after the last round?
 # >
@@ -112,7 +117,8 @@ fk.show(fk.plots.accuracy_by_round(history), fk.alt("00 by round"))
 fk.record(accuracy=[round(accuracy, 4) for accuracy in history.accuracies])
 
 # %% [markdown]
-# It is b). That was federated learning: whoever of the three takes the averaged model gets one that also reads digits which she or he
+# It is b). (Accuracy is the share of the test digits that the model reads rightly. The loss says how wrong it is; notebook 03 explains it. A line
+# `Recorded` keeps results in the notebook, for whoever looks at it later.) That was federated learning: whoever of the three takes the averaged model gets one that also reads digits which she or he
 # has no image of. All of it happened as files in four folders, one a person. You find them in `runs/00`.
 
 # %% [markdown]
