@@ -462,7 +462,7 @@ def test_outputs_are_found() -> None:
 # ------------------------------------------------------------------------------------ dependencies
 # Where conda-forge's name is another than the one pip knows.
 CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
-NOT_ON_CONDA_FORGE = ["dp-accounting>=0.5"]
+FROM_PIP = ["dp-accounting>=0.5"]
 # Where the name to import is another than the one pip knows.
 IMPORT_NAMES = {
     "PIL": "pillow",
@@ -505,9 +505,9 @@ def bounds(requirements: list[str]) -> dict[str, str]:
 def test_conda_environment_agrees_with_pyproject() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     lines = environment["dependencies"]
-    # What conda-forge lacks comes from pip, in one part at the end, after everything that conda can solve.
-    assert [line for line in lines if not isinstance(line, str)] == [{"pip": NOT_ON_CONDA_FORGE}]
-    conda = bounds([*lines[:-1], *NOT_ON_CONDA_FORGE])
+    # What conda-forge may lack comes from pip, in one part at the end, after everything that conda can solve.
+    assert [line for line in lines if not isinstance(line, str)] == [{"pip": FROM_PIP}]
+    conda = bounds([*lines[:-1], *FROM_PIP])
     pip = {CONDA_NAMES.get(k, k): v for k, v in bounds(course()).items()}
     assert conda.pop("python") == project()["requires-python"]
     assert conda.pop("pip") == ""
