@@ -149,7 +149,7 @@ fk.show(
 # updates get lost, or make somebody hostile. `fedkit playground` opens the same in a browser, without a notebook.
 
 # %%
-fk.playground(rounds=3)
+fk.playground(rounds=3)  # three rounds have run already, of 40
 
 # %% [markdown]
 # Nothing in there is a film: each round is trained while you watch, by the same code that trained your digits above. What the controls
