@@ -16,12 +16,12 @@ from fedkit.teaching.widgets.playground import Playground
 from fedkit.teaching.widgets.playground_parts import people_table, stage_html
 
 RUNS = {
-    "points, 10 participants": ("rounds=200", 100),
-    "points, 20 participants": ("rounds=200&participants=20", None),
-    "points, SCAFFOLD": ("rounds=200&strategy=scaffold", 100),
-    "points, noise for a participant": ("rounds=200&noise=2", 100),
-    "points, DP-SGD (noise for an example)": ("rounds=20&noise=2&unit=example", None),
-    "digits, 10 participants": ("data=digits&hidden=64&samples=100&rounds=60", 1000),
+    "points, 10 participants": ("rounds=62", 100),
+    "points, 20 participants": ("rounds=26&participants=20", None),
+    "points, SCAFFOLD": ("rounds=26&strategy=scaffold", 100),
+    "points, noise for a participant": ("rounds=26&noise=2", 100),
+    "points, DP-SGD (noise for an example)": ("rounds=16&noise=2&unit=example", None),
+    "digits, 10 participants": ("data=digits&hidden=64&samples=100&rounds=26", 1000),
 }
 """Name -> (settings, the most milliseconds that a frame may take, None where nothing is promised)."""
 

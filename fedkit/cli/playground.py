@@ -16,20 +16,19 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
-from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.cli.output import say, stopping
 from fedkit.teaching.playground import FOLDER
 
 __all__ = ["playground"]
 
-WANTED = "voila>=0.5.13,<0.6"
 _START_S = 60.0
 
 
@@ -51,7 +50,7 @@ def playground(
     ] = True,
 ) -> None:
     """Federated learning to play with in a browser, without a line of code."""
-    _need_voila()
+    need("the playground in a browser", "voila", "nbformat", "ipywidgets", "ipykernel")
     from fedkit.data.folder import read_data_folder  # they bring torch
     from fedkit.teaching.playground.settings import Settings
 
@@ -82,17 +81,6 @@ def playground(
                     raise _ended(output)
         finally:
             _end(server)
-
-
-def _need_voila() -> None:
-    try:
-        metadata.version("voila")
-    except metadata.PackageNotFoundError:
-        raise FedkitError(
-            "needs Voila, which is not installed here",
-            field="playground",
-            remedy=f'pip install "{WANTED}", or use it in a notebook: fk.playground()',
-        ) from None
 
 
 def _free(port: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from fedkit.base.distribution import VERSION, course_files
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, read_object, sha256_bytes, write_bytes, write_json
-from fedkit.experiments.lessons import EDITIONS, STATE, edition_dir, lesson_paths
+from fedkit.experiments.lessons import HOSTED, STATE, edition_dir, editions, lesson_paths
 
 __all__ = ["FIRST", "Placed", "copy_lessons", "is_course", "put_course"]
 
@@ -45,12 +45,13 @@ def is_course(folder: Path) -> bool:
 
 
 def put_course(folder: Path) -> list[Placed]:
-    """Put every file of the course into `folder`, or bring it up to date; both editions, glossary, pictures, notes.
+    """Put every file of the course into `folder`, or bring it up to date: editions, glossary, pictures, notes.
 
     Raises FedkitError where the folder can't be made or written to, or is a file.
     """
     source = course_files() / "notebooks"
-    lessons = [path for edition in EDITIONS for path in lesson_paths(edition_dir(source, edition))]
+    here = [edition for edition in editions(source) if edition != HOSTED]  # fedkit is installed
+    lessons = [path for edition in here for path in lesson_paths(edition_dir(source, edition))]
     others = [path for pattern in _BESIDE for path in sorted(source.glob(pattern))]
     if folder.resolve() == source.resolve():
         return []

@@ -212,6 +212,25 @@ def test_a_folder_that_is_no_environment_is_left_alone(
     assert "left alone" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_the_environment_of_another_clone_is_left_alone(
+    setup: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second working tree that borrows it by a link would take it from the first one."""
+    other = setup.ROOT / "other"
+    other.mkdir()
+    run(setup, machine, "--venv", "other/.venv")
+    stamp = other / ".venv" / setup.STAMP
+    told = json.loads(stamp.read_text(encoding="utf-8"))
+    stamp.write_text(json.dumps(told | {"checkout": str(other)}), encoding="utf-8")
+    (setup.ROOT / ".venv").symlink_to(other / ".venv", target_is_directory=True)
+    (other / "pyproject.toml").write_text("[project]", encoding="utf-8")
+    with pytest.raises(AssertionError):
+        run(setup, machine)
+    assert machine.calls == []
+    assert "is a link to the environment of" in capsys.readouterr().err
+
+
 def test_a_torn_stamp_is_no_stamp(setup: ModuleType, machine: Machine) -> None:
     run(setup, machine)
     stamp = setup.ROOT / ".venv" / setup.STAMP

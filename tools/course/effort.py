@@ -51,8 +51,8 @@ RATES = Effort(1 / 238, 1 / 4, 1 / 15, 1, 3, 8, 1)
 
 
 def effort(lesson: Lesson) -> Effort:
-    """Everything in a lesson, in counts, but what stands below `### For the teacher`."""
-    return sum((_of(cell) for cell in _of_learners(lesson)), start=Effort())
+    """Everything in a lesson, in counts, but what stands below `### For the teacher`; of a translation, its original's."""
+    return sum((_of(cell) for cell in _of_learners(lesson.original or lesson)), start=Effort())
 
 
 def _of_learners(lesson: Lesson) -> Iterator[Cell]:

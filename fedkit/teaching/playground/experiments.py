@@ -166,7 +166,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment(
         "Make FedAvg fail, and FedProx not",
         "Each participant holds one of two circles only, and trains 20 local epochs with a large rate. FedProx pulls each "
-        "of them back to the global model. Which does better after 20 rounds?",
+        "of them back to the global model. Which does better in 12 rounds?",
         (
             "FedAvg: nothing holds it back.",
             "FedProx: what pulls participants back keeps them together.",
@@ -174,14 +174,14 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         ),
         "b",
         {
-            "FedAvg": "data=circles&skew=single&epoch=20&rounds=20",
-            "FedProx": "data=circles&skew=single&epoch=20&rounds=20&strategy=fedprox&strength=0.1",
-            "SCAFFOLD": "data=circles&skew=single&epoch=20&rounds=20&strategy=scaffold",
+            "FedAvg": "data=circles&skew=single&epoch=20&rounds=12",
+            "FedProx": "data=circles&skew=single&epoch=20&rounds=12&strategy=fedprox&strength=0.03",
+            "SCAFFOLD": "data=circles&skew=single&epoch=20&rounds=12&strategy=scaffold",
         },
         _lates,
-        lambda o: o["FedProx"].late > o["FedAvg"].late + 0.02,
+        lambda o: o["FedAvg"].late <= 0.6 and o["FedProx"].late >= o["FedAvg"].late + 0.1,
         "Long training on one label drags each model to “all is my label”, and the mean of such models swings. SCAFFOLD "
-        "corrects the drift itself, and goes further than a pull back. With a rate tuned for each, the gap shrinks.",
+        "corrects the drift itself, and goes further than a pull back. With more rounds FedAvg catches up: try it.",
     ),
     Experiment(
         "Half of them drop out",

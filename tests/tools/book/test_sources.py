@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fedkit.base.distribution import REPOSITORY
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.paths import AggregatorProject, ClientProject
@@ -42,7 +43,7 @@ def test_every_page_stands_once_in_the_contents() -> None:
     assert files - below - {"index"} == set(listed) - below
     trees = re.findall(r"```\{toctree\}\n(.*?)```", "\n".join(written().values()), re.DOTALL)
     entries = " ".join(trees)
-    for name in below - {"api/index", "notebooks/teaching/index"}:
+    for name in below - {"api/index", "notebooks/teaching/README"}:
         assert re.search(rf"\b{name.rpartition('/')[2]}\b", entries), name
 
 
@@ -201,7 +202,7 @@ def test_no_button_leads_nowhere() -> None:
     settings = (ROOT / "tools/book/sphinx/conf.py").read_text(encoding="utf-8")
     assert settings.count("binderhub_url") == 1
     assert settings.index('if FACTS["repository"]') < settings.index("binderhub_url")
-    assert sources.REPOSITORY == "" or re.fullmatch(r"https://[\w./-]+", sources.REPOSITORY)
+    assert REPOSITORY == "" or re.fullmatch(r"https://[\w./-]+", REPOSITORY)
 
 
 # ----------------------------------------------------------------------------------- docstrings

@@ -29,7 +29,6 @@ nitpicky = True
 # names of types in signatures, most of them torch's and Python's
 nitpick_ignore_regex = [("py:.*", ".*")]
 python_use_unqualified_type_names = True
-maximum_signature_line_length = 72
 toc_object_entries_show_parents = "hide"
 
 fk_terms = FACTS["terms"]
@@ -39,6 +38,7 @@ html_title = "fedkit"
 html_static_path = ["static", "mathjax"]
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
+html_favicon = "static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_last_updated_fmt = None
