@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from fedkit.base.distribution import need
+from fedkit.base.distribution import course_files, need
 from fedkit.base.errors import FedkitError
 from fedkit.cli.output import FAILED, Commands, console, say, show_table
 from fedkit.experiments.lessons import (
@@ -115,7 +115,11 @@ def run(
 def list_lessons(notebooks: Notebooks = None) -> None:
     """The course: number, title, a learner's minutes, what the learner will be able to do."""
     paths = lesson_paths(course_dir(notebooks))
-    console.print(lessons_table({path.stem: about(path) for path in paths}))
+    shipped = course_files() / "notebooks"  # for what nobody can read any more
+    said = {path.stem: (about(path), about(shipped / path.name)) for path in paths}
+    console.print(
+        lessons_table({name: own if own.title else ours for name, (own, ours) in said.items()})
+    )
 
 
 @app.command()
@@ -258,7 +262,11 @@ def nbgrader(
     from fedkit.teaching.nbgrader_course import export_nbgrader
 
     made = export_nbgrader(
-        out, course_dir(notebooks), wanted or [], points=points, quiz_points=quiz_points
+        out,
+        course_dir(notebooks, worked_on=False),
+        wanted or [],
+        points=points,
+        quiz_points=quiz_points,
     )
     say(f"Wrote {len(made)} files into {out}; its README.md says how to go on.", "green")
 

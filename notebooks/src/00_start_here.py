@@ -44,6 +44,10 @@ print(f"fedkit {fk.__version__}, torch {torch.__version__}, Python {platform.pyt
 print(f"{len(mnist.train_images):,} digits to learn from, {len(mnist.test_images):,} to test with")
 
 # %% [markdown]
+# You may run any cell again, as often as you like. Should one ever say that a name is not defined or not there, a cell above it has not run; after a
+# restart of the notebook, none has. Then choose **Run All Above Selected Cell** in the menu **Run**, and run the cell again.
+
+# %% [markdown]
 # ## Who holds which digits?
 #
 # Three people want a model that reads all ten digits. Alice has images of 0 to 3 only, Bob of 4 to 6, Carol of 7 to 9, and their
