@@ -19,6 +19,7 @@ from fedkit.base.text import nearest
 __all__ = ["missing_name", "speak"]
 
 MAX_NOTEBOOK_BYTES = 2**26
+MOST_NEIGHBOURS = 100
 _LONG = 80
 STOPPED = "KeyboardInterrupt: the cell was stopped -> run it again when you like"
 
@@ -49,16 +50,17 @@ def _line(shell: Any, error: BaseException) -> str | None:
     from fedkit.teaching.notebook import running_cell
     from fedkit.teaching.workspace import running_notebook, what_is_missing
 
+    told, cell = running_notebook(), running_cell()[0]
     if isinstance(error, OSError):
         return what_is_missing(error)
-    notebook = running_notebook()
-    if notebook is None:
+    if told is None:
         return None
+    notebook = _where_it_lies_now(Path(told), cell)
     if isinstance(error, KeyboardInterrupt):
-        return STOPPED if _cells(Path(notebook)) is not None else None
+        return STOPPED if _cells(notebook) is not None else None
     if not isinstance(error, NameError):
         return None
-    return missing_name(error, Path(notebook), running_cell()[0], shell.user_ns)
+    return missing_name(error, notebook, cell, shell.user_ns)
 
 
 def missing_name(
@@ -90,6 +92,14 @@ def missing_name(
         return f"{said} yet: a cell further down makes it ({makers[min(makers)]}) -> run that one first"
     near = nearest(name, [word for word in known if not word.startswith("_")])
     return f"{said}; do you mean {near}? -> look how it is spelled" if near else None
+
+
+def _where_it_lies_now(told: Path, cell: str | None) -> Path:
+    """The notebook's file: a kernel knows the name that it began with, and a rename tells it nothing."""
+    if cell is None or told.exists() or not told.parent.is_dir():
+        return told
+    others = sorted(told.parent.glob("*.ipynb"))[:MOST_NEIGHBOURS]
+    return next((p for p in others if any(own == cell for own, _ in _cells(p) or ())), told)
 
 
 def _cells(notebook: Path) -> list[tuple[str | None, str]] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from fedkit.teaching.out_of_order import STOPPED, missing_name
+from fedkit.teaching.out_of_order import STOPPED, _where_it_lies_now, missing_name
 from tests.support import ROOT
 
 LESSON = ROOT / "notebooks" / "02_configure.ipynb"
@@ -73,6 +73,16 @@ def test_a_half_written_cell_does_not_hide_the_others(tmp_path: Path) -> None:
     notebook = tmp_path / "02 (1).ipynb"
     notebook.write_text(json.dumps(content), "utf-8")
     assert RUN_ABOVE in str(missing_name(NameError(name="alice"), notebook))
+
+
+def test_a_renamed_notebook_is_found_by_its_running_cell(tmp_path: Path) -> None:
+    (tmp_path / "a.ipynb").write_text("no notebook", "utf-8")
+    renamed = tmp_path / "my second lesson.ipynb"
+    renamed.write_bytes(LESSON.read_bytes())
+    told, cell = tmp_path / LESSON.name, cell_with("fk.review(bob")
+    assert _where_it_lies_now(told, cell) == renamed
+    assert _where_it_lies_now(told, "another") == told
+    assert _where_it_lies_now(renamed, cell) == renamed
 
 
 SHELL = """
