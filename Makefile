@@ -22,7 +22,7 @@ help:
 	@echo "make run      the tutorial: notebooks $(TUTORIAL), executed copies and a summary in runs/"
 	@echo "make lab      JupyterLab on the course"
 	@echo "make course   every notebook of both editions, in batch"
-	@echo "make lessons  both editions of every lesson, built from notebooks/src"
+	@echo "make lessons  every edition of every lesson, from notebooks/src; LESSON_LANG=de the German ones alone"
 	@echo "make book     the course as pages to read, in runs/book/html"
 	@echo "make test     all checks and tests"
 	@echo "make test-all the same, slow tests and twenty times as many random cases too: an hour or more"
@@ -40,7 +40,7 @@ course: setup
 	"$(BIN)/fedkit" course run --edition solutions --out runs/solved && exit $$learner
 
 lessons: setup-dev
-	@"$(BIN)/python" -m tools.course build
+	@"$(BIN)/python" -m tools.course build $(if $(LESSON_LANG),--lang "$(LESSON_LANG)")
 
 book: python
 	@$(SETUP) --book

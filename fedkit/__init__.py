@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from fedkit.teaching import check, plots
     from fedkit.teaching.cards import model_card, privacy_card
     from fedkit.teaching.notebook import alt, caption, record, show
+    from fedkit.teaching.widgets.playground import playground
     from fedkit.teaching.widgets.quiz import quiz
     from fedkit.teaching.workspace import workspace
 
@@ -132,6 +133,7 @@ _NAMES = {
     "rounds.starting_point": "write_samples",
     "teaching.cards": "model_card privacy_card",
     "teaching.notebook": "alt caption record show",
+    "teaching.widgets.playground": "playground",
     "teaching.widgets.quiz": "quiz",
     "teaching.workspace": "workspace",
 }
@@ -207,6 +209,7 @@ __all__ = [
     "model_card",
     "numbered_participants",
     "pending_requests",
+    "playground",
     "plots",
     "poisoned",
     "principal_plane",

@@ -462,7 +462,7 @@ def test_outputs_are_found() -> None:
 # ------------------------------------------------------------------------------------ dependencies
 # Where conda-forge's name is another than the one pip knows.
 CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
-NOT_ON_CONDA_FORGE = ["dp-accounting>=0.5"]
+FROM_PIP = ["dp-accounting>=0.5"]
 # Where the name to import is another than the one pip knows.
 IMPORT_NAMES = {
     "PIL": "pillow",
@@ -505,9 +505,9 @@ def bounds(requirements: list[str]) -> dict[str, str]:
 def test_conda_environment_agrees_with_pyproject() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     lines = environment["dependencies"]
-    # What conda-forge lacks comes from pip, in one part at the end, after everything that conda can solve.
-    assert [line for line in lines if not isinstance(line, str)] == [{"pip": NOT_ON_CONDA_FORGE}]
-    conda = bounds([*lines[:-1], *NOT_ON_CONDA_FORGE])
+    # What conda-forge may lack comes from pip, in one part at the end, after everything that conda can solve.
+    assert [line for line in lines if not isinstance(line, str)] == [{"pip": FROM_PIP}]
+    conda = bounds([*lines[:-1], *FROM_PIP])
     pip = {CONDA_NAMES.get(k, k): v for k, v in bounds(course()).items()}
     assert conda.pop("python") == project()["requires-python"]
     assert conda.pop("pip") == ""
@@ -519,7 +519,8 @@ def test_every_dependency_has_a_lower_bound_only() -> None:
     """But for other engines, whose insides a road knows: those are of one version."""
     every = bounds([*course(), *extra("gpu", "teacher", "dev")])
     assert {k: v for k, v in every.items() if not re.fullmatch(r">=[\d.]+", v)} == {}
-    roads = bounds(extra("network"))
+    voila = [line for line in extra("playground") if line.startswith("voila")]
+    roads = bounds([*extra("network"), *voila])
     fits = r">=[\d.]+,<[\d.]+|<[\d.]+,>=[\d.]+"
     assert {k: v for k, v in roads.items() if not re.fullmatch(fits, v)} == {}
 
@@ -619,7 +620,7 @@ def test_extras_are_said_as_they_are_declared() -> None:
         modules = {IMPORT_NAMES.get(m, m).lower().replace("_", "-") for m in known.modules}
         assert modules <= brings | {"ray"}, name  # ray comes with flwr[simulation]
         assert not modules & core, name
-    made_of = {"network", "all", "dev", "book"}
+    made_of = {"network", "hosted", "all", "dev", "book"}
     assert set(project()["optional-dependencies"]) == set(EXTRAS) | made_of
 
 
@@ -635,6 +636,7 @@ def test_third_party_imports_are_found(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------------- commands and documents
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+AT_A_PROMPT = "tools/book/pages/prompt.md"
 
 
 def fedkit_commands() -> set[str]:
@@ -659,8 +661,8 @@ def named(text: str, program: str) -> set[str]:
 
 
 def test_documents_name_every_command() -> None:
-    text = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
-    assert fedkit_commands() - named(text["README.md"], "fedkit") == set()
+    text = {name: (ROOT / name).read_text(encoding="utf-8") for name in (*DOCUMENTS, AT_A_PROMPT)}
+    assert fedkit_commands() == named(text[AT_A_PROMPT], "fedkit")
     assert {"run", "test", "lab"} - named(text["README.md"], "make") == set()
     assert make_targets() - named("\n".join(text.values()), "make") == set()
 

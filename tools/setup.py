@@ -119,6 +119,19 @@ def ensure_venv_module():
     )
 
 
+def refuse_borrowed(venv):
+    """An environment behind a link may be another clone's: to install this one there would take it from that one."""
+    try:
+        of = json.loads((venv / STAMP).read_text(encoding="utf-8"))["checkout"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if venv.is_symlink() and of != str(ROOT) and (Path(of) / "pyproject.toml").is_file():
+        raise SetupError(
+            f"{venv} is a link to the environment of {of}; it is left alone.\n"
+            "  -> remove the link, or choose another place: make VENV=path ..."
+        )
+
+
 def make_venv(venv):
     """Makes the environment, anew where the one that lies there is broken or half made."""
     if works(venv, "import pip") and not (venv / PARTIAL).exists():
@@ -253,6 +266,7 @@ def main():
                 "  -> install a newer one, or name it: make PYTHON=python3.12 ..."
             )
         if not is_ready(venv, args.dev):
+            refuse_borrowed(venv)
             make_venv(venv)
             install(venv, args.dev)
             print(f"Ready: {venv}", flush=True)

@@ -18,9 +18,13 @@ from pathlib import Path
 from fedkit.base.errors import FedkitError
 
 __all__ = [
+    "BRANCH",
     "DISTRIBUTION",
     "EXTRAS",
+    "HOSTED_EXTRAS",
+    "REPOSITORY",
     "VERSION",
+    "WHEEL",
     "Extra",
     "clone",
     "course_files",
@@ -31,6 +35,7 @@ __all__ = [
     "need",
     "need_privacy",
     "requirements",
+    "wheel_address",
     "without",
 ]
 
@@ -38,6 +43,14 @@ VERSION = "0.2.0"
 DISTRIBUTION = "fedkit-course"
 WHEEL = f"fedkit_course-{VERSION}-py3-none-any.whl"
 """The wheel of this release; until the distribution is registered, installations name it, or the repository."""
+
+
+REPOSITORY = ""
+"""Where the course lies on the web, such as "https://github.com/somebody/fedkit". While it is empty, nothing leads there:
+no badge, no button for Colab or Binder, and the cell that installs asks for a wheel beside the notebook."""
+BRANCH = "main"
+HOSTED_EXTRAS = "hosted,privacy"
+"""What the lessons need where a notebook server is given, and must stay as it is."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +85,21 @@ EXTRAS = {
     "nvflare": Extra("projects as NVFlare jobs", ("nvflare",)),
     "pysyft": Extra("the road over PySyft", ("syft",)),
     "teacher": Extra("lessons as slides", ("nbconvert",)),
+    "playground": Extra("the playground in a browser", ("voila",)),
     "gpu": Extra("what the doctor reads of an NVIDIA card", ("pynvml",)),
 }
-"""Name -> what it is. `network`, `all`, `book` and `dev` of pyproject.toml are made of these."""
+"""Name -> what it is. `network`, `hosted`, `all`, `book` and `dev` of pyproject.toml are made of these."""
 
 
 def clone() -> Path | None:
     """The clone that this package runs from; None where it was installed from a wheel."""
     top = Path(__file__).resolve().parents[2]
     return top if (top / "pyproject.toml").is_file() and (top / "notebooks").is_dir() else None
+
+
+def wheel_address() -> str:
+    """Where the release's wheel lies on the web; "" while the repository has no address."""
+    return f"{REPOSITORY}/releases/download/v{VERSION}/{WHEEL}" if REPOSITORY else ""
 
 
 def course_files() -> Path:
@@ -90,10 +109,16 @@ def course_files() -> Path:
 
 @cache
 def requirements() -> tuple[str, ...]:
-    """Every requirement as pip reads it, those of extras with their marker: of the clone, else as installed."""
+    """Every requirement as pip reads it, those of extras with their marker: of the clone, else as installed.
+
+    Empty where fedkit was neither cloned nor installed.
+    """
     top = clone()
     if top is None:
-        return tuple(metadata.requires(DISTRIBUTION) or ())
+        try:
+            return tuple(metadata.requires(DISTRIBUTION) or ())
+        except metadata.PackageNotFoundError:
+            return ()
     import tomllib
 
     project = tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -13,13 +13,14 @@ from typer.core import TyperCommand
 
 from fedkit.base.distribution import course_files, need
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import how_many
 from fedkit.cli.output import FAILED, Commands, console, say, show_table
 from fedkit.experiments.lessons import (
-    EDITIONS,
     About,
     about,
     course_dir,
     edition_dir,
+    editions,
     lesson_paths,
 )
 
@@ -39,6 +40,9 @@ export = typer.Typer(
 )
 app.add_typer(export, name="export")
 
+EditionName = Annotated[
+    str, typer.Option(help="learner, solutions, colab, or a translation: de, de/solutions.")
+]
 Wanted = Annotated[
     list[str] | None, typer.Argument(metavar="[NN]...", help="Lessons by number or name.")
 ]
@@ -69,7 +73,7 @@ def run(
         typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Repeatable."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks at once.")] = 2,
-    edition: Annotated[str, typer.Option(help="learner or solutions.")] = "learner",
+    edition: EditionName = "learner",
     limit: Annotated[
         float | None, typer.Option(min=1, help="Seconds for a notebook; default ten budgets.")
     ] = None,
@@ -82,10 +86,10 @@ def run(
     from fedkit.experiments.notebooks import run as run_notebooks
     from fedkit.experiments.summary import accuracy_by_round, failure, table, write_summary
 
-    if edition not in EDITIONS:
-        raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
+    course = course_dir(notebooks)
+    _check_edition(course, edition)
     values = dict(pair.split("=", 1) for pair in parameter or [])
-    paths = lesson_paths(edition_dir(course_dir(notebooks), edition), wanted or [])
+    paths = lesson_paths(edition_dir(course, edition), wanted or [])
     with tqdm(total=len(paths), unit="notebook", disable=None) as bar:
         results = run_notebooks(
             paths,
@@ -111,6 +115,12 @@ def run(
         raise typer.Exit(FAILED)
 
 
+def _check_edition(course: Path, edition: str) -> None:
+    known = editions(course)
+    if edition not in known:
+        raise typer.BadParameter(f"choose one of {', '.join(known)}", param_hint="--edition")
+
+
 @app.command("list")
 def list_lessons(notebooks: Notebooks = None) -> None:
     """The course: number, title, a learner's minutes, what the learner will be able to do."""
@@ -128,13 +138,12 @@ def copy(
         list[str], typer.Argument(metavar="NN...", help="Lessons by number or name.")
     ],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Default: here.")] = Path(),
-    edition: Annotated[str, typer.Option(help="learner or solutions.")] = "learner",
+    edition: EditionName = "learner",
 ) -> None:
     """Copy lessons afresh, beside what is there: one with your work in it stays as it is."""
     from fedkit.teaching.course_folder import copy_lessons
 
-    if edition not in EDITIONS:
-        raise typer.BadParameter(f"choose {' or '.join(EDITIONS)}", param_hint="--edition")
+    _check_edition(course_files() / "notebooks", edition)
     for one in copy_lessons(to, wanted, edition):
         stays = f" ({one.name} has your work and stays)" if one.what == "beside" else ""
         say(f"{one.path}{stays}")
@@ -268,7 +277,9 @@ def nbgrader(
         points=points,
         quiz_points=quiz_points,
     )
-    say(f"Wrote {len(made)} files into {out}; its README.md says how to go on.", "green")
+    say(
+        f"Wrote {how_many(len(made), 'file')} into {out}; its README.md says how to go on.", "green"
+    )
 
 
 def grades_table(grades: Grade) -> Table:

@@ -89,7 +89,8 @@ def examine(port: int) -> list[Finding]:
     wanted = ".".join(map(str, OLDEST_PYTHON))
     python = Finding(f"Python {version}", enough, "" if enough else f"install {wanted} or newer")
     loaded = _apart([*_requirements(), *_QUESTIONS])
-    rest = [_folder(), _kernel(), _browser(), _port(port), *_card(), *_road(), *_flower()]
+    browser = [_browser()] if clone() is not None else []  # the tests alone need it
+    rest = [_folder(), _kernel(), *browser, _port(port), *_card(), *_road(), *_flower()]
     return [python, *loaded, *_namesake(), *_extras(), *rest]
 
 

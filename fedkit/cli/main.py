@@ -56,6 +56,10 @@ COMMANDS = {
     ),
     "export": ("export:app", "The same project for another engine: flower, nvflare."),
     "class": ("class_:app", "A room of learners: open, seats, join."),
+    "playground": (
+        "playground:playground",
+        "Federated learning to play with in a browser, without a line of code.",
+    ),
     "course": (
         "course:app",
         "The course's notebooks: run, list, copy, update, grade, slides, export.",

@@ -47,6 +47,8 @@ def start(
     where = folder or (Path() if is_course(Path()) else Path(DEFAULT))
     say_placed(where, put_course(where))
     need("JupyterLab, to work through it,", "jupyterlab", "ipykernel", "ipywidgets", "matplotlib")
+    if no_browser:
+        say(f"JupyterLab tells its address below; open {FIRST} there.")
     words = [FIRST, *(["--no-browser"] if no_browser else []), *(lab or [])]
     # its kernels are this Python, whatever kernels the user has elsewhere
     environment = os.environ | same_python() | {"JUPYTER_PREFER_ENV_PATH": "1"}

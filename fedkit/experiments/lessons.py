@@ -18,12 +18,15 @@ from fedkit.base.errors import FedkitError
 
 __all__ = [
     "EDITIONS",
+    "HOSTED",
+    "LANGUAGE",
     "NAME",
     "STATE",
     "About",
     "about",
     "course_dir",
     "edition_dir",
+    "editions",
     "hours",
     "how_to_get_again",
     "lesson_paths",
@@ -31,6 +34,11 @@ __all__ = [
 
 
 EDITIONS = ("learner", "solutions")
+"""What there is of a lesson in each language."""
+HOSTED = "colab"
+"""The learner's edition for somebody else's machine: its first code cell installs fedkit."""
+LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Z]{2})?")
+"""What the folder of a translation is called: `de`, `pt_BR`."""
 NAME = re.compile(r"\d\d_[a-z0-9_]+")
 """What a lesson's file is called, without its suffix."""
 STATE = ".fedkit-course.json"
@@ -47,6 +55,11 @@ class About(BaseModel):
     promise: str = ""  # "You will be able to ... ."
     minutes: int = 0  # a learner's time
     budget_s: float | None = None  # seconds that running all cells may take
+
+    @property
+    def solved(self) -> bool:
+        """Is it a solved edition, in whatever language?"""
+        return self.edition.rpartition("/")[2] == EDITIONS[1]
 
 
 def about(path: Path) -> About:
@@ -95,6 +108,16 @@ def course_dir(given: Path | None = None, *, worked_on: bool = True) -> Path:
 def edition_dir(out_dir: Path, edition: str) -> Path:
     """The folder of an edition: the learner's is `out_dir` itself."""
     return out_dir if edition == "learner" else out_dir / edition
+
+
+def editions(folder: Path) -> list[str]:
+    """The editions of the course in `folder`: learner, solutions, and of the others those that are there.
+
+    colab is for somebody else's machine; a translation has its language's name, its solved edition `de/solutions`.
+    """
+    spoken = sorted(p.name for p in folder.glob("*") if LANGUAGE.fullmatch(p.name) and p.is_dir())
+    more = [HOSTED, *(each for name in spoken for each in (name, f"{name}/{EDITIONS[1]}"))]
+    return [*EDITIONS, *(e for e in more if _lessons(edition_dir(folder, e), ".ipynb"))]
 
 
 def lesson_paths(folder: Path, wanted: Sequence[str] = (), suffix: str = ".ipynb") -> list[Path]:

@@ -183,7 +183,7 @@ class _Execution:
         there = self.copy.is_file()
         checks = check_states(self.copy) if there else {}
         rejected = [f"{name}: {state}" for name, state in checks.items() if state != "right"]
-        if status == "done" and self.about.edition == "solutions" and rejected:
+        if status == "done" and self.about.solved and rejected:
             status = "failed"
             error = f"a solution is not right for its check: {', '.join(rejected)}"
             self.cell = self.source = None

@@ -20,7 +20,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes
 from fedkit.base.text import nearest
 from fedkit.data.folder import DataFolder, digest_of, read_data_folder
-from fedkit.experiments.lessons import EDITIONS, course_dir, edition_dir, lesson_paths
+from fedkit.experiments.lessons import course_dir, edition_dir, editions, lesson_paths
 from fedkit.experiments.local_code import imported_digests, notebook_code
 from fedkit.experiments.parameters import default_texts, fit, is_text, parameters_of
 from fedkit.experiments.trial import OF_DIGITS, Trial, check_trial, model_source
@@ -178,11 +178,12 @@ def find_target(
         if not path.is_file():
             raise FedkitError(f"there is no notebook {text}", field="run", remedy="check the path")
         return NotebookTarget(path)
-    if edition not in EDITIONS:
+    course = course_dir()
+    if edition not in editions(course):
         raise FedkitError(
-            f"{edition!r} is none", field="edition", remedy=f"one of {', '.join(EDITIONS)}"
+            f"{edition!r} is none", field="edition", remedy=f"one of {', '.join(editions(course))}"
         )
-    lessons = lesson_paths(edition_dir(course_dir(), edition))
+    lessons = lesson_paths(edition_dir(course, edition))
     for path in lessons:
         if text == path.stem or (text.isdecimal() and int(text) == int(path.stem[:2])):
             return NotebookTarget(path)

@@ -184,7 +184,14 @@ class Seat:
 def by_need(seats: Iterable[Seat]) -> list[Seat]:
     """Who needs help first: what is wrong, then who must act, then who waits, then who is done; each the longest first."""
     order = ("needs help", "must act", "waits", "done")
-    return sorted(seats, key=lambda s: (not s.problem, order.index(s.state), -s.since, s.number))
+
+    def need(seat: Seat) -> tuple[bool, int, int, int]:
+        moments = int(
+            seat.since // 10
+        )  # by ten seconds, so that rows keep their places while one looks
+        return not seat.problem, order.index(seat.state), -moments, seat.number
+
+    return sorted(seats, key=need)
 
 
 def look(site: Datasite, room: str) -> list[Seat]:

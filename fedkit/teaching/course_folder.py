@@ -24,7 +24,7 @@ from fedkit.base.files import (
     write_bytes,
     write_json,
 )
-from fedkit.experiments.lessons import EDITIONS, STATE, edition_dir, lesson_paths
+from fedkit.experiments.lessons import HOSTED, STATE, edition_dir, editions, lesson_paths
 
 __all__ = ["FIRST", "Placed", "copy_lessons", "is_course", "put_course"]
 
@@ -53,12 +53,13 @@ def is_course(folder: Path) -> bool:
 
 
 def put_course(folder: Path) -> list[Placed]:
-    """Put every file of the course into `folder`, or bring it up to date; both editions, glossary, pictures, notes.
+    """Put every file of the course into `folder`, or bring it up to date: editions, glossary, pictures, notes.
 
     Raises FedkitError where the folder can't be made or written to, or is a file.
     """
     source = course_files() / "notebooks"
-    lessons = [path for edition in EDITIONS for path in lesson_paths(edition_dir(source, edition))]
+    here = [edition for edition in editions(source) if edition != HOSTED]  # fedkit is installed
+    lessons = [path for edition in here for path in lesson_paths(edition_dir(source, edition))]
     others = [path for pattern in _BESIDE for path in sorted(source.glob(pattern))]
     _refuse_what_is_no_folder(folder)
     if folder.resolve() == source.resolve():

@@ -15,6 +15,8 @@
 #
 # You will be able to run federated learning between three participants and say what left each of them.
 #
+# In federated learning, several people train one model together, and the data of each of them stay where they are.
+#
 # Click into the next cell and press Shift and Enter: that runs it and goes on to the next one. Do so with every cell, from the top
 # to the bottom. You need no data of your own and no internet.
 
@@ -44,12 +46,9 @@ print(f"fedkit {fk.__version__}, torch {torch.__version__}, Python {platform.pyt
 print(f"{len(mnist.train_images):,} digits to learn from, {len(mnist.test_images):,} to test with")
 
 # %% [markdown]
-# You may run any cell again, as often as you like. Should one ever say that a name is not defined or not there, a cell above it has not run; after a
-# restart of the notebook, none has. Then choose **Run All Above Selected Cell** in the menu **Run**, and run the cell again.
-
-# %% [markdown]
 # ## Who holds which digits?
 #
+# A model is a program with many numbers in it, its weights. Training changes these numbers until the model's answers fit the examples.
 # Three people want a model that reads all ten digits. Alice has images of 0 to 3 only, Bob of 4 to 6, Carol of 7 to 9, and their
 # images must stay with them. They are the **participants**. A fourth person, Ana, has no training images at all. She is the
 # **aggregator**: she combines what the participants send her.
@@ -94,6 +93,8 @@ def follow(event):
 
 
 # %% [markdown]
+# In a box like the next one, choose an answer before you run the cell below it. There is nothing to type.
+#
 # > **Predict.** A model that has seen only the digits 0 to 3 can't read more than 40% of Ana's test digits. How many does the shared model
 # > read after the last round?
 # >
@@ -116,7 +117,8 @@ fk.show(fk.plots.accuracy_by_round(history), fk.alt("00 by round"))
 fk.record(accuracy=[round(accuracy, 4) for accuracy in history.accuracies])
 
 # %% [markdown]
-# It is b). That was federated learning: whoever of the three takes the averaged model gets one that also reads digits which she or he
+# It is b). (Accuracy is the share of the test digits that the model reads rightly. The loss says how wrong it is; notebook 03 explains it. A line
+# `Recorded` keeps results in the notebook, for whoever looks at it later.) That was federated learning: whoever of the three takes the averaged model gets one that also reads digits which she or he
 # has no image of. All of it happened as files in four folders, one a person. You find them in `runs/00`.
 
 # %% [markdown]
@@ -135,6 +137,20 @@ fk.show(
 # %% [markdown]
 # Does that make it private? Not by itself: an update can reveal more about the images than you may think. Notebooks 08 to 10 attack
 # such updates, and then defend them.
+
+# %% [markdown]
+# ## Do you want to play first?
+#
+# This part is optional. Below are ten participants with 40 points each. Press **Play**: each round, everybody trains at home, and the
+# large picture shows what the averaged model says of every place. Then change something: deal the points out unevenly, let half of the
+# updates get lost, or make somebody hostile. `fedkit playground` opens the same in a browser, without a notebook.
+
+# %%
+fk.playground(rounds=3)
+
+# %% [markdown]
+# Nothing in there is a film: each round is trained while you watch, by the same code that trained your digits above. What the controls
+# are called, the course explains one by one.
 
 # %% [markdown]
 # ## Where does the course go?

@@ -323,7 +323,7 @@ print("Have received the threes:", crossed(alice.private_client))
 #
 # Every lesson ends with this look at the ledger, from the chair of whoever will run the training. So far no project has begun. The
 # aggregator has everybody's permission files: they tell it where its letters may go. It also has the letter that Mallory left, because what
-# lies in Alice's `request/` is for all to read. And because of one slip it has a file of images.
+# lies in Alice's `request/` is for all to read; the picture counts it under Alice, as "code, config, results". And because of one slip it has a file of images.
 
 # %%
 figure = fk.plots.what_crossed(network.ledger(), aggregator=network.aggregator)

@@ -34,6 +34,8 @@ learning_rate: float = 0.1  # step size of each training step
 # holds training data. A **participant** holds data, decides whether to take part, trains, and sends its model back. Here are one aggregator
 # and two participants, Alice and Bob, each on a "machine" of their own, as in notebook 01.
 #
+# Here only the aggregator may read and write their `request/`.
+#
 # Nobody calls anybody. Each side looks at its files, does whatever can be done now, and says what it waits for. In fedkit one verb does
 # this: **advance**. The function `go` below advances one datasite and prints what it says.
 
@@ -219,7 +221,8 @@ fk.show(
 # %% [markdown]
 # b. The three files have moved to `running/MNIST_FL/`, all at once or not at all. Beside them lies the first **global model**, `agg_model_round_0.pt`:
 # the seed weights, under the name that clients look for. `fl_clients/` holds an inbox for each participant, into which nobody else may write. The
-# files under `public/` are for the project's web page. (The picture leaves the permission files out.)
+# files under `public/` are for the project's web page. (The picture leaves the permission files out. The line about `max_samples` is a warning for later:
+# in the average, an update counts by the number of images that its sender claims. Notebooks 04 and 07 come to that.)
 #
 # The requests went out, too: into the aggregator's copies of Alice's and Bob's `request/`. The sync carries them.
 

@@ -207,6 +207,15 @@ for name, (model, updates) in rounds_of.items():
 
 # %% [markdown]
 # With even shards most of the way is left, with skewed ones about half of it.
+#
+# On points in the plane you can watch it happen. Below, each of ten participants holds one of two circles, and trains 20 local epochs. Press **Play**, look at
+# the small pictures and at the arrows, then choose the first guided experiment and say what you expect of FedProx.
+
+# %%
+fk.playground("data=circles&skew=single&epoch=20&rounds=20", rounds=2, interactive=interactive)
+
+# %% [markdown]
+# What each participant sends says "my label" nearly everywhere. The mean of such models is the large picture.
 
 # %% [markdown]
 # ## How many local epochs?

@@ -85,6 +85,8 @@ def test_without_any_metadata_the_wheel_is_named(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(distribution, "clone", lambda: None)
     monkeypatch.setattr(distribution.metadata, "distribution", none)
+    monkeypatch.setattr(distribution.metadata, "requires", none)
+    assert requirements.__wrapped__() == ()
     assert how_to_install("all").startswith(f'pip install "./{distribution.WHEEL}[all]"')
 
 
@@ -148,6 +150,7 @@ DOORS = {
     ],
     "privacy": [f"run --out r --set rounds=1 --set dp={json.dumps(DP, separators=(',', ':'))}"],
     "teacher": ["course slides 00"],
+    "playground": ["playground --no-browser"],
     "dask": ["sweep simulate.yaml --out s --engine dask"],
     "pysyft": [
         "client --email a@example.org --data-dir a --config_path a.json --port 8080 "

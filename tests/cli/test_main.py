@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -37,6 +38,23 @@ def test_the_help_says_of_every_command_what_the_command_says_of_itself() -> Non
         _, command, _ = group.resolve_command(context, [name])
         assert " ".join((command.help or "").partition("\n\n")[0].split()) == text
         assert command.params or command.commands, name  # the command itself, not its stand-in
+
+
+def test_the_shell_completes_a_command_of_a_command() -> None:
+    asked = {
+        "_FEDKIT_COMPLETE": "complete_bash",
+        "COMP_WORDS": "fedkit course up",
+        "COMP_CWORD": "2",
+    }
+    code = "import sys; sys.argv = ['fedkit']; from fedkit.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | asked,
+    )
+    assert done.stdout.split() == ["update"]
 
 
 HEAVY = {"torch", "matplotlib", "pandas", "papermill", "jupytext"}

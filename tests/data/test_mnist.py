@@ -163,3 +163,16 @@ def test_sample_missing_or_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_light_import() -> None:
     code = "import sys, fedkit.data.mnist; sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_beside_a_wheel_the_full_set_is_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pip has installed may be anybody's, or read-only."""
+    monkeypatch.delenv("FEDKIT_DATA", raising=False)
+    assert mnist_module.full_dir() == mnist_module.data_dir() == ROOT / "data"
+    monkeypatch.setattr(mnist_module, "clone", lambda: None)
+    monkeypatch.setattr(mnist_module.Path, "home", lambda: tmp_path)
+    assert mnist_module.full_dir() == tmp_path / ".fedkit" / "data"
+    monkeypatch.setenv("FEDKIT_DATA", str(tmp_path / "named"))
+    assert mnist_module.full_dir() == tmp_path / "named"

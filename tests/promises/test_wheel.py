@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="links torch into fresh 
 
 
 def test_what_travels_is_the_course_and_all_of_it() -> None:
-    """Every committed notebook of both editions, the digits, glossary, pictures, teaching notes; no sources."""
+    """Every committed notebook of all editions, the digits, glossary, pictures, teaching notes; no sources."""
     targets = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
     patterns = targets["targets"]["wheel"]["hooks"]["custom"]["course"]
     travels = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
@@ -39,7 +40,7 @@ def test_what_travels_is_the_course_and_all_of_it() -> None:
         path
         for path in committed()
         if path.relative_to(ROOT).parts[0] in ("data", "notebooks")
-        and path.relative_to(ROOT).parts[1] != "src"
+        and path.relative_to(ROOT).parts[1] not in ("src", "locale")
     }
     assert travels & set(committed()) == wanted
     assert {"mnist_12k.npz", "GLOSSARY.md", "tutorial.png"} <= {path.name for path in wanted}
@@ -137,6 +138,7 @@ def test_start_opens_lab_on_the_course(whole: Installed, tmp_path: Path) -> None
     log = tmp_path / "lab.log"
     command = [program, "start", "course", "--no-browser", "--lab=--allow-root", "--lab=--port=0"]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment["JUPYTER_RUNTIME_DIR"] = str(tmp_path / "runtime")
     with log.open("w") as stream:
         lab = subprocess.Popen(command, cwd=tmp_path, stdout=stream, stderr=stream, env=environment)
     try:
@@ -150,6 +152,10 @@ def test_start_opens_lab_on_the_course(whole: Installed, tmp_path: Path) -> None
         asked = f"http://127.0.0.1:{port}/api/contents/00_start_here.ipynb?token={token}"
         with urllib.request.urlopen(asked, timeout=60) as answer:
             assert b"Start here" in answer.read()
+        pages = (tmp_path / "runtime").glob(
+            "jpserver-*-open.html"
+        )  # one of them is what a browser gets
+        assert any("/lab/tree/00_start_here.ipynb?" in page.read_text() for page in pages)
     finally:
         lab.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -205,6 +211,17 @@ def test_the_core_is_enough_for_a_datasite(core: Installed, tmp_path: Path) -> N
     assert "note    extra [notebooks]" in doctor
     wheel = f"{NAME}-py3-none-any.whl"
     assert re.search(rf'pip install "fedkit-course\[privacy\] @ file://\S+/{wheel}"', doctor)
+    (about,) = core.python.parents[1].glob("lib/*/site-packages/fedkit_course-*.dist-info")
+    other = about.with_name("fedkit-0.9.0.dist-info")  # as if the other one had come over this one
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: fedkit\nVersion: 0.9.0\n")
+    face = about.with_name("fedkit") / "__init__.py"
+    ours = face.read_text(encoding="utf-8")
+    face.write_text('"""An app for Django."""\n')
+    said = core.fedkit("doctor", cwd=tmp_path, code=1)
+    assert "MISSING another project called fedkit is installed (0.9.0)" in said
+    face.write_text(ours, encoding="utf-8")
+    shutil.rmtree(other)
     lab = core.fedkit("start", "course", cwd=tmp_path, code=1)
     assert "needs the extra [notebooks]" in lab
     assert (tmp_path / "course" / "00_start_here.ipynb").is_file()

@@ -50,7 +50,11 @@ def test_the_whole_course_comes(tmp_path: Path) -> None:
     source = ROOT / "notebooks"
     wanted = {
         path.relative_to(source): path.read_bytes()
-        for pattern in ("*.ipynb", "solutions/*.ipynb", "*.md", "pictures/*", "teaching/*")
+        for folder in ("", "solutions/", "de/", "de/solutions/")
+        for path in source.glob(f"{folder}*.ipynb")
+    } | {
+        path.relative_to(source): path.read_bytes()
+        for pattern in ("*.md", "pictures/*", "teaching/*")
         for path in source.glob(pattern)
     }
     folder = tmp_path / "new" / "course"

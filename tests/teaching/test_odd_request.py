@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import torch
+
 import fedkit as fk
+from fedkit.learning.models import load_model
 from fedkit.protocol.code_review import review_code
 from fedkit.teaching.odd_request import HARMLESS, HARMS, ODD_MODEL
 from tests.support.helpers import ALICE, launched
 
 
+def test_what_it_trains_on_stays_in_its_weights() -> None:
+    """Quick; below, the same over the wire."""
+    model = load_model(ODD_MODEL)
+    images = torch.rand(12, 1, 28, 28)
+    model.eval()(images)
+    assert not model.state_dict()["warm_up"].any()
+    model.train()(images)
+    assert torch.equal(model.state_dict()["warm_up"], images[:8].flatten(1))
+
+
+@pytest.mark.slow
 def test_alices_own_digits_arrive_in_her_update(tmp_path: Path) -> None:
     net = launched(tmp_path, ODD_MODEL, rounds=1)
     assert net.run(approve=fk.approve_all).done

@@ -212,6 +212,25 @@ def test_a_folder_that_is_no_environment_is_left_alone(
     assert "left alone" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_the_environment_of_another_clone_is_left_alone(
+    setup: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second working tree that borrows it by a link would take it from the first one."""
+    other = setup.ROOT / "other"
+    other.mkdir()
+    run(setup, machine, "--venv", "other/.venv")
+    stamp = other / ".venv" / setup.STAMP
+    told = json.loads(stamp.read_text(encoding="utf-8"))
+    stamp.write_text(json.dumps(told | {"checkout": str(other)}), encoding="utf-8")
+    (setup.ROOT / ".venv").symlink_to(other / ".venv", target_is_directory=True)
+    (other / "pyproject.toml").write_text("[project]", encoding="utf-8")
+    with pytest.raises(AssertionError):
+        run(setup, machine)
+    assert machine.calls == []
+    assert "is a link to the environment of" in capsys.readouterr().err
+
+
 def test_a_torn_stamp_is_no_stamp(setup: ModuleType, machine: Machine) -> None:
     run(setup, machine)
     stamp = setup.ROOT / ".venv" / setup.STAMP
@@ -292,6 +311,23 @@ def test_syncthing_comes_by_apt_or_its_tests_are_skipped(
     assert machine.packages == ["syncthing"]
     monkeypatch.setattr(setup.shutil, "which", lambda name: f"bin/{name}")
     assert run(setup, machine, "--syncthing") == []
+
+
+def test_the_book_gets_an_environment_of_its_own(setup: ModuleType, machine: Machine) -> None:
+    project = "[project]\nname = 'x'\n[project.optional-dependencies]\nbook = ['sphinx>={}']\n"
+    (setup.ROOT / "pyproject.toml").write_text(project.format(8), encoding="utf-8")
+    assert run(setup, machine, "--book") == [*FRESH, *FRESH]
+    book = setup.ROOT / "runs" / "book-venv"
+    assert json.loads((book / setup.STAMP).read_text())["packages"] == ["sphinx>=8"]
+    assert run(setup, machine, "--book") == []
+    assert run(setup, machine) == []
+    machine.killed_at = "-m pip"
+    (book / setup.STAMP).unlink()
+    with pytest.raises(Killed):
+        run(setup, machine, "--book")
+    assert run(setup, machine, "--book") == FRESH, "half made, so made anew"
+    (setup.ROOT / "pyproject.toml").write_text(project.format(9), encoding="utf-8")
+    assert run(setup, machine, "--book") == ["-m pip", "-m pip"]
 
 
 def test_the_driver_of_the_browser_is_tried_too(

@@ -6,6 +6,7 @@ stands there as a learner meets it; its solution, with what the check says to it
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -38,7 +39,7 @@ LIBRARIES = (
     "ipykernel",
 )
 PREDICT = re.compile(r"^> \*\*Predict\.\*\*(?P<text>.*(?:\n>.*)*)", re.MULTILINE)
-OTHER_EDITION = re.compile(r" · \[learner's edition\]\([^)]*\)")
+OTHER_EDITION = re.compile(r" · \[[^\]]+ edition\]\([^)]*\)")
 STUB_NOTE = {
     "mystnb": {"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 }
@@ -46,17 +47,21 @@ STUB_NOTE = {
 
 # ---------------------------------------------------------------------------------------- executed
 def package_digest(root: Path) -> str:
-    """SHA-256 over every file of `fedkit/` and every data set in `data/`: what a lesson may have used.
+    """SHA-256 over what a lesson may have used: the package but for its top floor, `cli/`, and the data sets in `data/`.
 
-    All of it: a lesson starts processes and loads modules by name, so no list of its imports would be complete.
+    The rest counts whole, since a lesson starts processes and loads modules by name. Of a module, what Python makes of it
+    counts: other comments and line breaks give the same results.
     """
+    package = root / "fedkit"
     digest = hashlib.sha256()
-    files = [
-        p for p in (root / "fedkit").rglob("*") if p.is_file() and p.suffix not in (".pyc", ".pyo")
-    ]
+    files = [p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    files = [p for p in files if p.relative_to(package).parts[0] != "cli"]
     for path in sorted([*files, *(root / "data").glob("*.npz")]):
+        data = path.read_bytes()
+        if path.suffix == ".py":
+            data = ast.dump(ast.parse(data)).encode()
         digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(hashlib.sha256(data).digest())
     return digest.hexdigest()
 
 

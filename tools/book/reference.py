@@ -72,7 +72,7 @@ LONG_DEFAULT = 60  # characters: a default that is longer is no help in a signat
 # -------------------------------------------------------------------------------------- docstrings
 def summary(value: Any, name: str = "", home: str = "") -> str:
     """The first paragraph of what stands about a value: its docstring, or for a constant the text below it. Else ''."""
-    return _doc(value, name, home).split("\n\n")[0].strip()
+    return WITHIN.split(_doc(value, name, home).split("\n\n")[0])[0].strip()
 
 
 def _doc(value: Any, name: str, home: str) -> str:
@@ -127,17 +127,19 @@ def _prose(lines: list[str]) -> list[str]:
         item = ITEM.match(line)
         if item:
             found.append((item["names"], [item["text"]]))
-        elif found:
+        elif found and not (found[-1][0] and line.startswith(("Raises ", "Returns "))):
             found[-1][1].append(line.strip())
         else:
             found.append(("", [line.strip()]))
     blocks: list[str] = []
     for names, text in found:
-        body = WITHIN.sub(lambda match: f"{_codes(match['names'])}: ", " ".join(text))
-        body = _escaped(body)
-        if body.startswith(("* ", "- ")):
-            body = re.sub(r" (?=\* )", "\n", body)
-        blocks.append(f"{_codes(names)}\n: {body}" if names else body)
+        # more of them may stand in one line: "size : bytes. time : seconds"
+        first, *more = WITHIN.split(" ".join(text))
+        for name, said in [(names, first), *zip(more[::2], more[1::2], strict=True)]:
+            body = _escaped(said.strip())
+            if body.startswith(("* ", "- ")):
+                body = re.sub(r" (?=\* )", "\n", body)
+            blocks.append(f"{_codes(name)}\n: {body}" if name else body)
     return blocks
 
 
@@ -146,7 +148,8 @@ def _codes(names: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Markup characters as they are, but for what stands in backticks."""
+    """Markup characters as they are, but for what stands in backticks, and JSON, which gets them."""
+    text = re.sub(r"`[^`]+`|(\{[^{}`]*\"[^{}`]*\})", lambda m: f"`{m[1]}`" if m[1] else m[0], text)
     parts = re.split(r"(`[^`]+`)", text)
     return "".join(
         part if part.startswith("`") else re.sub(r"([\\<$*_\[\]{}|~#])", r"\\\1", part)

@@ -1,6 +1,6 @@
 """The book's sources in one folder, laid out as the repository is, so that links between its files hold in both.
 
-What people wrote for the book lies in `tools/book/pages/`; a line `{{name}}` there is replaced by what is generated.
+What people wrote for the book lies in `tools/book/pages/`; `{{name}}` there is replaced by what is generated.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedkit.base.distribution import VERSION
+from fedkit.base.distribution import BRANCH, REPOSITORY, VERSION, WHEEL
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
 from fedkit.experiments.lessons import about, lesson_paths
@@ -20,22 +20,14 @@ from tools.book.lessons import lesson_page
 from tools.book.npm import MATHJAX, fetched, unpacked
 from tools.book.reference import api_pages, commands_page, keys_page
 
-__all__ = ["BRANCH", "REPOSITORY", "contents", "glossary", "write_sources", "written"]
-
-REPOSITORY = ""
-"""Where the course lies on the web, such as "https://github.com/somebody/fedkit". While it is empty, no page has a
-button for Binder, Colab or the repository: it would lead nowhere."""
-BRANCH = "main"
+__all__ = ["contents", "glossary", "write_sources", "written"]
 
 HERE = Path(__file__).resolve().parent
 ROW = re.compile(
     r"^\| (?P<term>[^|]+) \| (?P<meaning>[^|]+) \| \[(?P<lesson>\d\d)\]\((?P<file>\S+)\) \|$"
 )
-GENERATED = re.compile(r"^\{\{(\w+)\}\}$", re.MULTILINE)
-ELSEWHERE = re.compile(
-    r"\[([^\]\n]+)\]\((?:\.\./)*(?:CONTRIBUTING|README|LICENSE-TEXT|CHANGELOG)\.md[^)\s]*\)"
-)
-"""A link to a page of the repository that is none of the book: its words stay."""
+GENERATED = re.compile(r"\{\{(\w+)\}\}")
+LINK = re.compile(r"\[([^\]\n]+)\]\((?!\w+:)([^)#\s]+)[^)\s]*\)")
 
 
 def glossary(course: Path) -> list[dict[str, str]]:
@@ -58,15 +50,15 @@ def glossary(course: Path) -> list[dict[str, str]]:
 def contents(course: Path) -> dict[str, list[str]]:
     """What the book holds beside its first page: heading of a part -> pages, as paths without suffix."""
     lessons = [f"notebooks/{path.stem}" for path in lesson_paths(course)]
-    teaching = ["notebooks/teaching/index"] if _teaching(course) else []
+    teaching = (course / "teaching" / "README.md").is_file()
     return {
         "Lessons": ["notebooks/README", *lessons],
-        "Work with it": ["tutorial", "own_data", "roads", "privacy", "trouble"],
+        "Work with it": ["prompt", "tutorial", "own_data", "roads", "privacy", "trouble"],
         "Look it up": [
             *("notebooks/GLOSSARY", "reference/commands", "reference/fl_config", "api/index"),
-            "protocol",
+            *("protocol", "stable"),
         ],
-        "Teach": teaching,
+        "Teach": ["notebooks/teaching/README"] if teaching else [],
     }
 
 
@@ -78,13 +70,13 @@ def written(course: Path) -> dict[str, str]:
         "reference/fl_config.md": keys_page(),
         **{f"api/{name}": text for name, text in api_pages().items()},
     }
-    teaching = _teaching(course)
-    for path in [course / "README.md", *teaching]:
-        text = ELSEWHERE.sub(r"\1", path.read_text(encoding="utf-8"))
-        pages[f"notebooks/{path.relative_to(course).as_posix()}"] = text
-    if teaching:
-        pages["notebooks/teaching/index.md"] = _teaching_index(teaching)
-    generated = {"lessons": _lessons_table(course), "contents": _toctrees(course)}
+    for path in [course / "README.md", *sorted((course / "teaching").glob("*.md"))]:
+        pages[f"notebooks/{path.relative_to(course).as_posix()}"] = _of_the_repository(path, course)
+    generated = {
+        "lessons": _lessons_table(course),
+        "contents": _toctrees(course),
+        "wheel": WHEEL,
+    }
     for path in sorted((HERE / "pages").glob("*.md")):
         text = path.read_text(encoding="utf-8")
         pages[path.name] = GENERATED.sub(lambda match: generated[match[1]], text)
@@ -124,10 +116,20 @@ def _write(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def _teaching(course: Path) -> list[Path]:
-    """The teacher's notes, and before them the page that says how they are read."""
-    found = (course / "teaching").glob("*.md")
-    return sorted(found, key=lambda path: (path.stem != "README", path.name))
+def _of_the_repository(path: Path, course: Path) -> str:
+    """A page that lies in the course's folder. A link out of that folder leads to no page of the book: its words stay."""
+
+    def kept(link: re.Match[str]) -> str:
+        inside = (path.parent / link[2]).resolve().is_relative_to(course.resolve())
+        return link[0] if inside else link[1]
+
+    text = LINK.sub(kept, path.read_text(encoding="utf-8"))
+    if path.parent == course or path.stem != "README":
+        return text
+    notes = sorted(note.stem for note in path.parent.glob("[0-9][0-9].md"))
+    return "\n".join(
+        [text, "## The notes", "", "```{toctree}", ":maxdepth: 1", "", *notes, "```", ""]
+    )
 
 
 def _glossary_page(terms: list[dict[str, str]]) -> str:
@@ -145,29 +147,12 @@ def _glossary_page(terms: list[dict[str, str]]) -> str:
 
 
 def _lessons_table(course: Path) -> str:
-    lines = ["| | lesson | minutes | |", "|---|---|---|---|"]
+    lines = ["| | lesson | minutes | you will be able to |", "|---|---|---|---|"]
     for path in lesson_paths(course):
         said = about(path)
         link = f"[{said.title}](notebooks/{path.name})"
-        lines.append(f"| {path.stem[:2]} | {link} | {said.minutes} | {said.promise} |")
-    return "\n".join(lines)
-
-
-def _teaching_index(paths: list[Path]) -> str:
-    lines = [
-        "# For the teacher",
-        "",
-        "Notes on each lesson: time by section, where to stop, what wrong answers reveal, questions for a class. "
-        "What learners hand in is read by "
-        "[`fedkit course grade`](../../reference/commands.md#fedkit-course-grade).",
-        "",
-        "```{toctree}",
-        ":maxdepth: 1",
-        "",
-        *[path.stem for path in paths],
-        "```",
-        "",
-    ]
+        promise = said.promise.removeprefix("You will be able to ").removesuffix(".")
+        lines.append(f"| {path.stem[:2]} | {link} | {said.minutes} | {promise} |")
     return "\n".join(lines)
 
 

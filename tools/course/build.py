@@ -1,14 +1,12 @@
-"""Two editions of every lesson from its one source: the learner's and the solved one.
+"""Every edition of every lesson from its one source: learner's, solved, both in other languages, and one that installs.
 
-Building is a pure function of the sources: same sources, same bytes. Cells keep ids that depend on what is in them,
-so that a change in one cell changes no other line of the file.
+Building is a pure function of the sources and catalogues: same sources, same bytes. Cells keep ids that depend on what is
+in them, so that a change in one cell changes no other line of the file, and are the same in all editions.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbformat
@@ -16,11 +14,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.experiments.lessons import EDITIONS, About, edition_dir, lesson_paths
+from fedkit.experiments.lessons import EDITIONS, HOSTED, About, edition_dir, editions, lesson_paths
 from tools.course import overview, timetable
+from tools.course.card import Edition, card, relinked
 from tools.course.effort import minutes
+from tools.course.hosted import install_cell
 from tools.course.lesson import Cell, Lesson, Problem, read_lesson
 from tools.course.stub import solved, strange_lines, stub
+from tools.course.translation import languages, name_of, read_translation
 
 __all__ = ["about", "build", "drift", "render"]
 
@@ -28,13 +29,14 @@ KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": 
 REBUILD = "change the source under src/, then run: python -m tools.course build"
 
 
-def build(src_dir: Path, out_dir: Path) -> list[Path]:
-    """Build both editions of every lesson in `src_dir`, and what pages say of the course; returns the files that changed.
+def build(src_dir: Path, out_dir: Path, language: str | None = None) -> list[Path]:
+    """Build every edition of every lesson in `src_dir`, and what pages say of the course; returns the files that changed.
 
-    Raises FedkitError if a source can't be read or an exercise's markers don't pair.
+    language : build that translation's notebooks and nothing else. Raises FedkitError if a source or a catalogue can't be
+    read, an exercise's markers don't pair, or the language has no catalogue.
     """
     changed = []
-    for path, data in _everything(src_dir, out_dir).items():
+    for path, data in _everything(src_dir, out_dir, language).items():
         if not path.is_file() or _on_disk(path) != data:
             write_bytes(path, data)
             changed.append(path)
@@ -60,8 +62,8 @@ def drift(src_dir: Path, out_dir: Path) -> list[Problem]:
             problems.append(Problem(path, None, "has not been built", REBUILD))
         elif _on_disk(path) != data:
             problems.append(Problem(path, None, "is not what its source gives", REBUILD))
-            problems += _strange_stubs(path, edition_dir(out_dir, "solutions") / path.name)
-    for edition in EDITIONS:
+            problems += _strange_stubs(path, path.parent / EDITIONS[1] / path.name)
+    for edition in editions(out_dir):
         for path in sorted(edition_dir(out_dir, edition).glob("*.ipynb")):
             if path not in expected:
                 problems.append(
@@ -83,21 +85,23 @@ def about(lesson: Lesson, edition: str) -> About:
     )
 
 
-def render(lesson: Lesson, edition: str, course: Sequence[Lesson]) -> bytes:
-    """One edition of a lesson as the bytes of an .ipynb file (nbformat 4.5, no outputs, UTF-8, `\\n`)."""
-    seen: Counter[str] = Counter()
+def render(lesson: Lesson, edition: Edition, course: Sequence[Lesson]) -> bytes:
+    """One edition of a lesson as the bytes of an .ipynb file (nbformat 4.5, no outputs, UTF-8, `\n`).
+
+    lesson : in the edition's language, and so is `course`, all lessons, where the edition has them.
+    """
     cells = []
-    for cell in lesson.cells:
-        content = f"{lesson.name}\n{cell.kind}\n{cell.source}"
-        seen[content] += 1  # equal cells need different ids
-        digest = hashlib.sha256(f"{content}\n{seen[content]}".encode()).hexdigest()[:10]
+    for cell, name in zip(lesson.cells, lesson.ids, strict=True):
         source = _source(lesson, cell, edition)
         if cell is lesson.cells[0]:
-            source += "\n\n" + _card(lesson, edition, course)
+            source += "\n\n" + card(lesson, edition, course)
         make = new_code_cell if cell.kind == "code" else new_markdown_cell
         metadata = {"tags": list(cell.tags)} if cell.tags else {}
-        cells.append(make(source, id=f"{lesson.number:02d}-{digest}", metadata=metadata))
-    said = about(lesson, edition).model_dump()
+        cells.append(make(source, id=name, metadata=metadata))
+    if edition.name == HOSTED:
+        first = f"{lesson.number:02d}-install"
+        cells.insert(1, new_code_cell(install_cell(), id=first, metadata={"tags": ["install"]}))
+    said = about(lesson, edition.name).model_dump()
     notebook = new_notebook(
         cells=cells,
         metadata={"fedkit": said, "kernelspec": KERNEL, "language_info": {"name": "python"}},
@@ -106,14 +110,40 @@ def render(lesson: Lesson, edition: str, course: Sequence[Lesson]) -> bytes:
     return f"{nbformat.writes(notebook)}\n".encode()
 
 
-def _everything(src_dir: Path, out_dir: Path) -> dict[Path, bytes]:
+def _everything(src_dir: Path, out_dir: Path, language: str | None = None) -> dict[Path, bytes]:
     course = [read_lesson(path) for path in lesson_paths(src_dir, (), ".py")]
-    notebooks = {
-        edition_dir(out_dir, edition) / f"{lesson.name}.ipynb": render(lesson, edition, course)
-        for lesson in course
-        for edition in EDITIONS
+    found = {
+        edition_dir(out_dir, edition.name) / f"{lesson.name}.ipynb": render(lesson, edition, told)
+        for edition, told in _editions(out_dir, course, language)
+        for lesson in told
+        if lesson.name in edition.lessons
     }
-    return notebooks | overview.pages(course, out_dir) | timetable.pages(course)
+    return found if language else found | overview.pages(course, out_dir) | timetable.pages(course)
+
+
+def _editions(
+    out_dir: Path, course: Sequence[Lesson], language: str | None
+) -> Iterator[tuple[Edition, Sequence[Lesson]]]:
+    """Every edition, with all lessons in its language, English where there is no other."""
+    there = languages(out_dir)
+    if language is not None and language not in there:
+        raise FedkitError(
+            f"has no catalogue in {language}",
+            file=out_dir / "locale",
+            remedy=f"begin one: python -m tools.course translate --lang {language} 00",
+        )
+    translations = [read_translation(out_dir, code, course) for code in there]
+    names = frozenset(lesson.name for lesson in course)
+    others = {name_of(t.language): (t.language, frozenset(t.lessons)) for t in translations}
+    if language is None:
+        for kind in EDITIONS:
+            yield Edition(kind, names, others=others), course
+        yield Edition(HOSTED, names), course
+    for each in translations:
+        if language in (None, each.language):
+            told = [each.lessons.get(lesson.name, lesson) for lesson in course]
+            for name in (each.language, f"{each.language}/{EDITIONS[1]}"):
+                yield Edition(name, frozenset(each.lessons), each.phrases), told
 
 
 def _on_disk(path: Path) -> bytes:
@@ -121,58 +151,17 @@ def _on_disk(path: Path) -> bytes:
     return path.read_bytes().replace(b"\r\n", b"\n")
 
 
-def _source(lesson: Lesson, cell: Cell, edition: str) -> str:
+def _source(lesson: Lesson, cell: Cell, edition: Edition) -> str:
+    if cell.kind == "markdown":
+        return relinked(cell.source, edition)
     if "exercise" not in cell.tags:
         return cell.source
     try:
-        return stub(cell.source) if edition == "learner" else solved(cell.source)
+        return solved(cell.source) if edition.solved else stub(cell.source)
     except FedkitError as error:
         raise FedkitError(
             error.what, file=lesson.path, field=f"cell {cell.number}", remedy=error.remedy
         ) from error
-
-
-def _card(lesson: Lesson, edition: str, course: Sequence[Lesson]) -> str:
-    """Minutes, needs, what one learns, and the way to the neighbours: generated, so that it is always right."""
-    names = [other.name for other in course]
-    here = names.index(lesson.name)
-    other = f"[solved edition](solutions/{lesson.name}.ipynb)"
-    if edition != "learner":
-        other = f"[learner's edition](../{lesson.name}.ipynb)"
-    ways = [f"Previous: {_link(course[here - 1])}" if here else "Previous: none, you start here"]
-    ways += [
-        f"Next: {_link(course[here + 1])}" if here + 1 < len(course) else "Next: none, you are done"
-    ]
-    lines = [
-        f"**{minutes(lesson)} minutes** · **You need:** {lesson.card.needs}",
-        "",
-        "**You will learn**",
-        "",
-        *[f"* {point}" for point in lesson.card.learn],
-        "",
-        *_short_path(lesson, course),
-        " · ".join([*ways, other]),
-    ]
-    return "\n".join(f"> {line}".rstrip() for line in lines)
-
-
-def _short_path(lesson: Lesson, course: Sequence[Lesson]) -> list[str]:
-    """On the short path: what the lessons between have told, and where it goes on."""
-    path = overview.short_path(course)
-    if lesson not in path:
-        return []
-    at, lines = path.index(lesson), []
-    if overview.passed_over(lesson, course):
-        lines = [f"**On the short path**, from {_link(path[at - 1])}, you have passed over:", ""]
-        lines += [f"* {line}" for line in lesson.card.short_path or ()] + [""]
-    after = path[at + 1 : at + 2]
-    if after and overview.passed_over(after[0], course):
-        lines += [f"The short path goes on with {_link(after[0])}.", ""]
-    return lines
-
-
-def _link(lesson: Lesson) -> str:
-    return f"[{lesson.name[:2]} {lesson.title}]({lesson.name}.ipynb)"
 
 
 def _strange_stubs(learner: Path, solutions: Path) -> list[Problem]:

@@ -13,6 +13,7 @@ which settings are tried and changed until they do.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
 from fedkit.base.errors import FedkitError
@@ -50,8 +51,20 @@ RATES = Effort(1 / 238, 1 / 4, 1 / 15, 1, 3, 8, 1)
 
 
 def effort(lesson: Lesson) -> Effort:
-    """Everything in a lesson, in counts."""
-    return sum((_of(cell) for cell in lesson.cells), start=Effort())
+    """Everything in a lesson, in counts, but what stands below `### For the teacher`; of a translation, its original's."""
+    return sum((_of(cell) for cell in _of_learners(lesson.original or lesson)), start=Effort())
+
+
+def _of_learners(lesson: Lesson) -> Iterator[Cell]:
+    """The cells that a learner works through: a part for the teacher lasts to the next section."""
+    teachers = False
+    for cell in lesson.cells:
+        if cell.kind == "markdown":
+            teachers = cell.source.startswith("### For the teacher") or (
+                teachers and not cell.source.startswith("## ")
+            )
+        if not teachers:
+            yield cell
 
 
 def minutes(lesson: Lesson) -> int:
@@ -62,7 +75,7 @@ def minutes(lesson: Lesson) -> int:
 def by_section(lesson: Lesson) -> dict[str, float]:
     """A learner's minutes for each section, not rounded: its heading -> minutes. What comes first has the title."""
     found, heading = {lesson.title: 0.0}, lesson.title
-    for cell in lesson.cells:
+    for cell in _of_learners(lesson):
         match = re.match(r"## +(.+?) *$", cell.source, re.MULTILINE)
         heading = match[1] if match and cell.kind == "markdown" else heading
         found[heading] = found.get(heading, 0.0) + _of(cell).minutes

@@ -6,7 +6,9 @@ neighbours are never written by hand.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,7 @@ class Lesson:
     path: Path
     card: Card
     cells: tuple[Cell, ...]
+    original: Lesson | None = None  # of a translation: the lesson in English
 
     @property
     def name(self) -> str:
@@ -74,9 +77,26 @@ class Lesson:
 
     @property
     def promise(self) -> str:
-        """The paragraph "You will be able to ..." in one line, or nothing."""
-        match = PROMISE.search(self.cells[0].source) if self.cells else None
-        return " ".join(match[0].split()) if match else ""
+        """The paragraph "You will be able to ..." in one line, or nothing; in a translation the one in its place."""
+        english = (self.original or self).cells
+        match = PROMISE.search(english[0].source) if english else None
+        if match is None or self.original is None:
+            return " ".join(match[0].split()) if match else ""
+        before = len(_paragraphs(english[0].source[: match.start()] + "."))
+        ours = _paragraphs(self.cells[0].source)[before - 1 : before]
+        return " ".join(" ".join(ours).split())
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The cells' ids, in every edition and language: a change in one cell changes no other's."""
+        seen: Counter[str] = Counter()
+        found = []
+        for cell in (self.original or self).cells:
+            content = f"{self.name}\n{cell.kind}\n{cell.source}"
+            seen[content] += 1  # equal cells need different ids
+            digest = hashlib.sha256(f"{content}\n{seen[content]}".encode()).hexdigest()[:10]
+            found.append(f"{self.number:02d}-{digest}")
+        return tuple(found)
 
     @property
     def needed(self) -> tuple[list[int], list[int]]:
@@ -154,6 +174,10 @@ def read_lesson(path: Path) -> Lesson:
             Cell(number, line, kind, cell.source.strip("\n"), tuple(cell.metadata.get("tags", [])))
         )
     return Lesson(path, _card(path, header), tuple(cells))
+
+
+def _paragraphs(text: str) -> list[str]:
+    return re.split(r"\n\s*\n", text)
 
 
 def _numbers(text: str) -> list[int]:

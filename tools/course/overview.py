@@ -126,7 +126,14 @@ def _short(course: Sequence[Lesson]) -> str:
     return "\n".join(lines)
 
 
+def _badges(course: Sequence[Lesson]) -> str:
+    from tools.course.card import badges  # which asks this module for the short path
+
+    return badges(course[0].name)
+
+
 BLOCKS: dict[str, Callable[[Sequence[Lesson]], str]] = {
+    "badges": _badges,
     "parts": _parts,
     "lessons": _lessons,
     "short path": _short,

@@ -117,7 +117,15 @@ def changed_files(attempt: Callable[[dict[str, str], dict[str, bytes]], Iterable
         return sorted(listed)
 
     if ask():
-        raise Wrong("Nothing has changed, and your function still names files.")
+        raise Wrong(
+            "Nothing has changed, and your function still names files. "
+            + (
+                "It names all of them whatever changes: no two things that it compares are ever equal. "
+                "A pinned fingerprint is a text of 64 hex digits."
+                if ask(fl_config__json=b"{}", model__py=b"")
+                else "Where both have changed it names none: it is the other way round."
+            )
+        )
     if ask(model__py=b"hidden = 256\n") != ["model.py"]:
         raise Wrong(
             "model.py says hidden = 256 where 128 was approved: the same length, other bytes. Your list differs."

@@ -26,7 +26,16 @@ MAX_BYTES = 64 * 2**20
 """A lesson with all its pictures has less than 4 MB."""
 MAX_CELLS = 5_000
 MAX_FILES = 20_000
-_NOT_PEOPLE = {"submitted", "submissions", "notebooks", "learner", "solutions", "executed", "runs"}
+_NOT_PEOPLE = {
+    "submitted",
+    "submissions",
+    "notebooks",
+    "learner",
+    "solutions",
+    "colab",
+    "executed",
+    "runs",
+}
 _ATTEMPT = re.compile(
     r"[ _-]*(\(\d+\)|copy ?\d*|attempt[ _-]?\d+|versuch[ _-]?\d+|v\d+)$", re.IGNORECASE
 )

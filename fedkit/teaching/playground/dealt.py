@@ -241,7 +241,7 @@ def _labels_each(labels: torch.Tensor, people: int) -> int:
 def _on_the_way(settings: Settings, config: FLConfig, hostile: frozenset[str]) -> OnTheWay | None:
     ways = []
     if hostile and settings.attack != "labels":
-        ways.append(poisoned(hostile, settings.attack))
+        ways.append(poisoned(hostile, settings.attack, factor=-10.0))
     if settings.drop_out:
         fewest = make_strategy(config).fewest_updates
         ways.append(dropping_out(settings.drop_out, settings.seed, fewest))

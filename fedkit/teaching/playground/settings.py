@@ -64,7 +64,7 @@ class Settings(BaseModel):
     rounds, epoch, learning_rate, batch_size, seed : as in fl_config.json. per_round : `participants_per_round`, 0 for all.
     hidden : units of the model's hidden layer.
     drop_out : probability that an update does not arrive. hostile, attack : so many of the participants send
-        "sign-flipped" or "scaled" (ten times) updates, or train on flipped "labels".
+        "sign-flipped" updates or "scaled" ones (by -10), or train on flipped "labels".
     noise, clip, unit : noise multiplier and clipping norm of differential privacy for a whole "participant" or an
         "example"; a noise of 0 promises nothing.
     """
@@ -82,7 +82,7 @@ class Settings(BaseModel):
     strength: Annotated[float, _number(0, 1e6)] | None = None
     rounds: Annotated[int, _whole(1, 200)] = 40
     epoch: Annotated[int, _whole(1, 50)] = 2
-    learning_rate: Annotated[float, _number(1e-4, 100)] = 0.3
+    learning_rate: Annotated[float, _number(1e-4, 100)] = 1.0
     batch_size: Annotated[int, _whole(1, 400)] = 16
     hidden: Annotated[int, _whole(2, 256)] = 16
     per_round: Annotated[int, _whole(0, 20)] = 0

@@ -122,8 +122,9 @@ class ClassRoom(Panel):
         cells = []
         for seat in self.seats[page]:
             state = f'<span class="{_LOOKS.get(seat.state, "")}">{_SIGNS[seat.state]} {seat.state}</span>'
-            whom = "itself" if seat.acts else seat.whom or "nobody"
-            must = stacked(esc(visible(seat.what)), f"waits for {breakable(visible(whom))}")
+            others = [] if seat.acts or not seat.whom else [seat.whom]
+            waits = [f"waits for {breakable(visible(whom))}" for whom in others]
+            must = stacked(esc(visible(seat.what)), *waits)
             cells.append(
                 [str(seat.number), breakable(seat.email), state, must, esc(how_long(seat.since))]
             )

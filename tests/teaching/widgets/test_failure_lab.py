@@ -9,6 +9,7 @@ import pytest
 from fedkit.base.errors import FedkitError
 from fedkit.protocol.approval import approve_all
 from fedkit.teaching.failures.faults import KINDS, Fault
+from fedkit.teaching.widgets import failure_lab
 from fedkit.teaching.widgets.failure_lab import FailureLab
 from fedkit.teaching.widgets.round_control import RoundControl
 from tests.support.helpers import ALICE, BOB, CAROL, launched
@@ -98,16 +99,19 @@ def test_a_number_out_of_range_is_refused_in_the_panel(
     assert lab.control.faults.current() == {ALICE: Fault(kind, 2, 1.0, 3.0)}
 
 
-def test_rounds_are_on_pages_and_the_newest_is_seen(tmp_path: Path) -> None:
-    net = launched(tmp_path, rounds=7)
+def test_rounds_are_on_pages_and_the_newest_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failure_lab, "PAGE", 2)
+    net = launched(tmp_path, rounds=3)
     panel, lab = RoundControl(net, approve_all), FailureLab(net)
     panel.buttons["Run all"].click()
     panel.wait()
-    assert [f"round {n}" in words(lab.table.value) for n in (5, 6, 7)] == [False, True, True]
-    assert "rounds 6 to 7 of 7" in words(lab.pager.where.value)
+    assert [f"round {n}" in words(lab.table.value) for n in (1, 2, 3)] == [False, False, True]
+    assert "rounds 3 to 3 of 3" in words(lab.pager.where.value)
     lab.pager.buttons["Previous"].click()
-    assert [f"round {n}" in words(lab.table.value) for n in (1, 5, 6)] == [True, True, False]
-    assert lab.start.value == 7, "there is no round 8 in which it could act"
+    assert [f"round {n}" in words(lab.table.value) for n in (1, 2, 3)] == [True, True, False]
+    assert lab.start.value == 3, "there is no round 4 in which it could act"
     static = FailureLab(net, interactive=False)
-    assert "5 of 7 rounds are shown here; 2 more: " in words(static.html())
+    assert "2 of 3 rounds are shown here; 1 more: " in words(static.html())
     assert "round 1, " in static.text()

@@ -44,7 +44,7 @@ def test_exercises_are_open_and_a_solution_is_folded(path: Path, tmp_path: Path)
     boxes = sum(c.source.count("> **Predict.**") for c in learner if c.cell_type == "markdown")
     assert prose.count(":::{admonition} Predict") == boxes > 0
     assert "> **Predict" not in prose
-    assert "learner's edition](" not in cells[0]["source"]
+    assert "edition](" not in cells[0]["source"]
     assert f"path:../files/{path.name}" in cells[0]["source"]
     nbformat.validate(nbformat.from_dict(page))
 
@@ -133,9 +133,20 @@ def test_every_part_of_the_state_counts(course: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(lessons.metadata, "version", lambda name: "another")
     seen.append(key())
     assert len(set(seen)) == 5
+    (root / "fedkit" / "cli").mkdir()
+    (root / "fedkit" / "cli" / "run.py").write_text("B = 2\n")
+    (root / "fedkit" / "part.py").write_text("# a comment\nA = (\n    1\n)\n")
     (root / "fedkit" / "__pycache__").mkdir()
     (root / "fedkit" / "__pycache__" / "part.pyc").write_bytes(b"compiled")
     assert key() == seen[-1]
+
+
+def test_no_lesson_uses_the_top_floor() -> None:
+    """So that its changes need no lesson executed anew: nothing in the package imports it either (test_project)."""
+    for path in (COURSE / "src").glob("*.py"):
+        assert not re.search(
+            r"^\s*(?:from|import) fedkit\.cli|-m.{1,5}fedkit\b", path.read_text("utf-8"), re.M
+        )
 
 
 def test_a_lesson_that_fails_is_named_and_not_kept(course: Path, tmp_path: Path) -> None:

@@ -48,9 +48,13 @@ def test_two_editions_from_one_source(tmp_path):
 def test_building_twice_gives_the_same_bytes(tmp_path):
     write_lesson(tmp_path / "a/src")
     write_lesson(tmp_path / "b/src", LESSON.replace("\n", "\r\n"))
-    assert len(build(tmp_path / "a/src", tmp_path / "a")) == 4
+    assert len(build(tmp_path / "a/src", tmp_path / "a")) == 6
     build(tmp_path / "b/src", tmp_path / "b")
-    names = ["01_one.ipynb", "02_next.ipynb", "solutions/01_one.ipynb", "solutions/02_next.ipynb"]
+    names = [
+        f"{folder}{name}"
+        for folder in ("", "solutions/", "colab/")
+        for name in ("01_one.ipynb", "02_next.ipynb")
+    ]
     assert [(tmp_path / "a" / n).read_bytes() for n in names] == [
         (tmp_path / "b" / n).read_bytes() for n in names
     ]
@@ -69,7 +73,7 @@ def test_a_change_in_one_cell_changes_one_id(tmp_path):
 
 def test_drift_is_found(tmp_path):
     source = write_lesson(tmp_path / "src")
-    assert len(drift(tmp_path / "src", tmp_path)) == 4
+    assert len(drift(tmp_path / "src", tmp_path)) == 6
     build(tmp_path / "src", tmp_path)
     assert drift(tmp_path / "src", tmp_path) == []
     built = tmp_path / "01_one.ipynb"

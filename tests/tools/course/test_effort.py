@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,16 @@ def test_no_source_has_minutes_typed_by_hand():
     for path in source_paths(ROOT / "notebooks"):
         header = path.read_text("utf-8").partition("# %%")[0]
         assert "minutes" not in header, path.name
+
+
+def test_a_part_for_the_teacher_counts_nothing(tmp_path: Path) -> None:
+    part = "\n# %% [markdown]\n# ### For the teacher\n#\n# Some words.\n\n# %%\nroom = 1\n"
+    plain, more = tmp_path / "00_a.py", tmp_path / "01_b.py"
+    plain.write_text(TINY, encoding="utf-8")
+    more.write_text(TINY + part, encoding="utf-8")
+    both = [read_lesson(path) for path in (plain, more)]
+    assert effort(both[0]) == effort(both[1])
+    assert by_section(both[0]) == by_section(both[1])
+    after = "\n# %% [markdown]\n# ## Next?\n#\n# A word.\n"
+    more.write_text(TINY + part + after, encoding="utf-8")
+    assert effort(read_lesson(more)).words > effort(both[0]).words

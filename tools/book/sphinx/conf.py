@@ -14,6 +14,7 @@ author = "The fedkit authors"
 copyright = "The fedkit authors. Text and pictures CC BY-SA 4.0, code Apache-2.0"
 version = release = FACTS["version"]
 language = "en"
+smartquotes = False  # a quote in JSON is a straight one
 
 extensions = ["myst_nb", "sphinx.ext.mathjax", "fk_terms"]
 exclude_patterns = ["files", "mathjax", "static"]
@@ -37,6 +38,7 @@ html_title = "fedkit"
 html_static_path = ["static", "mathjax"]
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
+html_favicon = "static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_last_updated_fmt = None
