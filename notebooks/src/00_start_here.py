@@ -19,6 +19,9 @@
 #
 # Click into the next cell and press Shift and Enter: that runs it and goes on to the next one. Do so with every cell, from the top
 # to the bottom. You need no data of your own and no internet.
+#
+# After a break, Python may have forgotten what the cells told it: `name 'fk' is not defined`. Click into the cell at which you stopped, and choose
+# *Run All Above Selected Cell* in the menu *Run*.
 
 # %%
 import platform
@@ -146,7 +149,7 @@ fk.show(
 # updates get lost, or make somebody hostile. `fedkit playground` opens the same in a browser, without a notebook.
 
 # %%
-fk.playground(rounds=3)
+fk.playground(rounds=3)  # three rounds have run already, of 40
 
 # %% [markdown]
 # Nothing in there is a film: each round is trained while you watch, by the same code that trained your digits above. What the controls

@@ -397,7 +397,8 @@ fk.show(
 )
 
 # %% [markdown]
-# What is in the facts? Two files from each participant. `state.json` tells how far it is. The one beside the update, `trained_model_round_1.json`,
+# What is in the facts? The picture counts three files from each participant, since `state.json` has come twice: before the training and after it.
+# Two lie there now. `state.json` tells how far the participant is. The one beside the update, `trained_model_round_1.json`,
 # is about that update.
 
 # %%

@@ -170,7 +170,8 @@ _function(
      "learning_rate * gradient"),
     (WRONG, "Your function sets los and never uses it; it uses loss",
      "los = loss_of(model(images[batch]), labels[batch])|parameter -= learning_rate * gradient"),
-    (WRONG, "stops with", "loss = loss_of(labels[batch], model(images[batch]))|parameter -= learning_rate * gradient"),
+    (WRONG, "Do the arguments stand in the right order",
+     "loss = loss_of(labels[batch], model(images[batch]))|parameter -= learning_rate * gradient"),
     lines="parameters = [p for p in model.parameters() if p.requires_grad]\n"
     "order = torch.randperm(len(labels), generator=generator)\ntotal = 0.0\nfor batch in order.split(batch_size):\n    @1\n"
     "    gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)\n    with torch.no_grad():\n"
@@ -217,6 +218,7 @@ _function(
     (OPEN, "The first return is right; the second is still open", "[1 / len(updates)] * len(updates)|..."),
     (OPEN, "The second return is right; the first is still open", "...|[count / sum(counts) for count in counts]"),
     (WRONG, "your shares add up to 800", "...|counts"),
+    (WRONG, "calculate with each of its items", "[1 / len(updates)] * len(updates)|counts / sum(counts)"),
     (RIGHT, "Every image pulls", "[1 / len(updates)] * len(updates)|[count / sum(counts) for count in counts]"),
     (RIGHT, "Every image pulls", "torch.ones(len(updates)) / len(updates)|np.array(counts) / sum(counts)"),
     (RIGHT, "Every image pulls",

@@ -12,6 +12,7 @@ import functools
 import inspect
 import io
 import linecache
+import re
 import signal
 import sys
 import textwrap
@@ -262,8 +263,19 @@ def _said(error: BaseException) -> str:
 _LONG = 300
 
 
+_MEANINGS = {
+    r"unsupported operand type.*'list'": "A list is not one number: calculate with each of its items.",
+    r"not implemented for '(Long|Int)'": "'Long' and 'Int' are whole numbers, such as labels. "
+    "Do the arguments stand in the right order?",
+}
+"""What errors of Python and torch mean here, which don't say what a learner has done."""
+
+
 def _meant(error: BaseException, answer: object) -> str:
-    """The name that was written where another is used."""
+    """The name that was written where another is used, or what a library's error means here."""
+    for words, meaning in _MEANINGS.items():
+        if not isinstance(error, NameError) and re.search(words, _said(error)):
+            return f" {meaning}"
     code = _code(answer)
     if not isinstance(error, NameError) or code is None or not isinstance(error.name, str):
         return ""

@@ -140,7 +140,7 @@ _FACTS = {
     "b": "No name of a digit stands in either file.",
     "c": "The loss of the last epoch stands beside the update.",
     "d": "One of the files says how long she has trained.",
-    "e": "No image is in either file: they have about a hundred bytes each.",
+    "e": "No image is in either file: you have seen every word of them, and an image has 784 pixels.",
 }
 
 

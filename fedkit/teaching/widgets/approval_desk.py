@@ -343,7 +343,7 @@ def hints_html(site: Datasite, asked: Review) -> str:
     head, lines = in_words(find(site, asked))
     what, _, said = head.partition(":")
     listed = "".join(f"<li>{esc(visible(line))}</li>" for line in lines)
-    text = f"<strong>{esc(what)}:</strong>{'▸' if lines else ''}{esc(said)}"
+    text = f"<strong>{esc(what)}:</strong>{' ▸' if lines else ''}{esc(said)}"
     return note(f"{text}<ul>{listed}</ul>" if lines else text, "bad" if lines else "", "note")
 
 

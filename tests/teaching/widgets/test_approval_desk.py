@@ -175,6 +175,7 @@ def test_several_requests(tmp_path: Path) -> None:
     assert desk.choice.options == ("ANOTHER", PROJECT)
     desk.choice.value = "ANOTHER"
     assert "imports os" in words(desk.hints.value)
+    assert "</strong> ▸ 1 thing" in desk.hints.value
     desk.choice.value = PROJECT
     assert "nothing stands out" in words(desk.hints.value)
     desk.reason.value = "no"

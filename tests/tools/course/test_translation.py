@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -10,6 +11,7 @@ import pytest
 
 from fedkit.base.errors import FedkitError
 from fedkit.experiments.lessons import about, editions
+from tests.support import ROOT
 from tests.support.lessons import LESSON, write_lesson
 from tools.course import translation
 from tools.course.build import build, drift
@@ -179,3 +181,14 @@ def test_a_language_without_catalogues_says_how_to_begin(tmp_path: Path) -> None
     with pytest.raises(FedkitError, match="has no catalogue in fr"):
         catalogues(tmp_path, language="fr")
     assert catalogues(tmp_path, "01_one", language="pt_BR")[1].path.parent.name == "pt_BR"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", translation.languages(ROOT / "notebooks"))
+def test_what_has_been_begun_is_complete(language: str, tmp_path: Path) -> None:
+    """Before a release: no text of a lesson in another language is missing or waits for somebody to look at it."""
+    shutil.copytree(ROOT / "notebooks" / "locale", tmp_path / "locale")
+    (tmp_path / "src").symlink_to(ROOT / "notebooks" / "src")
+    for progress in catalogues(tmp_path, language=language):
+        assert not progress.changed, f"run: python -m tools.course translate --lang {language}"
+        assert (progress.translated, progress.fuzzy) == (progress.texts, 0), progress.path.name
