@@ -5,6 +5,7 @@ so that `fedkit --help` does not wait for torch, and `fedkit doctor` starts with
 """
 
 from importlib import import_module
+from sys import modules as _modules
 from typing import TYPE_CHECKING, Any
 
 from fedkit.base.distribution import VERSION
@@ -281,3 +282,9 @@ def _module(home: str, name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if (
+    "IPython" in _modules
+):  # a notebook: where a cell looks in vain for what another makes, a line says so
+    import_module("fedkit.teaching.out_of_order").speak()

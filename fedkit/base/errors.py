@@ -49,7 +49,8 @@ class FedkitError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the line, and no way through fedkit's own code."""
-        return [f"{type(self).__name__}: {self}"]
+        names = (kind.__name__ for kind in type(self).__mro__)
+        return [f"{next(name for name in names if not name.startswith('_'))}: {self}"]
 
 
 class Unreadable(FedkitError):

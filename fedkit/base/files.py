@@ -308,6 +308,10 @@ def _by_the_disk(what: str, path: Path, error: Exception, why: str | None = None
         first = "free some space on the disk"
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         first = "make the folder writable for you"
+    if number in (errno.EEXIST, errno.ENOTDIR):
+        first = f"move away the file that lies where a folder belongs, at {path.parent} or above it"
+    if number == errno.EISDIR:
+        first = "move away the folder of that name"
     if _WINDOWS and number in (errno.ENOENT, errno.EINVAL) and len(str(path.absolute())) > _LONGEST:
         why = f"A path has {len(str(path.absolute()))} characters, and Windows takes {_LONGEST}"
         first = (

@@ -125,7 +125,11 @@ def _check_edition(course: Path, edition: str) -> None:
 def list_lessons(notebooks: Notebooks = None) -> None:
     """The course: number, title, a learner's minutes, what the learner will be able to do."""
     paths = lesson_paths(course_dir(notebooks))
-    console.print(lessons_table({path.stem: about(path) for path in paths}))
+    shipped = course_files() / "notebooks"  # for what nobody can read any more
+    said = {path.stem: (about(path), about(shipped / path.name)) for path in paths}
+    console.print(
+        lessons_table({name: own if own.title else ours for name, (own, ours) in said.items()})
+    )
 
 
 @app.command()
@@ -267,7 +271,11 @@ def nbgrader(
     from fedkit.teaching.nbgrader_course import export_nbgrader
 
     made = export_nbgrader(
-        out, course_dir(notebooks), wanted or [], points=points, quiz_points=quiz_points
+        out,
+        course_dir(notebooks, worked_on=False),
+        wanted or [],
+        points=points,
+        quiz_points=quiz_points,
     )
     say(
         f"Wrote {how_many(len(made), 'file')} into {out}; its README.md says how to go on.", "green"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fedkit.base.distribution import course_files
+from fedkit.base.distribution import clone, course_files
 from fedkit.base.errors import FedkitError
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "edition_dir",
     "editions",
     "hours",
+    "how_to_get_again",
     "lesson_paths",
 ]
 
@@ -69,18 +70,30 @@ def about(path: Path) -> About:
         return About()
 
 
+def how_to_get_again(path: Path) -> str:
+    """What to do about a lesson's file that is missing or broken: build it in the clone, elsewhere copy it afresh."""
+    top = clone()
+    if top is not None and path.absolute().is_relative_to(top.absolute()):
+        return "build it: python -m tools.course build"
+    if not NAME.fullmatch(path.stem):
+        return "give a notebook"
+    solved = f" --edition solutions --to {path.parent}" if path.parent.name == "solutions" else ""
+    return f"get it afresh, beside this one: fedkit course copy {path.stem[:2]}{solved}"
+
+
 def hours(minutes: int) -> str:
     """Minutes as a person says them: `45 min`, `1 h`, `2 h 50 min`."""
     whole, rest = divmod(minutes, 60)
     return " ".join([f"{whole} h"] * bool(whole) + [f"{rest} min"] * bool(rest or not whole))
 
 
-def course_dir(given: Path | None = None) -> Path:
+def course_dir(given: Path | None = None, *, worked_on: bool = True) -> Path:
     """The folder of the course: as given, this one if `fedkit start` made it, `notebooks` here, or what came with fedkit.
 
+    worked_on : False where a learner's own copy is no measure, as in grading; this folder is left out then.
     Raises FedkitError where it is no folder.
     """
-    here = [Path()] if Path(STATE).is_file() else []
+    here = [Path()] if worked_on and Path(STATE).is_file() else []
     found = [folder for folder in (*here, Path("notebooks")) if _lessons(folder, ".ipynb")]
     folder = given or next(iter(found), course_files() / "notebooks")
     if not folder.is_dir():

@@ -14,6 +14,7 @@ import yaml
 from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
 from fedkit.base.text import nearest
+from fedkit.experiments.lessons import how_to_get_again
 from fedkit.experiments.yaml_core import plain, read_yaml
 
 __all__ = ["BATCH", "default_texts", "fit", "is_text", "parameters_of", "read_notebook"]
@@ -64,7 +65,7 @@ def _inspect(path: Path) -> list[Any]:
             "is no notebook that can be read",
             file=path,
             why=str(error),
-            remedy="build it: python -m tools.course build",
+            remedy=how_to_get_again(path),
         ) from error
     if len(tagged) != 1:
         raise FedkitError(

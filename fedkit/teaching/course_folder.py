@@ -15,7 +15,15 @@ from typing import Any, Literal
 
 from fedkit.base.distribution import VERSION, course_files
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import read_bytes, read_object, sha256_bytes, write_bytes, write_json
+from fedkit.base.files import (
+    is_file,
+    read_bytes,
+    read_object,
+    refuse_links,
+    sha256_bytes,
+    write_bytes,
+    write_json,
+)
 from fedkit.experiments.lessons import HOSTED, STATE, edition_dir, editions, lesson_paths
 
 __all__ = ["FIRST", "Placed", "copy_lessons", "is_course", "put_course"]
@@ -41,7 +49,7 @@ class Placed:
 
 def is_course(folder: Path) -> bool:
     """Was the course put into this folder?"""
-    return (folder / STATE).is_file()
+    return is_file(folder / STATE)
 
 
 def put_course(folder: Path) -> list[Placed]:
@@ -53,6 +61,7 @@ def put_course(folder: Path) -> list[Placed]:
     here = [edition for edition in editions(source) if edition != HOSTED]  # fedkit is installed
     lessons = [path for edition in here for path in lesson_paths(edition_dir(source, edition))]
     others = [path for pattern in _BESIDE for path in sorted(source.glob(pattern))]
+    _refuse_what_is_no_folder(folder)
     if folder.resolve() == source.resolve():
         return []
     with _keeping(folder) as memory:
@@ -84,8 +93,7 @@ class _Memory:
 @contextmanager
 def _keeping(folder: Path, make: bool = True) -> Iterator[_Memory]:
     """What is known of the folder; written down again at the end, whatever happens. make : also where nothing is."""
-    if folder.exists() and not folder.is_dir():
-        raise FedkitError("is a file", file=folder, remedy="name a folder, a new one or an old one")
+    _refuse_what_is_no_folder(folder)
     known = read_object(folder / STATE)
     memory = _Memory(_digests(known.get("put")), _digests(known.get("offered")))
     try:
@@ -94,6 +102,21 @@ def _keeping(folder: Path, make: bool = True) -> Iterator[_Memory]:
         if folder.is_dir() and (make or is_course(folder)):
             about = {"fedkit": VERSION, "put": memory.put, "offered": memory.offered}
             write_json(folder / STATE, about)
+
+
+def _refuse_what_is_no_folder(folder: Path) -> None:
+    remedy = "name a folder, a new one or an old one"
+    try:
+        folder.resolve()
+        if folder.exists():
+            wrong = None if folder.is_dir() else "is a file"
+        else:
+            wrong = "is a link that leads nowhere" if folder.is_symlink() else None
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a link to itself
+        why = str(getattr(error, "strerror", None) or error)
+        raise FedkitError("can't be a folder", file=folder, why=why, remedy=remedy) from error
+    if wrong is not None:
+        raise FedkitError(wrong, file=folder, remedy=remedy)
 
 
 def _digests(told: Any) -> dict[str, str]:
@@ -106,7 +129,7 @@ def _place(folder: Path, name: str, source: Path, memory: _Memory, asked: bool =
     data = source.read_bytes()
     digest = sha256_bytes(data)
     target = folder / name
-    what = _put(target, name, data, digest, memory)
+    what = _put(folder, name, data, digest, memory)
     if what is not None:
         return Placed(name, target, what)
     if not asked and digest in (memory.offered.get(name), memory.put.get(name)):
@@ -114,7 +137,8 @@ def _place(folder: Path, name: str, source: Path, memory: _Memory, asked: bool =
     for number in range(1, 1000):
         word = "new" if number == 1 else f"new {number}"
         beside = target.with_name(f"{target.stem} ({word}){target.suffix}")
-        if _put(beside, beside.relative_to(folder).as_posix(), data, digest, memory) is not None:
+        its_name = beside.relative_to(folder).as_posix()
+        if _put(folder, its_name, data, digest, memory) is not None:
             memory.offered[name] = digest
             return Placed(name, beside, "beside")
     raise FedkitError(
@@ -125,14 +149,16 @@ def _place(folder: Path, name: str, source: Path, memory: _Memory, asked: bool =
 
 
 def _put(
-    target: Path, name: str, data: bytes, digest: str, memory: _Memory
+    folder: Path, name: str, data: bytes, digest: str, memory: _Memory
 ) -> Literal["new", "replaced", "same"] | None:
-    """Put it there unless that would be over somebody's work; then None."""
+    """Put it there unless that would be over somebody's work; then None. Nothing behind a link in `folder` is touched."""
+    target = folder / name
+    refuse_links(target.parent, folder)
     there = _digest_of(target)
     if there is not None and there not in (digest, memory.put.get(name)):
         return None
     if there != digest:
-        write_bytes(target, data)
+        write_bytes(target, data, root=folder)
     memory.put[name] = digest
     return "new" if there is None else "same" if there == digest else "replaced"
 

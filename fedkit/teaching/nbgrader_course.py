@@ -18,7 +18,7 @@ from typing import Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.experiments.lessons import EDITIONS, about, edition_dir, lesson_paths
+from fedkit.experiments.lessons import EDITIONS, about, edition_dir, how_to_get_again, lesson_paths
 from fedkit.teaching.grade.statements import calls_of
 from fedkit.teaching.quiz import read_quiz
 
@@ -69,7 +69,7 @@ def export_nbgrader(
             raise FedkitError(
                 "has no solved edition, which nbgrader starts from",
                 file=other,
-                remedy="build it: python -m tools.course build",
+                remedy=how_to_get_again(other),
             )
         pair = [json.loads(each.read_bytes()) for each in (path, other)]
         notebook = assignment(*pair, names=names, points=points, quiz_points=quiz_points)

@@ -12,7 +12,6 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -20,7 +19,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_object, write_json
 from fedkit.teaching.notebook import break_between_words, publish
 
-__all__ = ["ENVIRONMENT", "what_is_missing", "workspace"]
+__all__ = ["ENVIRONMENT", "running_notebook", "what_is_missing", "workspace"]
 
 
 ENVIRONMENT = "FEDKIT_WORKSPACE"  # `fedkit course run` gives every notebook a place of its own
@@ -54,7 +53,6 @@ def workspace(name: str) -> Path:
         mine = _HELD[key] = _taken(asked)
         _empty(mine[0])
         _say(asked, mine[0])
-        _tell_what_is_missing()
         if ENVIRONMENT not in os.environ:  # a page that somebody reads
             break_between_words()
     elif not part:
@@ -79,24 +77,6 @@ def what_is_missing(error: OSError) -> str | None:
     )
 
 
-def _tell_what_is_missing() -> None:
-    """Let the notebook show that line in place of Python's own error."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    if shell is None or shell.custom_exceptions:
-        return
-
-    def show(
-        shell: Any, kind: type[OSError], error: OSError, trace: Any, tb_offset: int | None = None
-    ) -> list[str]:
-        line = what_is_missing(error)
-        lines = [line] if line else shell.InteractiveTB.structured_traceback(kind, error, trace)
-        shell._showtraceback(kind, error, lines)
-        return list(lines)
-
-    shell.set_custom_exc((FileNotFoundError,), show)
-
-
 def _taken(asked: Path) -> tuple[Path, FileLock]:
     """The first folder of this name that is this notebook's, or nobody's; locked."""
     for number in range(1, MOST + 1):
@@ -118,7 +98,7 @@ def _taken(asked: Path) -> tuple[Path, FileLock]:
             continue
         except OSError as error:
             raise _refused("can't be made", folder, error) from error
-        notebook = _notebook()
+        notebook = running_notebook()
         before = read_object(folder / MARKER).get("notebook")
         if isinstance(before, str) and notebook not in (None, before) and Path(before).is_file():
             lock.release()
@@ -162,7 +142,7 @@ def _refused(what: str, folder: Path, error: OSError) -> FedkitError:
     )
 
 
-def _notebook() -> str | None:
+def running_notebook() -> str | None:
     """The notebook file that this kernel runs, where the front end tells: Jupyter's server and VS Code do."""
     told = os.environ.get("JPY_SESSION_NAME")
     ipython = sys.modules.get("IPython")

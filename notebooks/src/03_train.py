@@ -101,7 +101,7 @@ print("At Alice's:", project.global_model(0).name)
 
 # %%
 images, labels = fk.read_shard(alice.private_client)
-few = torch.arange(0, len(labels), len(labels) // 10)
+few = torch.arange(0, len(labels), max(1, len(labels) // 10))
 figure = fk.plots.digit_grid(images[few], labels[few], title="Ten of Alice's images")
 fk.show(figure, "Handwritten digits from 0 to 4 with their labels")
 
@@ -139,6 +139,8 @@ print(f"loss on {len(batch)} images: {loss.item():.2f} nats")
 # > * c) nearly 0: the gradient knows the way
 
 # %%
+model.load_state_dict(start)  # run the cell again, and it takes the same step again
+loss = F.cross_entropy(model(images[batch]), labels[batch])
 parameters = list(model.parameters())
 gradients = torch.autograd.grad(loss, parameters)
 with torch.no_grad():  # we change weights here, nothing to differentiate

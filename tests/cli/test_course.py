@@ -77,6 +77,30 @@ def test_a_course_without_notebooks_says_what_to_do(tmp_path, monkeypatch):
         assert "--notebooks" in said
 
 
+def test_a_course_with_a_broken_lesson_is_listed_graded_and_mended(tmp_path, monkeypatch):
+    """In a folder of `fedkit start`: a learner's copy of the course is no measure of what others hand in."""
+    monkeypatch.setattr("fedkit.experiments.lessons.clone", lambda: None)
+    lesson = answered("01")
+    said(lesson, "may_read", "right", "Yes.")
+    hand_in(tmp_path / "01_datasite.ipynb", lesson)
+    (tmp_path / ".fedkit-course.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "03_train.ipynb").write_text("no notebook", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert "Train as a client" in course("list")[1]
+    code, told = course("run", "03")
+    assert code == 1
+    assert "fedkit course copy 03" in told.replace("│ │ ", "")
+    code, told = course("grade", ".")
+    assert code == 0
+    assert "03_train.ipynb" in told
+    assert "is no JSON" in told or "no notebook" in told
+    (tmp_path / "solutions").mkdir()
+    (tmp_path / "solutions" / "03_train.ipynb").write_text("[]", encoding="utf-8")
+    code, told = course("grade", ".", "--notebooks", ".")
+    assert code == 1
+    assert " -> " in told
+
+
 def test_grade_on_the_command_line(tmp_path):
     lesson = answered("01")
     said(lesson, "may_read", "try again", "Mallory may read.")

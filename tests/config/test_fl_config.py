@@ -73,8 +73,11 @@ def test_a_config_is_frozen_and_replace_checks() -> None:
     changed = config.replace(rounds=9)
     assert (changed.rounds, changed.seed, changed.unknown) == (9, 4, ("colour",))
     assert config.rounds == 3
-    with pytest.raises(FedkitError):
+    with pytest.raises(FedkitError) as caught:
         config.replace(rounds=0)
+    assert caught.value._render_traceback_()[0].startswith(
+        "FedkitError: "
+    )  # as a notebook shows it
 
 
 def test_save_and_load(tmp_path: Path) -> None:

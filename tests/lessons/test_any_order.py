@@ -118,3 +118,42 @@ def test_cells_run_twice_and_out_of_order(
             one_line(said)
             run_to(learner, number)
     run_to(learner, last)
+
+
+GOES_ON = {"02_configure": ["is there already, so this project was approved before -> let it run"]}
+"""What a second run of a cell may end in: one line, and the lesson goes on."""
+
+
+@pytest.mark.parametrize("lesson", [pytest.param(name, marks=pytest.mark.slow) for name in LESSONS])
+def test_every_cell_runs_twice_in_a_row(
+    lesson: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those do who press the wrong key: the same again, or one line, and the cells below run as ever."""
+    monkeypatch.setenv("FEDKIT_WORKSPACE", str(tmp_path / "work"))
+    learner = Learner(f"{lesson}.py", tmp_path, 0)
+    learner.parameters = {
+        name: value
+        for name, value in QUICK.items()
+        if any(f"{name}: int" in c for c in learner.cells)
+    }
+    refused = []
+    for number in range(len(learner.cells)):
+        assert not isinstance(learner.run(number), FedkitError), learner.log
+        again = learner.run(number)
+        if isinstance(again, FedkitError):
+            refused.append(one_line(again))
+    expected = GOES_ON.get(lesson, [])
+    assert len(refused) == len(expected)
+    assert all(text in line for text, line in zip(expected, refused, strict=True))
+
+
+@pytest.mark.slow
+def test_the_step_of_lesson_03_is_taken_again_from_the_same_spot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDKIT_WORKSPACE", str(tmp_path / "work"))
+    learner = Learner("03_train.py", tmp_path, 0, rounds=1, epoch=1, per_digit=20)
+    (step,) = (n for n, cell in enumerate(learner.cells) if "parameter -= learning_rate" in cell)
+    said = [learner.run(number) for number in range(step + 1)]
+    assert "nats, after it" in str(said[-1])
+    assert learner.run(step) == said[-1]

@@ -228,6 +228,7 @@ _function(
     (WRONG, "add up to", "[1 / len(updates)] * len(updates)|[count / len(counts) for count in counts]"),
     (WRONG, "one share for each update", "1 / len(updates)|[count / sum(counts) for count in counts]"),
     (WRONG, "2 updates should have 2 shares; yours are 1", "[1]|[count / sum(counts) for count in counts]"),
+    (WRONG, "No line of your function sets it.", "[1 / len(updates)] * len(updates)|[c / order for c in counts]"),
     (WRONG, "Did you mean counts?", "[1 / len(updates)] * len(updates)|[c / sum(count) for c in counts]"),
     lines="known = [update.num_samples for update in updates if update.num_samples]\n"
     "if weighting == 'equal' or not known:\n    return @1\n"

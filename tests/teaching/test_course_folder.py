@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,14 +108,50 @@ def test_what_lay_there_before_stays(tmp_path: Path, release: Path) -> None:
         assert there(mine)[f"solutions/{LESSON}"] == "mine too"
 
 
+@pytest.mark.parametrize("memory", ["[" * 100_000, "x" * 2**24, "told"])
+def test_nothing_outside_the_folder_is_touched(memory: str, tmp_path: Path, release: Path) -> None:
+    """Where a folder of the course is a link, and the memory says whatever somebody wishes."""
+    outside, mine = tmp_path / "outside", tmp_path / "mine"
+    outside.mkdir()
+    (outside / LESSON).write_text("theirs")
+    put_course(mine)
+    digest = course_folder.sha256_bytes(b"theirs")
+    names = [f"solutions/{LESSON}", f"../outside/{LESSON}", str(outside / LESSON)]
+    told = json.dumps({"put": dict.fromkeys(names, digest)})
+    (mine / course_folder.STATE).write_text(told if memory == "told" else memory)
+    shutil.rmtree(mine / "solutions")
+    (mine / "solutions").symlink_to(outside)
+    (mine / "pictures" / "a.png").unlink()
+    (mine / "pictures").rmdir()
+    (mine / "pictures").symlink_to(outside)
+    with pytest.raises(FedkitError, match=r"link.* -> replace it"):
+        put_course(mine)
+    assert there(outside) == {LESSON: "theirs"}
+    (tmp_path / "way").symlink_to(mine)  # a link to the folder itself is how somebody names it
+    for name in ("solutions", "pictures"):
+        (mine / name).unlink()
+    put_course(tmp_path / "way")
+    assert (mine / "pictures" / "a.png").is_file()
+
+
 def test_a_file_a_folder_without_rights_and_the_course_itself(
     tmp_path: Path, release: Path
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FedkitError, match="is a file"):
         put_course(tmp_path / "file")
-    with pytest.raises(FedkitError):
+    with pytest.raises(FedkitError, match="move away the file"):
         put_course(tmp_path / "file" / "below")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for name in ("loop", "nowhere", "x" * 300):
+        with pytest.raises(FedkitError, match="-> name a folder"):
+            put_course(tmp_path / name)
+        assert not is_course(tmp_path / name)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "pictures").touch()
+    with pytest.raises(FedkitError, match="move away the file"):
+        put_course(tmp_path / "mine")
     assert put_course(release) == []
     assert not is_course(release)
 

@@ -21,6 +21,7 @@ import time
 import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -280,7 +281,13 @@ def _meant(error: BaseException, answer: object) -> str:
         return ""
     known = [*code.co_varnames, *code.co_names, *code.co_freevars]
     near = nearest(error.name, [name for name in known if name != error.name])
-    return f" Did you mean {near}?" if near else ""
+    if near and SequenceMatcher(None, error.name, near).ratio() >= _ALIKE:
+        return f" Did you mean {near}?"
+    return " No line of your function sets it." if error.name not in code.co_varnames else ""
+
+
+_ALIKE = 0.7
+"""From here on two names are one, misspelled: `order` and `model`, at 0.6, are two."""
 
 
 def line_at_fault(error: BaseException, answer: object) -> str | None:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from fedkit.base.errors import FedkitError
-from fedkit.experiments.lessons import About, edition_dir, lesson_paths
+from fedkit.experiments.lessons import About, edition_dir, how_to_get_again, lesson_paths
 from fedkit.teaching.grade.statements import Statement, calls_of, needed, statements
 from fedkit.teaching.quiz import Question, read_quiz
 
@@ -91,14 +92,28 @@ def read_course(folder: Path) -> dict[str, Lesson]:
             raise FedkitError(
                 "has no solved edition, which grading needs",
                 file=other,
-                remedy="build it: python -m tools.course build",
+                remedy=how_to_get_again(other),
             )
         found[path.stem] = _lesson(path, other)
     return found
 
 
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+        _ = content["metadata"].get, [cell["cell_type"] for cell in content["cells"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise FedkitError(
+            "is no notebook that can be read",
+            file=path,
+            why=str(error),
+            remedy=how_to_get_again(path),
+        ) from error
+    return dict(content)
+
+
 def _lesson(learner: Path, solutions: Path) -> Lesson:
-    open_, done = (json.loads(path.read_bytes()) for path in (learner, solutions))
+    open_, done = (_content(path) for path in (learner, solutions))
     about = About.model_validate(open_["metadata"].get("fedkit", {}))
     pool: list[Statement] = []
     given: set[str] = set()

@@ -117,13 +117,13 @@ def grade(
     Parameters
     ----------
     anew : judge what is in the notebooks again, each in a bounded process; else take the notebooks' own word.
-    notebooks : the folder of the course, with both editions; default: as for `fedkit course`.
+    notebooks : the folder of the course, with both editions; default: what came with fedkit, or `notebooks` here.
     limit_s : seconds for one notebook. jobs : how many are judged at once.
     on_done : called with each notebook that is done, from this thread.
 
     Raises FedkitError where there is no notebook at all; one that can't be read stops no other.
     """
-    course = read_course(course_dir(notebooks))
+    course = read_course(course_dir(notebooks, worked_on=False))
     found = pile(folder, course)
     good = [s for s in found if s.problem is None and s.lesson is not None]
     work = [partial(_judge, s, course[s.lesson or ""], anew, limit_s) for s in good]
