@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import linecache
+import re
 import signal
 import statistics
 import threading
