@@ -153,7 +153,7 @@ def _wait(server: subprocess.Popen[bytes], port: int, output: Path) -> None:
 
 
 def _ended(output: Path) -> FedkitError:
-    said = output.read_text(errors="replace").strip().splitlines()
+    said = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     last = said[-1][:300] if said else "it said nothing"
     return FedkitError(
         f"Voila has ended: {last}", field="playground", remedy="look at that line, then start again"

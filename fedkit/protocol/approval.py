@@ -17,7 +17,7 @@ from fedkit.base import files
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Approved, Declined, Event, Problem
 from fedkit.base.names import check_name, folded
-from fedkit.base.scratch import appearing, move
+from fedkit.base.scratch import appearing, patiently
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.lock import answering
@@ -328,10 +328,10 @@ def open_mailbox(site: Datasite, place: ClientProject, config: FLConfig) -> None
     early = place.path / ".agg_weights.tmp"
     if files.is_file(place.agg_weights):
         # a real aggregator that was too early: its copy into the missing folder became a file of that name
-        move(place.agg_weights, early)
+        patiently(lambda: place.agg_weights.replace(early))
     if files.is_file(early):
         place.agg_weights.mkdir(exist_ok=True)
-        move(early, place.global_model(0))
+        patiently(lambda: early.replace(place.global_model(0)))
     write_permissions(place.agg_weights, site.email, write=[config.aggregator], root=root)
 
 

@@ -26,7 +26,7 @@ from fedkit.base.files import (
 )
 from fedkit.base.keys import KEY_BYTES, new_secret, signing_key
 from fedkit.base.locks import exclusive
-from fedkit.base.scratch import move
+from fedkit.base.scratch import patiently
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 
@@ -59,7 +59,7 @@ def identity(site: Datasite) -> bytes:
     path, older = _secrets(site)
     if not is_file(path) and is_file(older):
         path.parent.mkdir(parents=True, exist_ok=True)
-        move(older, path)
+        patiently(lambda: older.replace(path))
     try:
         secret = read_bytes(path, max_bytes=KEY_BYTES)
     except FileNotFoundError:
