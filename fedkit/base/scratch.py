@@ -48,7 +48,7 @@ def put(path: Path, data: bytes, mode: int) -> None:
             handle.flush()
             if _WINDOWS:
                 handle.close()
-            move(scratch, path)
+            patiently(lambda: scratch.replace(path))
     except BaseException:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
@@ -56,8 +56,8 @@ def put(path: Path, data: bytes, mode: int) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file, over one that is there, or a folder. Raises OSError."""
-    patiently(lambda: source.replace(target))
+    """Rename a file or a folder to a name that is free. Raises OSError."""
+    patiently(lambda: source.rename(target))
 
 
 def patiently(action: Callable[[], object]) -> None:
