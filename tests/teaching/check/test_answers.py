@@ -8,7 +8,6 @@ import io
 import itertools
 import json
 import linecache
-import re
 import signal
 import statistics
 import threading
