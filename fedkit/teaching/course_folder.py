@@ -79,7 +79,17 @@ def copy_lessons(folder: Path, wanted: Sequence[str], edition: str = "learner") 
     """
     paths = lesson_paths(edition_dir(course_files() / "notebooks", edition), wanted)
     with _keeping(folder, make=False) as memory:
-        return [_place(folder, path.name, path, memory, asked=True) for path in paths]
+        source = course_files() / "notebooks"
+        return [  # another edition has its own place in the course: it is no newer version of a lesson
+            _place(
+                folder,
+                path.relative_to(source).as_posix() if is_course(folder) else path.name,
+                path,
+                memory,
+                asked=True,
+            )
+            for path in paths
+        ]
 
 
 @dataclass

@@ -176,6 +176,10 @@ def test_a_lesson_is_copied_as_often_as_it_is_asked_for(tmp_path: Path, release:
     put_course(tmp_path / "b")
     (tmp_path / "b" / LESSON).write_text("my work")
     assert [one.what for one in copy_lessons(tmp_path / "b", ["03_train"])] == ["beside"]
+    put_course(tmp_path / "c")  # the solved edition does not take the place of the other
+    (solved,) = copy_lessons(tmp_path / "c", ["3"], "solutions")
+    assert (solved.name, solved.what) == (f"solutions/{LESSON}", "same")
+    assert there(tmp_path / "c")[LESSON] == (release / LESSON).read_text()
     with pytest.raises(FedkitError, match="no lesson 7"):
         copy_lessons(tmp_path / "a", ["7"])
 
