@@ -55,7 +55,7 @@ def opened(root: Path, seats: int) -> Path:
     fedkit("client", "--email", AGGREGATOR, *where, "--synced", "--once")
     how = ("--project", PROJECT, "--seats", seats, "--out", root / "invitations")
     said = fedkit("class", "open", "--name", "ROOM", *how, "--config_path", config)
-    assert f"{seats} invitations" in said
+    assert f"{seats} invitation" in said
     return config
 
 
