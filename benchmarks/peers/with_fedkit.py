@@ -41,7 +41,7 @@ def main() -> None:
         weights=work.weights,
         until=watch,
     )
-    report.tell("fedkit")
+    report.tell("fedkit-course")
 
 
 if __name__ == "__main__":

@@ -402,6 +402,35 @@ def test_the_quiz_answers_and_keeps_what_was_chosen(session: Session) -> None:
     session.page.get_by_text("Quiz 05: 1 of 5 right, 4 still open").first.wait_for()
 
 
+NARROW = {"width": 1000, "height": 800}
+
+
+def test_panels_fit_beside_an_open_file_browser(session: Session) -> None:
+    """1000 pixels with the file browser open, as on a small laptop: no table scrolls, no printed word is broken."""
+    page = session.page
+    lab.command(page, "application:toggle-left-area")
+    page.set_viewport_size(NARROW)
+    try:
+        page.wait_for_function("() => !window.jupyterapp.shell.leftCollapsed")
+        hanging = {}
+        for name in PANELS:
+            panel = session.panel(name, 0)
+            panel.scroll_into_view_if_needed()
+            assert panel.evaluate("node => node.clientWidth") < 700, "the file browser is not open"
+            wide = panel.locator(".fk-scroll").evaluate_all(
+                "all => all.map(n => n.scrollWidth - n.clientWidth).filter(more => more > 1)"
+            )
+            hanging |= {name: wide} if wide else {}
+        assert hanging == {}
+        broken = page.locator(".jp-OutputArea-output pre").evaluate_all(
+            "all => all.filter(n => getComputedStyle(n).wordBreak === 'break-all').length"
+        )
+        assert broken == 0
+    finally:
+        lab.command(page, "application:toggle-left-area")
+        page.set_viewport_size(SIZE)
+
+
 # ------------------------------------------------------------------------------------------- its looks
 def shots(session: Session, panel: str, which: int = -1, name: str = "") -> None:
     """The panel as it stands, at the top of the window, light and dark: nothing is cut, every word can be read."""

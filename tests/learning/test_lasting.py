@@ -8,7 +8,7 @@ import fedkit as fk
 from fedkit.learning.lasting import lasting
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.randomness import draws, remember_draws
-from fedkit.rounds import simulation
+from fedkit.rounds import in_memory, simulation
 from tests.support.digits import uneven_shards
 from tests.support.kinds import KINDS, a_model
 
@@ -116,7 +116,8 @@ def test_a_simulation_builds_a_model_for_each_thread_and_not_for_each_participan
         built.append(1)
         return real(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(simulation, "load_model", counted)
+    for module in (simulation, in_memory):
+        monkeypatch.setattr(module, "load_model", counted)
     people = fk.numbered_participants(len(shards))
     values = {"project_name": "T", "aggregator": "a@example.org", "participants": people}
     files = {"model_arch": "model.py", "model_weight": "w.pt"}
