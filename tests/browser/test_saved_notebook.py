@@ -11,7 +11,7 @@ import pytest
 from fedkit.teaching.widgets.panel import SAVED
 from tests.support import ROOT, lab
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("lab")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("lab")]
 SHOTS = ROOT / "runs" / "screenshots"
 CELL = """
 import fedkit as fk

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import ROOT, lab
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("lab")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("lab")]
 SHOTS = ROOT / "runs" / "screenshots"
 PATIENCE_MS = 60_000
 CELLS = (

@@ -190,7 +190,7 @@ def test_a_flipped_sign_is_averaged_and_costs_more_than_an_absence(lesson: Round
     assert 0.3 < lesson.move("hostile") / lesson.move("everybody") < 0.7, "about half as far"
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_what_the_text_says_of_numbers_holds_for_other_seeds(quiz: Rounds, seed: int) -> None:
     draw = fk.generator(seed, "lesson 05")
     mnist = fk.load_mnist()

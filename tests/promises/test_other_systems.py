@@ -173,6 +173,7 @@ OPTIONAL = {
 }
 
 
+@pytest.mark.slow  # the looks above read the same of the source
 def test_a_project_runs_where_posix_is_not(tmp_path: Path) -> None:
     """Every module is imported, and a network of two runs, with POSIX' modules and calls taken away."""
     attributes = {module: sorted(names) for module, names in GONE.items()}
