@@ -11,7 +11,7 @@ from fedkit.teaching.control.control import Control
 from tests.support.learner import Learner
 from tests.support.mutations import EXAMPLES
 
-WALKS = 200 if EXAMPLES > 1 else 2
+WALKS = 200 if EXAMPLES > 1 else 1
 SMALL = {"rounds": 3, "epoch": 1, "images_each": 20}
 
 
