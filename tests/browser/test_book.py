@@ -123,6 +123,15 @@ def test_every_lesson_is_there_with_its_pictures(book: Path) -> None:
         assert str(ROOT) not in text, "where this machine kept its files is nobody's business"
 
 
+SETTLED = """async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    await frame();
+    await Promise.allSettled(document.getAnimations().map((one) => one.finished));
+    await frame();
+}"""
+"""The theme's colours fade in; until they are there, a text may have the other mode's."""
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_every_page_is_accessible_and_quiet(
     book: Path, pages: dict[Path, Page], open_page: Any, mode: str
@@ -135,6 +144,8 @@ def test_every_page_is_accessible_and_quiet(
     for path in pages:
         name = path.relative_to(book.resolve()).as_posix()
         page = open_page(name, mode)
+        page.wait_for_function(f"() => document.documentElement.dataset.theme === '{mode}'")
+        page.evaluate(SETTLED)
         page.evaluate(axe)
         result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         found += [

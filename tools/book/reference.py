@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
+from pathlib import PurePath
 from types import ModuleType
 from typing import Any
 
@@ -305,6 +306,8 @@ class _AsItIs:
 def _default(value: Any) -> str:
     if inspect.isroutine(value) or inspect.isclass(value):
         return str(value.__name__)
+    if isinstance(value, PurePath):  # of the machine on which the book is built
+        return repr(value.name) if value.is_absolute() else repr(value.as_posix())
     text = repr(value)
     return "..." if len(text) > LONG_DEFAULT or " at 0x" in text or "\n" in text else text
 

@@ -226,6 +226,12 @@ def test_a_docstring_says_the_same_on_a_page(doc: str, gives: str) -> None:
     assert reference.markdown(doc) == gives
 
 
+def test_no_page_shows_a_place_on_this_machine() -> None:
+    """A default that is a path would: it lies wherever the book is built."""
+    assert [name for name, text in written().items() if str(ROOT) in text] == []
+    assert "path: Path = 'recorded.json'" in written()["api/roads.md"]
+
+
 def test_a_signature_shows_no_address_and_no_source() -> None:
     text = "\n".join(text for name, text in written().items() if name.startswith("api/"))
     assert " at 0x" not in text
