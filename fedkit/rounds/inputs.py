@@ -12,7 +12,7 @@ from fedkit.config.fl_config import FLConfig
 from fedkit.config.task import Task
 from fedkit.data.shards import Shard, check_dataset, in_order, pair_of
 
-__all__ = ["Shards", "check_arguments", "shards_by_email", "sound"]
+__all__ = ["Shards", "check_arguments", "check_counts", "shards_by_email", "sound"]
 
 
 Shards = Mapping[str, Shard] | Sequence[Shard] | Callable[[str], Shard]
@@ -100,6 +100,11 @@ def check_arguments(
             field="weights",
             remedy="give model.state_dict()",
         )
+    check_counts(counts)
+
+
+def check_counts(counts: Mapping[str, int | None]) -> None:
+    """That each of `counts`, where given, is 1 or more. Raises FedkitError."""
     for name, count in counts.items():
         if count is not None and (type(count) is not int or count < 1):
             raise FedkitError(f"is {count!r}", field=name, remedy="give a whole number from 1")

@@ -45,7 +45,7 @@ from fedkit.privacy.secagg.fixedpoint import fixed_point_mean
 from fedkit.rounds.checkpoints import Checkpoint
 from fedkit.rounds.history import History, RoundRecord
 from fedkit.rounds.in_memory import World, train_round
-from fedkit.rounds.inputs import Shards, check_arguments, shards_by_email, sound
+from fedkit.rounds.inputs import Shards, check_arguments, check_counts, shards_by_email, sound
 from fedkit.rounds.round import capped, plan_round, server_step, too_far
 from fedkit.rounds.strategy import strategy_of
 from fedkit.rounds.trial_step import try_out
@@ -97,12 +97,7 @@ def simulate(
     Ctrl-C returns the history so far. Raises FedkitError where a datasite would refuse what is given: shards (each
     participant's is named), the test set, the weights.
     """
-    check_arguments(
-        config,
-        SAMPLE_MODEL if model is None else model,
-        weights,
-        {"workers": workers, "every": every},
-    )
+    check_counts({"every": every})
     rounds = Simulation(
         config,
         shards,
