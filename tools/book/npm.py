@@ -69,7 +69,7 @@ def _packed(package: Package) -> bytes:
             remedy="install Node.js (on Debian and Ubuntu: apt-get install npm)",
         )
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", what, "--pack-destination", folder, "--silent"]
+        command = [npm, "pack", what, "--ignore-scripts", "--silent", "--pack-destination", folder]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         except subprocess.TimeoutExpired:
