@@ -63,7 +63,9 @@ def test_a_tight_loop_does_the_same_work_as_fedkit(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "getsid"), reason="sessions are POSIX'")
 def test_processes_that_are_started_together_stay_in_one_session() -> None:
-    says = "import os; print(os.environ['RANK'], os.getsid(0), os.environ['WORLD_SIZE'])"
+    # One write for each process: unbuffered, print writes piece by piece, and two processes' pieces mix.
+    says = "import os; told = [os.environ['RANK'], str(os.getsid(0)), os.environ['WORLD_SIZE']]"
+    says += "; os.write(1, f'{chr(32).join(told)}{os.linesep}'.encode())"
     together = [sys.executable, str(SCRIPTS / "together.py"), "2", "-c", says]
     told = subprocess.run(together, capture_output=True, text=True, check=True).stdout.split()
     assert sorted([told[:3], told[3:]]) == [[k, str(os.getsid(0)), "2"] for k in "01"]
