@@ -30,6 +30,9 @@ _GROUP_MS = 200
 """Changes that follow each other closely are acted upon together, after this time at the latest."""
 
 _QUIET_MS = 20
+_POLL_MS = 300
+_REST = 9
+"""Where nothing rings and the folders are walked again and again, so many times as long as a walk are the pauses."""
 _LOOK_S = 1.0  # where nothing tells of changes, look so often
 _SECOND_LOOK_S = 2.0
 _SELDOM_S = 60.0
@@ -48,6 +51,13 @@ def snapshot(folders: Iterable[Path]) -> Snapshot:
             version = (0, 0, 0) if entry.is_dir(follow_symlinks=False) else stamp(info)
             found[entry.path] = (info.st_mode, *version)
     return found
+
+
+def _pause_ms(folders: Iterable[Path]) -> int:
+    """How long to rest between two walks over the folders, by what one takes: on a network share it may be seconds."""
+    began = time.monotonic()
+    snapshot(folders)
+    return max(_POLL_MS, round(1000 * _REST * (time.monotonic() - began)))
 
 
 def _has_a_name_that_is_no_text(folders: Iterable[Path]) -> bool:
@@ -112,6 +122,7 @@ def watch(
             raise_interrupt=False,
             # a network share rings no bell for what others write
             force_polling=True if site.road.name == "synced" else None,
+            poll_delay_ms=_pause_ms(worker.folders),
         ):
             if changes or not began:  # once after the start too: what came before the watch stood
                 worker.bell.set()

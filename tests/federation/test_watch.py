@@ -30,6 +30,7 @@ from fedkit.base.events import (
 from fedkit.base.files import write_bytes, write_dataset
 from fedkit.data.shards import write_shard
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.tree import walk
 from fedkit.federation.watch import snapshot, watch
 from fedkit.protocol import advance as node
 from fedkit.protocol.approval import approve
@@ -280,6 +281,26 @@ def test_a_snapshot_shows_what_changed(tmp_path: Path, change: Change, shows: bo
 
 def test_a_snapshot_of_nothing_is_empty(tmp_path: Path) -> None:
     assert snapshot([tmp_path / "nowhere"]) == {}
+
+
+def test_slow_folders_are_walked_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty clients on one network share must not keep it busy by looking."""
+    site = Datasite.create(tmp_path / "data", ALICE)
+    pauses = []
+
+    def watched(*_: Any, poll_delay_ms: int, **__: Any) -> Iterator[set[Any]]:
+        pauses.append(poll_delay_ms)
+        return iter(())
+
+    monkeypatch.setattr("watchfiles.watch", watched)
+    watch(site, threading.Event(), on_event=print)
+    real = walk
+    monkeypatch.setattr("fedkit.federation.watch.walk", lambda at: time.sleep(0.1) or real(at))
+    watch(site, threading.Event(), on_event=print)
+    assert pauses[0] >= 300  # milliseconds
+    assert pauses[1] >= 9 * 200 > pauses[0]  # nine times as long as the walk over two folders
 
 
 @posix
