@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -88,8 +87,11 @@ def served(python: Path, home: Path, *words: str) -> Iterator[str]:
             assert found is not None
             yield found.group()
         finally:
-            server.send_signal(signal.SIGINT)
-            assert server.wait(timeout=60) == 0
+            server.terminate()  # as Ctrl-C, which who runs in the background may ignore
+            try:
+                assert server.wait(timeout=60) == 0
+            finally:
+                server.kill()  # or the block would wait for ever
 
 
 @pytest.fixture(scope="module")
