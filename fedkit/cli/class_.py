@@ -44,7 +44,9 @@ def class_() -> None:
 def open_(
     name: Annotated[str, typer.Option("--name", metavar="ROOM", help="The room's name.")],
     project: Annotated[str, typer.Option("--project", help="What the room will work on.")],
-    seats: Annotated[int, typer.Option("--seats", min=1, max=500, help="How many.")] = 30,
+    seats: Annotated[
+        int, typer.Option("--seats", min=1, max=500, metavar="N", help="How many.")
+    ] = 30,
     people: Annotated[
         Path | None,
         typer.Option(
@@ -112,7 +114,10 @@ def join(
     port: Annotated[
         int | None,
         typer.Option(
-            min=1, max=65535, help="For the local page; default: 8080, over SyftBox any free one."
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="For the local page; default: 8080, over SyftBox any free one.",
         ),
     ] = None,
     syftbox: Annotated[

@@ -72,10 +72,11 @@ def run(
         list[str] | None,
         typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Repeatable."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Notebooks at once.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Notebooks at once.")] = 2,
     edition: EditionName = "learner",
     limit: Annotated[
-        float | None, typer.Option(min=1, help="Seconds for a notebook; default ten budgets.")
+        float | None,
+        typer.Option(min=1, metavar="S", help="Seconds for a notebook; default ten budgets."),
     ] = None,
     out: Annotated[Path, typer.Option(help="For executed copies and the summary.")] = Path("runs"),
     notebooks: Notebooks = None,
@@ -181,9 +182,11 @@ def grade_notebooks(
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Write the class's picture as PNG.")] = None,
     limit: Annotated[
-        float, typer.Option(min=1, help="With --rerun: seconds for one notebook.")
+        float, typer.Option(min=1, metavar="S", help="With --rerun: seconds for one notebook.")
     ] = 600,
-    jobs: Annotated[int, typer.Option(min=1, help="With --rerun: notebooks at once.")] = 2,
+    jobs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="With --rerun: notebooks at once.")
+    ] = 2,
     notebooks: Notebooks = None,
 ) -> None:
     """Who has which exercise right, in whose word, and where a class stops."""
@@ -261,9 +264,12 @@ def nbgrader(
         Path, typer.Argument(metavar="DIR", help="New or empty: the course goes there.")
     ],
     wanted: Wanted = None,
-    points: Annotated[float, typer.Option(min=0, help="For an exercise: all or none.")] = 10,
+    points: Annotated[
+        float, typer.Option(min=0, metavar="N", help="For an exercise: all or none.")
+    ] = 10,
     quiz_points: Annotated[
-        float, typer.Option(min=0, help="For a question of a quiz; 0: quizzes don't count.")
+        float,
+        typer.Option(min=0, metavar="N", help="For a question of a quiz; 0: quizzes don't count."),
     ] = 1,
     notebooks: Notebooks = None,
 ) -> None:

@@ -89,7 +89,7 @@ def import_command(
         float | None,
         typer.Option(metavar="SHARE", help="held out to judge models; default 0.2, or its own set"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="S")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="of every draw")] = 0,
 ) -> None:
     """Make shards of your own data, a test set and a task; then: fedkit run --data DIR fl_config.json."""
     from fedkit.data.array_files import import_arrays

@@ -59,7 +59,9 @@ INSTALL = (
 
 
 def doctor(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Is this one free?")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="PORT", help="Is this one free?")
+    ] = 8080,
 ) -> None:
     """Look for what fedkit needs on this machine: a line a check, with the remedy."""
     findings = examine(port)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperArgument, TyperCommand
+from typer.utils import get_params_from_function
 
 from fedkit.base.distribution import VERSION
 from fedkit.cli.output import Commands
@@ -90,7 +92,19 @@ def _loaded(name: str) -> Any:
         alone.add_typer(found, name=name)
     else:
         alone.command(name)(found)
-    return typer.main.get_group(alone).commands[name]
+    return _with_help(typer.main.get_group(alone).commands[name])
+
+
+def _with_help(command: Any) -> Any:
+    """What arguments say of themselves, which typer before 0.21 (Flower has it so) loses beside click 8.5."""
+    for below in getattr(command, "commands", {}).values():
+        _with_help(below)
+    lost = [p for p in command.params if isinstance(p, TyperArgument) and not p.help]
+    if lost:
+        said = get_params_from_function(inspect.unwrap(command.callback))
+        for argument in lost:
+            argument.help = getattr(said[argument.name].default, "help", None)
+    return command
 
 
 app = typer.Typer(

@@ -43,7 +43,8 @@ def playground(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="0 for any that is free.")
+        int,
+        typer.Option("--port", min=0, max=65535, metavar="PORT", help="0 for any that is free."),
     ] = 8866,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page, or only say where it is.")

@@ -66,7 +66,9 @@ def run(
         Path | None,
         typer.Argument(metavar="[fl_config.json]", help="Default: the tutorial's experiment."),
     ] = None,
-    participants: Annotated[int | None, typer.Option(min=1, max=8000, metavar="N")] = None,
+    participants: Annotated[
+        int | None, typer.Option(min=1, max=8000, metavar="N", help="Default: the config's.")
+    ] = None,
     partition: Annotated[
         Literal["digits", "iid"] | None,
         typer.Option(
@@ -93,7 +95,9 @@ def run(
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the aggregator's page until Ctrl-C.")
     ] = False,
-    port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="PORT", help="With --serve.")
+    ] = 8080,
 ) -> None:
     """Run an experiment between datasites on this machine; the same command goes on after an interruption.
 

@@ -208,7 +208,7 @@ fk.check.fedavg(fedavg)
 # %% [markdown]
 # `fk.fedavg` is this function. Use it on what lies in the inboxes.
 #
-# > **Predict.** One model reads 0 to 4 and nothing else, the other 5 to 9 and nothing else. Each has an accuracy below 50 %. And the mean of their weights?
+# > **Predict.** One model reads 0 to 4 and nothing else, the other 5 to 9 and nothing else. Each has an accuracy below 50%. And the mean of their weights?
 # >
 # > * a) about as good as each of them
 # > * b) worse: mixing two models spoils both

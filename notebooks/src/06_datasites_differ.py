@@ -37,7 +37,7 @@ interactive: bool = True  # a panel with sliders; without, a picture of it, as i
 # ## How can datasites differ?
 #
 # In notebook 05 all held the same mixture of digits. Real datasites don't. One hospital sees other illnesses than another (**label skew**), one has
-# ten times the patients (**quantity skew**), one has another scanner (**feature shift**). Data that is alike everywhere is called IID, independent and
+# ten times the patients (**quantity skew**), one has another scanner (**feature shift**). Data that is alike everywhere is called **IID**, independent and
 # identically distributed.
 #
 # Label skew can be made with one number. For each digit, draw ten shares that add up to 1, one a participant, from a **Dirichlet distribution** with the
@@ -132,7 +132,7 @@ config = fk.FLConfig(
 )
 
 # %% [markdown]
-# > **Predict.** With nearly even shards (alpha 100) the global model ends between 85 % and 90 %. What does alpha 0.1 cost?
+# > **Predict.** With nearly even shards (alpha 100) the global model ends between 85% and 90%. What does alpha 0.1 cost?
 # >
 # > * a) nothing: all images are still there, and the mean sees them all
 # > * b) some points: it gets there, but later
@@ -279,9 +279,9 @@ mixtures = torch.stack([count / count.sum() for count in fk.label_counts(pairs).
 #
 # > **Predict.** A participant holds two digits and trains alone. How good is its model at home, and abroad?
 # >
-# > * a) 60 % at home, 60 % abroad: few images make a weak model
-# > * b) more than 90 % at home, 20 % or less abroad
-# > * c) more than 90 % in both: a digit is a digit
+# > * a) 60% at home, 60% abroad: few images make a weak model
+# > * b) more than 90% at home, 20% or less abroad
+# > * c) more than 90% in both: a digit is a digit
 
 # %%
 last = []

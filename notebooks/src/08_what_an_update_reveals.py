@@ -132,7 +132,7 @@ print("counted from the bias:", counts.tolist())
 print("Bob's own labels:     ", torch.bincount(shards["bob"][1], minlength=10).tolist())
 
 # %% [markdown]
-# All right. (In tests with 8 and with 64 images in a batch, at least 95 % of the labels are.) After many steps the prediction is no longer that of an untrained
+# All right. (In tests with 8 and with 64 images in a batch, at least 95% of the labels are.) After many steps the prediction is no longer that of an untrained
 # model. But the last layer's change is still a mixture of ten directions, one for each digit, and you can find out with your own images what they
 # are. Carol has trained for many epochs on 100 images. `count_digits` solves for the mixture.
 
@@ -398,10 +398,10 @@ for name, curve in curves.items():
     print(f"{name:10} AUC {curve.auc:.3f} [{low:.3f}, {high:.3f}], members found at {rates}")
 
 # %% [markdown]
-# c. A **ROC curve** has one point for each threshold: how many others are wrongly accused, and how many members are found. Its area, the AUC, is the chance
-# that a member scores higher than another, 0.5 for guessing; the 95 % interval is in brackets. It never collapses to [1, 1]: a hundred members told apart without a mistake leave
+# c. A **ROC curve** has one point for each threshold: how many others are wrongly accused, and how many members are found. Its area, the **AUC**, is the chance
+# that a member scores higher than another, 0.5 for guessing; the 95% interval is in brackets. It never collapses to [1, 1]: a hundred members told apart without a mistake leave
 # room for one that is not. The axes are logarithmic because the left end matters: who
-# accuses 1 % of everybody wrongly, and finds 10 % of the members, knows something about those. The row space makes no mistake here.
+# accuses 1% of everybody wrongly, and finds 10% of the members, knows something about those. The row space makes no mistake here.
 #
 # More images than hidden units do **not** end it: the row space is full then, but it leans towards the images that made it. With 256 images, twice the hidden units,
 # its AUC is still above 0.9; with 2,000, below 0.65. So it fades, slowly. Noise ends it only when it is as large as

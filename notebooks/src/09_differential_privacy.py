@@ -237,7 +237,7 @@ except fk.FedkitError as error:
 
 # %% [markdown]
 # Against it stands an attacker who knows nearly everything, as in the definition. It has 200 images, half of them the participant's, and wants to know which half. It calculates
-# the gradient of each, and asks which sum of gradients explains the update best: least squares. Its success is an **AUC**: how often one of the participant's
+# the gradient of each, and asks which sum of gradients explains the update best: least squares. Its success is an AUC (notebook 08): how often one of the participant's
 # images scores above a stranger's. 1 is certainty, 0.5 is guessing.
 
 
@@ -287,7 +287,7 @@ fk.show(figure, fk.alt("09 three curves"))
 #
 # Epsilon says what no attacker can do, and this one does not reach the bound. So the curve is no licence to promise 8: somebody may know better.
 #
-# **Exercise.** The promise is epsilon 4 (zero-out neighbours) at δ = 1e-4, in 8 steps with all images. The accuracy must stay above 60 %, and in this experiment it does up to
+# **Exercise.** The promise is epsilon 4 (zero-out neighbours) at δ = 1e-4, in 8 steps with all images. The accuracy must stay above 60%, and in this experiment it does up to
 # σ = 4. Which noise multiplier do you take?
 
 # %% tags=["exercise"]
@@ -377,7 +377,7 @@ for name, std in privacy.noise_by_trust(1.0, 1e-5, len(crowd[1]), colluders).ite
 
 # %% [markdown]
 # Two lines lie at the top, nearly one on the other, and two at the bottom. Central and distributed noise cost next to nothing here, colluders or not: the others' shares are made large enough without theirs. Local
-# noise is in the sum 10,000 times, and so 100 times as large (the root of 10,000); up to epsilon 2 it leaves an accuracy below 20 %. Shuffled lies close by. At epsilon 1 the crowd saves two thirds
+# noise is in the sum 10,000 times, and so 100 times as large (the root of 10,000); up to epsilon 2 it leaves an accuracy below 20%. Shuffled lies close by. At epsilon 1 the crowd saves two thirds
 # of the noise, and that is not enough to be of use; from 4 on, it saves nothing. That is what *this* bound can show, not what shuffling is worth at best.
 #
 # Back to whole **participants**, and an aggregator whom they trust. If drawing them at random hides nothing, why draw? With `"mechanism": {"name": "banded"}` they come *in turn*, in an order that all may know.

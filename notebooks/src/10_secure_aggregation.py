@@ -502,10 +502,10 @@ fk.show(figure, "From certainty with 100 images to little more than a coin with 
 # %% [markdown]
 # ## How much noise does each one add?
 #
-# **Differential privacy** (notebook 09) cuts each change to a length $C$ and adds Gaussian noise of $\sigma = zC$ to the sum. If the aggregator adds it, it sees the
-# sum without noise first. If each participant adds noise of $zC$, there is far too much.
+# Differential privacy (notebook 09) cuts each change to a length $C$ and adds Gaussian noise of $\sigma C$ to the sum; $\sigma$ is the noise multiplier. If the aggregator adds it, it sees the
+# sum without noise first. If each participant adds noise of $\sigma C$, there is far too much.
 #
-# Under masks, each of $K$ participants adds a *share*, $zC/\sqrt{K}$. Variances add up, so the sum has $zC$, and the aggregator never sees it with less. Bob does: he knows his own share, and
+# Under masks, each of $K$ participants adds a *share*, $\sigma C/\sqrt{K}$. Variances add up, so the sum has $\sigma C$, and the aggregator never sees it with less. Bob does: he knows his own share, and
 # takes it off. Of three, what is epsilon 4 to the world is about 5 to him. So fedkit makes the shares larger, for $K$ less the colluders (`"dp": {"colluders": 1}`, the default).
 
 # %%
@@ -513,13 +513,13 @@ length = {e: torch.cat([v.flatten() for v in c.values()]).norm().item() for e, c
 clip = min(length.values())
 
 
-def with_noise(z):
+def with_noise(sigma):
     """The mean of the three changes, clipped, each with its share of noise, added up in whole numbers."""
     draw, total = fk.generator(seed, "noise"), 0
     for email, change in changes.items():
         cut = {name: value * min(1, clip / length[email]) for name, value in change.items()}
         share = {
-            n: torch.randn(v.shape, generator=draw) * z * clip / 3**0.5 for n, v in cut.items()
+            n: torch.randn(v.shape, generator=draw) * sigma * clip / 3**0.5 for n, v in cut.items()
         }
         total = total + encode({n: cut[n] + share[n] for n in cut}, 1, 3)
     return decode(total, start)[0]
@@ -527,19 +527,21 @@ def with_noise(z):
 
 # %%
 members, noisy = torch.cat([images for images, _ in parts]), {}
-for z in (0, 0.001, 0.01, 0.1, 1):
-    mean = with_noise(z)
+for sigma in (0, 0.001, 0.01, 0.1, 1):
+    mean = with_noise(sigma)
     state = {name: start[name] + mean[name] for name in start}
     chance = recognition(
         mean["fc1.weight"].double(), mean["fc1.bias"].double(), members, test[0][::4]
     )
-    noisy[z] = chance, fk.evaluate(model, state, *test)[0]
-    print(f"z = {z:<5}: recognised with a chance of {chance:.2f}, accuracy {noisy[z][1]:.0%}")
+    noisy[sigma] = chance, fk.evaluate(model, state, *test)[0]
+    print(
+        f"σ = {sigma:<5}: recognised with a chance of {chance:.2f}, accuracy {noisy[sigma][1]:.0%}"
+    )
 
 # %% [markdown]
-# At $z = 0.01$ this attack has little left to go on, and the model is about as good as before. Do not call that private, and do not call it a little noise either. It is a hundredth
+# At $\sigma = 0.01$ this attack has little left to go on, and the model is about as good as before. Do not call that private, and do not call it a little noise either. It is a hundredth
 # of $C$ on *each* of 101,770 numbers, and so three times as long as the whole clipped change of any participant. This attack needs exact numbers; an attacker who knows what to look for
-# adds up over all of them, and needs less. A promise against *every* attack takes a $z$ around 1, and there the mean of three is ruined. The noise in the sum does not
+# adds up over all of them, and needs less. A promise against *every* attack takes a $\sigma$ around 1, and there the mean of three is ruined. The noise in the sum does not
 # grow with the crowd, and its part in the mean shrinks: such promises are for thousands of participants. Notebook 09 does the accounts. In `fl_config.json` it is
 # `"dp": {..., "noise_at": "participants"}` beside `"secure_aggregation"`.
 

@@ -101,9 +101,9 @@ print("runs of the second call:", len(ran))
 # ## When has a run arrived?
 #
 # Now the paper: McMahan and others, 2017. 100 participants share MNIST's 60,000 images, and a tenth of them trains in each round. The question is how many
-# rounds a model with two hidden layers of 200 units needs until it reads 97 % of the test digits. Rounds, because sending models back and forth is what costs.
+# rounds a model with two hidden layers of 200 units needs until it reads 97% of the test digits. Rounds, because sending models back and forth is what costs.
 #
-# Here you have a sixth of the images, so the target is 80 %. `"run": "simulate"` takes the same rounds without any notebook: in memory, with the bits of
+# Here you have a sixth of the images, so the target is 80%. `"run": "simulate"` takes the same rounds without any notebook: in memory, with the bits of
 # the datasites up to rounding.
 
 # %%
@@ -117,7 +117,7 @@ if full:
     rows |= {name: {**rows["IID, B=10"], "participants_per_round": n} for name, n in more.items()}
 
 # %% [markdown]
-# Three rows of the paper's table. **IID** means that everybody has the same mixture of digits. *Two shards* means that the images are sorted by digit and cut into
+# Three rows of the paper's table. *IID* means that everybody has the same mixture of digits (notebook 06). *Two shards* means that the images are sorted by digit and cut into
 # 200 pieces, and each participant holds two of them: two digits, mostly. **B** is the batch size; with B=all a participant makes one step a round. (**C** is
 # the share of the participants that trains in a round: 0.1 where nothing else is said.)
 #
@@ -273,7 +273,7 @@ fk.show(
 # %% [markdown]
 # ## Does the paper's table hold?
 #
-# Here are your rows beside the paper's. The paper's target is 97 % on all of MNIST, yours is lower, so compare the *order*, and how many times as many rounds a row
+# Here are your rows beside the paper's. The paper's target is 97% on all of MNIST, yours is lower, so compare the *order*, and how many times as many rounds a row
 # needs as the first one.
 #
 # How far apart must two numbers be before you believe that they differ? Your seeds tell you for your own. The paper gives one number for each row.
@@ -291,7 +291,7 @@ for name, found in rounds.items():
 
 # %% [markdown]
 # The order is the paper's: ten local steps before each average save many rounds, and where everybody holds two digits they save fewer. (The factors are smaller than the
-# paper's: 80 % is an easier target than 97 %.)
+# paper's: 80% is an easier target than 97%.)
 #
 # And with all of MNIST, the paper's target and a grid of rates for each row? That was run once, on a 2-core machine:
 #
@@ -305,7 +305,7 @@ for name, found in rounds.items():
 # | IID, B=10, C=1 | 0.316 | 32 |  | 70 |
 #
 # A quarter to a half of the paper's rounds, with the same model, data, split, batches and target. What is not the same: the paper does not say how its first
-# weights were drawn, nor which rates its grid had, and a rate that is too small doubles the rounds by itself. *Rounds to 97 %* of two papers can be compared
+# weights were drawn, nor which rates its grid had, and a rate that is too small doubles the rounds by itself. *Rounds to 97%* of two papers can be compared
 # only if both say all of this. `benchmarks/results/paper_2nn.md` has every rate that was tried.
 #
 # To run these rows on your machine, with three seeds each, fetch MNIST with `fedkit data full`, then `fedkit sweep benchmarks/paper_2nn.yaml --out runs/paper_2nn --jobs 2`.

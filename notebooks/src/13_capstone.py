@@ -36,7 +36,7 @@ seed: int = 0  # which patients are whose, who is held out, every shuffle
 # ## What is asked of you?
 #
 # Eight hospitals want a model that tells malignant tumours from benign ones. The patients are the 569 of scikit-learn's breast cancer table; the hospitals are made
-# up. The model is a logistic regression: 30 weights and a bias. The columns are standardised by public constants, so nothing has to leave for that.
+# up. The model is a logistic regression: 30 weights and a bias. All columns are brought to one size by constants that anybody can look up, so nothing has to leave for that.
 #
 # **Aggregator.** Ana averages. She is honest, and curious: she keeps all that she gets and may look at it for years.
 #
@@ -59,7 +59,7 @@ fk.show(figure, f"Eight bars of {few} to {most} patients, each with benign and m
 
 # %% [markdown]
 # `rounds` and `bytes` are the most that may be spent; bytes count the models sent and the updates returned. `epsilon` at `delta` is the most that may be promised away, for each patient,
-# against Ana. `accuracy` is the balanced accuracy that has to be reached on held-out patients, whoever they are; `attacked` is the same with one hostile hospital, or with one gone.
+# against Ana. `accuracy` is the **balanced accuracy** (the mean of two shares, of the ill who are found and of the well who are let go) that has to be reached on held-out patients, whoever they are; `attacked` is the same with one hostile hospital, or with one gone.
 #
 # Here is a first design that knows nothing of all this.
 

@@ -90,7 +90,7 @@ fk.show(
 )
 
 # %% [markdown]
-# West is left with two dozen patients or so, since 30 % of all are held out as the test set, on which models are judged. Who is in it was drawn at random, so the
+# West is left with two dozen patients or so, since 30% of all are held out as the test set, on which models are judged. Who is in it was drawn at random, so the
 # numbers below move a little with the draw. That is why you will hold out several times.
 
 # %% [markdown]
@@ -99,7 +99,7 @@ fk.show(
 # Up to here, every project was about digits, so nobody had to say so. Now the config needs a **task**: what a sample is, how an answer is judged, and by which loss it is
 # trained. A diagnosis of yes or no is one number, the logit: above 0 means malignant. Its loss is `bce_with_logits`, by PyTorch's name.
 #
-# Accuracy would flatter: whoever calls everybody well is right for 92 % of North. **Balanced accuracy** is the mean of two shares, of the ill who are found and of
+# Accuracy would flatter: whoever calls everybody well is right for 92% of North. Balanced accuracy is the mean of two shares, of the ill who are found and of
 # the well who are let go. An AUC asks for the order only: does an ill patient score above a well one?
 
 # %% [markdown]
@@ -377,9 +377,9 @@ fk.show(
 # ## Which settings are good?
 #
 # You have guessed the learning rate so far. A sweep, as in notebook 11, takes a data folder under the key `data`: its `task.json` says how samples are standardised, and its
-# hospitals are the participants. Three optimizers, three learning rates and three seeds are 27 runs. In a shell, the same spec as a YAML file goes to `fedkit sweep`.
+# hospitals are the participants. Three optimisers, three learning rates and three seeds are 27 runs. In a shell, the same spec as a YAML file goes to `fedkit sweep`.
 #
-# > **Predict.** Each optimizer at its own best learning rate: which reaches the highest balanced accuracy on the test patients?
+# > **Predict.** Each optimiser at its own best learning rate: which reaches the highest balanced accuracy on the test patients?
 # >
 # > * a) Adam, since it gives each weight a step size of its own
 # > * b) SGD with momentum
@@ -415,7 +415,7 @@ print(best.round(3).to_string())
 print(f"one patient of {len(test[1])} is {1 / len(test[1]):.3f}")
 
 # %% [markdown]
-# c. In the loss you see which rates suit: the more an optimizer does by itself, the smaller the rate it wants. In balanced accuracy the three are within a few patients. Choose by the loss,
+# c. In the loss you see which rates suit: the more an optimiser does by itself, the smaller the rate it wants. In balanced accuracy the three are within a few patients. Choose by the loss,
 # and say that you chose on the test set; or keep patients back for choosing, with `validation` in the config.
 #
 # The seeds here change first weights and shuffles. The patients held out are the same in all 27 runs, so the narrow bands tell you nothing of *that* luck.
@@ -507,4 +507,4 @@ fk.quiz("14")
 # %% [markdown]
 # ## Next
 #
-# You have come to the end of the course. The same files cross between real machines: the README says how, under *fedkit and SyftBox*. Your data folder goes to `fedkit run --data`.
+# You have come to the end of the course. The same files cross between real machines: the README says how, under *Your own data, your own machines*. Your data folder goes to `fedkit run --data`.

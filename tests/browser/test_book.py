@@ -248,3 +248,52 @@ def test_on_paper_everything_is_open(open_page: Any) -> None:
     assert not page.locator(".bd-sidebar-primary").is_visible()
     assert page.locator("h1").first.is_visible()
     assert len(page.pdf(format="A4")) > 50_000
+
+
+def test_paper_is_white_in_the_dark_too(open_page: Any) -> None:
+    page = open_page("notebooks/04_aggregate.html", "dark")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+    light = "() => document.documentElement.dataset.theme === 'light'"
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(light)
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert not page.evaluate(light)
+    assert page.locator("details.hide[open]").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("epsilon", "Differential privacy"),
+        ("FedProx", "Glossary"),
+        ("secure aggregation", "Glossary"),
+        ("datasite", "Glossary"),
+    ],
+)
+def test_a_search_shows_what_stands_on_the_page(open_page: Any, words: str, first: str) -> None:
+    page = open_page(f"search.html?q={words.replace(' ', '+')}")
+    found = page.locator("#search-results li")
+    page.locator("#search-results li p.context").first.wait_for()
+    page.locator("#search-summary", has_text="found").wait_for()
+    texts = found.all_inner_texts()
+    assert texts[0].startswith(first)
+    assert not [text for text in texts if "System Settings" in text], "the theme's own menu"
+    titles = [text.splitlines()[0] for text in texts]
+    teachers = [place for place, title in enumerate(titles) if "for the teacher" in title]
+    lessons = [n for n, name in enumerate(titles) if name in ("A datasite is a folder", first)]
+    assert min(teachers) > max(lessons), "the lesson stands before the notes about it"
+
+
+def test_tables_fit_beside_both_columns(book: Path, open_page: Any) -> None:
+    """What is cut off at the right is not found by a reader who does not know that it is there."""
+    wide = []
+    for name in ("protocol", "reference/commands", "reference/fl_config", "roads", "stable"):
+        page = open_page(f"{name}.html", "light", {"width": 1000, "height": 800})
+        wide += page.evaluate(
+            """name => [...document.querySelectorAll(".pst-scrollable-table-container")]
+                .filter((it) => it.scrollWidth > it.clientWidth + 2)
+                .map((it) => `${name}: ${it.closest("section").id}`)""",
+            name,
+        )
+        page.close()
+    assert wide == []

@@ -19,6 +19,7 @@ def test_help_names_every_command_and_says_what_it_does() -> None:
         assert name in output
         assert "Usage" in fedkit(name, "--help")
     assert fedkit("--version").startswith("fedkit ")
+    assert "The request's name." in fedkit("approve", "--help"), "an argument says what it is"
 
 
 def test_the_command_is_there_without_its_script() -> None:

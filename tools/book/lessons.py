@@ -168,7 +168,7 @@ def lesson_page(executed_copy: Path, learner: Path) -> dict[str, Any]:
             cell["metadata"] |= deepcopy(STUB_NOTE)
             cell["metadata"]["tags"].append("hide-cell")
         if cell["cell_type"] == "code":
-            cell["outputs"] = [_output(output, learner) for output in cell["outputs"]]
+            cell["outputs"] = [_output(each, learner) for each in _joined(cell["outputs"])]
         cells.append(cell)
     return {
         "cells": cells,
@@ -202,6 +202,22 @@ def _admonition(match: re.Match[str]) -> str:
     lines = [line.removeprefix(">").removeprefix(" ") for line in match["text"].splitlines()]
     body = "\n".join([lines[0].strip(), *lines[1:]])
     return f":::{{admonition}} Predict\n:class: fk-predict\n\n{body.strip()}\n:::"
+
+
+def _joined(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outputs with each stream in one piece: a kernel cuts it wherever time has passed, even within a line."""
+    found: list[dict[str, Any]] = []
+    for output in outputs:
+        if output["output_type"] != "stream":
+            found.append(output)
+            continue
+        text = "".join(output["text"])
+        same = [o for o in found if o.get("name") == output["name"]]
+        if same:
+            same[-1]["text"] += text
+        else:
+            found.append({**output, "text": text})
+    return found
 
 
 def _output(output: dict[str, Any], lesson: Path) -> dict[str, Any]:

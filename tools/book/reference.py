@@ -57,6 +57,7 @@ SETTINGS = {
 
 ITEM = re.compile(r"^(?P<names>[a-z]\w*(?:, [a-z]\w*)*) : (?P<text>.*)$")
 WITHIN = re.compile(r"(?<=[.;] )(?P<names>[a-z]\w*(?:, [a-z]\w*)*) : ")
+JSON = re.compile(r"`[^`]+`|(\{(?:[^{}`]|\{[^{}`]*\})*\"(?:[^{}`]|\{[^{}`]*\})*\})")
 FORMULA = re.compile(r"\S {3,}\S")
 WORDS = {
     "integer": "whole number",
@@ -137,10 +138,12 @@ def _prose(lines: list[str]) -> list[str]:
         # more of them may stand in one line: "size : bytes. time : seconds"
         first, *more = WITHIN.split(" ".join(text))
         for name, said in [(names, first), *zip(more[::2], more[1::2], strict=True)]:
-            body = _escaped(said.strip())
+            # an error that is told behind the last of them is an error of the whole
+            said, *raises = re.split(r"(?<=[.)] )(?=Raises [A-Z])", said.strip(), maxsplit=1)
+            body = re.sub(r"^(\d+)\.", r"\1\\.", _escaped(said.strip()))
             if body.startswith(("* ", "- ")):
                 body = re.sub(r" (?=\* )", "\n", body)
-            blocks.append(f"{_codes(name)}\n: {body}" if name else body)
+            blocks += [f"{_codes(name)}\n: {body}" if name else body, *map(_escaped, raises)]
     return blocks
 
 
@@ -150,7 +153,7 @@ def _codes(names: str) -> str:
 
 def _escaped(text: str) -> str:
     """Markup characters as they are, but for what stands in backticks, and JSON, which gets them."""
-    text = re.sub(r"`[^`]+`|(\{[^{}`]*\"[^{}`]*\})", lambda m: f"`{m[1]}`" if m[1] else m[0], text)
+    text = JSON.sub(lambda m: f"`{m[1]}`" if m[1] else m[0], text)
     parts = re.split(r"(`[^`]+`)", text)
     return "".join(
         part if part.startswith("`") else re.sub(r"([\\<$*_\[\]{}|~#])", r"\\\1", part)

@@ -117,11 +117,19 @@ def _write(path: Path, text: str) -> None:
 
 
 def _of_the_repository(path: Path, course: Path) -> str:
-    """A page that lies in the course's folder. A link out of that folder leads to no page of the book: its words stay."""
+    """A page that lies in the course's folder. A link out of that folder leads to no page of the book: its words stay.
+
+    A link that says no more than a file's name gets the title of its page.
+    """
 
     def kept(link: re.Match[str]) -> str:
-        inside = (path.parent / link[2]).resolve().is_relative_to(course.resolve())
-        return link[0] if inside else link[1]
+        to = (path.parent / link[2]).resolve()
+        if not to.is_relative_to(course.resolve()):
+            return link[1]
+        if link[1] != to.name:
+            return link[0]
+        title = to.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        return link[0].replace(f"[{link[1]}]", f"[{title}]")
 
     text = LINK.sub(kept, path.read_text(encoding="utf-8"))
     if path.parent == course or path.stem != "README":

@@ -7,20 +7,38 @@ form of the cell, down to the options of a prediction.
 from __future__ import annotations
 
 import re
-import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.text import is_hidden
 from tools.course.lesson import Lesson, Problem
-from tools.course.translation import COMMON, Text, languages, phrases, read_catalogue, texts
+from tools.course.translation import (
+    COMMON,
+    Text,
+    fields,
+    languages,
+    phrases,
+    read_catalogue,
+    texts,
+)
 
 __all__ = ["differences", "problems"]
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]+`")
 _FORMULA = re.compile(r"\$\$.+?\$\$|(?<![\\\w$])\$[^$\n]+\$", re.DOTALL)
+_MARKUP = re.compile(r"<!--|</?[A-Za-z][^<>]*>|<[A-Za-z][^<>]*$")
+_SPELLING = {
+    "\n",
+    "\t",
+    "\u200c",
+    "\u200d",
+    "\u200e",
+    "\u200f",
+    "\u00ad",
+}  # joiners, directions, soft hyphens: spelling
 _ADDRESS = re.compile(r"\]\(([^)\s]+)|<img[^>]*\bsrc=\"([^\"]+)\"")
 _NUMBER = re.compile(r"\d+(?:[.,\u202f\u00a0]\d+)*")
 _LEAD = re.compile(r"\*\*[^*]+([.:]\*\*|\*\*$)")  # **Exercise.**, or a role alone on its line
@@ -40,15 +58,20 @@ def problems(out_dir: Path, course: Sequence[Lesson]) -> list[Problem]:
     ]
 
 
-def differences(english: str, translated: str, fields: bool = False) -> Iterator[str]:
+def differences(english: str, translated: str, pattern: bool = False) -> Iterator[str]:
     """What a translated text has not kept of the English one, in words.
 
-    fields : it is a pattern whose `{names}` are filled in, and they have to be the same.
+    pattern : its `{names}` are filled in, and they have to be the same.
     """
-    if fields:
-        ours, theirs = ([f for _, f, *_ in _parsed(t) if f] for t in (english, translated))
-        yield from _unlike("fields", Counter(ours), Counter(theirs))
-        return
+    if pattern:
+        yield from _unlike("fields", fields(english), fields(translated))
+    if not translated.strip():
+        yield "nothing but blanks"
+    if hidden := {ascii(sign) for sign in translated if is_hidden(sign) and sign not in _SPELLING}:
+        yield f"signs that nobody sees: {', '.join(sorted(hidden))}"
+    for part in re.split(r"\n\s*\n", _bare(translated)):
+        if part.count("**") % 2:
+            yield f"a ** without its partner in: {' '.join(part.split())[:50]}"
     for what, of in _KEPT.items():
         yield from _unlike(what, of(english), of(translated))
     ours, theirs = _form(english), _form(translated)
@@ -103,6 +126,7 @@ _KEPT: dict[str, Callable[[str], Counter[str]]] = {
     "code blocks": lambda t: Counter(m[0] for m in _FENCE.finditer(t)),
     "code": lambda t: Counter(_CODE.findall(_FENCE.sub(" ", t))),
     "formulas": lambda t: Counter(_FORMULA.findall(_CODE.sub(" ", _FENCE.sub(" ", t)))),
+    "markup": lambda t: Counter(_MARKUP.findall(_CODE.sub(" ", _FENCE.sub(" ", t)))),
     "links": lambda t: Counter(m[1] or m[2] for m in _ADDRESS.finditer(_FENCE.sub(" ", t))),
     # a comma and a point change their roles between languages
     "numbers": lambda t: Counter(re.sub(r"\D", "", n) for n in _NUMBER.findall(_bare(t))),
@@ -137,10 +161,3 @@ def _form(text: str) -> list[str]:
         if part != "blank" or found[-1] != "blank":
             found.append(part)
     return found
-
-
-def _parsed(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
-    try:
-        return list(string.Formatter().parse(text))
-    except ValueError:
-        return [("", "a brace that is not closed", None, None)]

@@ -11,6 +11,8 @@ stands in English in the built notebook. Code is never translated. Babel reads a
 from __future__ import annotations
 
 import io
+import string
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,6 +35,7 @@ __all__ = [
     "Text",
     "Translation",
     "catalogue",
+    "fields",
     "languages",
     "name_of",
     "phrases",
@@ -95,6 +98,19 @@ def phrases() -> list[Text]:
     return [Text(f"card-{name}", phrase) for name, phrase in PHRASES.items()]
 
 
+def fields(phrase: str) -> Counter[str]:
+    """The `{names}` in a phrase of a card, as they stand in their braces."""
+    try:
+        parsed = list(string.Formatter().parse(phrase))
+    except ValueError:
+        return Counter(["a brace that is not closed"])
+    return Counter(
+        f"{name}{'!' + how if how else ''}{':' + form if form else ''}"
+        for _, name, form, how in parsed
+        if name is not None
+    )
+
+
 def languages(out_dir: Path) -> list[str]:
     """The languages that the course in `out_dir` has catalogues of."""
     folders = (out_dir / "locale").glob("*")
@@ -139,6 +155,13 @@ def read_catalogue(path: Path, language: str) -> Catalog:
             file=path,
             remedy=f"write `Language: {language}`, or move it",
         )
+    for message in found:
+        if message.id and message.pluralizable:
+            raise FedkitError(
+                f"{message.context} has plural forms, and a lesson's text has one form",
+                file=path,
+                remedy="write msgid and msgstr alone, without msgid_plural",
+            )
     return found
 
 
@@ -151,6 +174,13 @@ def read_translation(out_dir: Path, language: str, course: Sequence[Lesson]) -> 
         if path.is_file():
             lessons[lesson.name] = _translated(lesson, _said(path, language, texts(lesson)))
     own = {text.english: said.get(text.context, text.english) for text in phrases()}
+    for english, phrase in own.items():
+        if fields(english) != fields(phrase):
+            raise FedkitError(
+                f"has a phrase with other fields than its English: {english!r} became {phrase!r}",
+                file=catalogue(out_dir, language, COMMON),
+                remedy="keep each name in braces as it is",
+            )
     return Translation(language, lessons, own)
 
 

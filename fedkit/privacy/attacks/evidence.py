@@ -30,7 +30,7 @@ class Evidence:
     """One participant's round, as it crossed the wire.
 
     before : the global model it started from. update : what it sent back. source : the bytes of `model.py`.
-    learning_rate, epochs, batch_size : what the round asked for. num_samples : what the participant says about its
+    learning_rate, epochs : what the round asked for. num_samples : what the participant says about its
     update, None where it says nothing. sha256 : of the update's file, as the ledger has it.
     """
 

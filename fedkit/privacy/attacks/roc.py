@@ -106,8 +106,9 @@ def _placements(scores: Tensor, against: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AttackResult:
-    """One attack. target : what it looked at. measure : in words. guessing : what a guess without looking would reach.
+    """How well one attack did, with an interval: a row of the privacy report.
 
+    target : what it looked at. measure : in words. guessing : what a guess without looking would reach.
     low, high : of a 95 % interval around `success`. by : who sees what it looked at, as the privacy report names them.
     """
 

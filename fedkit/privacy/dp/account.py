@@ -45,7 +45,9 @@ _BEYOND = 1000.0
 
 @dataclass(frozen=True)
 class Mechanism:
-    """sampling_rate : q in (0, 1]. noise_multiplier : sigma > 0, noise's deviation / clipping norm. steps : T >= 0.
+    """Gaussian noise on a sum over a random sample, step after step: what an accountant counts.
+
+    sampling_rate : q in (0, 1]. noise_multiplier : sigma > 0, noise's deviation / clipping norm. steps : T >= 0.
 
     Raises FedkitError where one of them lies outside.
     """

@@ -63,6 +63,8 @@ def epsilon_lower_bound(
     P[V >= v] <= P[W >= v] + 2 m delta max_i P[v > W >= v - i] / i,   W ~ Binomial(r, e^eps / (1 + e^eps))
 
     (Steinke et al. 2023, theorem 5.2, for r guesses, v of them right, on m canaries)
+
+    Raises FedkitError for counts that can't be.
     """
     if not 0 <= correct <= guesses <= canaries or guesses < 1:
         raise FedkitError(

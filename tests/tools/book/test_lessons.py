@@ -69,6 +69,19 @@ def test_a_widget_gives_way_to_its_twin(tmp_path: Path) -> None:
     assert set(shown["data"]) == {"text/html", "text/plain"}
 
 
+def test_what_was_printed_in_pieces_is_one_text(tmp_path: Path) -> None:
+    cell = new_code_cell("print(1, end=' ')")
+    cell.outputs = [
+        new_output("stream", name="stdout", text="round 1: 68%   "),
+        new_output("stream", name="stderr", text="a bar"),
+        new_output("stream", name="stdout", text="round 2: 79%"),
+    ]
+    path = notebook(tmp_path, new_markdown_cell("# A title"), cell)
+    first, second = lesson_page(path, path)["cells"][1]["outputs"]
+    assert first["text"] == "round 1: 68%   round 2: 79%"
+    assert second["name"] == "stderr"
+
+
 def test_a_widget_without_a_twin_is_refused(tmp_path: Path) -> None:
     cell = cell_with(text_plain="x")
     cell.outputs[0].data = {VIEW: {"model_id": "1"}}

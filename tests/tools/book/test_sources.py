@@ -77,9 +77,11 @@ def test_every_command_and_option_has_help() -> None:
         context = typer.Context(command, info_name=names[-1])
         for parameter in command.get_params(context):
             record = parameter.get_help_record(context)
-            # an argument may say it by its name: PROJECT
-            if record and parameter.param_type_name == "option" and not record[1].strip():
+            # [required] and [default: 0] are typer's own words
+            if record and not re.sub(r"\\?\[[^]]*\]", "", record[1]).strip():
                 silent.append((*names, record[0]))
+            if record and "RANGE" in record[0]:
+                silent.append((*names, f"{record[0]} is no name of a value"))
     assert silent == []
 
 
@@ -220,6 +222,12 @@ def test_no_button_leads_nowhere() -> None:
         ('Such as {"mu": 0.1}.', 'Such as `{"mu": 0.1}`.'),
         ("Parameters\n----------\nfig : a figure.", "**Parameters**\n\n`fig`\n: a figure."),
         ("It costs $5 <b>", r"It costs \$5 \<b>"),
+        ("constant : 1.", "`constant`\n: 1\\."),
+        ('It is {"a": [{"b"}, "c"]}: so.', 'It is `{"a": [{"b"}, "c"]}`: so.'),
+        (
+            "one : first. Raises FedkitError for none.",
+            "`one`\n: first.\n\nRaises FedkitError for none.",
+        ),
     ],
 )
 def test_a_docstring_says_the_same_on_a_page(doc: str, gives: str) -> None:

@@ -69,8 +69,27 @@ def test_every_other_text_keeps_what_is_not_in_words(was: str, becomes: str, wor
     assert words in lost(WHOLE, GANZ.replace(was, becomes))
 
 
+@pytest.mark.parametrize(
+    ("was", "becomes", "words"),
+    [
+        ("Sieh", "<script>x()</script>Sieh", "other markup: <script> is too much"),
+        ("Sieh", '<div style="display:none">Sieh', "other markup: <div"),
+        ("Sieh", "<!-- Sieh", "other markup: <!-- is too much"),
+        ("Sieh", "\u202eSieh", r"signs that nobody sees: '\u202e'"),
+        ("**Hälfte**", "**Hälfte", "a ** without its partner in: Sieh"),
+        (GANZ, " \n", "nothing but blanks"),
+    ],
+)
+def test_no_translation_changes_what_stands_around_it(was: str, becomes: str, words: str) -> None:
+    assert was in GANZ
+    assert words in lost(WHOLE, GANZ.replace(was, becomes))
+    joined = GANZ.replace("Sieh", "Si\u200ceh\u200f")  # as Persian and Arabic are spelled
+    assert lost(WHOLE, joined) == ""
+
+
 def test_a_phrase_keeps_its_fields() -> None:
-    assert lost("Next: {link}", "Weiter: {link}", fields=True) == ""
-    assert "link is missing" in lost("Next: {link}", "Weiter", fields=True)
-    assert "Link is too much" in lost("Next: {link}", "Weiter: {Link} {link}", fields=True)
-    assert "not closed" in lost("Next: {link}", "Weiter: {link", fields=True)
+    assert lost("Next: {link}", "Weiter: {link}", pattern=True) == ""
+    assert "link is missing" in lost("Next: {link}", "Weiter", pattern=True)
+    assert "Link is too much" in lost("Next: {link}", "Weiter: {Link} {link}", pattern=True)
+    assert "not closed" in lost("Next: {link}", "Weiter: {link", pattern=True)
+    assert "another form" in lost("Next: {link}", "Weiter:\n\n# {link}", pattern=True)

@@ -170,6 +170,30 @@ def test_a_broken_catalogue_is_named_and_stays_as_it_is(
     assert {p: p.read_bytes() for p in course.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    "phrase", ["{minuten} {needs}", "{} {needs}", "{minutes.x} {needs}", "{minutes"]
+)
+def test_a_phrase_that_cannot_be_filled_in_is_one_line(course: Path, phrase: str) -> None:
+    said(course, PHRASES["head"], phrase, translation.COMMON)
+    with pytest.raises(FedkitError, match="other fields than its English"):
+        build(course / "src", course)
+    assert "other fields" in drift(course / "src", course)[0].what
+
+
+def test_plural_forms_are_refused(course: Path) -> None:
+    path = translation.catalogue(course, "de", "01_one")
+    text = path.read_text("utf-8")
+    many, count = re.subn(
+        r'(msgctxt "01-needs"\nmsgid ".*"\n)msgstr ""',
+        r'\1msgid_plural "many"\nmsgstr[0] "eine"\nmsgstr[1] "viele"',
+        text,
+    )
+    assert count == 1
+    path.write_text(many, encoding="utf-8")
+    with pytest.raises(FedkitError, match="has plural forms"):
+        build(course / "src", course)
+
+
 def test_a_language_without_catalogues_says_how_to_begin(tmp_path: Path) -> None:
     write_lesson(tmp_path / "src")
     for strange in ("../de", "deutsch", "xx"):

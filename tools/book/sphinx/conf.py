@@ -38,6 +38,7 @@ html_title = "fedkit"
 html_static_path = ["static", "mathjax"]
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
+html_search_scorer = str(HERE / "static" / "scorer.js")
 html_favicon = "static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False

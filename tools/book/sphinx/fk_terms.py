@@ -1,6 +1,7 @@
 """A term's meaning at its first use in a page, on hover and on keyboard focus; and a link to the glossary.
 
-In lesson NN, terms of lessons up to NN count: a later one's word is used in its everyday sense there.
+In lesson NN, and in its notes for teachers, terms of lessons up to NN count: a later one's word is used in its everyday
+sense there.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SKIPPED = (
     addnodes.toctree,
 )
 GLOSSARY = "notebooks/GLOSSARY"
-LESSON = re.compile(r"notebooks/(\d\d)_")
+LESSON = re.compile(r"notebooks/(?:(\d\d)_|teaching/(\d\d)$)")
 # words of everyday English: marked in the lesson that makes a term of them, and nowhere else
 EVERYDAY = {"abroad", "admin", "app", "create", "home", "member", "random", "read", "step", "write"}
 
@@ -49,7 +50,7 @@ class FirstUses(SphinxPostTransform):
         if docname == GLOSSARY or docname.startswith(("api/", "reference/")):
             return
         lesson = LESSON.match(docname)
-        here = int(lesson[1]) if lesson else None
+        here = int(lesson[1] or lesson[2]) if lesson else None
         waiting = {row["term"].lower(): row for row in self.config.fk_terms if _counts(row, here)}
         for text in list(self.document.findall(nodes.Text)):
             if waiting and not _skipped(text):

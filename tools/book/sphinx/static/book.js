@@ -29,10 +29,30 @@
       if (!it.textContent.trim() && link) it.setAttribute("aria-label", `Pages below: ${link.textContent.trim()}`);
     });
   });
+  // what a search shows of a page is what a reader reads there, a blank between two cells of a table
+  document.addEventListener("DOMContentLoaded", () => {
+    if (typeof Search === "undefined") return;
+    const plain = Search.htmlToText;
+    Search.htmlToText = (html, anchor) => {
+      const page = new DOMParser().parseFromString(html, "text/html");
+      const around = ".bd-header-article, .bd-sidebar-secondary, .prev-next-area, .onlyprint, .fk-tip, footer";
+      page.querySelectorAll(around).forEach((it) => it.remove());
+      page.querySelectorAll("dt, dd, td, th, p, li, h1, h2, h3, h4").forEach((it) => it.append(" "));
+      return plain(page.documentElement.outerHTML, anchor);
+    };
+  });
+  // on paper everything is open, and dark on white
+  const root = document.documentElement;
   let opened = [];
+  let mode;
   window.addEventListener("beforeprint", () => {
+    mode = root.dataset.theme;
+    root.dataset.theme = "light";
     opened = [...document.querySelectorAll("details:not([open])")];
     opened.forEach((details) => (details.open = true));
   });
-  window.addEventListener("afterprint", () => opened.forEach((details) => (details.open = false)));
+  window.addEventListener("afterprint", () => {
+    root.dataset.theme = mode;
+    opened.forEach((details) => (details.open = false));
+  });
 })();
