@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from fedkit.base.errors import FedkitError
-from fedkit.base.files import write_bytes
+from fedkit.base.files import read_bytes, write_bytes
 from fedkit.base.text import how_long, how_many, visible
 from fedkit.cli.client import client, load_site, take_road
 from fedkit.cli.output import Commands, ConfigPath, say, show_table, usage_error
@@ -64,7 +64,7 @@ def open_(
     site = load_site(config_path, None)
     emails = [f"seat-{n:02d}@example.org" for n in range(1, seats + 1)]
     if people is not None:
-        emails = people.read_text(encoding="utf-8").split()
+        emails = _people(people)
     made = open_room(site, name, project, emails)
     folder = out or Path(name)
     for invitation, text in made:
@@ -83,6 +83,16 @@ def open_(
         f"participants in fl_config.json: the {how_many(len(made), 'seat')}; then launch {project} as always."
     )
     say(f"Who waits for what: fedkit class seats {name}")
+
+
+def _people(path: Path) -> list[str]:
+    data = read_bytes(path, max_bytes=2**20, absent="check the path, or leave out --people")
+    try:
+        return data.decode("utf-8-sig").split()
+    except UnicodeDecodeError as error:
+        raise FedkitError(
+            "is no text", file=path, why=str(error), remedy="write an e-mail a line, as UTF-8"
+        ) from error
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,8 @@ from typer.core import TyperCommand
 
 from fedkit.base.distribution import course_files, need
 from fedkit.base.errors import FedkitError
-from fedkit.base.text import how_many
+from fedkit.base.files import is_writable, write_bytes
+from fedkit.base.text import how_many, one_line
 from fedkit.cli.output import FAILED, Commands, console, say, show_table
 from fedkit.experiments.lessons import (
     About,
@@ -196,6 +198,8 @@ def grade_notebooks(
 
     if picture is not None:
         need("the class's picture", "matplotlib")
+    for target in filter(None, (out, picture)):
+        _check_place(target)  # before hours of judging
     with tqdm(unit="notebook", disable=None) as bar:
         grades = grade(
             folder,
@@ -209,15 +213,29 @@ def grade_notebooks(
     for (lesson, name), count in grades.stops().most_common(3):
         say(f"{count} of {len(grades.learners)} stop at {lesson[:2]} {name}.")
     for lost in grades.unreadable:
-        say(f"{lost.path.name} ({lost.learner}): {lost.problem}", "red")
+        say(f"{one_line(lost.path.name)} ({lost.learner}): {lost.problem}", "red")
     for remark in grades.remarks:
         say(remark, "yellow")
     if out is not None:
         write_grades(grades, out)
         say(f"The table with all reasons: {out}")
     if picture is not None and grades.rows:
-        grades.picture().savefig(picture, dpi=150)
+        drawn = io.BytesIO()
+        grades.picture().savefig(drawn, format="png", dpi=150)
+        write_bytes(picture, drawn.getvalue())
         say(f"The class's picture: {picture}")
+
+
+def _check_place(target: Path) -> None:
+    """Raises FedkitError where no file can be written at `target`, or it is somebody's notebook."""
+    place = target.absolute()
+    folder = next(above for above in place.parents if above.exists())
+    if place.is_dir() or place.suffix == ".ipynb" or not is_writable(folder):
+        raise FedkitError(
+            "is no place for a file that can be written",
+            file=target,
+            remedy="name a new file, in a folder where you may write",
+        )
 
 
 @app.command("slides")

@@ -14,6 +14,7 @@ import hmac
 import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +90,12 @@ def open_room(
             field="road",
             remedy="start its client with --synced, --syftbox or --transport pysyft first",
         )
-    if not 1 <= len(emails) <= MOST_SEATS or len(set(emails)) < len(emails):
-        what = (
-            f"has {how_many(len(emails), 'seat')}; from 1 to {MOST_SEATS}, each for another e-mail"
-        )
+    folded = Counter(email.casefold() for email in emails)  # some machines' folders know no case
+    if twice := sorted(email for email, n in folded.items() if n > 1):
+        what = f"has more than one seat for {', '.join(twice[:5])}"
+        raise FedkitError(what, field=room, remedy="give each person an e-mail of their own")
+    if not 1 <= len(emails) <= MOST_SEATS:
+        what = f"has {how_many(len(emails), 'seat')}, and may have from 1 to {MOST_SEATS}"
         raise FedkitError(what, field=room, remedy="count again")
     path = _room(site, room)
     kept = read_own(path, "room of a class", "restore it, or open another room") or {}
@@ -154,7 +157,11 @@ def take_seat(site: Datasite, invitation: Invitation) -> None:
 
 @dataclass(frozen=True)
 class Seat:
-    """A seat as the aggregator sees it now. whom : who must act. what : in words. since : seconds, by its own clock."""
+    """A seat as the aggregator sees it now.
+
+    whom : who must act. what : in words. since : seconds, by its own clock. problem : something is wrong there. led : it
+    is the teacher who must act.
+    """
 
     number: int
     email: str
@@ -162,6 +169,7 @@ class Seat:
     what: str
     since: float
     problem: bool = False
+    led: bool = False
 
     @property
     def acts(self) -> bool:
@@ -182,14 +190,16 @@ class Seat:
 
 
 def by_need(seats: Iterable[Seat]) -> list[Seat]:
-    """Who needs help first: what is wrong, then who must act, then who waits, then who is done; each the longest first."""
+    """Who needs help first: what is wrong, then who must act, then who waits, for the teacher and for others, then who
+    is done; each the longest first.
+    """
     order = ("needs help", "must act", "waits", "done")
 
-    def need(seat: Seat) -> tuple[bool, int, int, int]:
+    def need(seat: Seat) -> tuple[bool, int, bool, int, int]:
         moments = int(
             seat.since // 10
         )  # by ten seconds, so that rows keep their places while one looks
-        return not seat.problem, order.index(seat.state), -moments, seat.number
+        return not seat.problem, order.index(seat.state), not seat.led, -moments, seat.number
 
     return sorted(seats, key=need)
 
@@ -219,7 +229,8 @@ def look(site: Datasite, room: str) -> list[Seat]:
             since = said[-1]
         after[email] = [what, since]
         bad = problem is not None and problem != _JOIN
-        seats.append(Seat(number, email, whom, what, max(0.0, now - since), bad))
+        led = whom == site.email != email
+        seats.append(Seat(number, email, whom, what, max(0.0, now - since), bad, led))
     if after != before:
         write_json(path, after)
     return seats

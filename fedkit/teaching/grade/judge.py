@@ -32,6 +32,7 @@ from fedkit.teaching.grade.wire import Cut, changeable, read_frame, unpack
 __all__ = ["judge"]
 
 
+MAX_SAID = 2_000  # characters of a reason, which may quote the learner's process
 START_S = 300.0
 """Seconds for the course's own cells; those for the learner's definitions, and for a call, stand in the brief."""
 
@@ -103,7 +104,7 @@ def judge(brief: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], object])
     try:
         for exercise in brief["exercises"]:
             state, reason = _verdict(exercise, names, learner, trouble)
-            tell({"name": exercise["name"], "state": state, "reason": reason})
+            tell({"name": exercise["name"], "state": state, "reason": reason[:MAX_SAID]})
             if learner.left and not told:
                 tell({"left": learner.left})
                 told = True

@@ -9,11 +9,11 @@ Run as `python -m fedkit.teaching.grade.learner MEMORY`, with the judge's pickle
 from __future__ import annotations
 
 import contextlib
-import io
 import linecache
 import os
 import pickle
 import sys
+from pathlib import Path
 from typing import Any
 
 from fedkit.teaching.check.attempt import line_at_fault
@@ -126,7 +126,12 @@ def main(memory: int) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    # what is printed is kept nowhere, without end or not
+    with (
+        Path(os.devnull).open("w", encoding="utf-8", errors="replace") as gone,
+        contextlib.redirect_stdout(gone),
+        contextlib.redirect_stderr(gone),
+    ):
         import torch  # before the cage, as is whatever the course's cells import
 
         torch.set_num_threads(1)
@@ -141,8 +146,7 @@ def main(memory: int) -> None:
                 what, *given = pickle.load(asked)
             except EOFError:
                 return
-            blob = bytearray()
-            sys.stdout = io.StringIO()  # what is printed is kept nowhere
+            blob, sys.stdout = bytearray(), gone
             try:
                 reply = getattr(desk, what)(*given, blob)
             except BaseException as error:

@@ -16,7 +16,7 @@ from fedkit.experiments.notebooks import CHECK_MIME, QUIZ_MIME
 from fedkit.teaching.check.base import State
 from fedkit.teaching.grade.exercises import Exercise, Lesson
 from fedkit.teaching.grade.pile import Cell, Submission
-from fedkit.teaching.grade.statements import MAGIC
+from fedkit.teaching.grade.statements import parsed
 
 __all__ = ["Word", "own_word", "suspicions"]
 
@@ -101,16 +101,13 @@ def _records(submission: Submission) -> Iterator[tuple[Cell, dict[str, str], str
         if not isinstance(bundle, dict) or bundle.get("state") not in get_args(State):
             continue
         if isinstance(bundle.get("name"), str):
-            text = data.get("text/plain", "")
-            yield cell, bundle, "".join(text) if isinstance(text, list) else str(text)
+            yield cell, bundle, data["text/plain"]
 
 
 def _outputs(submission: Submission) -> Iterator[tuple[Cell, dict[str, Any]]]:
     for cell in submission.cells:
-        for output in cell.outputs:
-            data = output.get("data") if isinstance(output, dict) else None
-            if isinstance(data, dict):
-                yield cell, data
+        for data in cell.outputs:
+            yield cell, data
 
 
 def _after_the_title(text: str) -> str:
@@ -134,8 +131,8 @@ def _tampering(source: str) -> Iterator[str]:
     if _REACHES.search(source):
         yield "reaches into the checks"
     try:
-        tree = ast.parse(MAGIC.sub("", source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parsed(source)[0]
+    except SyntaxError:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):

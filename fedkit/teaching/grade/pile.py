@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
+from fedkit.base.files import read_bytes
 from fedkit.base.text import how_many, one_line
+from fedkit.experiments.notebooks import CHECK_MIME, QUIZ_MIME
 from fedkit.teaching.grade.exercises import Lesson
 
 __all__ = ["MAX_BYTES", "Cell", "Submission", "pile"]
@@ -24,8 +27,10 @@ __all__ = ["MAX_BYTES", "Cell", "Submission", "pile"]
 
 MAX_BYTES = 64 * 2**20
 """A lesson with all its pictures has less than 4 MB."""
-MAX_CELLS = 5_000
-MAX_FILES = 20_000
+MAX_CELLS = 1_000
+MAX_CODE = 200_000
+"""Characters in all code cells together: the longest lesson, solved, has a tenth of them."""
+MAX_FILES, MAX_SAID = 20_000, 2_000
 _NOT_PEOPLE = {
     "submitted",
     "submissions",
@@ -36,6 +41,7 @@ _NOT_PEOPLE = {
     "executed",
     "runs",
 }
+_MEANT = ("zip", "rar", "7z", "gz", "tgz", "tar", "json", "txt", "html", "pdf", "py")
 _ATTEMPT = re.compile(
     r"[ _-]*(\(\d+\)|copy ?\d*|attempt[ _-]?\d+|versuch[ _-]?\d+|v\d+)$", re.IGNORECASE
 )
@@ -44,13 +50,13 @@ _MOODLE = re.compile(r"_\d+_assignsubmission.*$")
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of somebody's notebook: its number from 1, id, text and outputs, of whatever form."""
+    """A cell of somebody's notebook: its number from 1, id, text, and of its outputs what checks and quizzes left."""
 
     number: int
     id: str
     code: bool
     source: str
-    outputs: tuple[Any, ...]
+    outputs: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -69,18 +75,36 @@ def pile(folder: Path, course: Mapping[str, Lesson]) -> list[Submission]:
     """Every notebook below `folder`, in the order of names. Raises FedkitError where there is none."""
     if not folder.is_dir():
         raise FedkitError("is no folder", file=folder, remedy="give the folder with the notebooks")
-    paths = list(_files(folder))
+    paths, others = _files(folder)
     if not paths:
         raise FedkitError(
             "holds no notebook",
             file=folder,
-            remedy="give a folder with files that end in .ipynb, in folders of their own or not",
+            why=_and_others(others),
+            remedy="give a folder with files that end in .ipynb, in folders of their own or not; unpack archives first",
         )
     return [_read(path, folder, course) for path in paths]
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def left_out(folder: Path) -> str | None:
+    """The files of a pile that are no notebooks by their names, in words; None where all are."""
+    return _and_others(_files(folder)[1])
+
+
+def _and_others(others: list[Path]) -> str | None:
+    if not others:
+        return None
+    some = ", ".join(one_line(path.name)[:60] for path in others[:3])
+    rest = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+    are = "is no notebook" if len(others) == 1 else "are no notebooks"
+    return f"{how_many(len(others), 'file')} {are} by the name: {some}{rest}"
+
+
+def _files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The notebooks below a folder, and what may be meant as one: text, JSON and archives."""
     seen = 0
+    found: list[Path] = []
+    others: list[Path] = []
     for place, folders, names in os.walk(folder):  # links to folders are not followed
         folders[:] = sorted(
             f for f in folders if not f.startswith((".", "__")) and not f.endswith("_files")
@@ -93,23 +117,26 @@ def _files(folder: Path) -> Iterator[Path]:
                     file=folder,
                     remedy="give the folder of one class",
                 )
-            if name.endswith(".ipynb") and not name.startswith("."):
-                yield Path(place, name)
+            end = name.lower().rpartition(".")[2]
+            if not name.startswith(".") and end in ("ipynb", *_MEANT):
+                (found if end == "ipynb" else others).append(Path(place, name))
+    return found, others
 
 
 def _read(path: Path, folder: Path, course: Mapping[str, Lesson]) -> Submission:
     by_name = _lesson_in(path.stem, course)
     try:
-        if path.is_symlink():
-            raise ValueError("is a link, and links are not followed; hand in the file itself")
-        size = path.stat().st_size
+        size = path.lstat().st_size
         if size > MAX_BYTES:
             raise ValueError(
                 f"has {size / 2**20:,.0f} MB, and more than {MAX_BYTES / 2**20:.0f} MB are not read; clear its outputs "
                 "and hand it in again"
             )
-        notebook = json.loads(path.read_bytes())  # a byte-order mark is read as what it is
+        # a byte-order mark is read as what it is
+        notebook = json.loads(read_bytes(path, max_bytes=MAX_BYTES))
         cells = _cells(notebook)
+    except FedkitError as error:  # a link, a pipe, a device
+        return Submission(path, _learner(path, folder, {}, by_name), by_name, problem=error.what)
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         said = str(error) if str(error).startswith(("is ", "has ")) else _not_json(error)
         return Submission(
@@ -147,17 +174,32 @@ def _cells(notebook: Any) -> tuple[Cell, ...]:
         raise ValueError("is JSON, but no notebook: it has no cells")
     if len(raw) > MAX_CELLS:
         raise ValueError(f"has {len(raw):,} cells, and a lesson has fewer than a hundred")
-    return tuple(
+    cells = tuple(
         Cell(
             number,
-            str(cell.get("id", "")),
+            str(cell.get("id", ""))[:100],
             cell.get("cell_type") == "code",
             _text(cell.get("source", cell.get("input", ""))),
-            tuple(_list(cell.get("outputs"))),
+            tuple(_left_by_checks(_list(cell.get("outputs")))),
         )
         for number, cell in enumerate(raw, 1)
         if isinstance(cell, dict)
     )
+    code = sum(len(cell.source) for cell in cells if cell.code)
+    if code > MAX_CODE:
+        raise ValueError(
+            f"has {code:,} characters of code, and more than {MAX_CODE:,} are not read"
+        )
+    return cells
+
+
+def _left_by_checks(outputs: list[Any]) -> Iterator[dict[str, Any]]:
+    """The data of outputs that speak of a check or a quiz; a class's pictures and prints would fill the memory."""
+    for output in outputs:
+        data = output.get("data") if isinstance(output, dict) else None
+        if isinstance(data, dict) and (CHECK_MIME in data or QUIZ_MIME in data):
+            kept = {kind: data[kind] for kind in (CHECK_MIME, QUIZ_MIME) if kind in data}
+            yield kept | {"text/plain": _text(data.get("text/plain"))[:MAX_SAID]}
 
 
 def _list(value: object) -> list[Any]:
@@ -245,4 +287,5 @@ def _in_metadata(metadata: Mapping[str, Any]) -> str:
 
 
 def _name(text: str) -> str:
-    return one_line(text).strip()[:80]
+    """As a person's name is written; a Mac's file names have ü as two signs."""
+    return one_line(unicodedata.normalize("NFC", text[:1000])).strip()[:80]

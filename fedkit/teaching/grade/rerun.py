@@ -23,9 +23,10 @@ from fedkit.teaching.grade.own_word import Word
 from fedkit.teaching.grade.pile import Submission
 from fedkit.teaching.grade.statements import Statement, calls_of, needed, statements
 
-__all__ = ["brief", "rerun"]
+__all__ = ["brief", "end_all", "rerun"]
 
 
+_under_way: set[subprocess.Popen[str]] = set()
 LIMIT_S, PATIENCE_S = 600.0, 10.0
 """Seconds for one notebook, and for one call of a learner's function (or all definitions of one exercise)."""
 
@@ -161,6 +162,7 @@ def _judged(told: dict[str, Any], limit_s: float) -> tuple[list[str], str]:
             start_new_session=True,
         )
         ended = ""
+        _under_way.add(process)
         try:
             out, error = process.communicate(json.dumps(told), timeout=limit_s)
             if process.returncode:
@@ -174,7 +176,15 @@ def _judged(told: dict[str, Any], limit_s: float) -> tuple[list[str], str]:
             _end(process)
             process.communicate()
             raise
+        finally:
+            _under_way.discard(process)
         return out.splitlines(), ended
+
+
+def end_all() -> None:
+    """End every judge that is at work, when somebody stops the grading."""
+    for process in tuple(_under_way):
+        _end(process)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

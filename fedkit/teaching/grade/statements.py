@@ -10,16 +10,17 @@ import ast
 import re
 import symtable
 import textwrap
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Statement", "calls_of", "needed", "statements"]
+__all__ = ["Statement", "calls_of", "needed", "parsed", "statements"]
 
 
-MAGIC = re.compile(r"^\s*[%!?].*$|^.*\?\s*$", re.MULTILINE)
+_MAGIC = re.compile(r"^[ \t]*[%!?].*$|^[ \t]*[\w.*]+\?{1,2}[ \t]*$", re.MULTILINE)
 _DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-MAX_SOURCE = 200_000
-"""Characters of one cell that are read as code: a lesson's longest has some hundreds."""
+MAX_SOURCE, MAX_STATEMENTS = 100_000, 1_000
+"""Characters of one cell that are read as code, and statements at its top: a lesson's longest has hundreds, and ten."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,48 @@ class Statement:
 
 def statements(cell: int, source: str) -> list[Statement]:
     """The statements of a code cell; lines of magic are left out. Raises SyntaxError where it is no Python."""
-    if len(source) > MAX_SOURCE:
-        raise SyntaxError(f"a cell of {len(source):,} characters is no answer")
-    text = MAGIC.sub("", textwrap.dedent(source))
+    tree, text = parsed(source)
+    lines = text.split("\n")
     try:
-        tree = ast.parse(text)
-        return [_statement(cell, node, text) for node in tree.body]
+        return [_statement(cell, node, lines) for node in tree.body]
     except (ValueError, RecursionError, MemoryError) as error:
         raise SyntaxError(str(error) or type(error).__name__) from None
+
+
+def parsed(source: str) -> tuple[ast.Module, str]:
+    """A cell's tree, and the text it stands for: the source, without lines of magic if it has any. Raises SyntaxError."""
+    if len(source) > MAX_SOURCE:
+        raise SyntaxError(f"a cell of {len(source):,} characters is no answer")
+    text = textwrap.dedent(source.replace("\r\n", "\n").replace("\r", "\n"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd backslash is the learner's, not the teacher's
+            try:
+                tree = ast.parse(text)
+            except SyntaxError:
+                text = _MAGIC.sub("", text)
+                tree = ast.parse(text)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SyntaxError(str(error) or type(error).__name__) from None
+    if len(tree.body) > MAX_STATEMENTS:
+        raise SyntaxError(f"a cell of {len(tree.body):,} statements is no answer")
+    return tree, text
 
 
 def needed(pool: Sequence[Statement], names: Iterable[str]) -> list[Statement]:
     """The statements that these names hang on, in their order."""
     modules = {name for s in pool if s.imports for name in s.binds}
-    wanted, chosen, grows = set(names), set(), True
-    while grows:
-        grows = False
-        for place, one in enumerate(pool):
-            if place not in chosen and (one.binds | (one.touches - modules)) & wanted:
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(pool):
+        for name in one.binds | (one.touches - modules):
+            places.setdefault(name, []).append(place)
+    open_, seen, chosen = list(names), set(names), set()
+    while open_:
+        for place in places.pop(open_.pop(), []):
+            if place not in chosen:
                 chosen.add(place)
-                wanted |= one.needs
-                grows = True
+                open_ += pool[place].needs - seen
+                seen |= pool[place].needs
     return [pool[place] for place in sorted(chosen)]
 
 
@@ -77,9 +99,9 @@ def calls_of(text: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _statement(cell: int, node: ast.stmt, text: str) -> Statement:
-    lines = text.splitlines()[_first_line(node) - 1 : node.end_lineno]
-    own = "\n".join(lines) if _alone(node, text) else ast.unparse(node)
+def _statement(cell: int, node: ast.stmt, lines: Sequence[str]) -> Statement:
+    alone = _alone(node, lines[(node.end_lineno or 1) - 1])
+    own = "\n".join(lines[_first_line(node) - 1 : node.end_lineno]) if alone else ast.unparse(node)
     table = symtable.symtable(own, "cell", "exec")
     symbols = table.get_symbols()
     binds = {
@@ -104,14 +126,9 @@ def _first_line(node: ast.stmt) -> int:
     return min([node.lineno, *[one.lineno for one in decorators]])
 
 
-def _alone(node: ast.stmt, text: str) -> bool:
+def _alone(node: ast.stmt, last: str) -> bool:
     """Does no other statement stand on its lines?"""
-    lines = text.splitlines()
-    tail = (
-        lines[(node.end_lineno or 1) - 1]
-        .encode()[node.end_col_offset or 0 :]
-        .decode(errors="replace")
-    )
+    tail = last.encode()[node.end_col_offset or 0 :].decode(errors="replace")
     return node.col_offset == 0 and not tail.split("#")[0].strip()
 
 

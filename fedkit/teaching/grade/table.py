@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedkit.base.files import write_bytes
+from fedkit.base.text import one_line
 from fedkit.experiments.lessons import course_dir
 from fedkit.experiments.side_by_side import side_by_side
 from fedkit.teaching.grade.exercises import Lesson, read_course
 from fedkit.teaching.grade.own_word import Word, own_word, suspicions
-from fedkit.teaching.grade.pile import Submission, pile
-from fedkit.teaching.grade.rerun import LIMIT_S, rerun
+from fedkit.teaching.grade.pile import Submission, left_out, pile
+from fedkit.teaching.grade.rerun import LIMIT_S, end_all, rerun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +89,7 @@ class Grade:
         from fedkit.teaching.plots import class_picture
 
         states: dict[str, list[str]] = {}
-        for row in self.rows:
+        for row in sorted(self.rows, key=lambda row: row.lesson):  # whoever hands in what
             if not row.quiz:
                 states.setdefault(f"{row.lesson[:2]} {row.name}", []).append(row.state)
         stops = {f"{lesson[:2]} {name}": n for (lesson, name), n in self.stops().items()}
@@ -134,19 +136,30 @@ def grade(
         if on_done is not None:
             on_done(judged.submission)
 
-    side_by_side(work, jobs if anew else 1, keep, lambda: None)
+    side_by_side(work, jobs if anew else 1, keep, end_all)
     judged = [done[number] for number in range(len(good))]
     remarks = dict.fromkeys(text for one in judged for text in one.left)
     if anew and any(one.words.get("quiz 1") for one in judged):
         remarks[
             "Of a quiz the notebook says what was chosen; the course's own key says whether it is right."
         ] = None
+    if (others := left_out(folder)) is not None:
+        remarks[others] = None
     rows = _rows(judged, folder)
     unreadable = tuple(s for s in found if s.problem is not None)
     return Grade(rows, unreadable, (*([] if anew else [OWN_WORD]), *remarks))
 
 
 def _judge(submission: Submission, lesson: Lesson, anew: bool, limit_s: float) -> _Judged:
+    try:
+        return _judgement(submission, lesson, anew, limit_s)
+    except Exception as error:  # one notebook stops no other, whatever is in it
+        why = f"grading it stopped with {type(error).__name__}: {one_line(error)[:200]}"
+        words = {exercise.name: Word("not judged", why) for exercise in lesson.exercises}
+        return _Judged(submission, words, "anew" if anew else "its own word", {})
+
+
+def _judgement(submission: Submission, lesson: Lesson, anew: bool, limit_s: float) -> _Judged:
     said, looks = own_word(submission, lesson), suspicions(submission, lesson)
     for text in submission.notes:
         looks.setdefault("", []).append(text)
@@ -223,7 +236,10 @@ def write_grades(grades: Grade, path: Path) -> None:
     write_bytes(path, text.getvalue().encode("utf-8-sig"))  # so that a spreadsheet reads every name
 
 
+_FORMULA = re.compile(r"(^|[;|])(\s*)(?=[=+\-@＝＋－＠])")
+"""Where a cell begins, also in a country whose spreadsheets part them at a semicolon, and what makes it a formula."""
+
+
 def _cell(value: object) -> str:
-    """A spreadsheet takes what begins like this for a formula; a name that a stranger chose must not become one."""
-    text = str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+    """A text that a stranger chose, as a spreadsheet's cell: in one line, and no formula."""
+    return _FORMULA.sub(r"\1\2'", one_line(value))

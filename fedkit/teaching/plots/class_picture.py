@@ -20,6 +20,7 @@ _LOOKS = {
     "not run or missing": (style.PALE, ""),
 }
 _ROW = 0.3  # inches
+_LEAST = 0.03  # of the longest bar: a part that has room for its number
 
 
 def class_picture(
@@ -43,6 +44,7 @@ def class_picture(
     fig, ax = style.figure(title or told, height=1.5 + _ROW * len(states))
     counts = {name: _counts(of) for name, of in states.items()}
     names = list(states)
+    widest = max(sum(of.values()) for of in counts.values())
     left = [0] * len(names)
     for state, (colour, hatch) in _LOOKS.items():
         widths = [counts[name][state] for name in names]
@@ -58,7 +60,7 @@ def class_picture(
         )
         bars.set_label(state)
         for place, (width, start) in enumerate(zip(widths, left, strict=True)):
-            if width:
+            if width >= _LEAST * widest:
                 look: dict[str, Any] = {**style.MIDDLE, "fontsize": style.SMALL}
                 if hatch:
                     look["bbox"] = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.8}

@@ -10,7 +10,7 @@ import ast
 import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedkit.experiments.notebooks import RECORD_MIME
@@ -74,7 +74,12 @@ def deck(executed: Mapping[str, Any], learner: Mapping[str, Any] | None = None) 
                 made.append(page)
         elif cell["cell_type"] == "code":
             if (quiz := _QUIZ.match(source)) is not None:
-                made += [_question(section, quiz[1], n) for n in range(1, _count(quiz[1]) + 1)]
+                asked = [_question(section, quiz[1], n) for n in range(1, _count(quiz[1]) + 1)]
+                if made and made[-1].opens and _tall(made[-1], asked[0]) <= LINES + 3:
+                    asked[0] = replace(
+                        asked[0], cells=made.pop().cells + asked[0].cells, opens=True
+                    )
+                made += asked
             elif not _says_nothing(cell, source):
                 theirs = open_.get(cell.get("id"))
                 made += _code(section, cell, theirs, made[-1] if made else None, told)
@@ -171,8 +176,12 @@ def _code(
 
 
 def _room(slide: Slide, cell: Cell) -> bool:
-    used = sum(_height(block) for one in slide.cells for block in _blocks(text_of(one)))
-    return used + len(text_of(cell).splitlines()) <= LINES + 3
+    return _tall(slide) + len(text_of(cell).splitlines()) <= LINES + 3
+
+
+def _tall(*slides: Slide) -> int:
+    cells = [cell for slide in slides for cell in slide.cells]
+    return sum(_height(block) for cell in cells for block in _blocks(text_of(cell)))
 
 
 def _leads(slide: Slide, source: str) -> bool:

@@ -124,7 +124,7 @@ class ClassRoom(Panel):
             state = f'<span class="{_LOOKS.get(seat.state, "")}">{_SIGNS[seat.state]} {seat.state}</span>'
             others = [] if seat.acts or not seat.whom else [seat.whom]
             waits = [f"waits for {breakable(visible(whom))}" for whom in others]
-            must = stacked(esc(visible(seat.what)), *waits)
+            must = stacked(breakable(visible(seat.what)), *waits)
             cells.append(
                 [str(seat.number), breakable(seat.email), state, must, esc(how_long(seat.since))]
             )

@@ -196,9 +196,12 @@ def fitted(width: str, at_least: str | None = None) -> dict[str, Any]:
 esc = html.escape
 
 
+_PIECES = re.compile(r"[^@./_-]{1,40}[@./_-]*|[@./_-]+")
+
+
 def breakable(text: str) -> str:
-    """An e-mail or a path as HTML: where there is no room for it in one line, it breaks after a sign, never in a word."""
-    return re.sub(r"([@./_-]+)(?=\w)", r"\1<wbr>", esc(text))
+    """An e-mail, a path, a person's words as HTML: where there is no room, it breaks after a sign or after 40 letters."""
+    return re.sub(r"\S+", lambda word: "<wbr>".join(map(esc, _PIECES.findall(word[0]))), text)
 
 
 def stacked(first: str, *below: str) -> str:

@@ -1,15 +1,18 @@
 """Whose a notebook is and which lesson, and files that are none."""
 
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from fedkit.base.errors import FedkitError
 from fedkit.teaching.grade.exercises import Lesson, read_course
-from fedkit.teaching.grade.pile import pile
+from fedkit.teaching.grade.pile import MAX_CODE, left_out, pile
 from tests.support import ROOT
-from tests.support.classroom import answered, hand_in
+from tests.support.classroom import answered, cell_of, hand_in, said
+from tests.support.helpers import posix
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,67 @@ def test_files_that_are_no_notebook_are_named_and_stop_no_other(
         "no notebook" in str(problems[who]) for who in ("half", "empty", "list", "none", "deep")
     )
     assert "is a link" in str(found["many", "link"].problem)
+
+
+@posix
+def test_a_pipe_and_a_device_are_no_notebooks_and_nobody_waits_for_them(
+    course: dict[str, Lesson], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "01_pipe.ipynb")
+    (tmp_path / "01_zero.ipynb").symlink_to("/dev/zero")
+    assert [s.problem for s in pile(tmp_path, course)] == [
+        "is not a regular file",
+        "is a link, and links are not followed",
+    ]
+
+
+def test_files_of_other_kinds_are_named(course: dict[str, Lesson], tmp_path: Path) -> None:
+    hand_in(tmp_path / "ann" / "01_DATASITE.IPYNB", answered("01"))
+    assert left_out(tmp_path) is None
+    for name in ("01_datasite.ipynb.txt", "all.zip", "photo.jpg"):
+        (tmp_path / "bob").mkdir(exist_ok=True)
+        (tmp_path / "bob" / name).write_text("")
+    (found,) = pile(tmp_path, course)
+    assert found.lesson == "01_datasite"
+    told = left_out(tmp_path)
+    assert told == "2 files are no notebooks by the name: 01_datasite.ipynb.txt, all.zip"
+    (tmp_path / "ann" / "01_DATASITE.IPYNB").unlink()
+    with pytest.raises(FedkitError, match="unpack archives first"):
+        pile(tmp_path, course)
+
+
+def test_a_name_that_a_mac_wrote_is_the_same_name(
+    course: dict[str, Lesson], tmp_path: Path
+) -> None:
+    for form in ("NFC", "NFD"):
+        name = unicodedata.normalize(form, "Jörg Müller")
+        hand_in(tmp_path / form / "01" / f"{name}_01_datasite.ipynb", answered("01"))
+        hand_in(tmp_path / name / f"{form}.ipynb", answered("01"))
+    assert {s.learner for s in pile(tmp_path, course)} == {"Jörg Müller", "NFC", "NFD"}
+
+
+def test_of_outputs_nothing_is_kept_but_what_checks_left(
+    course: dict[str, Lesson], tmp_path: Path
+) -> None:
+    notebook = answered("01")
+    said(notebook, "may_read", "right", "x" * 10**6)
+    cell_of(notebook, "open_folder")["outputs"] = [
+        {"output_type": "stream", "name": "stdout", "text": "x" * 10**6}
+    ]
+    hand_in(tmp_path / "ann" / "01.ipynb", notebook)
+    (found,) = pile(tmp_path, course)
+    assert len(str(found.cells)) < 10**5
+    assert [len(cell.outputs) for cell in found.cells if cell.outputs] == [1]
+
+
+def test_more_code_than_anybody_writes_is_not_read(
+    course: dict[str, Lesson], tmp_path: Path
+) -> None:
+    notebook = answered("01")
+    notebook["cells"].append({"cell_type": "code", "source": "a\n" * MAX_CODE, "outputs": []})
+    hand_in(tmp_path / "ann" / "01.ipynb", notebook)
+    (found,) = pile(tmp_path, course)
+    assert "characters of code" in str(found.problem)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

@@ -1,5 +1,8 @@
 """Run anew, a notebook's own word counts for nothing: the course's checks judge what the learner wrote."""
 
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -202,6 +205,30 @@ def test_answers_of_all_kinds(
     word = anew(course, tmp_path, answered(lesson, {check: answer}), patience_s=20)[check]
     assert word.state == state, word
     assert says in word.reason
+
+
+@pytest.mark.slow
+def test_whoever_stops_the_grading_does_not_wait_for_it(
+    course: dict[str, Lesson], tmp_path: Path
+) -> None:
+    loop = "import time\ndef may_read(access, email):\n    time.sleep(10**6)"
+    hand_in(tmp_path / "ann" / "01.ipynb", answered("01", {"may_read": loop}))
+    program = (
+        "import sys; from pathlib import Path; from fedkit.teaching.grade import grade; "
+        "grade(Path(sys.argv[1]), anew=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    time.sleep(5)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said_ = process.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in said_
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.slow

@@ -1,15 +1,17 @@
 """A pile becomes a table: the best of all attempts, in whose word, what to look at, and where a class stops."""
 
 import csv
+import io
 from pathlib import Path
 
 import pytest
 
 from fedkit.experiments.notebooks import QUIZ_MIME
 from fedkit.teaching.grade import grade, table, write_grades
-from fedkit.teaching.grade.own_word import Word
+from fedkit.teaching.grade.own_word import Word, own_word
+from fedkit.teaching.grade.pile import Submission
 from fedkit.teaching.quiz import read_quiz
-from tests.support.classroom import answered, hand_in, said
+from tests.support.classroom import answered, cell_of, hand_in, said
 from tests.support.pictures import title
 
 
@@ -62,6 +64,53 @@ def test_as_a_csv_that_no_spreadsheet_runs(pile: Path, tmp_path: Path) -> None:
     assert rows[-1]["state"] == "unreadable"
     assert "is no notebook that can be read" in rows[-1]["reason"]
     assert rows[0]["state"] == "right"
+
+
+def test_no_name_and_no_word_of_a_stranger_breaks_the_table(tmp_path: Path) -> None:
+    notebook = answered("01")
+    said(notebook, "may_read", "right", "=1+1")
+    cell_of(notebook, "may_read")["outputs"][0]["data"]["text/plain"] = "\ud800 ;=cmd() ; +1\n@x"
+    notebook["metadata"]["authors"] = [{"name": "\ud800\n=ann"}]
+    hand_in(tmp_path / "01_datasite.ipynb", notebook)
+    for name in ("a;=b", "＝wide", " @c", "d|-e", "f, g"):
+        hand_in(tmp_path / name / "01_datasite.ipynb", answered("01"))
+    out = tmp_path / "grades.csv"
+    write_grades(grade(tmp_path), out)
+    text = out.read_text("utf-8-sig")
+    for parted in ("semicolon", "comma"):
+        for row in csv.reader(
+            io.StringIO(text), delimiter={"semicolon": ";", "comma": ","}[parted]
+        ):
+            assert not [cell for cell in row if cell.lstrip()[:1] in tuple("=+-@＝＋－＠")], row
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert {row["learner"] for row in rows} >= {"a;'=b", "'＝wide", "'@c", "d|'-e", "f, g"}
+    assert any(row["reason"].startswith("\\ud800 ;'=cmd()") for row in rows)
+
+
+def test_a_notebook_that_can_not_be_graded_stops_no_other(
+    pile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(submission: Submission, lesson: object) -> dict[str, Word]:
+        if submission.learner == "bob":
+            raise RecursionError("too deep")
+        return own_word(submission, lesson)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(table, "own_word", broken)
+    found = grade(pile)
+    rows = {(row.learner.lower(), row.name): row for row in found.rows if not row.quiz}
+    assert rows["ann", "may_read"].state == "right"
+    assert rows["bob", "may_read"].state == "not judged"
+    assert rows["bob", "may_read"].reason == "grading it stopped with RecursionError: too deep"
+
+
+def test_the_picture_keeps_the_courses_order(tmp_path: Path) -> None:
+    hand_in(tmp_path / "ann" / "02_configure.ipynb", answered("02"))
+    hand_in(tmp_path / "bob" / "01_datasite.ipynb", answered("01"))
+    (tmp_path / "bob" / "all.zip").write_bytes(b"PK")
+    found = grade(tmp_path)
+    names = [text.get_text() for text in found.picture().axes[0].get_yticklabels()]
+    assert [name[:2] for name in names] == ["01"] * 2 + ["02"] * 3
+    assert "1 file is no notebook by the name: all.zip" in found.remarks
 
 
 def test_what_disagrees_is_named(pile: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,11 @@ def test_it_counts_states_and_marks_where_most_stop() -> None:
     assert "◂ most stop here" in words(fig)
 
 
+def test_a_part_without_room_has_no_number() -> None:
+    fig = plots.class_picture({"a": ["right"] * 98 + ["try again", "not yet"]})
+    assert [text for text in words(fig) if text.isdigit() and text in ("1", "98")] == ["98"]
+
+
 def test_where_nobody_stops_and_where_there_is_nobody() -> None:
     assert title(plots.class_picture({"a": ["right"]})) == "Everybody has every exercise right"
     with pytest.raises(FedkitError):

@@ -27,8 +27,8 @@ def test_one_idea_a_slide() -> None:
         ("", "", False),
         ("exercise", "double", False),
         ("", "", False),
-        ("section", "", True),
-        *[("quiz", str(n), False) for n in range(1, 6)],
+        ("quiz", "1", True),  # below the heading, which alone would be no idea
+        *[("quiz", str(n), False) for n in range(2, 6)],
         ("section", "", True),
     ]
     shown = [texts(slide) for slide in slides]
@@ -44,7 +44,8 @@ def test_one_idea_a_slide() -> None:
     assert "4" in shown[8]
     assert slides[8].cells[0]["outputs"]
     question = read_quiz("03")[0]
-    asked, answer = slides[10].cells
+    above, asked, answer = slides[9].cells
+    assert "## Quiz" in above["source"]
     assert question.asks.replace("`", "") in asked["source"].replace("`", "").replace("\\", "")
     assert answer["metadata"]["tags"] == ["later"]
     assert answer["source"].startswith(f"**{question.answer})**")

@@ -20,9 +20,14 @@ function shrink(section) {
       image.style.height = Math.max(Math.min(now, 220), now - over / images.length) + "px";
     }
   }
-  for (let scale = 0.98; scale >= 0.4 && overflows(section); scale -= 0.02) {
-    section.style.setProperty("--fit", scale.toFixed(2));
-    section.dataset.fit = scale.toFixed(2);
+  let fits = 30; /* so many steps of 0.02 below 1; the largest letters that fit, by halves */
+  for (let most = overflows(section) ? 0 : fits; fits - most > 1;) {
+    const step = (most + fits) >> 1;
+    section.style.setProperty("--fit", 1 - step / 50);
+    if (overflows(section)) most = step;
+    else fits = step;
+    section.dataset.fit = (1 - fits / 50).toFixed(2);
+    section.style.setProperty("--fit", section.dataset.fit);
   }
   return images.map((image) => image.getBoundingClientRect()).reduce((sum, box) => sum + box.width * box.height, 0);
 }
@@ -44,65 +49,89 @@ function beside(section) {
   };
 }
 
-/* Code above its picture, or beside it, whichever leaves the picture clearly larger. */
+/* Code above its picture, or beside it, whichever leaves the picture clearly larger. Returns the way back. */
 function fitSlide(section) {
   const above = shrink(section);
   const code = [...section.querySelectorAll(".jp-CodeCell .jp-Cell-inputWrapper")].some((part) => part.offsetHeight > 0);
-  if (!pictures(section).length || !code) return;
+  if (!pictures(section).length || !code) return () => {};
   const back = beside(section);
-  if (shrink(section) < 1.25 * above || overflows(section)) {
-    back();
-    shrink(section);
-  }
+  if (shrink(section) >= 1.25 * above && !overflows(section)) return back;
+  back();
+  shrink(section);
+  return () => {};
 }
 
 const SMALLEST = 0.7; /* letters smaller than that go on to a slide of their own */
 const tooSmall = (section) => { shrink(section); return overflows(section) || Number(section.dataset.fit || 1) < SMALLEST; };
 
 const isRunning = (part) => Boolean(part.querySelector(".running"));
+const ofSlide = (section) => [...section.children].filter((part) => !isRunning(part) && !part.matches(".notes"));
+const isHeading = (part) => /^H[1-6]$/.test(part.tagName) || (part.tagName === "P" && part.matches(":has(> strong:only-child)"));
 
-/* An empty copy of the way from a section down to a part of it, with the head of each table on it. */
-function shell(node, section) {
-  const copy = node.cloneNode(false);
-  copy.removeAttribute("id");
-  if (node === section) {
-    copy.removeAttribute("style");
-    const running = [...section.children].find(isRunning);
-    if (running) copy.append(running.cloneNode(true));
-    return [copy, copy];
-  }
-  const [top, end] = shell(node.parentElement, section);
-  if (node.tagName === "TBODY" && node.parentElement.tHead) end.append(node.parentElement.tHead.cloneNode(true));
-  end.append(copy);
-  return [top, copy];
+/* What can go on to the next slide one by one: rows of a table, items of a list, paragraphs, pictures. */
+function parts(node) {
+  if (node.matches("thead, caption, colgroup, style, script")) return [];
+  const words = [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
+  const whole = words || !node.children.length || node.matches("p, pre, h1, h2, h3, h4, h5, h6, svg, .highlight");
+  const opens = !whole && /^(block|flow-root|flex|grid|table|table-row-group)$/.test(getComputedStyle(node).display);
+  return opens ? [...node.children].flatMap(parts) : [node];
 }
 
-/* What is still too much goes on, on a slide below: first what the code shows, then part after part of that. */
-function splitSlide(section, depth = 0) {
-  if (depth > 12 || pictures(section).length || !tooSmall(section)) return;
+const says = (part) => part.matches("img, svg, canvas") || part.querySelector("img, svg, canvas") || part.textContent.trim();
+
+/* A slide below this one, and how a part goes on there: with copies of what it lies in, and the head of its table. */
+function slideBelow(section) {
+  const next = section.cloneNode(false);
+  const copies = new Map([[section, next]]);
+  const copyOf = (node) => {
+    if (!copies.has(node)) {
+      const copy = node.cloneNode(false);
+      copy.removeAttribute("id");
+      const above = copyOf(node.parentElement);
+      above.prepend(copy);
+      if (node.tagName === "TBODY" && node.parentElement.tHead) above.prepend(node.parentElement.tHead.cloneNode(true));
+      copies.set(node, copy);
+    }
+    return copies.get(node);
+  };
+  next.removeAttribute("id");
+  next.removeAttribute("style");
+  const running = [...section.children].find(isRunning);
+  const move = (part) => {
+    let home = part.parentElement;
+    copyOf(home).prepend(part);
+    for (let above; home !== section && ![...home.children].flatMap(parts).length; home = above) {
+      above = home.parentElement;
+      home.remove();
+    }
+  };
+  const done = () => {
+    if (running) next.prepend(running.cloneNode(true));
+    section.after(next);
+  };
+  return { next, move, done };
+}
+
+/* What is still too much goes on, on a slide below: first what the code shows, then the end of that, part by part. */
+function splitSlide(section, back = () => {}, depth = 0) {
+  if (depth > 12 || !tooSmall(section)) return;
+  back();
   const outputs = [...section.querySelectorAll(".jp-Cell-outputWrapper")];
   if (!outputs.length) return;
-  const first = outputs[0];
-  const cell = first.closest(".jp-Cell");
-  const others = [...section.children].filter((part) => !isRunning(part) && !part.matches(".notes"));
-  const code = cell.querySelector(".jp-Cell-inputWrapper");
-  let next, end;
-  if (others.length > 1 || (code && code.offsetHeight > 0)) {
-    [next, end] = shell(cell, section);
-    end.append(...outputs);
+  const code = outputs[0].closest(".jp-Cell").querySelector(".jp-Cell-inputWrapper");
+  const { next, move, done } = slideBelow(section);
+  if (ofSlide(section).length > 1 || (code && code.offsetHeight > 0)) {
+    outputs.reverse().forEach(move);
     shrink(section);
   } else {
-    let part = first;
-    while (part.children.length === 1) part = part.firstElementChild;
-    if (part.tagName === "TABLE") part = part.tBodies[0];
-    if (!part || part.children.length < 2) return;
-    [next, end] = shell(part, section);
-    while (part.children.length > 1 && tooSmall(section)) end.prepend(part.lastElementChild);
-    if (part.children.length > 1 && /^H[1-6]$/.test(part.lastElementChild.tagName)) end.prepend(part.lastElementChild);
-    tooSmall(section);
+    const left = outputs.flatMap(parts);
+    if (left.length < 2) return;
+    while (left.length > 1 && tooSmall(section)) move(left.pop());
+    while (left.length > 1 && isHeading(left[left.length - 1])) move(left.pop());
+    shrink(section);
   }
-  section.after(next);
-  splitSlide(next, depth + 1);
+  done();
+  splitSlide(next, undefined, depth + 1);
 }
 
 async function startSlides(width, height) {
@@ -113,8 +142,10 @@ async function startSlides(width, height) {
   document.body.classList.add("fitting");
   document.querySelectorAll(".jp-Collapser").forEach((part) => part.remove());
   const sections = [...document.querySelectorAll(".slides > section > section")];
-  sections.forEach(fitSlide);
-  sections.forEach((section) => splitSlide(section));
+  sections.forEach((section) => {
+    [...section.querySelectorAll(".jp-Cell-outputWrapper")].flatMap(parts).filter((part) => !says(part)).forEach((part) => part.remove());
+    splitSlide(section, fitSlide(section));
+  });
   document.body.classList.remove("fitting");
   Reveal.initialize({
     width, height, margin: 0.02, minScale: 0.1, maxScale: 3, center: false, hash: true, slideNumber: "c/t",
