@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path, PureWindowsPath
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, write_bytes
@@ -95,7 +98,7 @@ def _folder(text: object, file: Path, field: str) -> Path:
     try:
         if "\0" in text:
             raise ValueError("it has a NUL in it")
-        return Path(text).expanduser()
+        return Path(_as_written(text, file, field)).expanduser()
     except (ValueError, RuntimeError) as error:  # a home of nobody
         raise FedkitError(
             f"{text!r:.200} is no folder ({error})", file=file, field=field, remedy="write its path"
@@ -103,11 +106,13 @@ def _folder(text: object, file: Path, field: str) -> Path:
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """EMAIL, DATA_DIR, CONFIG_PATH and PORT from a `.env` file (those that are there, `~` expanded).
+    """EMAIL, DATA_DIR, CONFIG_PATH and PORT from a `.env` file (those that are there, `~` and variables expanded).
 
     A relative path counts from the file's own folder, wherever it is read from. Raises FedkitError if the file is not
-    there, a key has no value, or a path is one of Windows and this is another system.
+    there, a key has no value, one that can't be read, or small letters, or a path is one of Windows and this is another
+    system, or names a variable that is not set.
     """
+    path = Path(path)
     if not path.is_file():
         raise FedkitError(
             "is not there",
@@ -115,11 +120,31 @@ def read_env(path: Path) -> dict[str, str]:
             remedy="write it with EMAIL, DATA_DIR, CONFIG_PATH and PORT, a line each",
         )
     try:
-        values = {k.strip(): v for k, v in dotenv_values(path, encoding="utf-8-sig").items()}
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise FedkitError(
             f"can't be read ({error})", file=path, remedy="save it as UTF-8 text"
         ) from error
+    lines = [*parse_stream(io.StringIO(text))]
+    for line in lines:
+        key, equals, _ = line.original.string.partition("=")
+        if line.error and equals and key.strip() in _ENV_KEYS:
+            raise FedkitError(
+                f"can't be read in line {line.original.line}: {line.original.string.strip()!r:.80}",
+                file=path,
+                field=key.strip(),
+                remedy="close what is in quotes, and write nothing but a comment behind it",
+            )
+    values = {k.strip(): v for k, v in dotenv_values(stream=io.StringIO(text)).items()}
+    for line in lines:
+        key, value = str(line.key or "").strip(), str(line.value)
+        if key not in _ENV_KEYS and key.upper() in _ENV_KEYS:
+            what, remedy = "is written in small letters", f"write {key.upper()}="
+            raise FedkitError(what, file=path, field=key, remedy=remedy)
+        unset = [name for name in _IN_BRACES.findall(value) if name not in {*os.environ, *values}]
+        if key in _ENV_KEYS and unset:
+            what = f"names the variable {unset[0]}, which is not set"
+            raise FedkitError(what, file=path, field=key, remedy="write the value itself")
     for key in _ENV_KEYS:
         if key in values and not values[key]:
             raise FedkitError(
@@ -128,19 +153,27 @@ def read_env(path: Path) -> dict[str, str]:
     found = {key: str(values[key]) for key in _ENV_KEYS if key in values}
     for key in ("DATA_DIR", "CONFIG_PATH"):
         if key in found:
-            found[key] = str(
-                path.absolute().parent / _folder(_as_written(found[key], path, key), path, key)
-            )
+            found[key] = str(path.absolute().parent / _folder(found[key], path, key))
     return found
 
 
+_IN_BRACES = re.compile(r"\$\{(\w+)\}")
 _SIGNS = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
 
 
 def _as_written(text: str, file: Path, field: str) -> str:
     """A path as it stands in a `.env`: in double quotes a backslash and a letter were read as a sign ("C:\\new")."""
-    text = "".join(_SIGNS.get(sign, sign) for sign in text)
-    if os.name != "nt" and PureWindowsPath(text).drive:
+    if Path(text).exists():
+        return text
+    text = os.path.expandvars("".join(_SIGNS.get(sign, sign) for sign in text))
+    if unset := re.search(r"\$\w+|%\w+%", text):
+        raise FedkitError(
+            f"names the variable {unset[0]}, which is not set",
+            file=file,
+            field=field,
+            remedy="write the path itself, such as ~/fedkit/alice",
+        )
+    if os.name != "nt" and (PureWindowsPath(text).drive or "\\" in text):
         raise FedkitError(
             f"{text!r:.200} is a path of Windows, and this is another system",
             file=file,

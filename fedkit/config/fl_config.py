@@ -30,8 +30,9 @@ from fedkit.base.names import check_email, check_file_name, check_name
 from fedkit.base.strict_json import not_too_deep, number_of, parse_json_object
 from fedkit.base.text import nearest
 from fedkit.config.dp import DPSettings
-from fedkit.config.limits import LIMITS
+from fedkit.config.limits import LIMITS, within
 from fedkit.config.optimizer import Optimizer
+from fedkit.config.part import Slip
 from fedkit.config.schedule import Schedule
 from fedkit.config.secure_aggregation import SecureAggregation
 from fedkit.config.task import DIGITS, Task
@@ -104,13 +105,28 @@ class _Told(type(BaseModel)):  # type: ignore[misc]
     """In a cell, FLConfig(...) says what is wrong as a file does, and names the keys that it does not know."""
 
     def __call__(cls, *args: Any, **values: Any) -> Any:
+        if args:
+            raise _Invalid(
+                f"takes its keys by name, and got a {type(args[0]).__name__}",
+                field="FLConfig",
+                remedy="write FLConfig(rounds=3, ...); FLConfig.from_dict takes a dict, FLConfig.load a file",
+            )
         try:
-            config = super().__call__(*args, **values)
+            config = super().__call__(**_plain(values))
         except ValidationError as error:
             told = first_problem(error, "")
             raise _Invalid(told.what, field=told.field, why=told.why, remedy=told.remedy) from None
         _warn_of(config.unknown)
         return config
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of numpy and torch, as a loop over an array gives them, are numbers like others."""
+
+    def plain(value: Any) -> Any:
+        return value.item() if getattr(value, "shape", None) == () else value
+
+    return {key: plain(value) for key, value in values.items()}
 
 
 def _warn_of(unknown: Iterable[str]) -> None:
@@ -123,12 +139,23 @@ def _warn_of(unknown: Iterable[str]) -> None:
 
 def likely_key(key: str) -> str | None:
     """The key that was meant by one that fedkit does not know, if one is near."""
-    low = key.lower()
+    low = key.lower().partition(".")[0]
     return _MEANT.get(low) or nearest(low, FLConfig.model_fields)
 
 
-_MEANT = {"lr": "learning_rate", "eta": "learning_rate", "privacy": "dp", "clients": "participants"}
-"""What other people's code calls it, where the spelling is not near."""
+_MEANT = {
+    **dict.fromkeys(("lr", "eta"), "learning_rate"),
+    **dict.fromkeys(("privacy", "epsilon", "delta", "clip", "noise_multiplier"), "dp"),
+    **dict.fromkeys(("momentum", "weight_decay"), "optimizer"),
+    "mu": "strategy",
+    "secagg": "secure_aggregation",
+    "clients": "participants",
+    "local_epochs": "epoch",
+    "quorum": "min_participants",
+    "name": "project_name",
+    "weights": "model_weight",
+}
+"""What other people's code calls it, where the spelling is not near; or the key that it is a part of."""
 
 
 class FLConfig(BaseModel, metaclass=_Told):
@@ -206,7 +233,7 @@ class FLConfig(BaseModel, metaclass=_Told):
     secure_aggregation: SecureAggregation | None = None
     signed: Annotated[bool, Field(strict=True)] = False
     unsigned: tuple[Email, ...] = ()
-    linger_s: Annotated[float, Field(ge=0, le=LIMITS["linger_s"].high)] = 40.0
+    linger_s: Annotated[float, BeforeValidator(within("linger_s"))] = 40.0
     dp: DPSettings | None = None
     task: Task = DIGITS
     optimizer: Optimizer | None = None
@@ -249,6 +276,14 @@ class FLConfig(BaseModel, metaclass=_Told):
                 raise ValueError(wrong)
         return self
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Raises FedkitError: participants approve what stands here."""
+        raise FedkitError(
+            "is frozen: participants approve a config as it stands",
+            field=name,
+            remedy=f"take a changed copy, config = config.replace({name}=...)",
+        )
+
     @property
     def quorum(self) -> int:
         """How many updates a round needs at least."""
@@ -280,7 +315,7 @@ class FLConfig(BaseModel, metaclass=_Told):
     def _checked(cls, values: dict[str, Any], file: Path | str) -> Self:
         not_too_deep(values, file)
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(_plain(values))
         except ValidationError as error:
             raise first_problem(error, file) from error
 
@@ -323,6 +358,8 @@ def first_problem(error: ValidationError, file: Path | str) -> FedkitError:
     detail = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
     message = detail["msg"].removeprefix("Value error, ")
+    if isinstance(slip := detail.get("ctx", {}).get("error"), Slip):
+        field = f"{field}.{slip.key}".lstrip(".")
     if detail["type"] in ("list_type", "tuple_type"):
         message = f"is {str(detail['input'])!r:.40} and no list"
     if not field and ": " in message:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from fedkit.config.part import Part
 
 __all__ = ["SUM_IS_ENOUGH", "SecureAggregation"]
 
@@ -13,15 +15,13 @@ SUM_IS_ENOUGH = ("fedavg", "fedprox", "fedavgm", "fedadagrad", "fedadam", "fedyo
 """Strategies whose aggregator needs nothing but the weighted mean of a round's updates."""
 
 
-class SecureAggregation(BaseModel):
+class SecureAggregation(Part):
     """`"secure_aggregation": {"threshold": t}`: the aggregator gets the sum of a round's updates and no single one.
 
     threshold : so many participants of a round must answer to the end, or its sum stays hidden; more than half of those
     who are asked. Against an aggregator that lies, up to 2 t - n - 1 of the n may be on its side (Bonawitz et al. 2017,
     theorem 6.5).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: Annotated[int, Field(strict=True, ge=2, le=1_000)]
 

@@ -60,7 +60,7 @@ def _inspect(path: Path) -> list[Any]:
     try:
         cells = read_notebook(path)["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FedkitError(
             "is no notebook that can be read",
             file=path,
@@ -133,20 +133,20 @@ def fit(path: Path, values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _as(path: Path, name: str, kind: str, value: object) -> Any:
-    kinds = _kinds(kind)
-    if kinds is None:  # a type that nobody can check, or several values by name
-        choices = _choices(kind)
-        read = value if value in choices or not isinstance(value, str) else _read(value)
-        kind = kind if choices else ""
-        wrong = bool(choices) and read not in choices
-    else:
-        read = value if kinds == {"str"} or not isinstance(value, str) else _read(value)
-        if type(read) is int and "float" in kinds and "int" not in kinds:
-            read = float(read)
-        if isinstance(value, str) and "str" in kinds and type(read).__name__ not in kinds:
+    allowed = _allowed(kind)
+    if allowed is None:  # a type that nobody can check
+        return _read(value) if isinstance(value, str) else value
+    kinds, choices = allowed
+    read = value
+    if isinstance(value, str) and not _chosen(value, choices) and kinds != {"str"}:
+        read = _read(value)
+        if "str" in kinds and type(read).__name__ not in kinds:
             read = value
-        wrong = type(read).__name__ not in kinds
-    if wrong:
+    if type(read) is int and "float" in kinds and "int" not in kinds:
+        read = float(read)
+    if type(read) is list and "tuple" in kinds and "list" not in kinds:
+        read = tuple(read)
+    if type(read).__name__ not in kinds and not _chosen(read, choices):
         raise FedkitError(
             f"{value!r} is no {kind}",
             file=path,
@@ -156,28 +156,48 @@ def _as(path: Path, name: str, kind: str, value: object) -> Any:
     return read
 
 
-_CHECKED = {"bool", "dict", "float", "int", "list", "str", "NoneType"}
+def _chosen(value: object, choices: list[Any]) -> bool:
+    return any(type(value) is type(choice) and value == choice for choice in choices)
 
 
-def _kinds(declared: str) -> set[str] | None:
-    """The types that a declaration such as `list[int]`, `float | None` or `Optional[int]` allows; None: unknown."""
-    if declared.startswith("Optional[") and declared.endswith("]"):
-        declared = f"{declared[len('Optional[') : -1]} | None"
-    parts = [part.strip().partition("[")[0] for part in declared.split("|")]
-    # "None" alone stands for no declaration at all
-    kinds = {"NoneType" if part == "None" and len(parts) > 1 else part for part in parts}
-    return kinds if kinds <= _CHECKED else None
+_CHECKED = {"bool", "dict", "float", "int", "list", "set", "str", "tuple"}
+
+Allowed = tuple[set[str], list[Any]]
+"""Names of types, and values by themselves."""
 
 
-def _choices(declared: str) -> list[Any]:
-    """The values of a `Literal[...]`, `None` beside it included; empty for any other type."""
-    with suppress(SyntaxError, ValueError, AttributeError):
-        tree = ast.parse(declared.removesuffix("| None").strip(), mode="eval").body
-        if isinstance(tree, ast.Subscript) and ast.unparse(tree.value).endswith("Literal"):
-            found = ast.literal_eval(tree.slice)
-            values = list(found) if isinstance(found, tuple) else [found]
-            return values + [None] * declared.endswith("| None")
-    return []
+def _allowed(declared: str) -> Allowed | None:
+    """What a declaration such as `list[int]`, `float | None` or `Literal["a", "b"]` allows; None: unknown."""
+    try:
+        node = ast.parse(declared, mode="eval").body
+        return None if declared == "None" else _of(node)  # which stands for no declaration at all
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def _of(node: ast.expr) -> Allowed | None:
+    """Parts of a union are allowed together; around a type, `Annotated` and `Final` change nothing."""
+    parts, name = [node], ""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        parts = [node.left, node.right]
+    elif isinstance(node, ast.Constant):
+        return ({"NoneType"}, []) if node.value is None else _allowed(str(node.value))
+    elif isinstance(node, ast.Subscript):
+        name = ast.unparse(node.value).rpartition(".")[2]
+        inside = [*node.slice.elts] if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if name == "Literal":
+            return set(), [ast.literal_eval(value) for value in inside]
+        if name == "Optional":
+            parts = [*inside, ast.Constant(None)]
+        elif name in ("Union", "Annotated", "Final"):
+            parts = inside if name == "Union" else inside[:1]
+    if parts == [node]:
+        kind = (name or ast.unparse(node).rpartition(".")[2]).lower()
+        return ({kind}, []) if kind in _CHECKED else None
+    found = [allowed for part in parts if (allowed := _of(part)) is not None]
+    if len(found) < len(parts):
+        return None
+    return set().union(*(kinds for kinds, _ in found)), [c for _, choices in found for c in choices]
 
 
 def _read(text: str) -> Any:

@@ -33,7 +33,7 @@ from fedkit.config.task import DIGITS, Task
 from fedkit.data.shards import Shard
 from fedkit.data.standardise import stated
 from fedkit.datasite.datasite import AppData, Datasite
-from fedkit.datasite.projects import find_project, launched_projects
+from fedkit.datasite.projects import find_project, launched_projects, other_spelling
 from fedkit.datasite.road import write_road
 from fedkit.federation.ledger import LedgerEntry
 from fedkit.federation.rewind import finish_rewind
@@ -200,7 +200,16 @@ class Network:
         if config.project_name in self.projects():
             self._launched_so(config, wanted)
             return
-        folder = self.sites[self.aggregator].aggregator().launch
+        box = self.sites[self.aggregator].aggregator()
+        other = other_spelling(box, config.project_name)
+        if other is not None:
+            raise FedkitError(
+                f"{config.project_name!r} is, but for upper and lower case, {other.name!r}, which was launched here: "
+                "on many machines they are one folder",
+                field="project_name",
+                remedy="write it as it was, or choose another name",
+            )
+        folder = box.launch
         for name, content in wanted.items():
             write_bytes(folder / name, content)
 

@@ -1,29 +1,33 @@
 """A `model.py` is run as an import runs a module: with a name, a file, source that `inspect` finds; and builds its model.
 
-What an import would leave behind is put back: random numbers, and whatever it sets for all of torch. A model that can't be
-trained anywhere, averaged or sent is refused as soon as it is built, with what to write in its place.
+What an import would leave behind is put back: random numbers, the working folder, and whatever it sets for all of torch. A
+model that can't be trained anywhere, averaged or sent is refused as soon as it is built, with what to write in its place.
 """
 
 from __future__ import annotations
 
 import inspect
 import linecache
+import os
 import sys
 import threading
 import traceback
 import types
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
 
-__all__ = ["ITS_ERRORS", "built", "raised", "source_text"]
+__all__ = ["ITS_ERRORS", "built", "not_in_silence", "raised", "source_text"]
 
 
 ITS_ERRORS = (Exception, SystemExit)
@@ -44,6 +48,29 @@ def source_text(source: bytes | str, file: Path | str = "model.py") -> str:
 
 def built(source: bytes | str, class_name: str, file: Path | str) -> nn.Module:
     """Run the source and build `class_name()`. Raises FedkitError, of `file`."""
+    with _python_kept():
+        return _built(source, class_name, file)
+
+
+@contextmanager
+def _python_kept() -> Iterator[None]:
+    """The working folder, where modules are looked for, and which warnings are shown are after the block what they were."""
+    path, filters, folder = list(sys.path), list(warnings.filters), None
+    with suppress(OSError):  # a folder that is gone
+        folder = Path.cwd()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if folder is not None and Path.cwd() != folder:
+                os.chdir(folder)
+        sys.path[:] = path
+        if list(warnings.filters) != filters:
+            warnings.resetwarnings()  # and forget what was decided by the others
+            warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _built(source: bytes | str, class_name: str, file: Path | str) -> nn.Module:
     module = _imported(source_text(source, file), file)
     kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
@@ -107,11 +134,45 @@ def raised(file: Path | str, what: str, error: BaseException) -> FedkitError:
     remedy = "try it in a notebook cell of your own first"
     if isinstance(error, ModuleNotFoundError):
         remedy = f"write it without {error.name}: model.py alone is sent, to people who have torch"
+    elif isinstance(error, ImportError) and "relative import" in str(error):
+        remedy = "put what is imported from the file beside it into model.py, which alone is sent"
     return FedkitError(
         f"{what}: {type(error).__name__}: {error}" + (f" (line {line})" if line else ""),
         file=file,
         remedy=remedy,
     )
+
+
+_PATIENCE_S = 20.0
+
+
+@contextmanager
+def not_in_silence(
+    file: Path | str = "model.py", patience_s: float | None = None
+) -> Iterator[None]:
+    """While a block runs a model's code: a warning after some seconds that says where it is, perhaps in an endless loop."""
+    here = threading.get_ident()
+
+    def tell() -> None:
+        frame = sys._current_frames().get(here)
+        while frame is not None and frame.f_code.co_filename != str(file):
+            frame = frame.f_back
+        where = f" (line {frame.f_lineno})" if frame is not None else ""
+        warnings.warn(
+            f"{file} has run for {waits:.0f} s and has not built or tried its model yet{where} -> "
+            "wait if it is a large one; if it is an endless loop, stop the cell or press Ctrl-C, and correct it",
+            UserWarning,
+            stacklevel=1,
+        )
+
+    waits = _PATIENCE_S if patience_s is None else patience_s
+    timer = threading.Timer(waits, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 Wrong = tuple[str, str | None, str]
@@ -135,6 +196,12 @@ def _no_model_to_send(model: nn.Module) -> Wrong | None:
                 "Datasites send each other tensors by name and nothing else, so that no stranger's code runs",
                 "keep it in a buffer, self.register_buffer(name, tensor), and leave get_extra_state out",
             )
+    if model.train() is not model or model.eval() is not model:
+        return (
+            "has a train() or eval() that does not return the model",
+            "torch's own do, and whoever trains it goes on with what they return",
+            "end train(self, mode=True) with `return self`",
+        )
     for name, value in model.state_dict().items():
         if not isinstance(value, Tensor):
             return (
@@ -148,7 +215,19 @@ def _no_model_to_send(model: nn.Module) -> Wrong | None:
                 "Updates are sums and differences of real numbers, and so are clipping, noise and masks",
                 "keep torch.view_as_real of it, and write torch.view_as_complex in forward()",
             )
+        if not _is_plain(value.detach()):
+            return (
+                f"holds no plain tensor: {name}",
+                "Datasites send each other dense tensors of torch's own kind and nothing else",
+                "write it as an ordinary, dense one; a constant can stay as it is with "
+                "register_buffer(name, tensor, persistent=False): then everybody makes it, and nobody sends it",
+            )
     return None
+
+
+def _is_plain(value: Tensor) -> bool:
+    odd = value.is_nested or value.is_quantized or value.is_meta or value.layout != torch.strided
+    return type(value) is Tensor and not odd
 
 
 def _own(layer: nn.Module) -> Iterator[Any]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fedkit.base.errors import FedkitError
 from fedkit.config.task import DIGITS, Task
 from fedkit.learning.judging import blank_samples, fits_answer
-from fedkit.learning.model_file import ITS_ERRORS, built, raised
+from fedkit.learning.model_file import ITS_ERRORS, built, not_in_silence, raised
 from fedkit.learning.randomness import unnoticed
 
 __all__ = [
@@ -58,7 +58,7 @@ def load_model(
     logits [N,10]; it is tried on two blank samples.
     Raises FedkitError, naming the line where it can, if any of that fails.
     """
-    with unnoticed():  # the caller's numbers and settings stay where they are
+    with unnoticed(), not_in_silence(file):  # the caller's numbers and settings stay as they are
         model = built(source, class_name, file)
         _try_out(model, file, class_name, task)
     return model
@@ -208,7 +208,7 @@ def seed_weights(source: bytes | str, seed: int = 0, class_name: str = "FLModel"
 
     Raises FedkitError as `load_model` does, and where some of them are no finite numbers.
     """
-    with unnoticed(seed):
+    with unnoticed(seed), not_in_silence():
         model = built(source, class_name, "model.py")
     wrong = endless(model, class_name)
     if wrong is not None:

@@ -67,7 +67,7 @@ class OwnRandom(TorchDispatchMode):
             self.drawn += 1
             place, given = _place(args, kwargs), kwargs.get("generator")
             shared = _shared_generator(place)
-            if given is None or given is shared:
+            if place.type != "meta" and (given is None or given is shared):
                 own, ours = self._generator_on(place), _with_generator(func)
                 if ours is not None:
                     return ours(*args, **{**kwargs, "generator": own})
@@ -100,7 +100,7 @@ def _place(args: Any, kwargs: Any) -> torch.device:
 
 def _shared_generator(place: torch.device) -> torch.Generator | None:
     """The one generator of the whole process for this device, None where it can't be reached."""
-    if place.type == "cpu":
+    if place.type in ("cpu", "meta"):
         return torch.default_generator
     module = torch.get_device_module(place)
     generators = getattr(module, "default_generators", ())

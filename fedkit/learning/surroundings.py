@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 __all__ = ["surroundings_kept"]
 
@@ -37,6 +38,30 @@ def _attribute(owner: Any, name: str) -> _Setting:
     return _Setting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
 
 
+def _autocast(place: str) -> list[_Setting]:
+    """Does torch calculate there with fewer bits by itself, and with which?"""
+    return [
+        _Setting(
+            lambda: torch.is_autocast_enabled(place),
+            lambda value: torch.set_autocast_enabled(place, value),
+        ),
+        _Setting(
+            lambda: torch.get_autocast_dtype(place),
+            lambda value: torch.set_autocast_dtype(place, value),
+        ),
+    ]
+
+
+def _contents(kept: dict[Any, Any]) -> _Setting:
+    """What stands in a dict that torch holds on to, such as the hooks of all modules."""
+
+    def write(value: dict[Any, Any]) -> None:
+        kept.clear()
+        kept.update(value)
+
+    return _Setting(lambda: dict(kept), write)
+
+
 _OF_THE_THREAD = (
     _Setting(torch.is_grad_enabled, torch.set_grad_enabled),
     _Setting(torch.get_num_threads, torch.set_num_threads),
@@ -45,6 +70,8 @@ _OF_THE_THREAD = (
         lambda place: torch.set_default_device(None if place.type == "cpu" else place),
     ),
     _Setting(_flushes, torch.set_flush_denormal),
+    *_autocast("cpu"),
+    *_autocast("cuda"),
 )
 _OF_THE_PROCESS = (
     _Setting(torch.get_default_dtype, torch.set_default_dtype),
@@ -60,6 +87,12 @@ _OF_THE_PROCESS = (
     _attribute(torch.backends.cudnn, "deterministic"),
     _attribute(torch.backends.cudnn, "benchmark"),
     _attribute(torch.backends.cudnn, "enabled"),
+    _contents(vars(torch._tensor_str.PRINT_OPTS)),
+    *(
+        _contents(hooks)
+        for name, hooks in vars(nn.modules.module).items()
+        if name.startswith("_global_") and isinstance(hooks, dict)
+    ),
 )
 
 _lock = threading.Lock()
@@ -71,7 +104,8 @@ _found: list[Any] = []
 
 @contextmanager
 def surroundings_kept() -> Iterator[None]:
-    """torch's settings (default dtype and device, threads, gradients, determinism) are after the block what they were.
+    """torch's settings (default dtype and device, threads, gradients, determinism, automatic precision, how tensors are
+    printed, hooks of all modules) are after the block what they were.
 
     Where other threads are in such a block too, what the whole process shares is put back by the last that leaves: a
     setting that one thread's model made is never taken for what was there before.

@@ -199,7 +199,7 @@ def server_step(
             raise FedkitError(
                 f"of round {plan.round} can't be averaged: {', '.join(turned_away)} sent numbers that overflow",
                 field="updates",
-                remedy="ask for smaller ones, or set max_update_norm",
+                remedy="take a smaller learning_rate, or set max_update_norm",
             )
     if strategy.keeps_buffers:  # exactly: neither rounding nor the noise on a mean moves them
         after = replace(
@@ -284,8 +284,9 @@ def _norm(state: Mapping[str, Tensor]) -> float:
 
 
 def _size(update: Update, model: Mapping[str, Tensor]) -> float:
-    """How large an update is, or what comes beside it."""
-    return max(distance(update.state, model), _norm(update.extra))
+    """How large an update is, or what comes beside it; infinite where that is no number."""
+    sizes = distance(update.state, model), _norm(update.extra)
+    return math.inf if any(map(math.isnan, sizes)) else max(sizes)
 
 
 def _finite(after: ServerState, diagnostics: Mapping[str, float]) -> bool:

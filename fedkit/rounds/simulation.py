@@ -31,6 +31,7 @@ from fedkit.learning.models import (
     SAMPLE_MODEL,
     StateDict,
     buffer_names,
+    check_state,
     fitting_model,
     load_model,
     seed_weights,
@@ -314,8 +315,17 @@ def _round(
             )
     if exact:
         updates = [replace(u, sha256=sha256_bytes(state_bytes(u.state))) for u in updates]
-    far = {u.participant: why for u in updates if (why := too_far(u, state, plan, strategy, sent))}
-    updates = [update for update in updates if update.participant not in far]
+    endless = {u.participant: why for u in updates if (why := check_state(u.state, u.state))}
+    sound = [update for update in updates if update.participant not in endless]
+    if endless and not sound:
+        raise FedkitError(
+            f"of round {n} can't be averaged: {'; '.join(f'{w}: {why}' for w, why in endless.items())}",
+            field="updates",
+            why="Weights grow without bound where a step is too large",
+            remedy="take a smaller learning_rate",
+        )
+    far = {u.participant: why for u in sound if (why := too_far(u, state, plan, strategy, sent))}
+    updates = [update for update in sound if update.participant not in far]
     if far and not updates:
         raise FedkitError(
             f"of round {n} all move the model too far: {'; '.join(f'{w}: {why}' for w, why in far.items())}",
@@ -328,7 +338,13 @@ def _round(
             [capped(u, plan) for u in updates], config.weighting, len(plan.participants), state
         )
     after, record = server_step(
-        strategy, plan, server, updates, mean=mean, refused=far, buffers=buffer_names(world.model)
+        strategy,
+        plan,
+        server,
+        updates,
+        mean=mean,
+        refused=endless | far,
+        buffers=buffer_names(world.model),
     )
     if strategy.two_sided:  # whose update did not count remembers what it remembered before
         counted = [part.participant for part in record.contributions]

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from fedkit.base.errors import FedkitError
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.round_plan import RoundPlan
-from fedkit.learning.judging import blank_labels, blank_samples, criterion_of
+from fedkit.learning.judging import blank_labels, blank_samples, criterion_of, fits_answer
+from fedkit.learning.model_file import not_in_silence
 from fedkit.learning.models import (
     StateDict,
     buffer_names,
@@ -36,6 +37,7 @@ from fedkit.learning.randomness import unnoticed
 from fedkit.learning.training import trained_names, trains_on_one
 from fedkit.privacy.dp.noise import SeededNoise, noise_source
 from fedkit.privacy.dp.training import dp_sgd
+from fedkit.privacy.secagg.fixedpoint import encode
 from fedkit.rounds.round import local_update, server_step
 from fedkit.rounds.strategy import strategy_of
 
@@ -87,7 +89,7 @@ class _Asked:
 def _tried(asked: _Asked) -> None:
     """All of `STEPS`; what has raised is tried again."""
     config = asked.config
-    with unnoticed():
+    with unnoticed(), not_in_silence():
         model = load_model(asked.source, config.model_class_name, task=config.task)
         trial = Trial(config, model, state_of(model))
         for step in STEPS:
@@ -110,6 +112,19 @@ def _something_to_train(trial: Trial) -> None:
         raise wrong
 
 
+def _answers(trial: Trial) -> None:
+    """In train mode too, all that is asked for: where a class has no answer, the first sample of it would end a round."""
+    config, task = trial.config, trial.config.task
+    with torch.no_grad():
+        answer: Tensor = trial.model.train()(blank_samples(task))
+    if not fits_answer(task, answer):
+        raise FedkitError(
+            f"{config.model_class_name} answers two {task.samples} with {list(answer.shape)} in train mode, "
+            f"not with [2, {task.outputs}]",
+            remedy="let forward() return the same in train mode as in eval mode",
+        )
+
+
 def _two_samples(trial: Trial) -> None:
     """A batch of two, and an update with the model's own names, shapes and dtypes."""
     update = _local_step(trial, 2)
@@ -124,6 +139,30 @@ def _two_samples(trial: Trial) -> None:
     wrong = check_state(trial.start, finite)
     if wrong is not None:
         raise _another(config, f"a local step: {wrong}")
+    if config.secure_aggregation is not None and config.dp is None:
+        _fits_under_masks(trial, finite)
+
+
+_FEW_SAMPLES = 100
+"""Nobody knows here how many a participant has; with fewer there is hardly a project."""
+
+
+def _fits_under_masks(trial: Trial, state: Mapping[str, Tensor]) -> None:
+    """Numbers that a sum under masks has room for; a mask of -1e9 in a buffer, say, has none."""
+    config = trial.config
+    weight = _FEW_SAMPLES if config.weighting == "samples" else 1
+    many = config.participants_per_round or len(config.participants)
+    for name, value in state.items():
+        try:
+            encode({name: value}, weight, many)
+        except FedkitError as error:
+            told = "register it with persistent=False: then everybody makes it, and nobody sends it"
+            raise FedkitError(
+                f"{config.model_class_name} holds numbers that are too large for secure aggregation: {name}",
+                why=f"{error.what}, for {many} participants"
+                + (f" of {weight} samples" if weight > 1 else ""),
+                remedy=told if name in buffer_names(trial.model) else str(error.remedy),
+            ) from error
 
 
 def _another(config: FLConfig, what: str) -> FedkitError:
@@ -185,6 +224,7 @@ STEPS: tuple[Callable[[Trial], None], ...] = (
     _something_to_train,
     _two_samples,
     _single_sample,
+    _answers,
     _nobody,
 )
 """In this order; the first that raises ends the trial."""
@@ -229,6 +269,10 @@ _CAUSES = {
     "_current_grad_sample": "write nn.utils.parametrizations.weight_norm in place of nn.utils.weight_norm",
     "does not require grad": "leave out .detach(), .data and torch.no_grad() in forward(), and let it use a layer that "
     "is not frozen",
+    "more than one element of the written-to tensor": "write .clone() behind .expand(...): a weight is a number of its own",
+    "inference tensor": "leave out torch.inference_mode()",
+    "without overflow": "take a smaller learning_rate",
+    "must be Tensor, not": "let forward() return one tensor, in train mode as in eval mode",
     "sparse": "write sparse=False in nn.Embedding: what is added to its gradient has no gaps",
 }
 """A part of torch's words -> what to write instead."""

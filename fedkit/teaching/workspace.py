@@ -39,7 +39,9 @@ def workspace(name: str) -> Path:
     notebook, or that `workspace` has not made, is never emptied. Raises FedkitError where the last is in the way, where
     the disk refuses, or for a name with anything but letters, digits, `_` and `-`.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}(/[A-Za-z0-9_-][A-Za-z0-9_ -]{0,59})?", name):
+    if not isinstance(name, str) or not re.fullmatch(
+        r"[A-Za-z0-9_-]{1,60}(/[A-Za-z0-9_-][A-Za-z0-9_ -]{0,59})?", name
+    ):
         raise FedkitError(
             f"{name!r} can't name a workspace",
             field="name",

@@ -192,6 +192,53 @@ def test_a_relative_path_counts_from_the_file_wherever_it_is_read(
         }
 
 
+UNREAD = {
+    "email=alice@example.org": ("email", "write EMAIL="),
+    "Data_Dir=x": ("Data_Dir", "write DATA_DIR="),
+    "DATA_DIR='my data": ("DATA_DIR", "close what is in quotes"),
+    "DATA_DIR=${FEDKIT_NOT_SET}/x": ("DATA_DIR", "write the value itself"),
+    "EMAIL=${FEDKIT_NOT_SET}": ("EMAIL", "write the value itself"),
+    "CONFIG_PATH=$FEDKIT_NOT_SET/x": ("CONFIG_PATH", "write the path itself"),
+    "DATA_DIR=%FEDKIT_NOT_SET%/x": ("DATA_DIR", "write the path itself"),
+}
+
+
+@pytest.mark.parametrize("line", UNREAD)
+def test_what_would_be_lost_or_mistaken_is_named(tmp_path: Path, line: str) -> None:
+    field, remedy = UNREAD[line]
+    with pytest.raises(FedkitError) as caught:
+        read_env(str(env(tmp_path, f"PORT=8080\n{line}\n")))  # type: ignore[arg-type]
+    assert caught.value.field == field
+    assert remedy in str(caught.value.remedy)
+
+
+def test_variables_are_what_they_stand_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDKIT_SET", str(tmp_path / "there"))
+    for written in (
+        "$FEDKIT_SET/x",
+        "${FEDKIT_SET}/x",
+        "${FEDKIT_NOT_SET:-" + str(tmp_path / "there") + "}/x",
+    ):
+        found = read_env(env(tmp_path, f"DATA_DIR={written}\n"))
+        assert found == {"DATA_DIR": str(tmp_path / "there" / "x")}
+    own = read_env(env(tmp_path, f"HERE={tmp_path}\nDATA_DIR=${{HERE}}/y\n"))
+    assert own == {"DATA_DIR": str(tmp_path / "y")}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there they are paths")
+@pytest.mark.parametrize("written", ["data\\alice", ".\\alice", "\\alice"])
+def test_a_relative_path_of_windows_is_said_too_and_in_a_config(
+    tmp_path: Path, written: str
+) -> None:
+    with pytest.raises(FedkitError, match=r"DATA_DIR: .* is a path of Windows"):
+        read_env(env(tmp_path, f"DATA_DIR={written}\n"))
+    path = write(tmp_path / "config.json", {"data_dir": written, "email": ALICE})
+    assert "a path of Windows" in str(complaint(path))
+    (tmp_path / written).mkdir()  # a name like others, where it is one
+    write(path, {"data_dir": str(tmp_path / written), "email": ALICE})
+    assert ClientConfig.load(path).data_dir == tmp_path / written
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there they are paths")
 @pytest.mark.parametrize("written", ["C:\\new\\alice", '"C:\\new\\alice"', "'C:\\new\\alice'"])
 def test_a_path_of_windows_is_said_on_other_systems(tmp_path: Path, written: str) -> None:

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -290,3 +292,63 @@ def test_keys_that_are_not_known_are_named_in_a_cell_with_the_nearest() -> None:
     with pytest.warns(UserWarning, match="'epoch'") as told:
         known.replace(epochs=5)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("given", [{"rounds": 3}, "fl_config.json", b"{}"])
+def test_what_stands_without_a_name_is_refused_with_what_takes_it(given: Any) -> None:
+    with pytest.raises(
+        FedkitError, match=r"by name.*FLConfig\.from_dict takes a dict, FLConfig\.load a file"
+    ):
+        FLConfig(given)
+
+
+def test_a_change_in_place_says_what_makes_a_changed_copy() -> None:
+    config = parse(tutorial())
+    with pytest.raises(FedkitError, match=r"rounds: is frozen.*config\.replace\(rounds="):
+        config.rounds = 5
+    assert config.rounds == 3
+
+
+@pytest.mark.parametrize("three", [np.int64(3), np.uint8(3), torch.tensor(3)])
+def test_a_number_out_of_an_array_is_a_number(three: Any) -> None:
+    config = FLConfig(**tutorial(rounds=three, learning_rate=np.float32(0.5)))
+    assert config.to_json() == FLConfig(**tutorial(rounds=3, learning_rate=0.5)).to_json()
+    assert config.replace(epoch=three).epoch == 3
+    with pytest.raises(FedkitError, match="rounds"):
+        FLConfig(**tutorial(rounds=np.array([1, 2])))
+
+
+PARTS = {
+    "dp": ({"unit": "example", "Epsilon": 3.0, "delta": 1e-5, "clip": 1.0}, "epsilon"),
+    "optimizer": ({"name": "sgd", "Momentum": 0.9}, "momentum"),
+    "schedule": ({"name": "step", "evry": 2}, "every"),
+    "validation": ({"SHARE": 0.2}, "share"),
+    "secure_aggregation": ({"Threshold": 2}, "threshold"),
+    "task": ({"samples": "vectors", "shape": [3], "outputs": 2, "Loss": "mse"}, "loss"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_slip_in_a_part_of_the_config_is_told_with_the_nearest_key(part: str) -> None:
+    value, meant = PARTS[part]
+    with pytest.raises(
+        FedkitError, match=rf"{part}\.\w+: is no key of it -> did you mean '{meant}'"
+    ):
+        FLConfig(**tutorial(**{part: value}))
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("epsilon", "dp"),
+        ("dp.epsilon", "dp"),
+        ("DP.Epsilon", "dp"),
+        ("mu", "strategy"),
+        ("local_epochs", "epoch"),
+    ],
+)
+def test_a_key_from_inside_a_part_or_from_elsewhere_names_what_it_belongs_to(
+    key: str, meant: str
+) -> None:
+    with pytest.warns(UserWarning, match=f"did you mean '{meant}'"):
+        FLConfig(**tutorial(**{key: 4}))

@@ -62,6 +62,12 @@ def test_text_is_read_as_the_declared_type(tmp_path):
         ("x: int | str = 1", "a: b", "a: b"),
         ('x: Literal["iid", "shards"] = "iid"', "shards", "shards"),
         ("x: typing.Literal[1, 2] | None = 1", "2", 2),
+        ('x: Optional[Literal["a", "b"]] = None', "b", "b"),
+        ('x: None | Literal["a"] = "a"', "None", None),
+        ("x: typing.Union[int, None] = 1", "None", None),
+        ("x: tuple[int, int] = (1, 2)", "[3, 4]", (3, 4)),
+        ("x: 'float' = 1", "2", 2.0),
+        ('x: Annotated[float, "of SGD"] = 1', "2", 2.0),
     ],
 )
 def test_the_default_says_the_type_where_none_is_declared(declared, value, read, tmp_path):
@@ -80,12 +86,32 @@ def test_the_default_says_the_type_where_none_is_declared(declared, value, read,
         "x: float | None = None",
         "x: Optional[int] = None",
         'x: Literal["a", "b"] = "a"',
+        'x: Optional[Literal["a", "b"]] = "a"',
+        'x: typing.Literal["a"] | int = "a"',
+        "x: typing.Optional[float] = None",
+        "x: Union[int, None] = None",
+        "x: List[int] = []",
+        "x: tuple[int, int] = (1, 2)",
+        'x: Annotated[int, "rounds"] = 1',
+        "x: Final[int] = 1",
     ],
 )
 def test_another_type_than_the_default_s_is_refused(declared, tmp_path):
     small_notebook(tmp_path / "n.ipynb", "1", declared)
     with pytest.raises(FedkitError, match="'12:30' is no"):
         fit(tmp_path / "n.ipynb", {"x": "12:30"})
+
+
+def test_a_choice_is_of_its_own_type(tmp_path):
+    small_notebook(tmp_path / "n.ipynb", "1", "x: Literal[1, 2] = 1")
+    with pytest.raises(FedkitError, match="True is no Literal"):
+        fit(tmp_path / "n.ipynb", {"x": True})
+
+
+def test_a_file_of_nothing_but_brackets_is_no_notebook(tmp_path):
+    (tmp_path / "n.ipynb").write_bytes(b"[" * 100_000)
+    with pytest.raises(FedkitError, match="is no notebook that can be read"):
+        fit(tmp_path / "n.ipynb", {"x": 1})
 
 
 @pytest.mark.parametrize("how", ["byte order mark", "nbformat 3"])

@@ -184,6 +184,14 @@ def test_several_projects_one_after_the_other_and_at_once(tmp_path: Path) -> Non
     assert net.history().project == "Fourth"
 
 
+def test_a_name_in_other_letters_is_no_other_name(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    net.run(approve=approve_all, until_round=1)
+    with pytest.raises(FedkitError, match=f"project_name: .*upper and lower case, '{PROJECT}'"):
+        net.launch(small(project_name=PROJECT.lower()), LINEAR)
+    assert net.run(approve=approve_all).done
+
+
 def test_a_name_stands_for_one_launch(tmp_path: Path) -> None:
     net = launched(tmp_path)
     first = net.run(approve=approve_all)

@@ -5,6 +5,7 @@ import inspect
 import random
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 
 import fedkit as fk
 from fedkit.base.errors import FedkitError
+from fedkit.learning import model_file
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.surroundings import surroundings_kept
 from tests.support.helpers import LINEAR, launched, problems
@@ -110,6 +112,17 @@ REFUSED = {
     "another coding": ("# Grö\xdfe\n" + LINEAR, "latin-1", r"no UTF-8 text \(line 1\)", "save it as UTF-8"),
     "Notepad's Unicode": (LINEAR, "utf-16", "no UTF-8 text", "save it as UTF-8"),
     "a library of one's own": (with_head("import my_layers\n"), "utf-8", r"my_layers.*line 1\)", "without my_layers"),
+    "the file beside it": (with_head("from .layers import Mine\n"), "utf-8", r"relative import.*line 1\)", "into model.py"),
+    "train() without a return": (LINEAR + "\n    def train(self, mode=True):\n        super().train(mode)\n", "utf-8",
+                                 "does not return the model", "return self"),
+    "a sparse weight": (in_init("self.s = nn.Parameter(torch.eye(3).to_sparse())"), "utf-8", "no plain tensor: s", "dense"),
+    "a sparse buffer": (in_init("self.register_buffer('s', torch.eye(3).to_sparse())"), "utf-8", "no plain tensor: s",
+                        "persistent=False"),
+    "a tensor of its own kind": (
+        in_init("self.register_buffer('t', torch.zeros(3).as_subclass(type('T', (torch.Tensor,), {})))"), "utf-8",
+        "no plain tensor: t", "ordinary"),
+    "weights that are nowhere": (
+        LINEAR.replace("784, 10", "784, 10, device='meta'"), "utf-8", "no plain tensor", "ordinary"),
     "whole numbers": (LINEAR.replace("flatten(1))", "flatten(1)).argmax(1)"), "utf-8", "with int64", "without argmax"),
     "float64": (with_head("import torch\ntorch.set_default_dtype(torch.float64)\n"), "utf-8", "dtype", "set_default_dtype"),
 }  # fmt: skip
@@ -146,6 +159,22 @@ SETTINGS: dict[str, tuple[str, Callable[[], Any]]] = {
         lambda: torch.backends.cudnn.deterministic,
     ),
     "benchmark": ("torch.backends.cudnn.benchmark = True", lambda: torch.backends.cudnn.benchmark),
+    "automatic precision": (
+        "torch.autocast('cpu').__enter__()",
+        lambda: (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")),
+    ),
+    "precision on a GPU": (
+        "torch.set_autocast_dtype('cuda', torch.bfloat16)",
+        lambda: torch.get_autocast_dtype("cuda"),
+    ),
+    "how tensors are printed": (
+        "torch.set_printoptions(precision=1, sci_mode=True)",
+        lambda: str(torch.tensor([0.123456])),
+    ),
+    "hooks of all modules": (
+        "torch.nn.modules.module.register_module_forward_hook(lambda *a: None)",
+        lambda: len(torch.nn.modules.module._global_forward_hooks),
+    ),
     "smallest numbers": (
         "torch.set_flush_denormal(True)",
         lambda: bool(torch.tensor(5e-324, dtype=torch.float64) * 1),
@@ -186,6 +215,37 @@ def test_a_setting_is_put_back(name: str) -> None:
             with contextlib.suppress(*[FedkitError] * ("default" in name)):
                 call(source)
             assert look() == before, (call.__name__, source)
+
+
+@pytest.mark.parametrize("place", [with_head, in_init])
+def test_what_it_does_to_python_is_put_back(
+    place: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    line = "import os, sys, warnings; os.chdir('there'); sys.path.insert(0, 'x'); warnings.simplefilter('ignore')"
+    before = list(sys.path), list(warnings.filters)
+    for call in (load_model, seed_weights):
+        call(place(line + "\n" * (place is with_head)))
+        assert Path.cwd() == tmp_path
+        assert (list(sys.path), list(warnings.filters)) == before
+    with pytest.warns(UserWarning, match="heard"):
+        warnings.warn("heard", UserWarning, stacklevel=1)
+
+
+def test_a_model_that_never_ends_is_not_waited_for_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_file, "_PATIENCE_S", 0.05)
+    slow = with_head("import time\ntime.sleep(0.3)\n")
+    with pytest.warns(
+        UserWarning, match=r"model\.py has run for 0 s .*\(line 2\).*endless loop"
+    ) as told:
+        seed_weights(slow)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        seed_weights(LINEAR)
 
 
 def test_a_block_in_a_block_puts_back_what_it_found() -> None:

@@ -83,6 +83,35 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "AssertionError: oh. Tried was one local step in train mode, with cross_entropy, fedavg",
         "FLModel().train()(torch.zeros(2, 1, 28, 28)).sum().backward()",
     ),
+    "fewer classes in train mode": (
+        digits_model("", "y = self.fc(x.flatten(1))\nreturn y[:, :5] if self.training else y"),
+        {},
+        r"two images with \[2, 5\] in train mode, not with \[2, 10\]",
+        "the same in train mode",
+    ),
+    "a second answer in train mode": (
+        digits_model("", "y = self.fc(x.flatten(1))\nreturn (y, y) if self.training else y"),
+        {},
+        "must be Tensor, not tuple",
+        "one tensor, in train mode as in eval mode",
+    ),
+    "a weight that is one number ten times": (
+        digits_model(
+            "self.w = nn.Parameter(torch.zeros(1).expand(10))",
+            "return self.fc(x.flatten(1)) + self.w",
+        ),
+        {},
+        "more than one element of the written-to tensor",
+        "write .clone()",
+    ),
+    "a mask of large numbers under secure aggregation": (
+        digits_model(
+            "self.register_buffer('mask', torch.full((3,), -1e9))", "return self.fc(x.flatten(1))"
+        ),
+        {"secure_aggregation": {"threshold": 2}},
+        "too large for secure aggregation: mask. holds 1e.11 in samples times weight.* 2 participants of 100 samples",
+        "persistent=False",
+    ),
     "a batch that is lost where it is one": (
         digits_model("", "return self.fc(x.flatten(1)).squeeze()"),
         {},

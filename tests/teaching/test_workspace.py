@@ -53,9 +53,9 @@ def test_it_is_empty_each_time_and_never_anybody_elses(tmp_path: Path) -> None:
     assert not (workspace("04") / "alice").exists()
     (tmp_path / "runs" / "mine").mkdir()
     (tmp_path / "runs" / "mine" / "thesis.txt").touch()
-    for name in ["mine", "..", "a/b/c", "a/..", "", "x" * 99]:
+    for name in ["mine", "..", "a/b/c", "a/..", "", "x" * 99, 4, None, Path("04")]:
         with pytest.raises(FedkitError) as caught:
-            workspace(name)
+            workspace(name)  # type: ignore[arg-type]
         assert caught.value.remedy
     assert (tmp_path / "runs" / "mine" / "thesis.txt").exists()
 

@@ -301,7 +301,8 @@ def _mixes(why: str) -> FedkitError:
         "has no gradient for a single image",
         field="model_arch",
         why=" ".join(why.split())[:300].rstrip("."),
-        remedy="take a model without batch normalisation (group normalisation is fine)",
+        remedy="take a model without batch normalisation (group normalisation is fine), and without a mean, a maximum or "
+        "the like over the batch",
     )
 
 

@@ -44,6 +44,10 @@ def waits_for(at: AtAggregator, plan: RoundPlan, found: Collected, patient: bool
     remedies = [f"{email}: {reason}" for email, reason in told.items()]
     blocked = {email: at.obstacle(email) for email in found.missing}
     remedies += [f"{email}: {reason}" for email, reason in blocked.items() if reason]
+    if any(reason.endswith(("holds NaN", "holds infinite values")) for reason in told.values()):
+        remedies.append(
+            "weights grow without bound where a step is too large: launch anew with a smaller learning_rate"
+        )
     seconds = left if left is not None and left > 0 else None
     if config.min_participants is None:
         remedies.append("without min_participants in the config, a round waits for everybody")

@@ -44,7 +44,7 @@ def train_round(
 ) -> list[Event]:
     """Train a round. What its strategy needs beside the global model is waited for."""
     from fedkit.learning.device import find_device
-    from fedkit.learning.models import fitting_model
+    from fedkit.learning.models import check_state, fitting_model
     from fedkit.learning.randomness import NOT_REPEATABLE, is_repeatable
     from fedkit.learning.validated import most_text
     from fedkit.privacy.dp.policy import spend
@@ -111,6 +111,11 @@ def train_round(
     # tried after the training, which starts from a model that nobody has called
     if first and not is_repeatable(model, shard[0]):
         notices = [Notice(at.site.email, at.name, NOT_REPEATABLE)]
+    lost = check_state(update.state, update.state)
+    if lost is not None and config.secure_aggregation is None:  # under masks, it is never sent
+        endless = f"after round {n} {lost}, and no such update is averaged -> a smaller learning_rate helps; "
+        endless += f"tell {config.aggregator}, who can launch the project anew under another name"
+        notices.append(Notice(at.site.email, at.name, endless))
     keep_beside(at, n, update.extra, memory)
     info = {"round": n, "num_samples": num_samples, "loss": update.loss, "seconds": seconds}
     info |= {"steps": update.steps}
