@@ -26,7 +26,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fedkit.learning.device import place_of
 from fedkit.learning.surroundings import surroundings_kept
 
-__all__ = ["NOT_REPEATABLE", "OwnRandom", "draws", "is_repeatable", "remember_draws", "unnoticed"]
+__all__ = [
+    "NOT_REPEATABLE",
+    "OwnRandom",
+    "draws",
+    "is_repeatable",
+    "lasts",
+    "remember_draws",
+    "unnoticed",
+]
 
 
 NOT_REPEATABLE = (
@@ -145,6 +153,11 @@ def remember_draws(model: nn.Module, answer: bool) -> nn.Module:
     """The model, of which `draws` gives this answer from now on, whatever it is given (see `learning/lasting.py`)."""
     _KNOWN[model] = answer
     return model
+
+
+def lasts(model: nn.Module) -> bool:
+    """Was `remember_draws` told of it: does it run the same operations whatever it is given, and remember nothing?"""
+    return model in _KNOWN
 
 
 @contextmanager

@@ -50,9 +50,9 @@ class World:
     idle: list[nn.Module] = field(default_factory=list)
 
     @contextmanager
-    def at_hand(self, strategy: Strategy, who: str, n: int) -> Iterator[nn.Module]:
+    def at_hand(self) -> Iterator[nn.Module]:
         """A model to train one participant: a fresh one, or where nobody could tell, one that has trained others."""
-        lasts = self.drawing is not None and strategy.trainer(who, n) is train
+        lasts = self.drawing is not None
         try:
             model = self.idle.pop() if lasts else self._fresh()
         except IndexError:  # all that there are train somebody
@@ -79,7 +79,7 @@ def train_round(
 
     def one(who: str) -> tuple[Update, StateDict]:
         shard = as_seen(plan, who, world.shard(who))
-        with world.at_hand(strategy, who, plan.round) as model:
+        with world.at_hand() as model:
             return local_update(strategy, plan, who, model, state, shard, sent, memory[who])
 
     if not chosen:  # a Poisson sample may be empty

@@ -9,11 +9,13 @@ Notebook 09.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +29,7 @@ from fedkit.data.shards import Shard
 from fedkit.learning.device import place_of
 from fedkit.learning.judging import Criterion
 from fedkit.learning.models import StateDict, buffer_names, state_of
-from fedkit.learning.randomness import OwnRandom, draws
+from fedkit.learning.randomness import OwnRandom, draws, lasts
 from fedkit.learning.strategies.base import Around
 from fedkit.learning.training import Trainer, optimizer_of, train
 from fedkit.privacy.dp.clip import share_of_noise
@@ -43,12 +45,19 @@ from fedkit.privacy.dp.noise import Noise, SeededNoise, SystemNoise, noise_sourc
 
 __all__ = ["PrivateTraining", "dp_sgd"]
 
+_TRIALS = 2
+"""So often a model that lasts is tried with a participant's images: once before and once after noise has moved it."""
+_APART = WeakSet[nn.Module]()
+"""Models in which, as is known, the images that they are trained on now do not meet."""
+
 
 @dataclass(frozen=True)
 class PrivateTraining(Around):
     """A strategy whose participants add the noise: to single images' gradients, or each its share to its update."""
 
     config: FLConfig
+    tried: Counter[str] = field(default_factory=Counter[str], compare=False, repr=False)
+    """Whose samples were found to keep apart in the model, and how often."""
 
     @property
     def quiet(self) -> bool:
@@ -72,7 +81,7 @@ class PrivateTraining(Around):
         if dp.unit == "participant":
             return partial(self._add_share, noise=noise)
         sample = noise_source(dp.secure_noise, seed, who, n, "dp sample")
-        return partial(self._protect_images, noise=noise, sample=sample)
+        return partial(self._protect_images, noise=noise, sample=sample, who=who)
 
     def _add_share(
         self,
@@ -102,14 +111,21 @@ class PrivateTraining(Around):
         *,
         noise: Noise,
         sample: Noise,
+        who: str,
         batch_size: int,
         generator: torch.Generator,
         shift: Mapping[str, Tensor] | None = None,
         **ordinary: Any,
     ) -> tuple[StateDict, list[float]]:
-        """DP-SGD with the steps and the noise that the config's promise asks for."""
+        """DP-SGD with the steps and the noise that the config's promise asks for.
+
+        Whether images meet in the model is tried twice for a participant where the model is known to last: the second time
+        no weight is 0 any more, and nothing hides behind one. Any other model is tried in every round.
+        """
         assert not shift  # a config that asks for both is refused
-        return dp_sgd(
+        known = lasts(model) and self.tried[who] >= _TRIALS
+        (_APART.add if known else _APART.discard)(model)
+        trained = dp_sgd(
             model,
             state,
             shard,
@@ -121,6 +137,9 @@ class PrivateTraining(Around):
             own_randomness=_of_model(noise, generator),
             **ordinary,
         )
+        _APART.discard(model)
+        self.tried[who] += 1
+        return trained
 
 
 def _of_model(noise: Noise, generator: torch.Generator) -> int:
@@ -231,14 +250,8 @@ def _per_image(model: nn.Module, images: Tensor) -> Iterator[nn.Module]:
     need_privacy()
     from opacus import GradSampleModule  # more than a second's import, for those who need it
 
-    probe = images[:2]
-    with OwnRandom(), torch.no_grad():
-        apart = torch.cat([copy.deepcopy(model).eval()(image[None]) for image in probe])
-        if not torch.allclose(copy.deepcopy(model).eval()(probe), apart, rtol=1e-3, atol=1e-4):
-            raise _mixes("what one image gives depends on the others in its batch")
-    met = _where_images_meet(model, images)
-    if met is not None:
-        raise _mixes(met)
+    if model not in _APART:
+        _try_apart(model, images)
     try:
         watched = GradSampleModule(model, loss_reduction="sum")
     except NotImplementedError as error:
@@ -247,6 +260,18 @@ def _per_image(model: nn.Module, images: Tensor) -> Iterator[nn.Module]:
         yield watched
     finally:
         watched.to_standard_module()
+
+
+def _try_apart(model: nn.Module, images: Tensor) -> None:
+    """Raises FedkitError where images meet in the model."""
+    probe = images[:2]
+    with OwnRandom(), torch.no_grad():
+        apart = torch.cat([copy.deepcopy(model).eval()(image[None]) for image in probe])
+        if not torch.allclose(copy.deepcopy(model).eval()(probe), apart, rtol=1e-3, atol=1e-4):
+            raise _mixes("what one image gives depends on the others in its batch")
+    met = _where_images_meet(model, images)
+    if met is not None:
+        raise _mixes(met)
 
 
 def _where_images_meet(model: nn.Module, images: Tensor) -> str | None:

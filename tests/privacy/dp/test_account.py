@@ -15,7 +15,14 @@ from dp_accounting import NeighboringRelation, pld
 from dp_accounting import gaussian_mechanism as closed
 
 from fedkit.base.errors import FedkitError
-from fedkit.privacy.dp.account import ACCOUNTANTS, Mechanism, epsilon_of, event_of, noise_for
+from fedkit.privacy.dp.account import (
+    ACCOUNTANTS,
+    Mechanism,
+    epsilon_of,
+    event_of,
+    noise_for,
+    quiet,
+)
 from tests.support.mutations import EXAMPLES
 
 GRID = list(itertools.product((0.02, 0.1, 1.0), (0.8, 1.5, 6.0), (1, 30, 200), (1e-6, 1e-4)))
@@ -151,3 +158,15 @@ def test_orders_that_do_not_converge_are_nobodys_concern(caplog: pytest.LogCaptu
     assert "converge" not in caplog.text
     logging.getLogger("absl").warning("something else")
     assert "something else" in caplog.text
+
+
+@pytest.mark.parametrize("mechanism", [(0.02, 0.8, 200), (1 / 3, 2.0, 77), (1.0, 6.0, 30)])
+def test_a_step_accounted_once_gives_the_accountants_own_number(
+    mechanism: tuple[float, float, int],
+) -> None:
+    """To the last bit what dp-accounting says of all the steps together."""
+    from dp_accounting import rdp
+
+    with quiet():
+        theirs = rdp.RdpAccountant().compose(event_of(Mechanism(*mechanism))).get_epsilon(1e-5)
+    assert epsilon_of(Mechanism(*mechanism), 1e-5, "RDP") == theirs

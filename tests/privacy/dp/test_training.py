@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+import fedkit as fk
 from fedkit.base.errors import FedkitError
 from fedkit.config.optimizer import Optimizer
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.learning.models import buffer_names, load_model, state_of
+from fedkit.privacy.dp import training
 from fedkit.privacy.dp.noise import SeededNoise, SystemNoise
 from fedkit.privacy.dp.training import _private, dp_sgd
 from fedkit.rounds.round import local_update, server_step
@@ -272,3 +275,54 @@ def test_low_bits_of_a_noised_gradient_tell_nothing() -> None:
         small = noised[noised.abs() < 1 / 16] * 2.0**24
         told.append(float((small == small.round()).double().mean()))
     assert told[0] == told[1]
+
+
+GATED = """
+import torch
+from torch import nn
+
+
+class FLModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.fc(x + self.gate * x.mean(0))
+"""
+
+
+def rounds_of(model: str, rounds: int) -> list[str]:
+    """Two participants' rounds of DP-SGD in memory; the participants whose images were tried in the model, in order."""
+    dp = {"unit": "example", "noise_multiplier": 2.0, "delta": 1e-3, "clip": 1.0}
+    config = small(rounds=rounds, dp=dp)
+    shards = {who: shard([3, 5], 8, 8 * k) for k, who in enumerate(config.participants)}
+    tried = list[str]()
+    real = training._try_apart
+
+    def watched(one: nn.Module, images: Tensor) -> None:
+        # not the trial step before the rounds, whose samples are blank
+        tried.extend(w for w, own in shards.items() if torch.equal(own[0], images))
+        real(one, images)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_try_apart", watched)
+        fk.simulate(config, shards, shard([3, 5], 4), model=model, workers=1)
+    return tried
+
+
+def test_what_is_tried_twice_is_not_tried_in_every_round() -> None:
+    """A model that was found to last: each participant's images twice. Any other one: in each round."""
+    assert Counter(rounds_of(LINEAR, 4)) == dict.fromkeys(small().participants, 2)
+    ends = "return self.fc(images.flatten(1))"
+    looks = LINEAR.replace(ends, f"assert images.sum() > -1\n        {ends}")
+    assert Counter(rounds_of(looks, 4)) == dict.fromkeys(small().participants, 4)
+
+
+def test_what_a_weight_of_0_hides_comes_out_in_the_second_round() -> None:
+    """At first the gate is shut, and images do not meet; the noise of a round opens it."""
+    assert len(rounds_of(GATED, 1)) == 2
+    with pytest.raises(FedkitError, match="depends on the others in its batch"):
+        rounds_of(GATED, 2)
