@@ -57,10 +57,12 @@ def start(
 
 def say_placed(folder: Path, placed: Sequence[Placed]) -> None:
     """Tell what became of the files of the course; of each that lies beside somebody's work, where."""
+    from fedkit.teaching.course_folder import BEFORE
+
     count = {what: sum(one.what == what for one in placed) for what in ("new", "replaced", "kept")}
     told = {
         "new": "new",
-        "replaced": "brought up to date",
+        "replaced": f"brought up to date (as they were: {BEFORE})",
         "kept": "with your work, left as they are",
     }
     parts = [f"{number} {told[what]}" for what, number in count.items() if number]
