@@ -62,17 +62,6 @@ def test_a_workflow_names_what_exists(workflow: Path) -> None:
         assert name in known, name
 
 
-def test_nobody_is_told_to_install_a_stranger_s_package() -> None:
-    """On PyPI the name `fedkit` is another project's."""
-    for path in [
-        *WORKFLOWS,
-        *sorted((ROOT / ".binder").iterdir()),
-        *(ROOT / ".devcontainer").iterdir(),
-    ]:
-        text = path.read_text(encoding="utf-8")
-        assert not re.search(r"pip install (-\S+ )*['\"]?fedkit\b(?!_course|-course)", text), path
-
-
 def test_binder_and_codespaces_name_what_exists() -> None:
     extras = set(
         re.findall(
