@@ -62,6 +62,15 @@ def test_a_workflow_names_what_exists(workflow: Path) -> None:
         assert name in known, name
 
 
+def test_no_workflow_waits_for_a_server_to_end() -> None:
+    """`fedkit start` becomes JupyterLab, which serves until somebody stops it; asked for its version, it ends."""
+    lines = [line.strip() for each in WORKFLOWS for line in commands(each).splitlines()]
+    starts = [
+        line for line in lines if re.match(r"(fedkit (start|playground|client)|jupyter)\b", line)
+    ]
+    assert starts == ["fedkit start course --no-browser --lab=--version"]
+
+
 def test_binder_and_codespaces_name_what_exists() -> None:
     extras = set(
         re.findall(
