@@ -253,6 +253,22 @@ def test_a_memory_that_lies_costs_nobody_their_work(
     assert [text for text in kept if "my work" in text] == [f"my work {n}" for n in range(3)]
 
 
+def test_a_folder_of_an_earlier_version_goes_on(tmp_path: Path, release: Path) -> None:
+    """Its memory has the SHA-256 of whole files: what is as it was is replaced, and work is not given again."""
+    (release / LESSON).write_bytes(notebook("a = 1\n"))
+    mine = tmp_path / "mine"
+    put_course(mine)
+    put = {name: course_folder.sha256_bytes(text.encode()) for name, text in there(mine).items()}
+    told = json.dumps({"fedkit": "0.2.0", "put": put, "offered": {}})
+    (mine / course_folder.STATE).write_text(told)
+    (mine / LESSON).write_bytes(notebook("a = 3\n"))
+    assert changes(mine) == {LESSON: "kept"}
+    (mine / course_folder.STATE).write_text(told)
+    (mine / LESSON).write_bytes(notebook("a = 1\n"))
+    (release / LESSON).write_bytes(notebook("a = 2\n"))
+    assert changes(mine) == {LESSON: "replaced"}
+
+
 def test_nothing_that_is_replaced_is_kept_behind_a_link(tmp_path: Path, release: Path) -> None:
     mine, outside = tmp_path / "mine", tmp_path / "outside"
     put_course(mine)
