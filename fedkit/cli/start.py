@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from fedkit.base.distribution import need
+from fedkit.base.text import one_line
 from fedkit.cli.output import say
 from fedkit.experiments.side_by_side import same_python
 
@@ -66,7 +67,9 @@ def say_placed(folder: Path, placed: Sequence[Placed]) -> None:
         "kept": "with your work, left as they are",
     }
     parts = [f"{number} {told[what]}" for what, number in count.items() if number]
-    say(f"The course is in {folder.absolute()}: {', '.join(parts) or 'nothing has changed'}.")
+    say(
+        f"The course is in {one_line(folder.absolute())}: {', '.join(parts) or 'nothing has changed'}."
+    )
     for one in placed:
         if one.what == "beside":
             say(

@@ -457,4 +457,8 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "03_train (new).ipynb (03_train.ipynb has your work and stays)" in said
     monkeypatch.chdir(tmp_path / "course")
     assert "nothing has changed" not in fedkit("course", "update")
+    odd = "50 % ü\n$HOME"
+    put_course(tmp_path / odd)
+    (line,) = fedkit("course", "update", tmp_path / odd).splitlines()
+    assert line == rf"The course is in {tmp_path}/50 % ü\n$HOME: nothing has changed."
     fedkit("course", "copy", "03", "--edition", "both", code=2)
