@@ -132,13 +132,36 @@ def requirements() -> tuple[str, ...]:
 
 
 def how_to_install(extra: str) -> str:
-    """The command that adds an extra here: in the clone, or from where this fedkit came."""
+    """The command that adds an extra here: in the clone, or from where this fedkit came, by the program that brought it.
+
+    In an environment that uv or pipx made for this command alone no pip adds anything: it is made anew, with all extras.
+    """
     if clone() is not None:
         return f'pip install -e ".[{extra}]" in the clone'
     source = _came_from()
     if source is None:
         return f'pip install "./{WHEEL}[{extra}]" (the wheel of the release)'
-    return f'pip install "{DISTRIBUTION}[{extra}] @ {source}"'
+    starter = _started_by()
+    if starter is None:
+        return f'pip install "{DISTRIBUTION}[{extra}] @ {source}"'
+    too = [name for name in ("notebooks", "privacy") if name != extra and _whole(name)]
+    command = f'{starter} "{DISTRIBUTION}[{",".join([*too, extra])}] @ {source}"'
+    return f"{command} fedkit ..." if starter == "uvx --from" else command
+
+
+def _started_by() -> str | None:
+    """What made an environment for fedkit alone, as the start of a command that does so again; None for any other."""
+    here = Path(sys.prefix)
+    if (here / "uv-receipt.toml").is_file():
+        return "uv tool install --force"
+    if (here / "pipx_metadata.json").is_file():
+        return "pipx install --force"
+    # in uv's cache: uvx, or a pipx that has found uv
+    return "uvx --from" if here.parent.name.startswith(("archive-v", "environments-v")) else None
+
+
+def _whole(extra: str) -> bool:
+    return all(is_there(module) for module in EXTRAS[extra].modules)
 
 
 def _came_from() -> str | None:

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedkit.base import scratch
 from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.scratch import patiently, put
 from fedkit.base.tensors import MAX_STATE_BYTES, load_pair, load_state, state_bytes
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "MAX_JSON_BYTES",
     "is_file",
     "is_folder",
     "is_link",
@@ -59,7 +61,6 @@ MAX_STRANGERS_JSON_BYTES = 2**20
 MAX_DATASET_BYTES = 2**31
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-_WINDOWS = os.name == "nt"
 _LONGEST = 259  # characters of a path, where Windows has not been told to take longer ones
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a named pipe must not hang us
 
@@ -312,7 +313,11 @@ def _by_the_disk(what: str, path: Path, error: Exception, why: str | None = None
         first = f"move away the file that lies where a folder belongs, at {path.parent} or above it"
     if number == errno.EISDIR:
         first = "move away the folder of that name"
-    if _WINDOWS and number in (errno.ENOENT, errno.EINVAL) and len(str(path.absolute())) > _LONGEST:
+    if (
+        scratch.WINDOWS
+        and number in (errno.ENOENT, errno.EINVAL)
+        and len(str(path.absolute())) > _LONGEST
+    ):
         why = f"A path has {len(str(path.absolute()))} characters, and Windows takes {_LONGEST}"
         first = (
             "choose a data dir with a shorter path, or turn on Windows' setting LongPathsEnabled"

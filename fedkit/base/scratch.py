@@ -19,13 +19,14 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 
-__all__ = ["appearing", "move", "patiently", "put"]
+__all__ = ["WINDOWS", "appearing", "move", "patiently", "put"]
 
 
+WINDOWS = os.name == "nt"
+"""An open file can't be renamed or removed there, and a path has an end."""
 _PREFIX, _SUFFIX = ".fedkit-", ".tmp"
 _MOST_LOOKED_AT = 10_000  # names: others may fill a folder
 _LONG_DEAD_S = 60.0  # where nothing can be locked; a write takes less than a second
-_WINDOWS = os.name == "nt"  # an open file can't be renamed or removed there
 _PAUSES_S = (
     0.01,
     0.02,
@@ -46,7 +47,7 @@ def put(path: Path, data: bytes, mode: int) -> None:
         with os.fdopen(number, "wb") as handle:
             handle.write(data)
             handle.flush()
-            if _WINDOWS:
+            if WINDOWS:
                 handle.close()
             patiently(lambda: scratch.replace(path))
     except BaseException:
@@ -66,7 +67,7 @@ def patiently(action: Callable[[], object]) -> None:
     A reader holds it for milliseconds there, and so does whoever looks for viruses, indexes, or syncs the folder to
     elsewhere. Raises OSError.
     """
-    for pause in _PAUSES_S if _WINDOWS else ():
+    for pause in _PAUSES_S if WINDOWS else ():
         try:
             action()
             return

@@ -280,7 +280,10 @@ def _datasite(data_dir: Path, email: str, app_data: AppData | None) -> Datasite:
 
 
 def _end_with(parent: int, stop: threading.Event) -> None:
-    """Set `stop` when the process `parent` has ended. For systems on which a signal 0 only asks."""
+    """Set `stop` when the process `parent` has ended.
+
+    Not on Windows, where a signal 0 is Ctrl-C; SyftBox's `sh`, which alone names a parent, is not there either.
+    """
     while not stop.wait(1):
         try:
             os.kill(parent, 0)
@@ -334,7 +337,7 @@ def _watch(
     from fedkit.cli.serve import Server
 
     with stopping() as stop, Server(site, port) as server:
-        if parent is not None:
+        if parent is not None and os.name != "nt":
             threading.Thread(target=_end_with, args=(parent, stop), daemon=True).start()
         say(f"Serving {site.public} at {server.url}, on this machine only.")
         say(f"Watching {site.data_dir}; Ctrl-C ends it. In another terminal:")

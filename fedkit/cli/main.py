@@ -5,15 +5,18 @@ from __future__ import annotations
 import inspect
 import io
 import sys
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperArgument, TyperCommand
+from typer.models import ParameterInfo
 from typer.utils import get_params_from_function
 
 from fedkit.base.distribution import VERSION
-from fedkit.cli.output import Commands
+from fedkit.cli.output import FAILED, Commands, path
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -78,6 +81,15 @@ class _Fedkit(Commands):
         for name, (_, text) in COMMANDS.items():
             self.add_command(TyperCommand(name, help=text))
 
+    def make_context(self, *args: Any, **words: Any) -> Any:
+        """Read the command line; `--install-completion` writes into the home already here, which may not be one's own."""
+        try:
+            return super().make_context(*args, **words)
+        except OSError as error:
+            told = f"Error: {error.filename or 'the home folder'}: {error.strerror or error}"
+            typer.echo(f"{told} -> name a HOME that you may write in, or use --show-completion")
+            raise typer.Exit(FAILED) from None
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] in COMMANDS:
             self.add_command(_loaded(args[0]))
@@ -88,6 +100,8 @@ def _loaded(name: str) -> Any:
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"fedkit.cli.{module}"), attribute)
     alone = typer.Typer()
+    for function in _functions(found):
+        _read_paths(function)
     if isinstance(found, typer.Typer):
         alone.add_typer(found, name=name)
     else:
@@ -105,6 +119,28 @@ def _with_help(command: Any) -> Any:
         for argument in lost:
             argument.help = getattr(said[argument.name].default, "help", None)
     return command
+
+
+def _functions(found: Any) -> Iterator[Callable[..., Any]]:
+    """A command's function, or those of all commands below it."""
+    if not isinstance(found, typer.Typer):
+        yield found
+        return
+    yield from (each.callback for each in found.registered_commands if each.callback)
+    for group in found.registered_groups:
+        yield from _functions(group.typer_instance)
+
+
+def _read_paths(function: Callable[..., Any]) -> None:
+    """Every file and folder on the command line is read by `output.path`."""
+    hints = get_type_hints(function, include_extras=True)
+    for hint in hints.values():
+        kind, *more = get_args(hint) or (hint,)
+        if Path in (kind, *get_args(kind)):
+            for info in more:
+                if isinstance(info, ParameterInfo):
+                    info.parser = path
+    function.__annotations__ = hints
 
 
 app = typer.Typer(

@@ -41,6 +41,7 @@ __all__ = [
     "Reporter",
     "console",
     "end_now",
+    "path",
     "say",
     "show_table",
     "stopping",
@@ -72,15 +73,23 @@ class Commands(TyperGroup):
         except FedkitError as error:
             typer.echo(f"Error: {one_line(error)}", err=True)
             raise typer.Exit(FAILED) from None
-        except ModuleNotFoundError as error:
-            missing = missing_extra(error, "this")
-            if missing is None:
-                raise
-            typer.echo(f"Error: {one_line(missing)}", err=True)
+        except ImportError as error:
+            if (error.name or "").startswith("fedkit"):
+                raise  # our own mistake: where it is helps whoever mends it
+            typer.echo(f"Error: {one_line(_not_imported(error))}", err=True)
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             typer.echo("Stopped. Run the same command again: it goes on where it was.", err=True)
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _not_imported(error: ImportError) -> FedkitError:
+    missing = missing_extra(error, "this") if isinstance(error, ModuleNotFoundError) else None
+    return missing or FedkitError(
+        "a package that fedkit needs can't be imported",
+        why=(str(error).splitlines() or [type(error).__name__])[0],
+        remedy="look what is missing: fedkit doctor",
+    )
 
 
 ConfigPath = Annotated[
@@ -104,6 +113,21 @@ DeviceOption = Annotated[
     str,
     typer.Option("--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:1, mps."),
 ]
+
+
+def path(text: str | Path) -> Path:
+    """A file or folder as somebody types it: `~` is the home, also where no shell has said so.
+
+    Raises typer.BadParameter for an empty text, which is a variable that nobody has set: `.` is this folder.
+    """
+    told = str(text)
+    if not told:
+        raise typer.BadParameter("is empty; name a file or a folder, and . for this folder")
+    try:
+        home = told == "~" or told.startswith(("~/", f"~{os.sep}"))
+        return Path(told).expanduser() if home else Path(text)
+    except RuntimeError as error:  # nobody's home is known
+        raise typer.BadParameter(f"{told}: {error}; name the folder itself") from error
 
 
 def say(text: str = "", style: str | None = None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from fedkit.base.distribution import need
+from fedkit.base.text import one_line
 from fedkit.cli.output import say
 from fedkit.experiments.side_by_side import same_python
 
@@ -57,14 +58,18 @@ def start(
 
 def say_placed(folder: Path, placed: Sequence[Placed]) -> None:
     """Tell what became of the files of the course; of each that lies beside somebody's work, where."""
+    from fedkit.teaching.course_folder import BEFORE
+
     count = {what: sum(one.what == what for one in placed) for what in ("new", "replaced", "kept")}
     told = {
         "new": "new",
-        "replaced": "brought up to date",
+        "replaced": f"brought up to date (as they were: {BEFORE})",
         "kept": "with your work, left as they are",
     }
     parts = [f"{number} {told[what]}" for what, number in count.items() if number]
-    say(f"The course is in {folder.absolute()}: {', '.join(parts) or 'nothing has changed'}.")
+    say(
+        f"The course is in {one_line(folder.absolute())}: {', '.join(parts) or 'nothing has changed'}."
+    )
     for one in placed:
         if one.what == "beside":
             say(

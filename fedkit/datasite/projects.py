@@ -21,7 +21,7 @@ from fedkit.base.files import (
     same_content,
 )
 from fedkit.base.names import folded
-from fedkit.base.scratch import move
+from fedkit.base.scratch import move, patiently
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import AggregatorProject, Box
 from fedkit.datasite.permissions import READY_FILES
@@ -130,7 +130,7 @@ def _merge(left: Path, done: Path) -> None:
             continue
         path, target = Path(entry.path), done / key
         if path.name in READY_FILES or same_content(path, target):
-            path.unlink()
+            patiently(path.unlink)
         elif not os.path.lexists(target):
             refuse_links(target.parent, done)
             target.parent.mkdir(parents=True, exist_ok=True)

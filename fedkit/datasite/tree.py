@@ -14,6 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from fedkit.base.files import read_bytes, sha256_bytes
+from fedkit.base.scratch import patiently
 from fedkit.base.tensors import MAX_STATE_BYTES
 
 __all__ = [
@@ -69,7 +70,7 @@ def set_aside(path: Path) -> None:
     name = f"{path.stem}{REJECTED}{path.suffix}"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f"{sha256_bytes(os.fsencode(path.name))}{REJECTED}"
-    path.replace(path.with_name(name))
+    patiently(lambda: path.replace(path.with_name(name)))
 
 
 def entries(folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fedkit.base.distribution import need
 from fedkit.base.errors import FedkitError
+from fedkit.base.files import remove
 from fedkit.experiments.lessons import about
 from fedkit.experiments.parameters import fit, read_notebook
 from fedkit.experiments.side_by_side import same_python, side_by_side
@@ -169,7 +170,7 @@ class _Execution:
         error = None
         try:
             self.ipython.mkdir(parents=True, exist_ok=True)
-            self.copy.unlink(missing_ok=True)  # an old copy must not be read as this run's
+            remove(self.copy)  # an old copy must not be read as this run's
             self._papermill(fit(self.path, self.parameters), started + self.limit_s, alive)
         except FedkitError as problem:
             status, error = "refused", str(problem)

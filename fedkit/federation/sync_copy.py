@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fedkit.base.names import names_permission_file
+from fedkit.base.scratch import patiently
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import Stamp, Tree, scan, stamp
 from fedkit.federation.sync_names import as_known
@@ -87,7 +88,7 @@ class Copy:
     def remove(self, path: str) -> None:
         """Remove the file at `path`."""
         with contextlib.suppress(FileNotFoundError):
-            (self.root / path).unlink()
+            patiently((self.root / path).unlink)
         self.remember(path, None)
 
     def is_opening(self) -> bool:

@@ -1,14 +1,17 @@
 """The course in a folder of one's own: put there, brought up to date, and never over anybody's work.
 
-What a file held when fedkit put it there is kept as its SHA-256, in `.fedkit-course.json`. A file that still has it is
-replaced by a newer one; any other is somebody's work and stays, and the newer one comes beside it: `03_train (new).ipynb`.
+What fedkit put there is known by its SHA-256, in `.fedkit-course.json`: of a notebook that of its cells, since JupyterLab
+writes a file anew that was only opened. What still has it is replaced by a newer one; anything else is somebody's work and
+stays, and the newer one comes beside it: `03_train (new).ipynb`. Whatever is replaced is kept in `.fedkit-before`: a file
+that says what fedkit put there can be written by anybody, and nobody loses work by it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +19,7 @@ from typing import Any, Literal
 from fedkit.base.distribution import VERSION, course_files
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import (
+    MAX_JSON_BYTES,
     is_file,
     read_bytes,
     read_object,
@@ -26,9 +30,11 @@ from fedkit.base.files import (
 )
 from fedkit.experiments.lessons import HOSTED, STATE, edition_dir, editions, lesson_paths
 
-__all__ = ["FIRST", "Placed", "copy_lessons", "is_course", "put_course"]
+__all__ = ["BEFORE", "FIRST", "Placed", "copy_lessons", "is_course", "put_course"]
 
 FIRST = "00_start_here.ipynb"
+BEFORE = ".fedkit-before"
+"""The folder, in that of the course, of files that newer ones have replaced."""
 MAX_FILE_BYTES = 2**26
 """Nothing of the course is larger; what is, is somebody's own."""
 _BESIDE = ("*.md", "pictures/*", "teaching/*")
@@ -64,12 +70,15 @@ def put_course(folder: Path) -> list[Placed]:
     _refuse_what_is_no_folder(folder)
     if folder.resolve() == source.resolve():
         return []
+    there = {p.relative_to(source).as_posix(): p for p in (*lessons, *others) if p.is_file()}
     with _keeping(folder) as memory:
-        return [
-            _place(folder, path.relative_to(source).as_posix(), path, memory)
-            for path in (*lessons, *others)
-            if path.is_file()
-        ]
+        memory.announce({name: _content(path.read_bytes(), name) for name, path in there.items()})
+        memory.write(
+            folder
+        )  # whoever is stopped in between knows what is fedkit's, whichever release comes next
+        placed = [_place(folder, name, path, memory) for name, path in there.items()]
+        memory.placing.clear()
+        return placed
 
 
 def copy_lessons(folder: Path, wanted: Sequence[str], edition: str = "learner") -> list[Placed]:
@@ -94,24 +103,57 @@ def copy_lessons(folder: Path, wanted: Sequence[str], edition: str = "learner") 
 
 @dataclass
 class _Memory:
-    """put : file -> SHA-256 of what fedkit put there last. offered : file -> that of the newest version given beside it."""
+    """put : file -> SHA-256 of what fedkit put there last. offered : file -> that of the newest version given beside it.
+    placing : file -> what was on its way there each time that fedkit was stopped since. written : as it lies on the disk.
+    """
 
     put: dict[str, str] = field(default_factory=dict)
     offered: dict[str, str] = field(default_factory=dict)
+    placing: dict[str, list[str]] = field(default_factory=dict)
+    written: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> _Memory:
+        told = read_object(folder / STATE)
+        lists = told.get("placing")
+        placing = {
+            name: [digest for digest in digests if isinstance(digest, str)]
+            for name, digests in (lists if isinstance(lists, dict) else {}).items()
+            if isinstance(digests, list)
+        }
+        return cls(_digests(told.get("put")), _digests(told.get("offered")), placing, told)
+
+    def announce(self, coming: dict[str, str]) -> None:
+        """Add what comes where something else was put and offered last, or nothing."""
+        for name, digest in coming.items():
+            known = (self.put.get(name), self.offered.get(name), *self.placing.get(name, ()))
+            if digest not in known:
+                self.placing.setdefault(name, []).append(digest)
+
+    def write(self, folder: Path) -> None:
+        """Unless it lies there as it is: a course that nobody may write in can be looked at."""
+        about: dict[str, Any] = {"fedkit": VERSION, "put": self.put, "offered": self.offered}
+        about |= {"placing": self.placing} if self.placing else {}
+        if about != self.written:
+            write_json(folder / STATE, about)
+            self.written = json.loads(json.dumps(about))  # what changes later is no part of it
 
 
 @contextmanager
 def _keeping(folder: Path, make: bool = True) -> Iterator[_Memory]:
     """What is known of the folder; written down again at the end, whatever happens. make : also where nothing is."""
     _refuse_what_is_no_folder(folder)
-    known = read_object(folder / STATE)
-    memory = _Memory(_digests(known.get("put")), _digests(known.get("offered")))
+    memory = _Memory.read(folder)
+    keeps = make or is_course(folder)
     try:
         yield memory
-    finally:
-        if folder.is_dir() and (make or is_course(folder)):
-            about = {"fedkit": VERSION, "put": memory.put, "offered": memory.offered}
-            write_json(folder / STATE, about)
+    except BaseException:
+        with suppress(FedkitError):  # what went wrong first is told
+            if keeps:
+                memory.write(folder)
+        raise
+    if keeps:
+        memory.write(folder)
 
 
 def _refuse_what_is_no_folder(folder: Path) -> None:
@@ -137,12 +179,13 @@ def _digests(told: Any) -> dict[str, str]:
 def _place(folder: Path, name: str, source: Path, memory: _Memory, asked: bool = False) -> Placed:
     """asked : by the learner, for this lesson; then it is given again, though they have had this version."""
     data = source.read_bytes()
-    digest = sha256_bytes(data)
+    digest = _content(data, name)
     target = folder / name
     what = _put(folder, name, data, digest, memory)
     if what is not None:
         return Placed(name, target, what)
-    if not asked and digest in (memory.offered.get(name), memory.put.get(name)):
+    had = {memory.offered.get(name), memory.put.get(name)}
+    if not asked and had & {digest, sha256_bytes(data)}:
         return Placed(name, target, "kept")
     for number in range(1, 1000):
         word = "new" if number == 1 else f"new {number}"
@@ -164,20 +207,55 @@ def _put(
     """Put it there unless that would be over somebody's work; then None. Nothing behind a link in `folder` is touched."""
     target = folder / name
     refuse_links(target.parent, folder)
-    there = _digest_of(target)
-    if there is not None and there not in (digest, memory.put.get(name)):
+    held = _held(target)
+    digests = {None} if held is None else {sha256_bytes(held), _content(held, name)}
+    what: Literal["new", "replaced", "same"] = "replaced"
+    if digest in digests:
+        what = "same"
+    elif not os.path.lexists(target):
+        what = "new"
+    elif held is None or not digests & {memory.put.get(name), *memory.placing.get(name, ())}:
         return None
-    if there != digest:
+    else:
+        kept = Path(BEFORE) / name
+        kept = kept.with_name(f"{kept.stem}.{sha256_bytes(held)[:16]}{kept.suffix}")
+        write_bytes(folder / kept, held, root=folder)
+    if what != "same":
         write_bytes(target, data, root=folder)
     memory.put[name] = digest
-    return "new" if there is None else "same" if there == digest else "replaced"
+    return what
 
 
-def _digest_of(path: Path) -> str | None:
-    """SHA-256 of a file; "" for what is there and is none that could be ours; None where nothing is."""
-    if not os.path.lexists(path):
-        return None
+def _held(path: Path) -> bytes | None:
+    """What is in a file; None where nothing is, or what is none that could be ours."""
     try:
-        return sha256_bytes(read_bytes(path, max_bytes=MAX_FILE_BYTES))
+        return read_bytes(path, max_bytes=MAX_FILE_BYTES)
     except (OSError, FedkitError):
-        return ""
+        return None
+
+
+def _content(data: bytes, name: str) -> str:
+    """SHA-256 of what somebody may have worked on.
+
+    Of a notebook: its cells, with what they gave. JupyterLab writes a kernel's name, its own order of keys and marks of
+    panels into a file that was only opened. Of a text: all but the kind of its line ends, which git changes on Windows.
+    """
+    if name.endswith(".md"):
+        data = data.replace(b"\r\n", b"\n")
+    if name.endswith(".ipynb") and len(data) <= MAX_JSON_BYTES:
+        try:
+            cells = [
+                [
+                    cell["cell_type"],
+                    "".join(cell["source"]).replace("\r\n", "\n"),
+                    [
+                        cell.get(key) or None
+                        for key in ("outputs", "execution_count", "attachments")
+                    ],
+                ]
+                for cell in json.loads(data)["cells"]
+            ]
+            data = json.dumps(cells, sort_keys=True).encode()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            pass  # no notebook: its bytes, then
+    return sha256_bytes(data)

@@ -11,12 +11,14 @@ import re
 import shutil
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_object, write_json
+from fedkit.base.scratch import patiently
 from fedkit.teaching.notebook import break_between_words, publish
 
 __all__ = ["ENVIRONMENT", "running_notebook", "what_is_missing", "workspace"]
@@ -128,9 +130,9 @@ def _empty(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                patiently(partial(shutil.rmtree, path))
             elif path.name not in (MARKER, LOCK):
-                path.unlink()
+                patiently(path.unlink)
     except OSError as error:
         raise _refused("can't be emptied", folder, error) from error
 

@@ -79,6 +79,29 @@ def test_an_extra_comes_from_where_fedkit_came(
     assert how_to_install("dask") == line
 
 
+@pytest.mark.parametrize(
+    ("marker", "line"),
+    [
+        ("archive-v0/4KMln/pyvenv.cfg", f'uvx --from "fedkit-course[{{}}] @ {WHEEL}" fedkit ...'),
+        ("tools/fedkit-course/uv-receipt.toml", f'uv tool install --force "fedkit-course[{{}}] @ {WHEEL}"'),
+        ("venvs/fedkit-course/pipx_metadata.json", f'pipx install --force "fedkit-course[{{}}] @ {WHEEL}"'),
+    ],
+)  # fmt: skip
+def test_an_environment_for_fedkit_alone_is_made_anew_with_all_extras(
+    marker: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvx, uv and pipx have made it, without pip: the line names the extras that are there already, too."""
+    (tmp_path / marker).parent.mkdir(parents=True)
+    (tmp_path / marker).touch()
+    note = SimpleNamespace(read_text=lambda name: json.dumps({"url": WHEEL}))
+    monkeypatch.setattr(distribution, "clone", lambda: None)
+    monkeypatch.setattr(distribution.metadata, "distribution", lambda name: note)
+    monkeypatch.setattr(sys, "prefix", str((tmp_path / marker).parent))
+    monkeypatch.setattr(distribution, "is_there", lambda module: module != "opacus")
+    assert how_to_install("dask") == line.format("notebooks,dask")
+    assert how_to_install("privacy") == line.format("notebooks,privacy")
+
+
 def test_without_any_metadata_the_wheel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(name: str) -> None:
         raise distribution.metadata.PackageNotFoundError(name)

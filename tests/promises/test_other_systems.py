@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import errno
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +19,8 @@ import fedkit as fk
 from fedkit.base import files, scratch
 from fedkit.base.errors import FedkitError
 from fedkit.datasite.datasite import Datasite
+from fedkit.datasite.tree import set_aside
+from fedkit.teaching import workspace
 
 PACKAGE = Path(str(fk.__file__)).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -24,9 +28,14 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 NOT_ON_WINDOWS = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "termios", "tty", "syslog"}
 """Modules of the standard library that Windows has not."""
 ATTRIBUTES = {
-    "os": "chown fchmod fork forkpty getegid geteuid getgid getuid getpgid killpg lchown mkfifo mknod nice openpty "
-    "sched_getaffinity setpgid setsid statvfs sync uname wait4 O_NOFOLLOW O_NONBLOCK O_DIRECTORY",
-    "signal": "SIGKILL SIGALRM SIGHUP SIGUSR1 SIGUSR2 SIGXFSZ SIGXCPU SIGCHLD SIGPIPE setitimer alarm pause",
+    "os": "chown chroot fchdir fchmod fchown fork forkpty getegid geteuid getgid getgroups getloadavg getpgid getpgrp "
+    "getpriority getresuid getsid getuid initgroups killpg lchown lockf mkfifo mknod nice openpty pread pwrite "
+    "sched_getaffinity sendfile setegid seteuid setgid setpgid setpriority setsid setuid statvfs sync sysconf "
+    "ttyname uname wait3 wait4 waitid WNOHANG O_NOFOLLOW O_NONBLOCK O_DIRECTORY O_SYNC",
+    "signal": "SIGKILL SIGALRM SIGHUP SIGUSR1 SIGUSR2 SIGXFSZ SIGXCPU SIGCHLD SIGPIPE SIGSTOP SIGCONT SIGQUIT SIGTSTP "
+    "setitimer alarm pause pthread_kill pthread_sigmask sigwait siginterrupt",
+    "socket": "AF_UNIX SO_REUSEPORT send_fds recv_fds",
+    "asyncio": "open_unix_connection start_unix_server",
     "time": "tzset clock_settime",
 }
 GONE = {module: set(names.split()) for module, names in ATTRIBUTES.items()}
@@ -77,10 +86,20 @@ def strange(path: Path) -> Iterator[str]:
 def separators(path: Path) -> Iterator[str]:
     """`str(path.relative_to(...))` has Windows' backslashes in it, where a name between datasites has slashes."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if "str(" in line and "relative_to(" in line and "as_posix" not in line:
+        text = "str(" in line or re.search(r"\{[^{}]*relative_to\([^{}]*\}", line)
+        if text and "relative_to(" in line and "as_posix" not in line:
             yield f"{path.relative_to(PACKAGE).as_posix()}:{number} {line.strip()}"
         if '"/tmp' in line or "'/tmp" in line or '"/dev/' in line:
             yield f"{path.relative_to(PACKAGE).as_posix()}:{number} {line.strip()}"
+
+
+STARTS = {"run", "Popen", "call", "check_call", "check_output"}
+
+
+def mode_of(call: ast.Call) -> str:
+    """How a call of `open`, or of one like it, opens: its second argument, or the one called `mode`."""
+    told = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "mode")]
+    return str(told[0].value) if told and isinstance(told[0], ast.Constant) else "r"
 
 
 def texts_without_encoding(path: Path) -> Iterator[str]:
@@ -93,9 +112,17 @@ def texts_without_encoding(path: Path) -> Iterator[str]:
             node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         )
         words = {keyword.arg for keyword in node.keywords}
-        of_text = name in ("read_text", "write_text") and not (
-            words & {"encoding", None} or node.args
+        said = {"read_text": 1, "write_text": 2}.get(name)  # how many arguments say it by place
+        of_text = said is not None and not (words & {"encoding", None} or len(node.args) >= said)
+        of_text |= (
+            name in STARTS
+            and bool(words & {"text", "universal_newlines"})
+            and not words & {"encoding", None}
         )
+        of_text |= (
+            name == "open" and not isinstance(node.func, ast.Attribute) and "b" not in mode_of(node)
+        )
+        of_text |= name == "fdopen" and "b" not in mode_of(node) and "encoding" not in words
         mode = node.args[0] if isinstance(node.func, ast.Attribute) and node.args else None
         opens = (
             isinstance(node.func, ast.Attribute)
@@ -109,25 +136,81 @@ def texts_without_encoding(path: Path) -> Iterator[str]:
             yield f"{path.relative_to(PACKAGE).as_posix()}:{node.lineno} {name}"
 
 
-@pytest.mark.parametrize(
-    "look", [strange, separators, texts_without_encoding], ids=lambda f: f.__name__
-)
+HOLDS = {"rename", "unlink", "rmtree", "move", "removedirs"}
+
+
+def impatient(path: Path) -> Iterator[str]:
+    """What Windows refuses while anybody has a file open waits for it (`patiently`), or does without."""
+    if path.relative_to(PACKAGE).as_posix() == "base/scratch.py":
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    up = parents(tree)
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        module, name = ast.unparse(node.func.value), node.func.attr
+        away = name in HOLDS and (name != "move" or module == "shutil")
+        away |= module == "os" and name in ("replace", "remove", "rmdir")
+        # a path's own: with one argument, where a text's has two, and a config's has names
+        away |= name == "replace" and len(node.args) == 1 and not node.keywords
+        if "ignore_errors" in {word.arg for word in node.keywords}:
+            continue
+        around: ast.AST = node
+        told = ""
+        while around in up and not isinstance(around, ast.FunctionDef):
+            around = up[around]
+            told += ast.unparse(around.func) if isinstance(around, ast.Call) else ""
+            told += ast.unparse(around.items[0]) if isinstance(around, ast.With) else ""
+        if away and "patiently" not in told and "suppress(OSError" not in told:
+            yield f"{path.relative_to(PACKAGE).as_posix()}:{node.lineno} {module}.{name}"
+
+
+def signals(path: Path) -> Iterator[str]:
+    """On Windows `os.kill` with a signal 0 is Ctrl-C, and with any other the end: whoever asks, asks the system first."""
+    text = path.read_text(encoding="utf-8")
+    for number, line in enumerate(text.splitlines(), 1):
+        asked = "os.name" in text or "getattr(signal" in line
+        if "os.kill(" in line and not asked:
+            yield f"{path.relative_to(PACKAGE).as_posix()}:{number} {line.strip()}"
+        if "shell=True" in line or "os.system(" in line or "os.popen(" in line:
+            yield f"{path.relative_to(PACKAGE).as_posix()}:{number} {line.strip()}"
+
+
+LOOKS = [strange, separators, texts_without_encoding, impatient, signals]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda f: f.__name__)
 def test_no_source_takes_the_system_for_a_posix_one(look: Callable[[Path], Iterator[str]]) -> None:
     found = [problem for path in SOURCES for problem in look(path)]
     assert not found, "\n".join(found)
 
 
-def test_the_looks_see_what_they_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SEEN = {
+    "import os, fcntl\nos.killpg(1, 2)": [strange] * 2,
+    "def f():\n    if hasattr(os, 'killpg'):\n        os.killpg(1, 2)": [],
+    "os.sysconf('SC_PAGESIZE')": [strange],
+    "name = str(p.relative_to(q))": [separators],
+    'name = f"{p.relative_to(q)}"': [separators],
+    "p.read_text()\np.open('w')\np.write_text(x)\nopen(p)": [texts_without_encoding] * 4,
+    "p.read_text('utf-8')\np.open('wb')\np.write_text(x, encoding='utf-8')\nopen(p, 'rb')": [],
+    "os.fdopen(1, 'w')\nsubprocess.run(x, text=True)": [texts_without_encoding] * 2,
+    "os.fdopen(1, 'w', encoding='utf-8')\nsubprocess.run(x, text=True, encoding='utf-8')": [],
+    "p.unlink()\np.replace(q)\nos.replace(p, q)\nshutil.rmtree(p)\np.rename(q)": [impatient] * 5,
+    "patiently(lambda: p.replace(q))\nshutil.rmtree(p, ignore_errors=True)": [],
+    "with suppress(OSError):\n    p.unlink()\n'a'.replace('a', 'b')\nconfig.replace(rounds=1)": [],
+    "os.kill(pid, 0)\nsubprocess.run('x', shell=True)": [signals] * 2,
+}
+
+
+@pytest.mark.parametrize("text", SEEN)
+def test_the_looks_see_what_they_should(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
     source = tmp_path / "x.py"
-    source.write_text(
-        "import os, fcntl\nos.killpg(1, 2)\nname = str(p.relative_to(q))\np.read_text()\np.open('w')\n"
-        "def f():\n    if hasattr(os, 'killpg'):\n        os.killpg(1, 2)\n",
-        encoding="utf-8",
-    )
-    assert [found.split()[0] for found in strange(source)] == ["x.py:1", "x.py:2"]
-    assert len(list(separators(source))) == 1
-    assert len(list(texts_without_encoding(source))) == 2
+    source.write_text(text, encoding="utf-8")
+    found = [look for look in LOOKS for _ in look(source)]
+    assert found == SEEN[text], list(map(list, (look(source) for look in LOOKS)))
 
 
 WITHOUT = """
@@ -192,8 +275,7 @@ def test_a_project_runs_where_posix_is_not(tmp_path: Path) -> None:
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Windows does to files that are open, as the package asks for it."""
-    monkeypatch.setattr(scratch, "_WINDOWS", True)
-    monkeypatch.setattr(files, "_WINDOWS", True)
+    monkeypatch.setattr(scratch, "WINDOWS", True)
     monkeypatch.setattr(scratch, "_PAUSES_S", (0.0, 0.0, 0.0))
 
 
@@ -227,6 +309,24 @@ def test_a_file_that_somebody_has_open_is_replaced_a_moment_later(
 
 
 @pytest.mark.usefixtures("windows")
+def test_what_is_moved_aside_or_removed_waits_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused file of a sync, the files of a kernel's workspace: a scanner holds them for a moment."""
+    (tmp_path / "x.json").write_bytes(b"1")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refusing(2, os.replace))
+        set_aside(tmp_path / "x.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.syftrejected.json"]
+    (tmp_path / "folder").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refusing(2, os.unlink))
+        patch.setattr(shutil, "rmtree", refusing(2, shutil.rmtree))
+        workspace._empty(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("windows")
 def test_one_that_stays_open_is_an_error_and_the_old_file_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +347,7 @@ def test_elsewhere_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         calls.append(1)
         raise PermissionError(errno.EACCES, "no")
 
-    monkeypatch.setattr(scratch, "_WINDOWS", False)
+    monkeypatch.setattr(scratch, "WINDOWS", False)
     with pytest.raises(PermissionError):
         scratch.patiently(refuse)
     assert len(calls) == 1

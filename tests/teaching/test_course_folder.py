@@ -6,7 +6,10 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,11 +35,13 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def there(folder: Path) -> dict[str, str]:
-    """Every file but fedkit's own memory."""
+    """Every file but fedkit's own memory, and what it has replaced."""
     return {
         path.relative_to(folder).as_posix(): path.read_text()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != course_folder.STATE
+        if path.is_file()
+        and path.name != course_folder.STATE
+        and course_folder.BEFORE not in path.parts
     }
 
 
@@ -156,6 +161,224 @@ def test_a_file_a_folder_without_rights_and_the_course_itself(
     assert not is_course(release)
 
 
+def notebook(*sources: str, **more: object) -> bytes:
+    """As the build writes one."""
+    cells = [
+        {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": [s]}
+        for s in sources
+    ]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4} | more, indent=1).encode()
+
+
+def opened_in_lab(data: bytes) -> bytes:
+    """What JupyterLab saves by itself where somebody has only looked: its order, a kernel's name, marks of its panels."""
+    told = json.loads(data)
+    told["metadata"]["language_info"] = {"name": "python", "version": "3.11.7"}
+    for cell in told["cells"]:
+        cell["source"] = "".join(cell["source"])
+        cell["metadata"] = {"scrolled": True}
+        cell["id"] = "4f3a"
+    return json.dumps(told, indent=1, sort_keys=True).encode() + b"\n"
+
+
+@pytest.mark.parametrize("how", [opened_in_lab, lambda data: data.replace(b"\n", b"\r\n")])
+def test_a_lesson_that_was_only_opened_is_no_work(
+    how: Callable[[bytes], bytes], tmp_path: Path, release: Path
+) -> None:
+    (release / LESSON).write_bytes(notebook("a = 1\n"))
+    (release / "GLOSSARY.md").write_bytes(b"one\ntwo\n")
+    mine = tmp_path / "mine"
+    put_course(mine)
+    saved = how((mine / LESSON).read_bytes())
+    (mine / LESSON).write_bytes(saved)
+    (mine / "GLOSSARY.md").write_bytes(b"one\r\ntwo\r\n")
+    assert changes(mine) == {}
+    assert (mine / LESSON).read_bytes() == saved  # Lab may have it open
+    (release / LESSON).write_bytes(notebook("a = 2\n"))
+    (release / "GLOSSARY.md").write_bytes(b"three\n")
+    assert changes(mine) == {LESSON: "replaced", "GLOSSARY.md": "replaced"}
+    assert (mine / LESSON).read_bytes() == notebook("a = 2\n")
+    kept = {path.read_bytes() for path in (mine / course_folder.BEFORE).iterdir()}
+    assert kept == {saved, b"one\r\ntwo\r\n"}
+
+
+@pytest.mark.parametrize("what", ["source", "outputs", "execution_count", "attachments", "cell"])
+def test_whatever_a_learner_does_in_a_cell_is_work(
+    what: str, tmp_path: Path, release: Path
+) -> None:
+    (release / LESSON).write_bytes(notebook("a = 1\n"))
+    mine = tmp_path / "mine"
+    put_course(mine)
+    told = json.loads(opened_in_lab((mine / LESSON).read_bytes()))
+    if what == "cell":
+        told["cells"].append(told["cells"][0])
+    else:
+        told["cells"][0][what] = {"source": "a = 3", "execution_count": 1}.get(what, {"x": "y"})
+    (mine / LESSON).write_text(json.dumps(told))
+    (release / LESSON).write_bytes(notebook("a = 2\n"))
+    assert changes(mine) == {"03_train (new).ipynb": "beside"}
+    assert json.loads((mine / LESSON).read_bytes()) == told
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[1]", b'{"cells": 1}', b'{"cells": [{}]}', b'{"cells": [{"cell_type": 1, "source": [2]}]}',
+     b'{"cells": ' + b"[" * 100_000, b'{"cells": [{"cell_type": 1, "source": {"a": 1}, "outputs": NaN}]}'],
+)  # fmt: skip
+def test_what_is_no_notebook_is_work_too(data: bytes, tmp_path: Path, release: Path) -> None:
+    put_course(tmp_path / "mine")
+    (tmp_path / "mine" / LESSON).write_bytes(data)
+    (release / LESSON).write_text("two")
+    assert changes(tmp_path / "mine") == {"03_train (new).ipynb": "beside"}
+    assert (tmp_path / "mine" / LESSON).read_bytes() == data
+
+
+@pytest.mark.parametrize("key", ["put", "placing"])
+def test_a_memory_that_lies_costs_nobody_their_work(
+    key: str, tmp_path: Path, release: Path
+) -> None:
+    """It calls a learner's lesson fedkit's own: a newer one takes its place, and the work lies in `.fedkit-before`."""
+    mine = tmp_path / "mine"
+    put_course(mine)
+    told = json.loads((mine / course_folder.STATE).read_text())
+    for number in range(3):
+        work = f"my work {number}"
+        (mine / LESSON).write_text(work)
+        digest = course_folder.sha256_bytes(work.encode())
+        lie = {key: {LESSON: digest if key == "put" else [digest]}}
+        (mine / course_folder.STATE).write_text(json.dumps(told | lie))
+        (release / LESSON).write_text(f"release {number}")
+        assert changes(mine)[LESSON] == "replaced"
+    kept = sorted(path.read_text() for path in (mine / course_folder.BEFORE).iterdir())
+    assert [text for text in kept if "my work" in text] == [f"my work {n}" for n in range(3)]
+
+
+def test_a_folder_of_an_earlier_version_goes_on(tmp_path: Path, release: Path) -> None:
+    """Its memory has the SHA-256 of whole files: what is as it was is replaced, and work is not given again."""
+    (release / LESSON).write_bytes(notebook("a = 1\n"))
+    mine = tmp_path / "mine"
+    put_course(mine)
+    put = {name: course_folder.sha256_bytes(text.encode()) for name, text in there(mine).items()}
+    told = json.dumps({"fedkit": "0.2.0", "put": put, "offered": {}})
+    (mine / course_folder.STATE).write_text(told)
+    (mine / LESSON).write_bytes(notebook("a = 3\n"))
+    assert changes(mine) == {LESSON: "kept"}
+    (mine / course_folder.STATE).write_text(told)
+    (mine / LESSON).write_bytes(notebook("a = 1\n"))
+    (release / LESSON).write_bytes(notebook("a = 2\n"))
+    assert changes(mine) == {LESSON: "replaced"}
+
+
+def test_nothing_that_is_replaced_is_kept_behind_a_link(tmp_path: Path, release: Path) -> None:
+    mine, outside = tmp_path / "mine", tmp_path / "outside"
+    put_course(mine)
+    outside.mkdir()
+    (mine / course_folder.BEFORE).symlink_to(outside)
+    (release / LESSON).write_text("two")
+    with pytest.raises(FedkitError, match="link"):
+        put_course(mine)
+    assert there(mine)[LESSON] == f"one {LESSON}"
+    assert list(outside.iterdir()) == []
+
+
+def test_stopped_in_between_then_by_another_release(
+    tmp_path: Path, release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at any write of an update: what the update had placed already is no work to the next one."""
+    real = course_folder.write_bytes
+
+    class KilledError(BaseException):
+        pass
+
+    for stop in range(1, 6):
+        mine = tmp_path / str(stop)
+        for name in ("00_start_here.ipynb", LESSON):
+            (release / name).write_text(f"one {name}")
+        put_course(mine)
+        (mine / "solutions" / LESSON).write_text("my work")
+        left = [stop]
+
+        def dying(*args: Any, left: list[int] = left, **words: Any) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KilledError
+            real(*args, **words)
+
+        for name in ("00_start_here.ipynb", LESSON):
+            (release / name).write_text(f"two {name}")
+        with monkeypatch.context() as patch:
+            patch.setattr(course_folder, "write_bytes", dying)
+            patch.setattr(course_folder._Memory, "write", Once())
+            with suppress(KilledError):
+                put_course(mine)
+        for name in ("00_start_here.ipynb", LESSON):
+            (release / name).write_text(f"three {name}")
+        put_course(mine)
+        assert there(mine) == there(release) | {f"solutions/{LESSON}": "my work"}
+        assert "placing" not in json.loads((mine / course_folder.STATE).read_text())
+
+
+class Once:
+    """Writes the memory the first time; whoever is killed writes it no second time."""
+
+    def __init__(self) -> None:
+        self.real, self.done = course_folder._Memory.write, False
+
+    def __get__(self, memory: Any, _: Any = None) -> Callable[[Path], None]:
+        def write(folder: Path) -> None:
+            if not self.done:
+                self.done = True
+                self.real(memory, folder)
+
+        return write
+
+
+def test_a_course_that_is_as_it_should_be_is_not_written_to(
+    tmp_path: Path, release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in which nobody may write, as on a hub, can be looked at; so can one with work in it."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "00_start_here.ipynb").write_text("mine before")
+    put_course(mine)
+    (mine / LESSON).write_text("my work")
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise FedkitError("can't be written", file=path)
+
+    monkeypatch.setattr(course_folder, "write_bytes", refuse)
+    monkeypatch.setattr(course_folder, "write_json", refuse)
+    assert changes(mine) == {"00_start_here.ipynb": "kept", LESSON: "kept"}
+    (release / LESSON).write_text("two")
+    with pytest.raises(FedkitError):
+        put_course(mine)
+
+
+def test_a_full_disk_is_told_of_the_lesson_that_had_no_place(
+    tmp_path: Path, release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what came before it is known, though the memory finds no place either."""
+    mine = tmp_path / "mine"
+    real = course_folder.write_bytes
+
+    def none_left(path: Path, *_: Any, **__: Any) -> None:
+        raise FedkitError("can't be written (No space left on device)", file=path)
+
+    def full(path: Path, *args: Any, **words: Any) -> None:
+        if path.name == LESSON:
+            monkeypatch.setattr(course_folder, "write_json", none_left)
+            none_left(path)
+        real(path, *args, **words)
+
+    monkeypatch.setattr(course_folder, "write_bytes", full)
+    with pytest.raises(FedkitError, match=f"{LESSON}: can't be written"):
+        put_course(mine)
+    monkeypatch.undo()
+    monkeypatch.setattr(course_folder, "course_files", lambda: release.parent)
+    (release / "00_start_here.ipynb").write_text("two")
+    assert changes(mine)["00_start_here.ipynb"] == "replaced"
+
+
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
 )
@@ -234,4 +457,8 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "03_train (new).ipynb (03_train.ipynb has your work and stays)" in said
     monkeypatch.chdir(tmp_path / "course")
     assert "nothing has changed" not in fedkit("course", "update")
+    odd = "50 % ü\n$HOME"
+    put_course(tmp_path / odd)
+    (line,) = fedkit("course", "update", tmp_path / odd).splitlines()
+    assert line == rf"The course is in {tmp_path}/50 % ü\n$HOME: nothing has changed."
     fedkit("course", "copy", "03", "--edition", "both", code=2)

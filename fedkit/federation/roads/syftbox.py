@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import is_file, write_bytes
+from fedkit.base.scratch import move, patiently
 from fedkit.config.client_config import ClientConfig
 
 __all__ = ["APP", "has_started", "install", "read_config"]
@@ -80,10 +81,10 @@ def install(config: ClientConfig) -> Path:
     target = apps / APP
     try:
         if target.is_dir():  # one that is running goes on; the next start takes the new one
-            (staged / "run.sh").replace(target / "run.sh")
+            patiently(lambda: (staged / "run.sh").replace(target / "run.sh"))
         else:
             apps.mkdir(exist_ok=True)
-            staged.rename(target)
+            move(staged, target)
     except OSError as error:
         remedy = "make apps/ a folder that you may write to"
         what = f"can't be installed ({error.strerror})"

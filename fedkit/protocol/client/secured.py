@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.events import Event
 from fedkit.base.files import is_file, read_own, sha256_bytes, write_bytes
+from fedkit.base.scratch import patiently
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.round_plan import RoundPlan
 from fedkit.datasite.tree import entries, folder_names
@@ -51,7 +53,7 @@ def forget_others(at: AtParticipant, n: int) -> Next:
 
     def do() -> list[Event]:
         for vault in over:
-            shutil.rmtree(vault)
+            patiently(partial(shutil.rmtree, vault))
         return []
 
     return do if over else None

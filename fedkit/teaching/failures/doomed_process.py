@@ -82,7 +82,8 @@ def run_child(site: Datasite, kind: str, stop: Callable[[], bool]) -> str | None
         [sys.executable, str(Path(__file__)), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     ) as child:
         while True:
             try:

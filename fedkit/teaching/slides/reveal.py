@@ -119,7 +119,8 @@ def _fetched() -> dict[str, bytes]:
                     command,
                     cwd=folder,
                     capture_output=True,
-                    text=True,
+                    encoding="utf-8",
+                    errors="replace",
                     timeout=PATIENCE_S,
                     check=False,
                 )

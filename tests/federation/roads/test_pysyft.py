@@ -9,7 +9,7 @@ import pytest
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes, write_json
-from fedkit.cli import doctor
+from fedkit.cli import doctor_roads
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.road import write_road
 from fedkit.federation.roads import pysyft
@@ -75,11 +75,11 @@ def test_the_drive_is_remembered(site: Datasite, tmp_path: Path) -> None:
 def test_the_doctor_knows_the_road(
     site: Datasite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor.Datasite, "load", lambda: site)
+    monkeypatch.setattr(doctor_roads.Datasite, "load", lambda: site)
 
-    monkeypatch.setattr(doctor, "check_installed", lambda: "0.10.0")
+    monkeypatch.setattr(doctor_roads, "check_installed", lambda: "0.10.0")
     pysyft.find_drive(site, tmp_path / "drive")
-    road, version, drive = doctor._road()
+    road, version, drive = doctor_roads.road()
     assert "road of alice@example.org: pysyft; others can write there" in road.what
     assert version.what == "PySyft 0.10.0; files above 67,108,864 bytes never arrive"
     assert drive.what == f"PySyft's drive: {tmp_path / 'drive'}"
@@ -87,14 +87,14 @@ def test_the_doctor_knows_the_road(
     assert version.ok
     assert drive.ok
     (tmp_path / "drive").rmdir()
-    _, _, drive = doctor._road()
+    _, _, drive = doctor_roads.road()
     assert not drive.ok
     assert not (tmp_path / "drive").exists()  # it looks only
     monkeypatch.undo()
-    monkeypatch.setattr(doctor.Datasite, "load", lambda: site)
-    monkeypatch.setattr(doctor, "check_installed", lambda: pysyft.check_installed("nt"))
+    monkeypatch.setattr(doctor_roads.Datasite, "load", lambda: site)
+    monkeypatch.setattr(doctor_roads, "check_installed", lambda: pysyft.check_installed("nt"))
     (site.data_dir / "private" / "pysyft" / "drive.json").unlink()
-    _, version, drive = doctor._road()
+    _, version, drive = doctor_roads.road()
     assert "can't be taken on Windows (PySyft 0.10 locks its files with fcntl" in version.what
     assert "no token was found" in drive.what
     assert not version.ok
