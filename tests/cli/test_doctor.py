@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fedkit.base.distribution import EXTRAS
+from fedkit.base.distribution import EXTRAS, VERSION
 from fedkit.cli import doctor
 from fedkit.config.client_config import ClientConfig
 from fedkit.datasite.datasite import Datasite
@@ -28,6 +28,9 @@ def test_doctor_says_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         taken.listen()
         port = taken.getsockname()[1]
         output = fedkit("doctor", "--port", port)
+        assert output.startswith(f"ok      fedkit {VERSION}\n"), (
+            "what a report of a bug begins with"
+        )
     assert f"note    port {port} is taken" in output
     assert "ok      the digits: 10,000 and 2,000" in output
     assert "ok      torch trains with 1 thread(s)" in output
