@@ -21,6 +21,7 @@ import typer
 from fedkit.base.distribution import (
     DISTRIBUTION,
     EXTRAS,
+    VERSION,
     clone,
     how_to_install,
     is_there,
@@ -78,7 +79,7 @@ def examine(port: int) -> list[Finding]:
     loaded = _apart([*_requirements(), *_QUESTIONS])
     browser = [_browser()] if clone() is not None else []  # the tests alone need it
     rest = [_folder(), _kernel(), *browser, _port(port), *_card(), *road(), *flower()]
-    return [python, *loaded, *_namesake(), *_extras(), *rest]
+    return [Finding(f"fedkit {VERSION}", True), python, *loaded, *_namesake(), *_extras(), *rest]
 
 
 def check_requirement(line: str) -> Finding:

@@ -162,7 +162,7 @@ print("the recorded machine is like this one:", where.same_bits(here))
 print("the recorded models are yours:", list(runs["own"].sha256) == hashes(own))
 
 # %% [markdown]
-# If the first two lines are true, so is the third. To take a road yourself, install its engine; the README says how to go on.
+# If the first two lines are true, so is the third. To take a road yourself, install its engine; the repository's README says how to go on.
 
 # %%
 for road, line in fk.roads.missing().items():

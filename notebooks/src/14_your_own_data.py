@@ -507,4 +507,4 @@ fk.quiz("14")
 # %% [markdown]
 # ## Next
 #
-# You have come to the end of the course. The same files cross between real machines: the README says how, under *Your own data, your own machines*. Your data folder goes to `fedkit run --data`.
+# You have come to the end of the course. The same files cross between real machines: the repository's README says how, under *Your own data, your own machines*. Your data folder goes to `fedkit run --data`.

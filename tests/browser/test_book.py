@@ -215,6 +215,13 @@ def test_each_term_is_marked_once_a_page(book: Path) -> None:
     assert len(targets) == len(set(targets)) > 10
 
 
+def test_notes_for_teachers_mark_no_word_of_a_later_lesson(book: Path) -> None:
+    text = (book / "notebooks" / "teaching" / "05.html").read_text(encoding="utf-8")
+    targets = re.findall(r'<span class="fk-term"><a href="[^"#]*#term-([\w-]+)"', text)
+    assert "quorum" in targets
+    assert not {"task", "trace", "robust"} & set(targets), "words of lessons 07 to 14"
+
+
 def test_mathematics_is_set_from_local_fonts(open_page: Any) -> None:
     page = open_page("notebooks/04_aggregate.html")
     page.locator("mjx-container[display=true]").first.wait_for()
@@ -274,7 +281,7 @@ def test_a_search_shows_what_stands_on_the_page(open_page: Any, words: str, firs
     page = open_page(f"search.html?q={words.replace(' ', '+')}")
     found = page.locator("#search-results li")
     page.locator("#search-results li p.context").first.wait_for()
-    page.locator("#search-summary", has_text="found").wait_for()
+    page.locator(".search-summary", has_text="found").wait_for()
     texts = found.all_inner_texts()
     assert texts[0].startswith(first)
     assert not [text for text in texts if "System Settings" in text], "the theme's own menu"

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fedkit.base.distribution import EXTRAS
+from fedkit.base.distribution import EXTRAS, VERSION
 from fedkit.cli import doctor
 from tests.support import ROOT
 from tests.support.cli import fedkit
@@ -25,6 +25,9 @@ def test_doctor_says_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         taken.listen()
         port = taken.getsockname()[1]
         output = fedkit("doctor", "--port", port)
+        assert output.startswith(f"ok      fedkit {VERSION}\n"), (
+            "what a report of a bug begins with"
+        )
     assert f"note    port {port} is taken" in output
     assert "ok      the digits: 10,000 and 2,000" in output
     assert "ok      torch trains with 1 thread(s)" in output
@@ -71,10 +74,10 @@ def test_a_broken_torch_is_reported_and_what_comes_after_it_too(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
     monkeypatch.setattr(doctor, "_requirements", lambda: ["torch>=2.6", "pyyaml>=6.0.1"])
     lines = fedkit("doctor", code=1).splitlines()
-    assert lines[1].startswith("MISSING torch")
-    assert said in lines[1]
-    assert lines[2].startswith("ok      pyyaml")
-    assert lines[3].startswith("MISSING torch's threads")
+    assert lines[2].startswith("MISSING torch")
+    assert said in lines[2]
+    assert lines[3].startswith("ok      pyyaml")
+    assert lines[4].startswith("MISSING torch's threads")
     assert all(" -> " in line for line in lines if line.startswith("MISSING"))
     assert lines[-1].endswith("are missing.")
 

@@ -23,6 +23,11 @@ FETCHED = {
     ("object", "data"),
     ("use", "href"),
     ("input", "src"),
+    ("image", "href"),
+    ("image", "xlink:href"),
+    ("use", "xlink:href"),
+    ("video", "poster"),
+    ("track", "src"),
 }
 FETCHED_LINKS = {
     "stylesheet",
@@ -48,6 +53,14 @@ class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.page = Page()
+        self._style = False
+
+    def handle_data(self, data: str) -> None:
+        if self._style:
+            self.page.fetched += _urls(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._style = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
@@ -57,6 +70,9 @@ class _Reader(HTMLParser):
                 self.page.fetched.append(value)
             elif name == "srcset":
                 self.page.fetched += [part.split()[0] for part in value.split(",") if part.split()]
+            elif name == "style":
+                self.page.fetched += _urls(value)
+        self._style = tag == "style"
         if tag == "link" and FETCHED_LINKS & set(values.get("rel", "").split()):
             self.page.fetched.append(values.get("href", ""))
         elif tag in ("a", "area", "link") and "href" in values:
@@ -80,8 +96,14 @@ def read_pages(folder: Path) -> dict[Path, Page]:
 
 
 def broken(pages: dict[Path, Page], folder: Path) -> list[str]:
-    """Links and files inside that are not there, each as "page: target"."""
-    return [
+    """Links and files inside that are not there, each as "page: target"; what style sheets name is looked for, too."""
+    found = [
+        f"{sheet.relative_to(folder)}: {target}"
+        for sheet in sorted(folder.rglob("*.css"))
+        for target in dict.fromkeys(_urls(sheet.read_text(encoding="utf-8", errors="replace")))
+        if not _leads_somewhere(sheet.resolve(), target, {}, folder.resolve())
+    ]
+    return found + [
         f"{path.relative_to(folder.resolve())}: {target}"
         for path, page in pages.items()
         for target in dict.fromkeys([*page.links, *page.fetched])
@@ -110,7 +132,7 @@ def outside(pages: dict[Path, Page], folder: Path) -> list[str]:
     for sheet in sorted(folder.rglob("*.css")):
         found += [
             f"{sheet.relative_to(folder)}: {target}"
-            for target in _urls(sheet)
+            for target in _urls(sheet.read_text(encoding="utf-8", errors="replace"))
             if _elsewhere(target)
         ]
     return found
@@ -121,7 +143,8 @@ def _elsewhere(target: str) -> bool:
     return bool(parts.netloc) or parts.scheme not in ("", "data")
 
 
-def _urls(sheet: Path) -> Iterator[str]:
-    text = sheet.read_text(encoding="utf-8", errors="replace")
+def _urls(text: str) -> Iterator[str]:
+    """What a style sheet fetches."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     yield from re.findall(r"url\(\s*['\"]?([^'\")]+)", text)
     yield from re.findall(r"@import\s+['\"]([^'\"]+)", text)

@@ -54,6 +54,10 @@ def test_a_link_that_leads_nowhere_is_found(book: Path, wrong: str) -> None:
         '<img srcset="https://example.org/a.png 2x">',
         '<link rel="preconnect" href="https://example.org">',
         '<iframe src="http://example.org"></iframe>',
+        "<p style=\"background: url('https://example.org/a.png')\">",
+        "<style>@font-face { src: url(https://example.org/a.woff2) }</style>",
+        '<svg><image href="https://example.org/a.png"></svg>',
+        '<video poster="https://example.org/a.png"></video>',
     ],
 )
 def test_what_another_host_would_give_is_found(book: Path, wrong: str) -> None:
@@ -67,3 +71,17 @@ def test_what_another_host_would_give_is_found(book: Path, wrong: str) -> None:
 def test_a_style_sheet_is_read_too(book: Path, rule: str) -> None:
     (book / "_static" / "a.css").write_text(rule)
     assert len(outside(read_pages(book), book)) == 1
+
+
+def test_a_font_that_is_not_there_is_found(book: Path) -> None:
+    sheet = book / "_static" / "a.css"
+    sheet.write_text("@font-face { src: url('fonts/a.woff2?v=1#iefix') } /* url(lost.png) */")
+    assert len(broken(read_pages(book), book)) == 1
+    (sheet.parent / "fonts").mkdir()
+    (sheet.parent / "fonts" / "a.woff2").write_bytes(b"a font")
+    assert broken(read_pages(book), book) == []
+
+
+def test_a_word_after_a_style_is_no_style(book: Path) -> None:
+    (book / "index.html").write_text(GOOD + "<style>a {}</style><p>url(https://example.org/a)</p>")
+    assert outside(read_pages(book), book) == []
