@@ -97,7 +97,7 @@ def metrics_of(task: Task, answers: Tensor, labels: Tensor) -> dict[str, float]:
         elif name == "recall":
             found |= _recalls(task, *_decided(task, answers, labels))
         elif name == "auc":
-            found |= _auc(task, answers, labels)
+            found |= _auc(task, answers, labels) if bool(answers.isfinite().all()) else {}
         else:
             found[name] = _of_classes(name, *_decided(task, answers, labels))
     return {name: value for name, value in found.items() if np.isfinite(value)}

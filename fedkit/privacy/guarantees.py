@@ -24,6 +24,7 @@ from fedkit.privacy.dp.mechanism import (
 
 __all__ = [
     "ADVERSARIES",
+    "REHEARSAL",
     "Gone",
     "Guarantee",
     "as_spent",
@@ -34,6 +35,10 @@ __all__ = [
 ]
 
 
+REHEARSAL = (
+    "This is a rehearsal: the noise derives from the seed in the config, and against anybody who has read the config it "
+    "protects nothing."
+)
 AGGREGATOR, OTHERS, WORLD = "the aggregator", "the other participants", "everybody else"
 OUTSIDE = f"{OTHERS}, {WORLD}"
 MODELS_ONLY = "somebody outside who sees only the models"
@@ -318,8 +323,5 @@ def headline(config: FLConfig, promised: tuple[Guarantee, ...]) -> str:
         text += f" ({best[0].replace_one:.3g} for replace-one)"
     text += ", under the assumptions below."
     if not dp.secure_noise:
-        text += (
-            " This is a rehearsal: the noise derives from the seed in the config, and against anybody "
-            "who has read the config it protects nothing."
-        )
+        text += f" {REHEARSAL}"
     return text

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.base.text import how_many
+from fedkit.base.text import how_many, one_line
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.projects import find_project
 from fedkit.federation.network import Network
 from fedkit.federation.report_facts import privacy_report
+from fedkit.privacy.guarantees import REHEARSAL
 from fedkit.privacy.report_page import PrivacyReport
 from fedkit.rounds.history import History, read_history
 
@@ -38,6 +39,10 @@ class Fact:
     text: str
     source: str
 
+    def __post_init__(self) -> None:
+        # in one line, so that no words of an author or a name can make a heading of their own
+        object.__setattr__(self, "text", one_line(" ".join(self.text.split())))
+
 
 @dataclass(frozen=True, repr=False)
 class Card:
@@ -48,7 +53,7 @@ class Card:
 
     def to_markdown(self) -> str:
         """The card as Markdown; each fact ends with its source in italics."""
-        lines = [f"# {self.title}"]
+        lines = [f"# {_escaped(self.title)}"]
         for heading, facts in self.sections:
             lines += ["", f"## {heading}", ""]
             lines += [f"* {_escaped(fact.text)}{_source(fact, '*{}*')}" for fact in facts] or [OPEN]
@@ -83,7 +88,7 @@ def _source(fact: Fact, look: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(f"\\{sign}" if sign in "\\`*_[]<>#|" else sign for sign in text)
+    return "".join(f"\\{sign}" if sign in "\\`*_[]<>#|&" else sign for sign in text)
 
 
 # --------------------------------------------------------------------------------------- the model
@@ -296,6 +301,8 @@ def privacy_card(report: PrivacyReport) -> Card:
                     source,
                 )
             )
+        if REHEARSAL in page.headline and any(isinstance(h.epsilon, float) for h in row.holds):
+            facts.append(Fact(REHEARSAL, source))
         facts += [Fact(f"Not covered: {text}", source) for text in row.not_covered]
         told.append((f"Against {row.who}", facts))
     crossed = [

@@ -36,6 +36,7 @@ __all__ = [
     "publish",
     "record",
     "running_cell",
+    "running_source",
     "show",
 ]
 
@@ -181,6 +182,15 @@ def running_cell() -> tuple[str | None, int | None]:
     except (AttributeError, LookupError, TypeError):
         cell = None
     return cell, shell.execution_count if shell is not None else None
+
+
+def running_source() -> str | None:
+    """What stands in the running cell; None where there is no notebook, or it keeps none."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    cells = getattr(shell, "user_ns", {}).get("In")
+    source = cells[-1] if isinstance(cells, list) and cells else None
+    return source if isinstance(source, str) else None
 
 
 def publish(bundle: Mapping[str, object]) -> None:

@@ -123,7 +123,7 @@ loss = F.cross_entropy(model(images[batch]), labels[batch])
 print(f"loss on {len(batch)} images: {loss.item():.2f} nats")
 
 # %% [markdown]
-# As expected: the new model knows nothing. Now improve it. The **gradient** holds, for each of the 101,770 weights, how the loss would change if
+# As expected: the new model knows nothing. Now change it. The **gradient** holds, for each of the 101,770 weights, how the loss would change if
 # this weight grew a little. PyTorch computes all of them at once. One **step** moves every weight a little, against its gradient. The
 # **learning rate** η says how far:
 #

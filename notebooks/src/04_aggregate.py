@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Aggregate
 #
-# You will be able to average updates by hand, say why each counts by its number of images, and run a project with `advance()` until it is done.
+# You will be able to average updates by hand, say how much each of them counts and why, and run a project with `advance()` until it is done.
 
 # %%
 from statistics import median

@@ -6,7 +6,7 @@
 #     learn:
 #       - how to make datasites differ by one number, and how to measure it
 #       - what skew costs, and why the updates pull apart
-#       - when more local epochs help, and when they hurt
+#       - what becomes of the model when everybody trains longer and meets less often
 #       - how good an own model is at home, and how good abroad
 # ---
 

@@ -242,7 +242,7 @@ other = int.from_bytes(shares[1], "big") % 2**256
 print("Alice's share is her secret:", other == int.from_bytes(secrets[carol], "big"))
 
 # %% [markdown]
-# One hole is left. The aggregator *says* that Carol has left, and gets her secret. But she was only slow, and her masked vector arrives.
+# One case is left. The aggregator *says* that Carol has left, and gets her secret. But she was only slow, and her masked vector arrives.
 #
 # > **Predict.** The aggregator now has Carol's masked vector and her secret. What can it do?
 # >

@@ -168,7 +168,7 @@ fk.check.rounds_to_reach(rounds_to_reach)
 # %% [markdown]
 # ## Which learning rate is fair?
 #
-# A row needs a learning rate. Take the same for all? A rate that suits one row may spoil another, and then you have compared luck. The paper tries 11 to 13
+# A row needs a learning rate. Is one rate for all rows fair, or one for each row? The paper tries 11 to 13
 # rates for each row, in steps of a factor of $10^{1/3}$ or $10^{1/6}$, and keeps the best one of each. It also checks that the best is not at the end of the
 # grid, where a better one might lie outside.
 #

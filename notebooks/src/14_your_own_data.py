@@ -5,7 +5,7 @@
 #     needs: notebooks 03 to 07; 09 for the section on privacy
 #     learn:
 #       - how a table becomes shards, a test set and a task
-#       - what has to leave a hospital so that all measure alike, and what goes wrong without it
+#       - what has to leave a hospital so that all measure alike, and how three ways of it compare
 #       - which hospital gains from a federation, and which number shows it
 #       - what differential privacy costs each hospital, and how settings are compared on your data
 # ---

@@ -6,10 +6,21 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import fedkit as fk
-from fedkit.teaching.cards import BY_HAND, OPEN, OWN_WORDS, model_card, privacy_card
+from fedkit.privacy.guarantees import REHEARSAL
+from fedkit.teaching.cards import (
+    BY_HAND,
+    OPEN,
+    OWN_WORDS,
+    Card,
+    Fact,
+    model_card,
+    privacy_card,
+)
 from fedkit.teaching.check import lesson_13 as asked
 from tests.support import ROOT
 from tests.support.run_lesson import Run, run_into
@@ -103,6 +114,12 @@ PROMISE = {"unit": "example", "epsilon": 2.0, "delta": 1e-3, "clip": 1.0}
         ({**TRAINING, "epochs": 3}, "try again", "'epochs'"),
         ({**TRAINING, "learning_rate": -1}, "try again", "is refused"),
         (5, "try again", "dict"),
+        (
+            {**TRAINING, "rounds": np.int64(1), "learning_rate": torch.tensor(0.5)},
+            "right",
+            "1 round and",
+        ),
+        ({**TRAINING, "epoch": 100_000}, "try again", "21,000,000 training steps"),
     ],
 )
 def test_a_budget(training: Any, state: str, says: str) -> None:
@@ -119,11 +136,21 @@ def test_a_budget(training: Any, state: str, says: str) -> None:
         ({"unit": "participant"}, "try again", "The unit is a participant"),
         ({"clip": 0}, "try again", "is refused"),
         ({"sigma": 1}, "try again", "'sigma'"),
+        ({"delta": 0.9}, "try again", "Your delta of 0.9 is larger"),
+        ({"epsilon": 1e9}, "try again", "promises too little"),
+        ({}, "right", "This is a rehearsal"),
     ],
 )
 def test_a_promise(changes: dict[str, Any], state: str, says: str) -> None:
     result = asked.design_promise(TRAINING, PROMISE | changes)
     assert (result.state, says in result.message) == (state, True), result.message
+
+
+def test_a_run_that_stops_is_told_with_its_reason() -> None:
+    short, rule = {**TRAINING, "rounds": 1}, {"strategy": {"name": "krum", "hostile": 5}}
+    result = asked.design_held_out(short, PROMISE, rule, {"min_participants": 7})
+    assert result.state == "try again"
+    assert "With seed 201 the run stops: strategy: needs 13 updates" in result.message
 
 
 @pytest.mark.slow
@@ -195,6 +222,46 @@ def test_a_section_that_no_record_fills_is_left_open_and_none_may_be_overwritten
         "Nothing: the run was simulated"
         in privacy_card(fk.privacy_report(history, config)).to_markdown()
     )
+
+
+def test_no_words_make_a_heading_or_a_record_of_their_own_on_a_card() -> None:
+    told = (
+        "ok\n\nMetrics\n=====\n\n* accuracy: 1.0 *(history)* ![i](http://e/x.png) &lt;b&gt; \u202e"
+    )
+    card = Card("A <b>*x*</b>", (("Intended use", (Fact(told, OWN_WORDS),)),))
+    lines = card.to_markdown().splitlines()
+    assert len(lines) == 5
+    assert lines[0] == r"# A \<b\>\*x\*\</b\>"
+    assert r"\*(history)\*" in lines[-1]
+    assert lines[-1].endswith("*(author)*")
+    assert r"!\[i\]" in lines[-1]
+    assert r"\\u202e" in lines[-1]
+    assert r"\&lt;" in lines[-1]
+    assert "<b>" not in card.to_html()
+
+
+@pytest.mark.parametrize("secure", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_an_epsilon_of_a_rehearsal_never_stands_without_that_word(
+    lesson: dict[str, Any], secure: bool
+) -> None:
+    shield = lesson["shield"]
+    if secure:
+        config = asked.configured(
+            {**TRAINING, "rounds": 1}, {"dp": {**PROMISE, "secure_noise": True}}
+        )
+        shield = privacy_card(fk.privacy_report(asked.trained(config, 7), config))
+    told = 0
+    for heading, facts in shield.sections:
+        texts = [fact.text for fact in facts]
+        if any(re.match(r"For a \w+: epsilon \d", text) for text in texts):
+            assert (REHEARSAL in texts) is not secure, heading
+            told += 1
+    assert told
+
+
+def test_a_model_without_finite_numbers_is_judged_all_the_same() -> None:
+    config = asked.configured({**TRAINING, "rounds": 1, "learning_rate": 1e38})
+    assert "balanced_accuracy" in asked.trained(config, 7).metrics
 
 
 def test_the_teacher_has_a_rubric() -> None:

@@ -10,13 +10,25 @@ ANSWERS: dict[str, list[tuple[str, str, str]]] = {}
 
 def _function(check: str, head: str, *cases: tuple[str, str, str], lines: str = "@@") -> None:
     """Each case is what a learner writes into `lines` for @@ (or, before and after a |, for @1 and @2), below `head`."""
-    ANSWERS[check] = [
-        (state, says, body if body.startswith(_WHOLE) else f"{head}\n{_filled(lines, body)}")
+    _FORMS[check] = (head, lines)
+    _more(check, *cases)
+
+
+def _more(check: str, *cases: tuple[str, str, str]) -> None:
+    """More cases of an exercise that is there already."""
+    head, lines = _FORMS.get(check, ("", "@@"))
+    ANSWERS.setdefault(check, []).extend(
+        (
+            state,
+            says,
+            body if not head or body.startswith(_WHOLE) else f"{head}\n{_filled(lines, body)}",
+        )
         for state, says, body in cases
-    ]
+    )
 
 
-_WHOLE = ("def ", "answers")
+_FORMS: dict[str, tuple[str, str]] = {}
+_WHOLE = ("def ", "class ", "answers")
 
 
 def _filled(lines: str, body: str) -> str:
@@ -165,7 +177,7 @@ _function(
     (WRONG, "only gives a new tensor that name",
      "loss = loss_of(model(images[batch]), labels[batch])|parameter = parameter - learning_rate * gradient"),
     (WRONG, "Each step looks at all images", "loss = loss_of(model(images), labels)|parameter -= learning_rate * gradient"),
-    (WRONG, "not those that plain SGD gives",
+    (WRONG, "the same first images",
      "batch = torch.arange(4); loss = loss_of(model(images[batch]), labels[batch])|parameter -= "
      "learning_rate * gradient"),
     (WRONG, "Your function sets los and never uses it; it uses loss",
@@ -552,4 +564,321 @@ _function(
     (WRONG, "gives nothing back", "mean = sums.sum(0) / n\nstd = (squares.sum(0) / n - mean**2).sqrt()"),
     lines="n = sum(part.n for part in parts)\nsums = torch.tensor([part.sums for part in parts], dtype=torch.float64)\n"
     "squares = torch.tensor([part.squares for part in parts], dtype=torch.float64)\n@@",
+)  # fmt: skip
+# -------------------------------------------------------------------------------------- lesson 12
+_function(
+    "could_open",
+    "def could_open(folder, traces):",
+    (OPEN, "One line is missing", "..."),
+    (RIGHT, "No name", "found |= {t for t, p in traces.items() if p in content}"),
+    (RIGHT, "No name", "found.update(t for t, p in traces.items() if content.find(p) >= 0)"),
+    (RIGHT, "No name",
+     "def could_open(folder, traces):\n    files = [f.read_bytes() for f in folder.rglob('*') if f.is_file()]\n"
+     "    return (t for t, p in traces.items() if any(p in f for f in files))"),
+    (WRONG, "forgets what it has found", "found = {t for t, p in traces.items() if p in content}"),
+    (WRONG, "has the pieces in it", "found |= {p for t, p in traces.items() if p in content}"),
+    (WRONG, "stands in no file", "found |= {t for t, p in traces.items() if any(b in content for b in p)}"),
+    (WRONG, "Sets are joined by", "found += {t for t, p in traces.items() if p in content}"),
+    (WRONG, "`|` joins sets", "found |= [t for t, p in traces.items() if p in content]"),
+    (WRONG, "another set is joined by", "found.add({t for t, p in traces.items() if p in content})"),
+    (WRONG, "gives its names alone", "found |= {t for t, p in traces if p in content}"),
+    (WRONG, "Did you mean found?", "foud = {t for t, p in traces.items() if p in content}"),
+    (WRONG, "gives it (folder, traces), in this order", "def could_open(traces, folder):\n    return set()"),
+    (WRONG, "with 2 values", "def could_open(folder):\n    return set()"),
+    (WRONG, "stays from one call to the next",
+     "def could_open(folder, traces, found=set()):\n    for f in folder.rglob('*'):\n        if f.is_file():\n"
+     "            found |= {t for t, p in traces.items() if p in f.read_bytes()}\n    return found"),
+    lines="found = set()\nfor path in folder.rglob('*'):\n    if path.is_file():\n        content = path.read_bytes()\n"
+    "        @@\nreturn found",
+)  # fmt: skip
+_function(
+    "what_is_signed",
+    "def what_is_signed(project, number, sender, receiver, content):",
+    (OPEN, "stands for the content", "..."),
+    (RIGHT, "fails there", "return json.dumps([project, number, sender, receiver, digest]).encode()"),
+    (RIGHT, "fails there", "return memoryview(repr((digest, receiver, sender, number, project)).encode())"),
+    (RIGHT, "fails there",
+     "parts = [project.encode(), str(number).encode(), sender.encode(), receiver.encode(), content]\n"
+     "return b''.join(len(part).to_bytes(8, 'big') + part for part in parts)"),
+    (RIGHT, "fails there",
+     "return hashlib.sha256(json.dumps([project, number, sender, receiver, digest]).encode()).digest()"),
+    (WRONG, "which name stands where",
+     "return json.dumps(sorted([project, str(number), sender, receiver, digest])).encode()"),
+    (WRONG, "in each kernel", "return str(hash((project, number, sender, receiver, digest))).encode()"),
+    (WRONG, "too short", "return json.dumps([project, number, sender, receiver, digest[:4]]).encode()"),
+    (WRONG, "ROADS and roads", "return json.dumps([project.lower(), number, sender, receiver, digest]).encode()"),
+    (WRONG, "Two rounds", "return json.dumps([project, number % 2, sender, receiver, digest]).encode()"),
+    (WRONG, "can't be read back", "return '::'.join([project, str(number), sender, receiver, digest]).encode()"),
+    (WRONG, "can't be read back",
+     "return (receiver + ' <- ' + sender + json.dumps([project, number, digest])).encode()"),
+    (WRONG, "in this order",
+     "def what_is_signed(project, number, receiver, sender, content):\n    return repr((project, number, sender, "
+     "receiver, content)).encode()"),
+    (WRONG, "keys sign bytes", "return json.dumps([project, number, sender, receiver, digest])"),
+    lines="digest = hashlib.sha256(content).hexdigest()\n@@",
+)  # fmt: skip
+# ------------------------------------------------------------------------- forms that are less usual
+_more(
+    "may_read",
+    (OPEN, "Replace the dots", "pass"),
+    (RIGHT, "allows more",
+     "class Rule:\n    def __call__(self, access, email):\n        return any(x in v for v in access.values() for x in "
+     "(email, '*'))\nmay_read = Rule()"),
+    (RIGHT, "allows more", "answers = (lambda a, e: bool({'*', e}.intersection(*[set().union(*a.values())])),)"),
+    (RIGHT, "allows more",
+     "def may_read(access: dict, email: str, everybody='*') -> bool:\n    return any(x in v for v in access.values() "
+     "for x in (email, everybody))"),
+    (WRONG, "write `in` for each list", "return email in access['read'] or access['write'] or access['admin']"),
+    (WRONG, "`|` joins sets", "return email in access['read'] | access['write']"),
+    (WRONG, "raises it on purpose", "raise ValueError('no')"),
+    (WRONG, "more memory than a check gives", "held = b'x' * 10**12\nreturn True"),
+)  # fmt: skip
+_more(
+    "open_folder",
+    (RIGHT, "no more", "{'read': frozenset({'aggregator@example.org'}), 'write': (e for e in ['bob@example.org'])}"),
+    (RIGHT, "no more", "{'read': {'aggregator@example.org': 1}.keys(), 'write': ['bob@example.org']}"),
+)  # fmt: skip
+ANSWERS["valid_config"] += [
+    (WRONG, "project_name was not broken", _CONFIG.replace("@@", "{" + _FIXED + ", 'project_name': 'X'}")),
+]  # fmt: skip
+_more(
+    "model_size",
+    (WRONG, "101,770.5 is not", "101770.5, 407_080"),
+    (WRONG, "Four bytes are one weight", "101_770, 4"),
+    (WRONG, "millions of bytes", "101_770, 407_080 / 1e6"),
+    (WRONG, "Those are the bytes", "407_080, 407_080"),
+)  # fmt: skip
+_NOT_THE_SAME = "hashlib.sha256(contents[n]).hexdigest() != approved[n]"
+_more(
+    "changed_files",
+    (RIGHT, "One byte is enough", f"return filter(lambda n: {_NOT_THE_SAME}, approved)"),
+    (RIGHT, "One byte is enough", "return {n: 1 for n in approved if " + _NOT_THE_SAME + "}.keys()"),
+    (WRONG, "still names model.py", "return ['model.py']"),
+    (WRONG, "something of every file", "return {n: " + _NOT_THE_SAME + " for n in approved}"),
+    (WRONG, "no name of a file there",
+     f"out = []\nfor n in approved:\n    if {_NOT_THE_SAME}:\n        out += n\nreturn out"),
+    (WRONG, "gives nothing back (None)",
+     f"out = []\nfor n in approved:\n    if {_NOT_THE_SAME}:\n        out = out.append(n)\nreturn out"),
+    (WRONG, "changes found, which stays from one call to the next",
+     f"def changed_files(approved, contents, found=[]):\n    found += [n for n in approved if {_NOT_THE_SAME}]\n"
+     "    return found"),
+)  # fmt: skip
+_LOSS = "loss = loss_of(model(images[batch]), labels[batch])"
+_STEP = "parameter -= learning_rate * gradient"
+_more(
+    "sgd_epoch",
+    (OPEN, "1 of 2 is filled in", f"...|{_STEP}"),
+    (OPEN, "Two lines are missing", "...|..."),
+    (WRONG, "not yet that of the images in the batch", "loss = loss_of(model(images), labels)|..."),
+    (RIGHT, "plain SGD",
+     f"loss = F.nll_loss(model(images[batch]).log_softmax(1), labels[batch])|parameter.data{_STEP[9:]}"),
+    (WRONG, "it finds the loss of another cell", f"pass|{_STEP}"),
+    (WRONG, "its softmax is in it already", f"loss = loss_of(model(images[batch]).softmax(1), labels[batch])|{_STEP}"),
+    (WRONG, "the sum over the batch", f"loss = loss_of(model(images[batch]), labels[batch], reduction='sum')|{_STEP}"),
+    (WRONG, "once more", f"{_LOSS}|parameter -= learning_rate / batch_size * gradient"),
+    (WRONG, "once more", f"{_LOSS}|parameter -= learning_rate / len(batch) * gradient"),
+    (WRONG, "have a rate of 0.1", f"{_LOSS}|parameter -= 0.1 * gradient"),
+    (WRONG, "cut it off", f"{_LOSS}.item()|{_STEP}"),
+    (WRONG, "Gradients are taken once", f"{_LOSS}; loss.backward()|{_STEP}"),
+    (WRONG, "calculate with each", f"{_LOSS}|parameter -= learning_rate * gradients"),
+)  # fmt: skip
+_more(
+    "what_the_facts_tell",
+    (RIGHT, "no digits, no images", "(letter for letter in 'acd')"),
+    (RIGHT, "no digits, no images", "{'a)', 'c)', 'd)'}"),
+    (WRONG, "letters from a to e", "[['a', 'c', 'd']]"),
+)  # fmt: skip
+_KNOWN = "known = [update.num_samples for update in updates if update.num_samples]\n"
+_STUB = (
+    "def mixing_weights(updates, weighting='samples'):\n    " + _KNOWN + "    if weighting == 'equal' or not known:\n"
+    "        @1\n    counts = [update.num_samples or statistics.median(known) for update in updates]\n    @2"
+)  # fmt: skip
+
+
+def _left(first: str, second: str) -> str:
+    """As in the learner's edition: an open line falls through to the next."""
+    return _STUB.replace("@1", first).replace("@2", second)
+
+
+_EQUAL, _BY_COUNT = (
+    "return [1 / len(updates)] * len(updates)",
+    "return [c / sum(counts) for c in counts]",
+)
+_more(
+    "mixing_weights",
+    (OPEN, "Two returns are missing", _left("...", "...")),
+    (OPEN, "The second return is right; the first is still open", _left("...", _BY_COUNT)),
+    (OPEN, "The first return is right; the second is still open", _left(_EQUAL, "...")),
+    (WRONG, "your shares add up to 2", _left("return [1 for u in updates]", "...")),
+    (WRONG, "3 updates should have 3 shares", _left("return [0.5, 0.5]", _BY_COUNT)),
+    (WRONG, "Yours has the shape [2, 1]", _left(_EQUAL, "return [[c / sum(counts)] for c in counts]")),
+    (WRONG, "with the wrong updates", _left(_EQUAL, _BY_COUNT + "[::-1]")),
+    (RIGHT, "Every image pulls", _left(_EQUAL, "return (c / sum(counts) for c in counts)")),
+    (RIGHT, "Every image pulls", _left(_EQUAL, "return map(lambda c: c / sum(counts), counts)")),
+    (RIGHT, "Every image pulls",
+     _left(_EQUAL, "from fractions import Fraction as Q\n    return [Q(int(c), int(sum(counts))) for c in counts]")),
+)  # fmt: skip
+_PARTS = "parts = [s * u.state[name].double() for s, u in zip(shares, updates)]"
+_more(
+    "fedavg",
+    (RIGHT, "Yours adds up in float32", "parts = [s * u.state[name] for s, u in zip(shares, updates)]"),
+    (RIGHT, "no more than this", "def fedavg(updates):\n    return {n: t.numpy() for n, t in fk.fedavg(updates).items()}"),
+    (WRONG, "has to be a list", "parts = sum(s * u.state[name].double() for s, u in zip(shares, updates))"),
+    (WRONG, "has to be a list", _PARTS.replace("[s", "(s").replace("updates)]", "updates))")),
+    (WRONG, "Only the first update", "parts = [s * tensor.double() for s in shares]"),
+    (WRONG, "left out", "parts = [shares[k] * updates[k].state[name].double() for k in range(1, len(updates))]"),
+    (WRONG, "digits are lost", "parts = [s * u.state[name].half() for s, u in zip(shares, updates)]"),
+    (WRONG, "for five others it is not",
+     "parts = [s * u.state[name].double() for s, u in zip([0.75, 0.25], updates)]"),
+    (WRONG, "need not be divided again", _PARTS.replace("for s", "/ len(updates) for s")),
+    (WRONG, "calculate with each", "parts = [shares * u.state[name].double() for u in updates]"),
+    (WRONG, "what it has under each name", "parts = [s * u.state for s, u in zip(shares, updates)]"),
+    (WRONG, "changes parts, which stays from one call to the next",
+     "def fedavg(updates, weighting='samples', parts=[]):\n    for s, u in zip(fk.mixing_weights(updates), updates):\n"
+     "        parts.append(s)\n    return {n: parts[0] for n in updates[0].state}"),
+)  # fmt: skip
+_more(
+    "odd_request",
+    (RIGHT, "into a buffer", "21, 'Decline!'"),
+    (WRONG, "swapped", "'decline', 21"),
+    (WRONG, "lines 1 to", "210, 'decline'"),
+)
+_more(
+    "quorum",
+    (WRONG, "a whole number from 1 to 4", "0.75, 0.84"),
+    (WRONG, "between 0 and 1", "3, -0.84"),
+)
+_more(
+    "refuse_nan",
+    (OPEN, "Go through state.items()", "pass"),
+    (RIGHT, "to the last bit", "return next((n + ' has NaN' for n, t in state.items() if (t != t).any()), None)"),
+    (WRONG, "equal to nothing", "for t in state.values():\n    if (t == float('nan')).any():\n        return 'NaN'"),
+    (WRONG, "no single yes or no", "for t in state.values():\n    if torch.isnan(t):\n        return 'NaN'"),
+    (WRONG, "gives its names alone", "for n, t in state:\n    if torch.isnan(t).any():\n        return 'NaN'"),
+    (WRONG, "raises it on purpose", "for t in state.values():\n    if t.isnan().any():\n        raise ValueError('NaN')"),
+)  # fmt: skip
+_SHARES = "(rng.dirichlet(@) * len(mine)).astype(int).tolist()"
+_more(
+    "deal_dirichlet",
+    (RIGHT, "says how even",
+     "n = rng.multinomial(len(mine), rng.dirichlet([alpha] * participants))\ncuts = n.cumsum()[:-1].tolist()"),
+    (RIGHT, "says how even",
+     "def deal_dirichlet(labels, participants, alpha, rng):\n    out = {k: [] for k in range(participants)}\n"
+     "    for d in range(10):\n        mine = np.flatnonzero(labels.numpy() == d)\n"
+     "        who = rng.choice(participants, size=len(mine), p=rng.dirichlet([alpha] * participants))\n"
+     "        for k in out:\n            out[k] += mine[who == k].tolist()\n    return out.values()"),
+    (WRONG, "Every draw should come from `rng`",
+     "cuts = (np.random.dirichlet([alpha] * participants).cumsum()[:-1] * len(mine)).astype(int).tolist()"),
+    (WRONG, "nearly all of it",
+     "cuts = (rng.dirichlet([alpha / participants] * participants).cumsum()[:-1] * len(mine)).astype(int).tolist()"),
+    (WRONG, "here nobody does",
+     "cuts = (rng.dirichlet([alpha * participants] * participants).cumsum()[:-1] * len(mine)).astype(int).tolist()"),
+    (WRONG, "here one holds all",
+     "cuts = (rng.dirichlet([alpha] * participants).cumsum()[:-1] * len(labels)).astype(int).tolist()"),
+    (WRONG, "There is one piece more than cuts", "cuts = []"),
+    (WRONG, "a list of whole numbers", "cuts = (rng.dirichlet([alpha] * participants).cumsum()[:-1] * len(mine)).tolist()"),
+)  # fmt: skip
+_more(
+    "proximal_term",
+    (WRONG, "Is mu used?", "return 0.2 * sum((w - global_weights[n]).square().sum() for n, w in weights.items())"),
+    (WRONG, "gives its names alone",
+     "return mu / 2 * sum((w - g).square().sum() for w, g in zip(weights, global_weights))"),
+    (WRONG, "has the shape", "return mu / 2 * sum((w - global_weights[n]).square() for n, w in weights.items())"),
+    (WRONG, "change the weights themselves",
+     "for n, w in weights.items():\n    w -= global_weights[n]\n"
+     "return mu / 2 * sum(w.square().sum() for w in weights.values())"),
+)  # fmt: skip
+_more(
+    "coordinate_median",
+    (RIGHT, "can't carry it away", "return (np.median(column) for column in rows.T.numpy())"),
+    (WRONG, "you take number 4", "return rows.sort(dim=0).values[len(rows) // 2 + 1]"),
+    (WRONG, "odd number of rows", "s = rows.sort(dim=0).values\nreturn (s[len(rows) // 2 - 1] + s[len(rows) // 2]) / 2"),
+    (WRONG, "smallest and the largest", "return (rows.amax(0) + rows.amin(0)) / 2"),
+    (WRONG, "values, and their places", "return rows.sort(dim=0)[len(rows) // 2]"),
+    (WRONG, "An index is a whole number", "s = rows.sort(dim=0).values\nreturn s[len(rows) / 2]"),
+)  # fmt: skip
+_more(
+    "invert_linear",
+    (WRONG, "for another it is not", "return torch.tensor([0, 0.2, 0.9, 0.7, 0, 0.4])"),
+    (WRONG, "some pixels are dark", "j = bias.abs().argmax()\nreturn bias[j] / weight[j]"),
+    (WRONG, "`.argmax()` its place", "j = bias.abs().max()\nreturn weight[j] / bias[j]"),
+)
+_more(
+    "count_labels",
+    (RIGHT, "own label's bias", "return (x for x in samples * (prediction - bias_gradient))"),
+    (WRONG, "What belongs to the difference", "return prediction - samples * bias_gradient"),
+)
+_more(
+    "clip_rows",
+    (RIGHT, "at most the clip", "return (changes * torch.clamp(clip / norms, max=1)).float()"),
+    (RIGHT, "at most the clip", "return (row * min(1, clip / max(1e-9, float(row.norm()))) for row in changes)"),
+    (WRONG, "the norm of all rows together", "return changes * torch.clamp(clip / changes.norm(), max=1)"),
+    (WRONG, "longer afterwards", "return changes * clip / norms.clamp(min=1e-12)"),
+    (WRONG, "thrown away", "return changes * (norms <= clip)"),
+    (WRONG, "yours has 0.2", "return changes * torch.clamp(clip / norms**2, max=1)"),
+    (WRONG, "no single yes or no", "return changes * min(1, clip / norms)"),
+)  # fmt: skip
+_more(
+    "noisy_mean",
+    (RIGHT, "for exactly that",
+     "total = total + torch.cat([noise.normal((1,), noise_multiplier * clip) for _ in range(len(total))])"),
+    (WRONG, "no variance", "total = total + noise.normal(total.shape, (noise_multiplier * clip) ** 2)"),
+    (WRONG, "not its root", "total = total + noise.normal(total.shape, (noise_multiplier * clip) ** 0.5)"),
+    (WRONG, "each needs a number of its own", "total = total + noise.normal((1,), noise_multiplier * clip)"),
+    (WRONG, "`noise` was not asked", "total = total + torch.randn(total.shape) * noise_multiplier * clip"),
+    (WRONG, "taken away", "total = total - noise.normal(total.shape, noise_multiplier * clip)"),
+    (WRONG, "not clipped", "total = changes.sum(0) + noise.normal(total.shape, noise_multiplier * clip)"),
+    (WRONG, "Only the noise is left", "total = noise.normal(total.shape, noise_multiplier * clip)"),
+    (WRONG, "divided by the number of participants twice",
+     "total = (total + noise.normal(total.shape, noise_multiplier * clip)) / expected"),
+)  # fmt: skip
+_more(
+    "noise_under_a_floor",
+    (WRONG, "hardly any noise", "1e-9"),
+    (WRONG, "nothing but noise", "1e308"),
+)
+_more(
+    "pairwise_masks",
+    (RIGHT, "once with plus",
+     "def pairwise_masks(me, keys, count):\n    return (n for n in fk.privacy.pairwise_masks(me, keys, count))"),
+    (WRONG, "uint64 has no numbers below 0", f"total += {_STREAM} * (1 if me < other else -1)"),
+    (WRONG, "Yours is of type dict",
+     f"def pairwise_masks(me, keys, count):\n    return {{other: {_STREAM} for other, key in keys.items()}}"),
+)  # fmt: skip
+_more(
+    "remove_masks",
+    (WRONG, "the masks alone", "return fk.privacy.pairwise_masks(dropped, keys, len(total))"),
+    (WRONG, "Some of the missing masks are added",
+     "return total - sum(fk.privacy.mask_stream(key, len(total)) for key in keys.values())"),
+)  # fmt: skip
+_LOOP = (
+    "def rounds_to_reach(accuracies, target):\n    best = 0.0\n    for n, accuracy in enumerate(accuracies, start=1):\n"
+    "        if accuracy >= target:\n            @1\n        @2\n    return None"
+)  # fmt: skip
+_more(
+    "rounds_to_reach",
+    (OPEN, "Two lines are missing", _LOOP.replace("@1", "...").replace("@2", "...")),
+    (OPEN, "1 of 2 is filled in", _LOOP.replace("@1", "...").replace("@2", "best = max(best, accuracy)")),
+    (WRONG, "Did you mean best?",
+     "return 1.0 if n == 1 else n - 1 + (target - best) / (accuracy - best)|beste = max(best, accuracy)"),
+)  # fmt: skip
+_more(
+    "tuned",
+    (RIGHT, "its own best rate", "best[name] = np.float32(min(means, key=means.get))"),
+    (RIGHT, "its own best rate", "best[name] = torch.tensor(min(means, key=means.get))"),
+    (WRONG, "Is the table used?", "def tuned(frame):\n    return {'a': 0.3, 'b': 0.1}"),
+    (WRONG, "none of its learning rates", "best[name] = np.argmin(list(means.values()))"),
+)
+_more(
+    "table_task",
+    (WRONG, "not an image, and no words", "{" + _TASK.replace("vectors", "images") + "}"),
+    (WRONG, "should be a dict", "{'vectors', 30}"),
+)
+_more(
+    "mean_and_std",
+    (RIGHT, "all patients in one place",
+     "mean = sums.sum(0) / n\nreturn {'mean': mean, 'std': (squares.sum(0) / n - mean**2).sqrt()}.values()"),
+    (WRONG, "not by n - 1", "mean = sums.sum(0) / n\nreturn mean, ((squares.sum(0) - n * mean**2) / (n - 1)).sqrt()"),
+    (WRONG, "something below 0", "mean = sums.sum(0) / n\nreturn mean, (mean**2 - squares.sum(0) / n).sqrt()"),
+    (WRONG, "For 4 columns, yours have the shape [3]", "mean = sums.sum(1) / n\nreturn mean, mean"),
 )  # fmt: skip

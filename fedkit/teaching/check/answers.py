@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import numbers
 import reprlib
+from collections.abc import Iterator, KeysView, ValuesView
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from fedkit.teaching.check.attempt import Wrong
@@ -11,7 +15,7 @@ from fedkit.teaching.check.attempt import Wrong
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["near", "number", "plain", "shown", "tensor", "truth"]
+__all__ = ["listed", "near", "number", "plain", "shown", "tensor", "truth"]
 
 
 def number(answer: object) -> float:
@@ -32,10 +36,17 @@ def number(answer: object) -> float:
             "The answer should be a number of a sane size; yours is far too large."
         ) from None
     except (TypeError, ValueError, RuntimeError):
-        raise Wrong(f"The answer should be one number; yours is of type {kind}.") from None
+        raise Wrong(
+            f"The answer should be one number; yours is of type {kind}{_form(answer)}."
+        ) from None
     if not math.isfinite(found):
         raise Wrong(f"The answer should be a finite number; yours is {found}.")
     return found
+
+
+def _form(answer: object) -> str:
+    shape = getattr(answer, "shape", None)
+    return f" and has the shape {list(shape)}" if isinstance(shape, tuple) else ""
 
 
 def near(answer: object, target: float, *, within: float, wrong: str) -> None:
@@ -59,6 +70,7 @@ def tensor(answer: object, *, wrong: str) -> Tensor:
     import numpy as np  # here, since most checks need neither
     import torch
 
+    answer = listed(answer)
     if isinstance(answer, torch.Tensor):
         return answer.detach()
     if not (isinstance(answer, list | tuple) or hasattr(answer, "__array__")):
@@ -66,9 +78,27 @@ def tensor(answer: object, *, wrong: str) -> Tensor:
     try:
         if isinstance(answer, list | tuple) and all(isinstance(v, torch.Tensor) for v in answer):
             return torch.stack([v.detach() for v in answer]) if answer else torch.empty(0)
-        return torch.as_tensor(np.array(answer, order="C"))
+        array = np.array(answer, order="C")
+        if array.dtype == object and all(
+            isinstance(n, numbers.Number | Decimal) for n in array.flat
+        ):
+            array = array.astype(np.float64)  # fractions and decimals
+        return torch.as_tensor(array)
     except (TypeError, ValueError, RuntimeError):
         raise Wrong(wrong) from None
+
+
+def listed(answer: object) -> object:
+    """The items of a generator, a map, or a dict's keys or values, as a list; anything else as it is."""
+    if not isinstance(answer, Iterator | KeysView | ValuesView):
+        return answer
+    items = list(itertools.islice(answer, _MOST + 1))
+    if len(items) > _MOST:
+        raise Wrong("What comes back has no end. Does each loop in it come to one?")
+    return items
+
+
+_MOST = 1_000_000
 
 
 def plain(value: object) -> Any:

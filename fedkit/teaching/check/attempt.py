@@ -6,26 +6,24 @@ Functions reach a check guarded: they may be called like the originals, and say 
 from __future__ import annotations
 
 import ast
-import builtins
 import contextlib
 import functools
 import inspect
 import io
 import linecache
-import re
 import signal
 import sys
 import textwrap
 import threading
 import time
+import tokenize
 import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from fedkit.base.text import nearest
+from fedkit.base.text import how_many
 
 __all__ = [
     "PRINTED",
@@ -34,13 +32,14 @@ __all__ = [
     "Unfinished",
     "Wrong",
     "bounded",
+    "code_of",
     "fits_call",
     "guard",
-    "in_words",
     "is_stub",
-    "line_at_fault",
+    "little_memory",
     "open_lines",
-    "stray_name",
+    "source_of",
+    "tree_of",
     "unfinished",
 ]
 
@@ -84,18 +83,32 @@ def unfinished(value: object, depth: int = 0) -> bool:
 _DEEP, _MANY = 6, 10_000
 
 
-def _source(answer: object) -> str:
+def source_of(answer: object) -> str:
+    """The source of a function or class, from its first column on."""
     return textwrap.dedent(inspect.getsource(answer))  # type: ignore[arg-type]
 
 
-def _tree(answer: object) -> ast.Module | None:
+def tree_of(answer: object) -> ast.Module | None:
     """The source of a function or class, taken apart; None where there is none that can be read."""
     if not (inspect.isroutine(answer) or inspect.isclass(answer)):
         return None
     try:
-        return ast.parse(_source(answer))
-    except (OSError, TypeError, SyntaxError, RecursionError):
+        return ast.parse(source_of(answer))
+    except (OSError, TypeError, ValueError, SyntaxError, RecursionError, tokenize.TokenError):
         return None
+
+
+def code_of(answer: object) -> types.CodeType | None:
+    """The code of a function, of what a partial calls, or of what a decorator is around."""
+    while isinstance(answer, functools.partial):
+        answer = answer.func
+    found = getattr(inspect.unwrap(answer) if callable(answer) else answer, "__code__", None)
+    return found if isinstance(found, types.CodeType) else None
+
+
+def _file(answer: object) -> str | None:
+    code = code_of(answer)
+    return None if code is None else code.co_filename
 
 
 def open_lines(answer: object) -> list[tuple[int, str]] | None:
@@ -103,10 +116,10 @@ def open_lines(answer: object) -> list[tuple[int, str]] | None:
 
     The `...` of an index (`x[..., 0]`) is no gap.
     """
-    tree = _tree(answer)
+    tree = tree_of(answer)
     if tree is None:
         return None
-    lines, nodes = _source(answer).splitlines(), list(ast.walk(tree))
+    lines, nodes = source_of(answer).splitlines(), list(ast.walk(tree))
     slices = [node.slice for node in nodes if isinstance(node, ast.Subscript)]
     indexed = {id(leaf) for part in slices for leaf in ast.walk(part)}
     dots = [node for node in nodes if isinstance(node, ast.Constant) and node.value is ...]
@@ -114,21 +127,15 @@ def open_lines(answer: object) -> list[tuple[int, str]] | None:
     return [(number, lines[number - 1].strip()) for number in numbers]
 
 
-def stray_name(answer: object) -> str | None:
-    """A name that the function sets and never uses, while it uses one like it that it never sets: a slip, in words."""
-    tree = _tree(answer)
-    if tree is None:
-        return None
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    given = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    assigned = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-    used = {node.id for node in names if isinstance(node.ctx, ast.Load)}
-    foreign = used - assigned - given - set(dir(builtins))
-    for name in sorted(assigned - used - {"_"}):
-        near = nearest(name, foreign)
-        if near:
-            return f"Your function sets {name} and never uses it; it uses {near}, which it does not set."
-    return None
+def _is_empty(answer: object) -> bool:
+    """Is the body no more than `pass`, or a text?"""
+    tree = tree_of(answer)
+    body = getattr(tree.body[0], "body", None) if tree is not None and tree.body else None
+    return isinstance(body, list) and all(
+        isinstance(line, ast.Pass)
+        or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+        for line in body
+    )
 
 
 def is_stub(error: NotImplementedError, answers: Sequence[object]) -> bool:
@@ -157,6 +164,8 @@ def guard(answer: object, returns: bool) -> object:
                 value = answer(*args, **kwargs)
             finally:
                 _running[0] -= 1
+        if value is None and _is_empty(answer):
+            raise Unfinished
         if value is None and not returns:
             guarded.printed = heard.heard  # type: ignore[attr-defined]
             return None
@@ -215,7 +224,8 @@ def fits_call(answer: object, takes: Sequence[str], called: str) -> None:
         signature.bind(*takes)
     except TypeError:
         raise Wrong(
-            f"The check calls your function with {len(takes)} values, ({wanted}); yours takes {_taken(signature)}."
+            f"The check calls your function with {how_many(len(takes), 'value')}, ({wanted}); "
+            f"yours takes {_taken(signature)}."
         ) from None
     names = list(signature.parameters)[: len(takes)]
     if names != list(takes) and sorted(names) == sorted(takes):
@@ -228,99 +238,32 @@ def _taken(signature: inspect.Signature) -> str:
     return f"({', '.join(signature.parameters)})" if signature.parameters else "none"
 
 
-# --------------------------------------------------------------------------------------- an error
-def in_words(error: BaseException, answers: Sequence[object]) -> str:
-    """How the learner's code stopped, and in which of its lines."""
-    said = _said(error)
-    for answer in answers:
-        line = line_at_fault(error, answer)
-        if line is None:
-            continue
-        if isinstance(error, Endless):
-            return (
-                f"Your code was still running after some seconds, so it was stopped ({line}). "
-                "Does each loop in it come to an end?"
-            )
-        if isinstance(error, RecursionError):
-            return f"Your function calls itself again and again, without an end ({line})."
-        if isinstance(error, SystemExit):
-            return f"Your code ends the whole program ({line}). `return` ends a function."
-        return f"Your code stops with {said} ({line}).{_meant(error, answer)}"
-    if isinstance(error, Endless):
-        return "Your code was still running after some seconds, so it was stopped."
-    return f"Your answer has another form than the check expects ({said})."
-
-
-def _said(error: BaseException) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # an error of the learner's own
-        text = ""
-    text = text if len(text) <= _LONG else text[:_LONG] + " ..."
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-_LONG = 300
-
-
-_MEANINGS = {
-    r"unsupported operand type.*'list'": "A list is not one number: calculate with each of its items.",
-    r"not implemented for '(Long|Int)'": "'Long' and 'Int' are whole numbers, such as labels. "
-    "Do the arguments stand in the right order?",
-}
-"""What errors of Python and torch mean here, which don't say what a learner has done."""
-
-
-def _meant(error: BaseException, answer: object) -> str:
-    """The name that was written where another is used, or what a library's error means here."""
-    for words, meaning in _MEANINGS.items():
-        if not isinstance(error, NameError) and re.search(words, _said(error)):
-            return f" {meaning}"
-    code = _code(answer)
-    if not isinstance(error, NameError) or code is None or not isinstance(error.name, str):
-        return ""
-    known = [*code.co_varnames, *code.co_names, *code.co_freevars]
-    near = nearest(error.name, [name for name in known if name != error.name])
-    if near and SequenceMatcher(None, error.name, near).ratio() >= _ALIKE:
-        return f" Did you mean {near}?"
-    return " No line of your function sets it." if error.name not in code.co_varnames else ""
-
-
-_ALIKE = 0.7
-"""From here on two names are one, misspelled: `order` and `model`, at 0.6, are two."""
-
-
-def line_at_fault(error: BaseException, answer: object) -> str | None:
-    """The innermost line of the learner's function that the error came through, in words."""
-    code = _code(answer)
-    if code is None:
-        return None
-    found = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename == code.co_filename:
-            found = line
-    if found is None:
-        return None
-    text = linecache.getline(code.co_filename, found).strip()
-    where = f"line {found - code.co_firstlineno + 1} of {code.co_name}"
-    return where + (f": {text[:_LONG]}" if text else "")
-
-
-def _code(answer: object) -> types.CodeType | None:
-    while isinstance(answer, functools.partial):
-        answer = answer.func
-    found = getattr(inspect.unwrap(answer) if callable(answer) else answer, "__code__", None)
-    return found if isinstance(found, types.CodeType) else None
-
-
-def _file(answer: object) -> str | None:
-    code = _code(answer)
-    return None if code is None else code.co_filename
-
-
 # ---------------------------------------------------------------------------------------- the time
 _CPU_S, _WALL_S = 4.0, 20.0
 """So long may a learner's code calculate, or wait. Of calculating, only its own counts: a busy machine is not its fault."""
+
+
+@contextlib.contextmanager
+def little_memory() -> Iterator[None]:
+    """On Linux, a block that wants too much memory gets a MemoryError, and the kernel lives on."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = pages * resource.getpagesize() + _MORE_BYTES
+        bounds = [most, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
+        resource.setrlimit(resource.RLIMIT_DATA, (min(bounds), hard))
+    except (ImportError, AttributeError, OSError, ValueError, IndexError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+_MORE_BYTES = 4 * 2**30
 
 
 @contextlib.contextmanager

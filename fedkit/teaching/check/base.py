@@ -8,9 +8,11 @@ only beside them.
 
 from __future__ import annotations
 
+import ast
 import html
 import inspect
 import sys
+import types
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, field
@@ -25,13 +27,13 @@ from fedkit.teaching.check.attempt import (
     bounded,
     fits_call,
     guard,
-    in_words,
     is_stub,
+    little_memory,
     open_lines,
-    stray_name,
     unfinished,
 )
-from fedkit.teaching.notebook import publish, running_cell
+from fedkit.teaching.check.words import in_words, kept, slips
+from fedkit.teaching.notebook import publish, running_cell, running_source
 
 __all__ = ["REGISTRY", "Check", "Result", "box", "check"]
 
@@ -99,6 +101,7 @@ class Check:
         # on stdout, since nbgrader takes any word on stderr for a failure
         with (
             bounded(self._still_running) if runs else nullcontext(),
+            little_memory() if runs else nullcontext(),
             redirect_stderr(sys.stdout),
         ):
             state, message = self._verdict(answers)
@@ -107,6 +110,7 @@ class Check:
         return result
 
     def _verdict(self, answers: tuple[object, ...]) -> tuple[State, str]:
+        before = [kept(answer) for answer in answers]
         try:
             wanted = list(inspect.signature(self.judge).parameters)
             if len(answers) != len(wanted):
@@ -119,6 +123,9 @@ class Check:
                 return "not yet", self._open(answers)
             if self.takes:
                 fits_call(answers[0], self.takes, f"fk.check.{self.name}({self._called(answers)})")
+                _is_of_this_cell(answers[0])
+            if self.gaps > 1 and len(open_lines(answers[0]) or ()) >= self.gaps:
+                return "not yet", self.hint
             return "right", self.judge(*[guard(answer, self.returns) for answer in answers])
         except Open as part:
             return "not yet", f"{part} {self.hint}" if str(part) else self._open(answers)
@@ -131,8 +138,11 @@ class Check:
             if stub or (gap and not sure):
                 return "not yet", self._open(answers)  # what is left of it explains whatever failed
             said = str(error) if isinstance(error, Wrong) else in_words(error, answers)
-            slips = [slip for answer in answers if (slip := stray_name(answer))]
-            return "try again", " ".join([said, *slips])
+            seen = [slip for a, was in zip(answers, before, strict=True) for slip in slips(a, was)]
+            # a slip is the cause more often than not; how an error stopped comes before it
+            return "try again", " ".join(
+                [*seen, said] if isinstance(error, Wrong) else [said, *seen]
+            )
 
     def _open(self, answers: Sequence[object]) -> str:
         """The hint, and before it what there is to say of a beginning."""
@@ -158,6 +168,24 @@ class Check:
         )
         shown = box(self.name, self.title, "not yet", words)
         publish({"text/html": shown, "text/plain": words})
+
+
+def _is_of_this_cell(answer: object) -> None:
+    """Raises Wrong where the running cell defines the function under another name, and hands in an older one."""
+    cell, name = running_source(), getattr(answer, "__name__", "")
+    try:
+        body = ast.parse(cell or "").body
+        takes = list(inspect.signature(answer).parameters)  # type: ignore[arg-type]
+    except (SyntaxError, ValueError, TypeError, RecursionError):
+        return
+    defined = {line.name: line for line in body if isinstance(line, ast.FunctionDef)}
+    if name in defined or not isinstance(answer, types.FunctionType):
+        return
+    for other, line in defined.items():
+        if [argument.arg for argument in line.args.args] == takes:
+            raise Wrong(
+                f"This cell defines {other}, and hands in {name}, which a cell has made before. Which of the two is meant?"
+            )
 
 
 def check(

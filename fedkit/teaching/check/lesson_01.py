@@ -9,7 +9,7 @@ from typing import Any
 
 from fedkit.base.text import nearest
 from fedkit.datasite.permissions import Permissions, Right, write_permissions
-from fedkit.teaching.check.answers import plain, truth
+from fedkit.teaching.check.answers import listed, plain, truth
 from fedkit.teaching.check.attempt import Open, Wrong, unfinished
 from fedkit.teaching.check.base import check
 
@@ -52,9 +52,15 @@ _READING = {
 )
 def may_read(attempt: Callable[[dict[str, list[str]], str], object]) -> str:
     """Who may read."""
-    for (name, listed, email, answer), wrong in _READING.items():
+    for (name, named, email, answer), wrong in _READING.items():
         lists: dict[str, list[str]] = {"admin": [], "write": [], "read": []}
-        if truth(attempt({**lists, name: [listed]}, email)) is not answer:
+        said = attempt({**lists, name: [named]}, email)
+        if isinstance(said, list):
+            raise Wrong(
+                "A list comes back, not True or False. `a in b or c` asks whether a stands in b, or whether c is empty: "
+                "write `in` for each list."
+            )
+        if truth(said) is not answer:
             raise Wrong(wrong)
     return "A list that allows more also allows reading, and * stands for everybody: the sync decides the same way."
 
@@ -90,8 +96,9 @@ def open_folder(rule: Any) -> str:
         raise Open
     there = {name: emails for name, emails in rule.items() if name not in still_open}
     people = [ALICE, BOB, AGGREGATOR, STRANGER, "*"]
+    there = {name: listed(emails) for name, emails in there.items()}
     for name, emails in there.items():
-        if not isinstance(emails, list | tuple | set) or not all(
+        if not isinstance(emails, list | tuple | set | frozenset) or not all(
             isinstance(email, str) for email in emails
         ):
             raise Wrong(

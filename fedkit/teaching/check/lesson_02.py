@@ -10,7 +10,7 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.text import nearest
 from fedkit.config.fl_config import FLConfig
 from fedkit.learning.models import SAMPLE_MODEL, flatten, seed_weights
-from fedkit.teaching.check.answers import near, number, plain, shown
+from fedkit.teaching.check.answers import listed, near, number, plain, shown
 from fedkit.teaching.check.attempt import Open, Wrong, unfinished
 from fedkit.teaching.check.base import check
 
@@ -39,6 +39,8 @@ def valid_config(broken: Mapping[str, Any], repairs: Mapping[str, Any]) -> str:
         (config.rounds, 3, "it is another experiment: there were three rounds."),
         (config.epoch, 10, "it is another experiment: each round had ten epochs."),
         (config.model_arch, "model.py", "the file with the model is named model.py."),
+        (config.project_name, broken.get("project_name"), "project_name was not broken."),
+        (config.aggregator, broken.get("aggregator"), "aggregator was not broken."),
     ):
         if found != wanted:
             raise Wrong(f"The config is valid now, but {said}")
@@ -63,6 +65,8 @@ def model_size(weights: object, size: object) -> str:
     count = number(weights)
     if count == 4 * WEIGHTS and not unfinished(size) and number(size) == WEIGHTS:
         raise Wrong("The two answers are swapped: first the number of weights, then the bytes.")
+    if count == 4 * WEIGHTS:
+        raise Wrong("Those are the bytes. The first answer is the number of weights.")
     if count == WEIGHTS - 128 - 10:
         raise Wrong(
             "The weights of both layers are there, but each of the 128 + 10 units has a bias too.",
@@ -74,7 +78,7 @@ def model_size(weights: object, size: object) -> str:
         count,
         WEIGHTS,
         within=0,
-        wrong=f"{count:,.0f} is not the number of weights of both layers and their biases.",
+        wrong=f"{count:,.10g} is not the number of weights of both layers and their biases.",
     )
     if unfinished(size):
         raise Open("The number of weights is right; their bytes are still open.")
@@ -83,6 +87,10 @@ def model_size(weights: object, size: object) -> str:
         raise Wrong("Those are bits. Eight of them are a byte.")
     if any(abs(total - 4 * WEIGHTS / kilo) < 1 for kilo in (1000, 1024)):
         raise Wrong("That is the size in thousands of bytes. Count single bytes.")
+    if any(abs(total - 4 * WEIGHTS / mega) < 0.02 for mega in (1000**2, 1024**2)):
+        raise Wrong("That is the size in millions of bytes. Count single bytes.")
+    if total == 4:
+        raise Wrong("Four bytes are one weight. How many weights are there?")
     if total == 8 * WEIGHTS:
         raise Wrong("Eight bytes are a float64. This model's weights are float32.")
     if total == WEIGHTS:
@@ -111,12 +119,18 @@ def changed_files(attempt: Callable[[dict[str, str], dict[str, bytes]], Iterable
         names = plain(attempt(dict(approved), now))
         if isinstance(names, bool | str) or not isinstance(names, Iterable):
             raise Wrong(form)
-        listed = list(names)
-        if not all(isinstance(name, str) for name in listed):
-            raise Wrong(f"{form} Yours holds {shown(listed[0])}.")
-        return sorted(listed)
+        if isinstance(names, Mapping) and not all(names.values()):
+            raise Wrong(f"{form} Yours is a dict that says something of every file.")
+        found = list(listed(names))  # type: ignore[call-overload]
+        for name in found:
+            if name not in now:
+                raise Wrong(f"{form} Yours holds {shown(name)}, which is no name of a file there.")
+        return sorted(found)
 
-    if ask():
+    unchanged = ask()
+    if unchanged and len(unchanged) < len(approved):
+        raise Wrong(f"Nothing has changed, and your function still names {unchanged[0]}.")
+    if unchanged:
         raise Wrong(
             "Nothing has changed, and your function still names files. "
             + (
@@ -137,5 +151,5 @@ def changed_files(attempt: Callable[[dict[str, str], dict[str, bytes]], Iterable
     if ask(fl_config__json=b"{}", model__py=b"") != ["fl_config.json", "model.py"]:
         raise Wrong("Both files have changed, and your list doesn't name both.")
     return (
-        "One byte is enough: equal fingerprints mean equal bytes, and the client runs nothing else."
+        "One byte is enough: equal fingerprints mean equal bytes, and other bytes have another one."
     )

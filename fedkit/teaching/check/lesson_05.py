@@ -14,9 +14,10 @@ from fedkit.rounds.history import History
 from fedkit.teaching.check.answers import near, number
 from fedkit.teaching.check.attempt import PRINTED, Open, Wrong, unfinished
 from fedkit.teaching.check.base import check
-from fedkit.teaching.odd_request import HARMLESS, HARMS
+from fedkit.teaching.odd_request import HARMLESS, HARMS, ODD_MODEL
 
 PEOPLE, ABSENT = 4, 1
+LINES = len(ODD_MODEL.splitlines())
 CLOSE = 0.05  # a prediction may be off by so much
 
 
@@ -34,6 +35,10 @@ def quorum(answer: object, prediction: object, history: History) -> str:
     wanted = number(answer)
     if 0 < wanted < 1 and not unfinished(prediction) and number(prediction) > 1:
         raise Wrong("The two answers are swapped: the quorum is the first, the prediction follows.")
+    if wanted not in range(1, PEOPLE + 1):
+        raise Wrong(
+            f"A quorum counts updates: a whole number from 1 to {PEOPLE}. Yours is {wanted:g}."
+        )
     if wanted > PEOPLE - ABSENT:
         raise Wrong(f"With a quorum of {wanted:g}, every round waits for Dan, and he is gone.")
     if wanted < PEOPLE - ABSENT:
@@ -43,7 +48,7 @@ def quorum(answer: object, prediction: object, history: History) -> str:
     if unfinished(prediction):
         raise Open("The quorum fits; the prediction is still open.")
     guess = number(prediction)
-    if guess > 1:
+    if not 0 <= guess <= 1:
         raise Wrong("The quorum fits. Give the accuracy as a number between 0 and 1.")
     near(guess, came, within=CLOSE, wrong=f"The quorum fits. {_off(guess, came)}")
     return (
@@ -62,7 +67,11 @@ def odd_request(line: object, answer: object) -> str:
         if not unfinished(answer) and _decision(answer) == "decline":
             raise Open("Declining fits; the line is still open.")
         raise Open
+    if isinstance(line, str) and not isinstance(answer, str):
+        raise Wrong("The two answers are swapped: first the number of the line, then the word.")
     named = number(line)
+    if named not in range(1, LINES + 1):
+        raise Wrong(f"The model has lines 1 to {LINES}; yours is {named:g}.")
     if named in HARMLESS:
         raise Wrong(
             f"Line {named:g} stands out, and asking about it is right: the module os reaches files and processes. Here it "
@@ -85,7 +94,7 @@ def odd_request(line: object, answer: object) -> str:
 
 
 def _decision(answer: object) -> str:
-    said = answer.strip().lower() if isinstance(answer, str) else ""
+    said = answer.lower().strip(" .!") if isinstance(answer, str) else ""
     if said not in ("approve", "decline"):
         raise Wrong('The second answer is a word in quotes: "approve" or "decline".')
     return said
@@ -160,7 +169,8 @@ def _try_out(attempt: Callable[[StateDict], object]) -> None:
         if answer is None:
             where = "first" if name == "a" else "last"
             raise Wrong(
-                f"One NaN in the {where} of two tensors is not noticed. One is enough to spoil a mean."
+                f"One NaN in the {where} of two tensors is not noticed. One is enough to spoil a mean, and NaN is equal to "
+                "nothing, itself included."
             )
         if not answer.strip():
             raise Wrong("The reason is an empty text. Say what is wrong: a person will read it.")

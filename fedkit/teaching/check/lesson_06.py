@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fedkit.learning.update import Update
-from fedkit.teaching.check.answers import near, number, tensor
+from fedkit.teaching.check.answers import listed, near, number, tensor
 from fedkit.teaching.check.attempt import Wrong
 from fedkit.teaching.check.base import check
 
@@ -28,26 +28,39 @@ def deal_dirichlet(attempt: Callable[..., object]) -> str:
         torch.randperm(10 * _EACH, generator=torch.Generator().manual_seed(6))
     ]
 
+    def dealt(alpha: float, participants: int, seed: int) -> list[Tensor]:
+        got = attempt(labels.clone(), participants, alpha, np.random.default_rng(seed))
+        return _indices(got, labels, participants)
+
     def shares(alpha: float, participants: int = 10, seed: int = 1) -> Tensor:
         """The share of each digit [10] that each participant [K] gets, float64 [K, 10]."""
-        got = attempt(labels.clone(), participants, alpha, np.random.default_rng(seed))
-        parts = _indices(got, labels, participants)
+        parts = dealt(alpha, participants, seed)
         return torch.stack([labels[part].bincount(minlength=10) for part in parts]).double() / _EACH
 
-    shares(0.5, 3)
-    _looks_at_labels(shares(0.5))
-    _follows_alpha(shares(1e4), torch.cat([shares(0.1, seed=seed) for seed in (1, 2, 3)], 1))
+    once, again = dealt(0.5, 3, 1), dealt(0.5, 3, 1)
+    large, small = shares(1e4), torch.cat([shares(0.1, seed=seed) for seed in (1, 2, 3)], 1)
+    if float(large.amax(0).mean()) > float(small.amax(0).mean()) + 0.3:
+        raise Wrong(
+            "Alpha works the other way round: a large one should deal each digit out evenly, a small one unevenly."
+        )
+    _looks_at_labels(shares(0.05))
+    _follows_alpha(large, small)
+    if not all(map(torch.equal, once, again)):
+        raise Wrong(
+            "The same call with the same `rng` deals differently each time. Every draw should come from `rng`."
+        )
     return "Every image is with one participant, each digit has shares of its own, and alpha says how even they are."
 
 
 def _indices(got: object, labels: Tensor, participants: int) -> list[Tensor]:
     """Each participant's indices, if every image is with exactly one of them; else raises Wrong."""
     form = "The answer should be a list with the indices of each participant's images."
+    got = listed(got)
     if not isinstance(got, Sequence | np.ndarray | Tensor) or isinstance(got, str):
         raise Wrong(form)
     if len(got) != participants:
         raise Wrong(f"{participants} participants should get a part each; yours are {len(got)}.")
-    parts = [tensor(part, wrong=form) for part in got]
+    parts = [tensor(list(part) if isinstance(part, set) else part, wrong=form) for part in got]
     for part in parts:
         whole = not (part.is_floating_point() or part.is_complex() or part.dtype == torch.bool)
         if part.ndim != 1 or (len(part) and not whole):
@@ -55,8 +68,14 @@ def _indices(got: object, labels: Tensor, participants: int) -> list[Tensor]:
     dealt = torch.cat([part.long() for part in parts])
     if len(dealt) and not 0 <= int(dealt.min()) <= int(dealt.max()) < len(labels):
         raise Wrong(f"The indices should be 0 to {len(labels) - 1:,}; some of yours are not.")
+    if len(dealt) > participants and len(dealt.unique()) <= int(labels.max()) + 1:
+        raise Wrong("Yours are the labels of images; their places in `labels` are wanted.")
+    if participants > 1 and all(len(part) and torch.equal(part, parts[0]) for part in parts):
+        raise Wrong(
+            "Everybody gets the same images: is it one list that stands there several times?"
+        )
     if len(dealt) != len(dealt.unique()):
-        raise Wrong("Some images are dealt out twice.")
+        raise Wrong("Some images are dealt out twice. Does each cut lie behind the one before it?")
     if len(dealt) != len(labels):
         raise Wrong(f"Of {len(labels):,} images only {len(dealt):,} are dealt out.")
     return [part.long() for part in parts]
@@ -66,7 +85,7 @@ def _looks_at_labels(shares: Tensor) -> None:
     """Raises Wrong unless digits differ in who gets them.
 
     The measure is the part of one digit's images that would have to move to be dealt out as another's, as a mean over all
-    pairs of digits. At alpha 0.5 draws of their own give about 0.58; images cut at random, labels unseen, less than 0.12.
+    pairs of digits. At alpha 0.05 draws of their own give about 0.87; images cut at random, labels unseen, less than 0.12.
     """
     moved = (shares[:, :, None] - shares[:, None, :]).abs().sum(0) / 2
     if float(moved.max()) < 1.5 / _EACH:
@@ -84,17 +103,29 @@ def _looks_at_labels(shares: Tensor) -> None:
 def _follows_alpha(large: Tensor, small: Tensor) -> None:
     """Raises Wrong unless shares of digits [K, n] are even with alpha 10,000 and uneven with alpha 0.1.
 
-    The measure is the largest share of a digit, in the mean: alpha 0.1 gives about 0.67, alpha 1 less than 0.35.
+    The measure is the largest share of a digit, in the mean: alpha 0.1 gives about 0.67, alpha 1 less than 0.35, and alpha
+    0.01 more than 0.9.
     """
     off = (large - 1 / len(large)).abs().max()
     at_large, at_small = float(large.amax(0).mean()), float(small.amax(0).mean())
-    if at_large > at_small + 0.3:
+    if at_large > 0.99:
         raise Wrong(
-            "Alpha works the other way round: a large one should deal each digit out evenly, a small one unevenly."
+            "With a very large alpha everybody should hold about the same number of each digit, and here one holds all of "
+            "it. Are the cuts counted in the images of this digit?"
+        )
+    if off > 0.09 and float((large - large[:, :1]).abs().max()) < 0.02:
+        raise Wrong(
+            "With a very large alpha everybody should hold about the same number of each digit, and here always the same "
+            "ones hold more. Does the first cut end the first share?"
         )
     if off > 0.09:
         raise Wrong(
             "With a very large alpha everybody should hold about the same number of each digit. Is alpha used?"
+        )
+    if at_small > 0.85:
+        raise Wrong(
+            "With alpha 0.1, one participant should hold about two thirds of a digit; here it is nearly all of it. Is each "
+            "alpha the one that came in?"
         )
     if at_small < 0.4:
         raise Wrong(
@@ -132,5 +163,5 @@ def agreement(attempt: Callable[..., object]) -> str:
         got = left(rows, counts)
         if rows is _STEPS and abs(got - 1 / wanted) < 1e-3:
             raise Wrong("The quotient is upside down: what is left can't be more than was walked.")
-        near(got, wanted, within=1e-5, wrong=wrong)
+        near(got, wanted, within=1e-5, wrong=f"{wrong} Yours is {got:.3g}.")
     return "1 means that all go one way, 0 that they cancel each other: the mean is as long as they agree."

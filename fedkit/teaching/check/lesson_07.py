@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from fedkit.teaching.check.answers import near, number, tensor
+from fedkit.teaching.check.answers import listed, near, number, tensor
 from fedkit.teaching.check.attempt import Wrong
 from fedkit.teaching.check.base import check
 
@@ -40,8 +40,10 @@ def proximal_term(attempt: Callable[..., object]) -> str:
         value,
         5.0,
         within=_SAME,
-        wrong="Differences of 0, 3 and -4 and a mu of 0.4 should give 0.2 times 25, which is 5.",
+        wrong=f"Differences of 0, 3 and -4 and a mu of 0.4 should give 0.2 times 25, which is 5. Yours is {value:.3g}.",
     )
+    if abs(number(attempt(leaves, anchor, 1.0)) - 12.5) > _SAME:
+        raise Wrong("With a mu of 0.4 the number is right, with a mu of 1 it is not. Is mu used?")
     if not isinstance(got, Tensor) or not got.requires_grad:
         raise Wrong("The number is right, but it has no gradient: keep it a tensor all the way.")
     gradients = torch.autograd.grad(got.sum(), list(leaves.values()), materialize_grads=True)
@@ -49,6 +51,26 @@ def proximal_term(attempt: Callable[..., object]) -> str:
         if not torch.allclose(gradient, 0.4 * (leaf.detach() - anchor[name]), atol=_SAME):
             raise Wrong("The number is right, but its gradient is not mu times the difference.")
     return "Its gradient is mu times the way from the global model: the further away, the stronger the pull."
+
+
+def _other_middles(ordered: Tensor) -> Iterator[tuple[Tensor, str]]:
+    """What sorted columns [K, D] give for the median by a usual slip, and what the slip is."""
+    count = len(ordered)
+    yield (
+        (ordered[0] + ordered[-1]) / 2,
+        "This is the middle between the smallest and the largest. The median is the middle one of all in their order.",
+    )
+    for k in range(count):
+        if k != count // 2:
+            yield (
+                ordered[k],
+                f"The columns are sorted, but of {count} rows you take number {k + 1}.",
+            )
+        if k and count % 2:
+            yield (
+                (ordered[k - 1] + ordered[k]) / 2,
+                "With an odd number of rows one stands in the middle, and is the median by itself.",
+            )
 
 
 @check(
@@ -63,12 +85,14 @@ def coordinate_median(attempt: Callable[..., object]) -> str:
         rows = torch.randn(count, 6, generator=draw).double()
         given = rows.clone()
         form = "The answer should be one tensor with a number for each column."
-        answer = attempt(given)
+        answer = listed(attempt(given))
         if isinstance(answer, tuple) and hasattr(answer, "indices"):
             raise Wrong("torch gives back values and their places here. Which of the two is asked?")
         got = tensor(answer, wrong=form)
         if got.shape != (6,):
-            raise Wrong(form)
+            raise Wrong(
+                f"{form} Yours has the shape {list(got.shape)}, for rows of {list(rows.shape)}."
+            )
         if not torch.equal(given, rows):
             raise Wrong("The rows should stay as they are, and yours have changed.")
         ordered = rows.sort(0).values
@@ -81,6 +105,9 @@ def coordinate_median(attempt: Callable[..., object]) -> str:
                         "With an even number of rows you take one of the two middle values; the median is their mean."
                     )
         wanted = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+        for other, wrong in _other_middles(ordered):
+            if torch.allclose(got.double(), other, atol=_SAME):
+                raise Wrong(wrong)
         if not torch.allclose(got.double(), wanted, atol=_SAME):
             raise Wrong(
                 f"With {count} rows, some column does not give its median. Is every column sorted by itself?"

@@ -34,7 +34,10 @@ def invert_linear(attempt: Callable[..., object]) -> str:
     if got.shape != image.shape:
         raise Wrong(f"The answer should have shape {list(image.shape)}, yours {list(got.shape)}.")
     if not bool(torch.isfinite(got).all()):
-        raise Wrong("You have divided by 0: some units are off and their bias has not moved.")
+        raise Wrong(
+            "You have divided by 0: some units are off and their bias has not moved, and some pixels are dark. "
+            "What do you divide by?"
+        )
     if torch.allclose(got, -image, atol=1e-5):
         raise Wrong(
             "That is the image with the wrong sign. Don't take the size of the bias to divide by."
@@ -43,6 +46,11 @@ def invert_linear(attempt: Callable[..., object]) -> str:
         raise Wrong("That is a unit's row as it was sent. What has the image been multiplied with?")
     if not torch.allclose(got, image, atol=1e-5):
         raise Wrong("A row divided by its own bias should be the image; yours is something else.")
+    other = torch.tensor([0.3, 0.1, 0.0, 0.8, 0.5, 0.0])
+    if not torch.allclose(invert(bias[:, None] * other, bias.clone()), other, atol=1e-5):
+        raise Wrong(
+            "For one image it is right, for another it is not. Calculate it from what comes in."
+        )
     for places in (1, 2, 3):
         if not torch.allclose(invert(weight.roll(places, 0), bias.roll(places)), image, atol=1e-5):
             raise Wrong("With the same units in another order, it is not the image any more.")
@@ -91,9 +99,14 @@ def count_labels(attempt: Callable[..., object]) -> str:
         raise Wrong("Those are shares; 8 samples should give counts that add up to 8.")
     if not torch.allclose(counts, 8 * shares.double(), atol=1e-4):
         said = ", ".join(f"{value:g}" for value in counts.tolist())
-        if bool((counts < 0).any()):
+        if torch.allclose(counts, -8 * shares.double(), atol=1e-4):
             raise Wrong(
                 f"A count can't be below 0; yours are {said}. Which way round is the difference?"
+            )
+        if bool((counts < 0).any()):
+            raise Wrong(
+                f"A count can't be below 0; yours are {said}. What belongs to the difference, and what is it "
+                "multiplied with?"
             )
         raise Wrong(f"Of 8 samples, 4 have label 0; your counts are {said}.")
     if not torch.allclose(count(4), 4 * shares.double(), atol=1e-4):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fedkit.privacy.secagg import masks
-from fedkit.teaching.check.answers import plain
+from fedkit.teaching.check.answers import listed, plain
 from fedkit.teaching.check.attempt import Wrong
 from fedkit.teaching.check.base import check
 
@@ -23,12 +23,14 @@ def _keys(people: int) -> dict[int, dict[int, bytes]]:
 
 
 def _vector(got: object) -> masks.Vector:
+    form = f"The answer should be an array of {_COUNT} numbers, as many as were asked for."
     if not isinstance(got, np.ndarray):
-        return _vector(_array(got))
+        made = _array(listed(got))
+        if not made.shape:
+            raise Wrong(f"{form} Yours is of type {type(got).__name__}, and holds something else.")
+        return _vector(made)
     if got.shape != (_COUNT,):
-        raise Wrong(
-            f"The answer should be an array of {_COUNT} numbers, as many as were asked for."
-        )
+        raise Wrong(f"{form} Yours has the shape {list(got.shape)}.")
     if got.dtype != np.uint64:
         raise Wrong(
             f"The numbers are of type {got.dtype}; they should stay uint64, which wrap around at 2^64."
@@ -101,9 +103,17 @@ def remove_masks(attempt: Callable[..., object]) -> str:
             raise Wrong("The total that came in should stay as it is; give a new array back.")
         if np.array_equal(got, total):
             raise Wrong("Nothing has changed: the masks of the one who left are still in the sum.")
+        alone = masks.pairwise_masks(dropped, known, _COUNT)
+        if np.array_equal(got, alone):
+            raise Wrong("Those are the masks alone. The sum of the others has to be in it.")
         twice = total - masks.pairwise_masks(dropped, known, _COUNT)
         if np.array_equal(got, twice):
             raise Wrong("The wrong sign: now every one of these masks is in the sum twice.")
+        if not np.array_equal(got, clean) and dropped != 4:
+            raise Wrong(
+                f"Where the one with the largest number has left it is right; where {dropped} of 4 has it is not. Some "
+                "of the missing masks are added, others subtracted."
+            )
         if not np.array_equal(got, clean):
             raise Wrong(
                 f"For a participant {dropped} of 4 who left, the sum of the other three is not what comes out."

@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from fedkit.teaching.check.attempt import Wrong
+from fedkit.teaching.check.answers import listed
+from fedkit.teaching.check.attempt import Wrong, code_of
 from fedkit.teaching.check.base import check
 
 _PIECES = {
@@ -18,13 +19,14 @@ _FILES = {
     "a.pt": b"PK" + _PIECES["first"] + b"rest",
     "deep/er/b.bin": b"\x00" * 40 + _PIECES["last"],
     "deep/empty": b"",
-    "c.txt": b"\x01\x02\x03",
+    "c.txt": b"\x01\x02\x03\x05\x05 \x05\x05",  # pieces of pieces
 }
 
 
 @check(
     hint="One line is missing. `traces.items()` gives pairs of a thing and its piece; keep those things whose piece is in "
-    "`content`. `found |= {...}` adds a set to a set."
+    "`content`. `found |= {...}` adds a set to a set.",
+    takes="folder traces",
 )
 def could_open(attempt: Callable[..., object]) -> str:
     """What lies open on a disk."""
@@ -33,8 +35,8 @@ def could_open(attempt: Callable[..., object]) -> str:
         for path, content in _FILES.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
-        got = attempt(folder, dict(_PIECES))
-        nothing = attempt(folder / "deep" / "er", {"first": _PIECES["first"]})
+        got = listed(attempt(folder, dict(_PIECES)))
+        nothing = listed(attempt(folder / "deep" / "er", {"first": _PIECES["first"]}))
     for found in (got, nothing):
         if not isinstance(found, set | frozenset | list | tuple):
             raise Wrong(f"The answer should be a set of things; yours is a {type(found).__name__}.")
@@ -59,6 +61,7 @@ _CALL = ("ROADS", 1, _BOB, _ANA, b"weights")
 
 _OTHERS: list[tuple[tuple[object, ...], str]] = [
     (("OTHER", *_CALL[1:]), "Bob's update could be handed in for another project."),
+    (("roads", *_CALL[1:]), "ROADS and roads are two projects, and give the same bytes."),
     (("ROADS", 2, *_CALL[2:]), "Bob's update of round 1 could be handed in as that of round 2."),
     (
         ("ROADS", 1, "carol@example.org", _ANA, b"weights"),
@@ -68,6 +71,10 @@ _OTHERS: list[tuple[tuple[object, ...], str]] = [
         ("ROADS", 1, _BOB, "eve@example.org", b"weights"),
         "What Bob sent to Ana could be handed in to Eve, who runs a project of the same name.",
     ),
+    (
+        ("ROADS", 1, _ANA, _BOB, b"weights"),
+        "What Bob sent to Ana gives the same bytes as what Ana sent to Bob: which name stands where can't be read back.",
+    ),
     ((*_CALL[:4], b"Weights"), "Other weights give the same bytes: Mallory could write her own."),
     ((*_CALL[:4], b"weights\x00"), "Longer weights give the same bytes."),
 ]
@@ -76,7 +83,8 @@ _SEAMS = ("", ",", ", ", " ", "|", ":", ";", "/", "-", "_", ".", "\n", "\t", "\0
 
 @check(
     hint="`digest` stands for the content, however long. Put project, number, sender, receiver and digest into one text "
-    "from which all five can be read back, and `.encode()` it: a list as JSON has that property."
+    "from which all five can be read back, and `.encode()` it: a list as JSON has that property.",
+    takes="project number sender receiver content",
 )
 def what_is_signed(attempt: Callable[..., object]) -> str:
     """A signature that counts in one place."""
@@ -86,22 +94,49 @@ def what_is_signed(attempt: Callable[..., object]) -> str:
     for call, wrong in _OTHERS:
         if _bytes(attempt(*call)) == first:
             raise Wrong(wrong)
+    if "hash" in getattr(code_of(attempt), "co_names", ()):
+        raise Wrong(
+            "Python's `hash` gives other numbers for the same text in each kernel: nobody else could check the signature."
+        )
+    if len({_bytes(attempt("P", n, _BOB, _ANA, b"w")) for n in range(1, 50)}) < 49:
+        raise Wrong("Two rounds of one project give the same bytes.")
+    if len({_bytes(attempt("P", 1, _BOB, _ANA, b"%d" % n)) for n in range(_MANY)}) < _MANY:
+        raise Wrong(
+            f"Of {_MANY:,} contents, two give the same bytes. What stands for the content is too short: Mallory could look "
+            "for weights of her own that fit."
+        )
     if _bytes(attempt("P", 11, _BOB, _ANA, b"w")) == _bytes(attempt("P1", 1, _BOB, _ANA, b"w")):
         raise Wrong('"P" in round 11 and "P1" in round 1 give the same bytes.')
-    for seam in _SEAMS:
-        one = _bytes(attempt("P", 1, f"bob{seam}x", "ana", b"w"))
-        other = _bytes(attempt("P", 1, "bob", f"x{seam}ana", b"w"))
-        if one == other:
-            raise Wrong(
-                f"A sender {f'bob{seam}x'!r} with a receiver 'ana', and a sender 'bob' with a receiver "
-                f"{f'x{seam}ana'!r}, give the same bytes: where one ends and the next begins can't be read back."
-            )
+    for seam in (*_SEAMS, *_seams_of(attempt)):
+        pairs = ((f"bob{seam}x", "ana"), ("bob", f"x{seam}ana"))
+        for sent in (pairs, [(b, a) for a, b in pairs]):  # the receiver may stand first
+            one, other = (_bytes(attempt("P", 1, *people, b"w")) for people in sent)
+            if one == other:
+                (sender, receiver), (another, another_receiver) = sent
+                raise Wrong(
+                    f"A sender {sender!r} with a receiver {receiver!r}, and a sender {another!r} with a receiver "
+                    f"{another_receiver!r}, give the same bytes: where one ends and the next begins can't be read back."
+                )
     return "Whoever carries the signature elsewhere changes what it should have covered, and it fails there."
+
+
+_MANY = 2_000
+
+
+def _seams_of(attempt: Callable[..., object]) -> list[str]:
+    """What the answer itself puts between a sender and a receiver, where both stand in it as they are."""
+    found = []
+    for one, other in (("sender", "receiver"), ("receiver", "sender")):
+        made = _bytes(attempt("P", 1, "<sender>", "<receiver>", b"w"))
+        parts = made.partition(f"<{one}>".encode())[2].split(f"<{other}>".encode())
+        if len(parts) == 2:
+            found.append(parts[0].decode("utf-8", "replace"))
+    return found
 
 
 def _bytes(got: object) -> bytes:
     if isinstance(got, str):
         raise Wrong("Yours is a text; keys sign bytes. `.encode()` makes bytes of a text.")
-    if not isinstance(got, bytes | bytearray):
+    if not isinstance(got, bytes | bytearray | memoryview):
         raise Wrong(f"The answer should be bytes; yours is of type {type(got).__name__}.")
     return bytes(got)

@@ -17,16 +17,18 @@ import torch
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.tensors import state_bytes
+from fedkit.base.text import how_many
 from fedkit.config.fl_config import FLConfig
 from fedkit.data.shards import Shard
 from fedkit.federation.network import Network
 from fedkit.learning.models import seed_weights
 from fedkit.learning.update import Update
-from fedkit.privacy.guarantees import guarantees, weakest
+from fedkit.privacy.guarantees import REHEARSAL, guarantees, weakest
 from fedkit.protocol.approval import approve_all
 from fedkit.rounds.history import History
 from fedkit.rounds.hostile import flip_labels, poisoned
 from fedkit.rounds.simulation import OnTheWay, simulate
+from fedkit.teaching.check.answers import plain
 from fedkit.teaching.check.attempt import Wrong
 from fedkit.teaching.check.base import check
 from fedkit.teaching.failures.faults import Fault, Faults
@@ -179,7 +181,8 @@ def _part(name: str, value: object) -> dict[str, Any]:
         raise Wrong(
             f"`{name}` has the key {strange[0]!r}. It may have {', '.join(sorted(_KEYS[name]))}."
         )
-    return {"dp": dict(value)} if name == "promise" else dict(value)
+    given = plain(dict(value))  # numpy's and torch's numbers are numbers
+    return {"dp": given} if name == "promise" else dict(given)
 
 
 def _design(**parts: object) -> FLConfig:
@@ -194,6 +197,16 @@ def _within_budget(config: FLConfig) -> None:
         raise Wrong(
             f"{config.rounds} rounds are more than the {BRIEF['rounds']} evenings of the brief."
         )
+    steps = (
+        config.rounds
+        * config.epoch
+        * sum(-(-patients // config.batch_size) for patients, _ in HOSPITALS.values())
+    )
+    if steps > _STEPS:
+        raise Wrong(
+            f"Your hospitals make some {steps:,} training steps in all; the checks train designs of at most {_STEPS:,}. "
+            "Fewer epochs or larger batches cost less epsilon, too."
+        )
     cost = models_cost(config)
     if cost > BRIEF["bytes"]:
         raise Wrong(
@@ -202,8 +215,21 @@ def _within_budget(config: FLConfig) -> None:
         )
 
 
-def _score(history: History) -> float:
-    return history.metrics["balanced_accuracy"][-1]
+_STEPS = 6_000
+
+
+def _score(
+    config: FLConfig,
+    seed: int,
+    case: str,
+    on_the_way: OnTheWay | None = None,
+    liar: str = "",
+) -> float:
+    """The balanced accuracy in which a design ends. case : where, in words, for a run that stops."""
+    try:
+        return trained(config, seed, on_the_way, liar).metrics["balanced_accuracy"][-1]
+    except FedkitError as error:
+        raise Wrong(f"{case} the run stops: {error}") from None
 
 
 # ------------------------------------------------------------------------------------- five checks
@@ -219,8 +245,8 @@ def design_budget(training: object) -> str:
             raise Wrong(f"The key {key!r} is missing.")
     _within_budget(config)
     return (
-        f"{config.rounds} rounds and {models_cost(config):,} bytes of models. Whether that is enough to learn something, "
-        "the last check will tell."
+        f"{how_many(config.rounds, 'round')} and {models_cost(config):,} bytes of models. Whether that is enough to "
+        "learn something, the last check will tell."
     )
 
 
@@ -236,6 +262,10 @@ def design_promise(training: object, promise: object) -> str:
             "aggregator that looks at every update."
         )
     config = _design(training=training, promise=promise)
+    if config.dp is not None and config.dp.delta > BRIEF["delta"]:
+        raise Wrong(
+            f"Your delta of {config.dp.delta:g} is larger than the brief's {BRIEF['delta']:g}."
+        )
     shards, _ = hospitals(_HELD_OUT[0])
     counts = {email: len(labels) for email, (_, labels) in shards.items()}
     held = weakest(guarantees(config, counts), "example", "aggregator")
@@ -244,11 +274,10 @@ def design_promise(training: object, promise: object) -> str:
         raise Wrong(
             f"Against the aggregator, your design has {said} for a patient; the brief asks for {BRIEF['epsilon']:g}."
         )
-    if (held.delta or 0) > BRIEF["delta"]:
-        raise Wrong(f"Your delta of {held.delta:g} is larger than the brief's {BRIEF['delta']:g}.")
     return (
         f"Epsilon {held.epsilon:.3g} at delta {held.delta:g} against {held.against}, by the accountant: each hospital adds "
         "its own noise, so nobody has to be trusted with it."
+        + ("" if config.dp is not None and config.dp.secure_noise else f" {REHEARSAL}")
     )
 
 
@@ -277,10 +306,7 @@ def design_under_attack(training: object, promise: object, rule: object) -> str:
     )
     found = []
     for seed, (name, does, on_the_way, liar) in zip(_ATTACKED, attacks, strict=True):
-        try:
-            score = _score(trained(config, seed, on_the_way, liar))
-        except FedkitError as error:
-            raise Wrong(f"Where {name} {does}, the run stops: {error}") from None
+        score = _score(config, seed, f"Where {name} {does},", on_the_way, liar)
         if score < BRIEF["attacked"]:
             raise Wrong(
                 f"Where {name} {does}, the balanced accuracy ends at {score:.3f}; the brief asks for {BRIEF['attacked']}."
@@ -319,7 +345,7 @@ def design_with_failures(training: object, promise: object, rule: object, patien
     def without_north(_: object, updates: list[Update]) -> list[Update]:
         return [update for update in updates if update.participant != _LARGEST]
 
-    score = _score(trained(config, _GONE, without_north))
+    score = _score(config, _GONE, "Without the largest hospital", without_north)
     if score < BRIEF["attacked"]:
         raise Wrong(
             f"Without the largest hospital, the balanced accuracy ends at {score:.3f}; the brief asks for "
@@ -351,7 +377,7 @@ def design_held_out(training: object, promise: object, rule: object, patience: o
     """Patients held out."""
     config = _design(training=training, promise=promise, rule=rule, patience=patience)
     _within_budget(config)
-    scores = [_score(trained(config, seed)) for seed in _HELD_OUT]
+    scores = [_score(config, seed, f"With seed {seed}") for seed in _HELD_OUT]
     if min(scores) < BRIEF["accuracy"]:
         told = ", ".join(f"{score:.3f}" for score in scores)
         raise Wrong(

@@ -13,11 +13,11 @@ from fedkit.base.text import nearest
 from fedkit.config.fl_config import first_problem
 from fedkit.config.task import Task
 from fedkit.data.standardise import combine, moments
-from fedkit.teaching.check.answers import plain, tensor
+from fedkit.teaching.check.answers import listed, plain, tensor
 from fedkit.teaching.check.attempt import Open, Wrong, unfinished
 from fedkit.teaching.check.base import check
 
-_COLUMNS = 30
+_COLUMNS, _WIDE = 30, 4
 _KEYS = ("samples", "shape", "loss", "metrics")
 
 
@@ -27,6 +27,9 @@ def _is_right(key: str, value: Any) -> bool:
     return bool(
         value == {"samples": "vectors", "shape": [_COLUMNS], "loss": "bce_with_logits"}[key]
     )
+
+
+_NO_IMAGE = "Each row is a list of numbers: not an image, and no words."
 
 
 @check(
@@ -39,7 +42,7 @@ def table_task(about: object) -> str:
     if isinstance(about, Task):
         about = about.model_dump(mode="json")
     about = plain(about)
-    if about is ... or about is None or isinstance(about, set):
+    if about is ... or about is None or (isinstance(about, set) and (not about or ... in about)):
         raise Open
     if not isinstance(about, Mapping):
         raise Wrong('The answer should be a dict, such as {"samples": "vectors", ...}.')
@@ -57,6 +60,8 @@ def table_task(about: object) -> str:
         if not right:
             raise Open
         raise Open(f"Right so far: {', '.join(right)}. Still open: {', '.join(still_open)}.")
+    if about["samples"] in ("images", "tokens"):
+        raise Wrong(_NO_IMAGE)
     for key in ("shape", "metrics"):
         if not isinstance(about[key], list | tuple):
             raise Wrong(f"{key!r} should be a list, with square brackets.")
@@ -70,7 +75,7 @@ def table_task(about: object) -> str:
         problem = first_problem(error, "task")
         raise Wrong(f"{problem.field}: {problem.what}. {problem.remedy}.") from None
     if task.samples != "vectors":
-        raise Wrong("Each row is a list of numbers: not an image, and no words.")
+        raise Wrong(_NO_IMAGE)
     if task.shape != (_COLUMNS,):
         raise Wrong(
             f"Yours has {task.shape[0]} numbers in a sample. The patients are not a part of the shape, and neither are "
@@ -95,11 +100,12 @@ def mean_and_std(attempt: Callable[..., object]) -> str:
     draw = torch.Generator().manual_seed(14)
     sizes, places = (40, 10, 2), (0.0, 3.0, -5.0)  # so that whoever forgets the sizes is far off
     groups = [
-        torch.randn(size, 3, generator=draw, dtype=torch.float64) * torch.tensor([1.0, 2.0, 0.5])
+        torch.randn(size, _WIDE, generator=draw, dtype=torch.float64)
+        * torch.tensor([1.0, 2.0, 0.5, 3.0])
         + place
         for size, place in zip(sizes, places, strict=True)
     ]
-    task = Task.model_validate({"samples": "vectors", "shape": [3], "loss": "mse"})
+    task = Task.model_validate({"samples": "vectors", "shape": [_WIDE], "loss": "mse"})
     parts = [moments(group, task) for group in groups]
     whole = combine(parts)
     mean, std = torch.tensor(whole.mean).double(), torch.tensor(whole.std).double()
@@ -131,6 +137,10 @@ def mean_and_std(attempt: Callable[..., object]) -> str:
         raise Wrong(
             "Your mean is right. A mean of standard deviations misses that hospitals differ in their means."
         )
+    if _near(got_std, std * (sum(sizes) / (sum(sizes) - 1)) ** 0.5):
+        raise Wrong(
+            "Your mean is right. The formula divides by n, not by n - 1: these are all patients."
+        )
     if not _near(got_std, std):
         raise Wrong(
             "Your mean is right. For the standard deviation, follow the formula: squares, n, mean, a root."
@@ -140,14 +150,17 @@ def mean_and_std(attempt: Callable[..., object]) -> str:
 
 def _pair(got: object) -> tuple[Tensor, Tensor]:
     form = "The answer should be two lists of numbers, one a column: mean, std."
+    got = listed(got)
     if not (isinstance(got, tuple | list) or hasattr(got, "__array__")) or len(got) != 2:  # type: ignore[arg-type]
         raise Wrong(form)
     mean, std = (tensor(part, wrong=form) for part in got)  # type: ignore[attr-defined]
     for part in (mean, std):
-        if part.shape != (3,) or part.is_complex():
-            raise Wrong(f"{form} For 3 columns, yours have the shape {list(part.shape)}.")
+        if part.shape != (_WIDE,) or part.is_complex():
+            raise Wrong(f"{form} For {_WIDE} columns, yours have the shape {list(part.shape)}.")
     if not bool(torch.isfinite(mean).all()) or not bool(torch.isfinite(std).all()):
-        raise Wrong("Some of your numbers are NaN or infinite.")
+        raise Wrong(
+            "Some of your numbers are NaN or infinite. Is there a root of something below 0, or a division by 0?"
+        )
     return mean.double(), std.double()
 
 

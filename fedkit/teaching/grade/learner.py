@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fedkit.teaching.check.attempt import line_at_fault
+from fedkit.teaching.check.words import line_at_fault
 from fedkit.teaching.grade.cage import enter
 from fedkit.teaching.grade.wire import changeable, pack, write_frame
 

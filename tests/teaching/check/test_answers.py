@@ -1,4 +1,4 @@
-"""Some 270 answers to the exercises of all lessons, and the reply that each must get; and what a learner can break."""
+"""Some 400 answers to the exercises of all lessons, and the reply that each must get; and what a learner can break."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import json
 import linecache
 import signal
 import statistics
+import sys
 import threading
 import time
 from contextlib import redirect_stdout
@@ -25,7 +26,7 @@ import fedkit.teaching.check
 from fedkit.rounds.history import History, RoundRecord
 from fedkit.teaching.check import attempt as attempts
 from fedkit.teaching.check.answers import number, plain, shown, tensor, truth
-from fedkit.teaching.check.attempt import Endless, Wrong, bounded, open_lines
+from fedkit.teaching.check.attempt import Endless, Wrong, bounded, little_memory, open_lines
 from fedkit.teaching.check.base import REGISTRY, Result
 from tests.support import ROOT
 from tests.support.answers import ANSWERS
@@ -39,7 +40,14 @@ def cell(source: str) -> dict[str, Any]:
     """The names after a cell has run; its source can be read, as in a notebook."""
     name = f"<cell {next(_CELLS)}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    scope: dict[str, Any] = {"torch": torch, "np": np, "F": F, "fk": fk, "hashlib": hashlib}
+    scope: dict[str, Any] = {
+        "torch": torch,
+        "np": np,
+        "F": F,
+        "fk": fk,
+        "hashlib": hashlib,
+        "json": json,
+    }
     scope |= {"statistics": statistics, "loss": torch.zeros(1, requires_grad=True).sum()}
     try:
         tree = ast.parse(source)
@@ -87,8 +95,8 @@ def test_the_answer_gets_its_reply(check: str, state: str, says: str, source: st
 
 
 def _exercises() -> set[str]:
-    """Those of lessons 01 to 11 and 14; 12's and the capstone's have tests of their own in tests/lessons."""
-    own = [f"fedkit.teaching.check.lesson_{n:02}" for n in (*range(1, 12), 14)]
+    """All but the capstone's, which have tests of their own in tests/lessons."""
+    own = [f"fedkit.teaching.check.lesson_{n:02}" for n in (*range(1, 13), 14)]
     return {name for name, check in REGISTRY.items() if check.judge.__module__ in own}
 
 
@@ -242,6 +250,43 @@ def test_an_interrupt_by_its_owner_goes_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         REGISTRY["may_read"](interrupted)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds what a process writes to")
+def test_a_check_never_takes_all_memory() -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(MemoryError), little_memory():
+        bytearray(5 * 2**30)
+    with little_memory():
+        assert len(bytearray(2**28)) == 2**28
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+RENAMED = "def fed_avg(updates, weighting='samples'):\n    return {}\n\n\nfk.check.fedavg(fedavg)"
+
+
+@pytest.mark.parametrize(
+    ("cell", "state"),
+    [
+        (RENAMED, "try again"),
+        (RENAMED.replace("fed_avg", "fedavg"), "right"),
+        ("def helper(x):\n    return x\n\n\nfk.check.fedavg(fedavg)", "right"),
+        ("fk.check.fedavg(fedavg)", "right"),
+        ("% not Python", "right"),
+    ],
+)
+def test_a_function_that_lives_on_under_its_old_name_is_not_taken_for_the_new_one(
+    cell: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedkit.teaching.check.base.running_source", lambda: cell)
+
+    def fedavg(updates: Any, weighting: str = "samples") -> Any:
+        return fk.fedavg(updates, weighting)
+
+    said = REGISTRY["fedavg"](fedavg)
+    assert said.state == state
+    assert ("fed_avg" in said.message) == (state == "try again")
 
 
 def test_a_slow_machine_is_not_the_learners_fault() -> None:
