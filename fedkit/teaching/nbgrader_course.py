@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.experiments.lessons import EDITIONS, about, edition_dir, how_to_get_again, lesson_paths
+from fedkit.experiments.lessons import about, lesson_paths
+from fedkit.teaching.grade.exercises import both_editions
 from fedkit.teaching.grade.statements import calls_of
 from fedkit.teaching.quiz import read_quiz
 
@@ -56,22 +58,17 @@ def export_nbgrader(
     notebooks : the folder of the course, with both editions. wanted : lessons by number or name; all of them if none.
     points : of each exercise. quiz_points : of each question of a quiz; 0 leaves quizzes out of the points.
 
-    Raises FedkitError where `out` holds something, or a lesson or its solved edition is not there.
+    Raises FedkitError where `out` holds something, or a lesson or its solved edition is not there or has been changed.
     """
+    if not (0 <= points < math.inf and 0 <= quiz_points < math.inf):
+        raise FedkitError("points are numbers from 0 up", remedy="give another number")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FedkitError("is not empty", file=out, remedy="name a new or an empty folder")
     paths = lesson_paths(notebooks, wanted)
     names = [path.stem for path in paths]
     made: dict[Path, bytes] = {}
     for path in paths:
-        other = edition_dir(notebooks, EDITIONS[1]) / path.name
-        if not other.is_file():
-            raise FedkitError(
-                "has no solved edition, which nbgrader starts from",
-                file=other,
-                remedy=how_to_get_again(other),
-            )
-        pair = [json.loads(each.read_bytes()) for each in (path, other)]
+        pair = both_editions(path)
         notebook = assignment(*pair, names=names, points=points, quiz_points=quiz_points)
         text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
         made[out / "source" / path.stem / path.name] = text.encode()

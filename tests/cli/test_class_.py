@@ -89,6 +89,26 @@ def test_what_is_not_confirmed_makes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "seat").exists()
 
 
+def test_whose_seats_they_are_is_read_from_a_text(tmp_path: Path) -> None:
+    config, people = opened(tmp_path, 1), tmp_path / "people.txt"
+    how = ("--project", PROJECT, "--people", people, "--out", tmp_path / "out")
+
+    def said(name: str, code: int = 1) -> str:
+        return fedkit("class", "open", "--name", name, *how, "--config_path", config, code=code)
+
+    assert "is not there" in said("A")
+    for data, told in (
+        (b"\xff\xfe\x00", "is no text"),
+        (b"ann@example.org\nAnn@Example.org\n", "more than one seat for ann@example.org"),
+        (b"", "has no seats"),
+    ):
+        people.write_bytes(data)
+        assert told in said("A")
+    assert not (tmp_path / "out").exists()
+    people.write_bytes(b"\xef\xbb\xbfann@example.org\r\nbob@example.org\r\n")
+    assert "2 invitations" in said("A", code=0)
+
+
 def test_a_room_says_what_its_road_needs(tmp_path: Path) -> None:
     opened(tmp_path, 1)
     join = ("class", "join", tmp_path / "invitations" / "seat-01.txt", "--yes", "--once")

@@ -118,5 +118,15 @@ def test_grade_on_the_command_line(tmp_path):
     assert "the notebooks' own words" in told
     assert out.read_text("utf-8-sig").count("\n") == 4 + 5  # a quiz has five questions
     assert picture.read_bytes().startswith(b"\x89PNG")
+    for option, place in (
+        ("--out", tmp_path),
+        ("--picture", tmp_path / "class" / "ann" / "01_datasite.ipynb"),
+    ):
+        code, told = course("grade", str(tmp_path / "class"), option, str(place))
+        assert (code, "is no place for a file" in told, "ann" in told.split("->")[1]) == (
+            1,
+            True,
+            False,
+        )
     code, told = course("grade", str(tmp_path / "nobody"))
     assert (code, "is no folder" in told) == (1, True)

@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import ROOT
+from tests.support.cli import free_port
 
 START_S = 60.0
 HANG_S = 400.0
@@ -68,7 +68,7 @@ def running_lab(folder: Path, root: Path | None = None) -> Iterator[Lab]:
     root = root or folder / "work"
     root.mkdir(parents=True, exist_ok=True)
     environment = _environment(folder)
-    port, token = _free_port(), secrets.token_hex(16)
+    port, token = free_port(), secrets.token_hex(16)
     output = folder / "lab.txt"
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
@@ -115,12 +115,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(paths),
         "OMP_NUM_THREADS": "1",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
 
 
 def _call(lab: Lab, path: str, method: str = "GET") -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from fedkit.experiments.notebooks import RECORD_MIME
 from fedkit.teaching.slides.deck import Slide, text_of
 
-__all__ = ["PICTURE", "code", "executed", "prose", "said", "texts"]
+__all__ = ["PICTURE", "code", "drawn", "executed", "prose", "said", "texts"]
 
 PICTURE = (
     '<img alt="A dot" width="700" src="data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNg'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from fedkit.base.errors import FedkitError
 from fedkit.cli.course import app
 from fedkit.teaching.grade import grade
+from fedkit.teaching.grade.exercises import read_course
 from fedkit.teaching.nbgrader_course import BEGIN, END, SCHEMA, export_nbgrader
 from fedkit.teaching.quiz import read_quiz
 from tests.support import ROOT
@@ -163,6 +165,35 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(FedkitError, match="there is no lesson 99"):
         export_nbgrader(tmp_path / "new", NOTEBOOKS, ["99"])
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("points", [-1.0, float("nan"), float("inf")])
+def test_points_are_numbers(tmp_path: Path, points: float) -> None:
+    for which in ("points", "quiz_points"):
+        with pytest.raises(FedkitError, match="numbers from 0 up"):
+            export_nbgrader(tmp_path / "new", NOTEBOOKS, ["01"], **{which: points})  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_course_that_somebody_has_changed_is_told(tmp_path: Path) -> None:
+    """Editions that don't fit each other, or can't be read: for nbgrader and for grading alike."""
+    theirs = tmp_path / "notebooks"
+    (theirs / "solutions").mkdir(parents=True)
+    for place in ("", "solutions"):
+        shutil.copy(NOTEBOOKS / place / "01_datasite.ipynb", theirs / place)
+    path = theirs / "01_datasite.ipynb"
+    notebook = json.loads(path.read_text("utf-8"))
+    notebook["cells"].append({"cell_type": "markdown", "id": "m", "metadata": {}, "source": "mine"})
+    for text, told in (
+        (json.dumps(notebook), "other cells than its solved"),
+        ("{", "is no notebook"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(FedkitError, match=told):
+            export_nbgrader(tmp_path / "new", theirs)
+        with pytest.raises(FedkitError, match=told):
+            read_course(theirs)
     assert not (tmp_path / "new").exists()
 
 

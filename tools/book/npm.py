@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shutil
-import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
+from fedkit.teaching.slides.npm import packed
 
 __all__ = ["AXE", "MATHJAX", "Package", "fetched", "unpacked"]
 
@@ -61,27 +60,8 @@ def fetched(package: Package, cache: Path) -> Path:
 
 
 def _packed(package: Package) -> bytes:
-    npm = shutil.which("npm")
-    what = f"{package.name}@{package.version}"
-    if npm is None:
-        raise FedkitError(
-            f"npm is missing, and the book needs {what} from it",
-            remedy="install Node.js (on Debian and Ubuntu: apt-get install npm)",
-        )
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", what, "--ignore-scripts", "--silent", "--pack-destination", folder]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        except subprocess.TimeoutExpired:
-            raise FedkitError(f"npm did not fetch {what} in 5 minutes") from None
-        archives = list(Path(folder).glob("*.tgz"))
-        if done.returncode or len(archives) != 1:
-            raise FedkitError(
-                f"npm could not fetch {what}",
-                why=(done.stderr or done.stdout).strip()[-300:],
-                remedy="look at the network, and at npm's own settings",
-            )
-        return archives[0].read_bytes()
+        return packed(f"{package.name}@{package.version}", Path(folder)).read_bytes()
 
 
 def unpacked(archive: Path, prefix: str, target: Path, keep: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from fedkit.experiments.lessons import About, edition_dir, how_to_get_again, les
 from fedkit.teaching.grade.statements import Statement, calls_of, needed, statements
 from fedkit.teaching.quiz import Question, read_quiz
 
-__all__ = ["Argument", "Exercise", "Lesson", "read_course"]
+__all__ = ["Argument", "Exercise", "Lesson", "both_editions", "read_course"]
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,27 @@ def read_course(folder: Path) -> dict[str, Lesson]:
     """Every lesson of the course in `folder` by its file's stem. Raises FedkitError where an edition is missing."""
     found = {}
     for path in lesson_paths(folder):
-        other = edition_dir(folder, "solutions") / path.name
-        if not other.is_file():
-            raise FedkitError(
-                "has no solved edition, which grading needs",
-                file=other,
-                remedy=how_to_get_again(other),
-            )
-        found[path.stem] = _lesson(path, other)
+        found[path.stem] = _lesson(path, *both_editions(path))
     return found
+
+
+def both_editions(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A lesson's learner's and solved edition, as in .ipynb files. Raises FedkitError where they don't fit each other."""
+    other = edition_dir(path.parent, "solutions") / path.name
+    if not other.is_file():
+        raise FedkitError(
+            "has no solved edition, which this needs", file=other, remedy=how_to_get_again(other)
+        )
+    open_, done = _content(path), _content(other)
+    ids, wanted = ([cell.get("id") for cell in one["cells"]] for one in (open_, done))
+    if ids != wanted:
+        raise FedkitError(
+            "has other cells than its solved edition",
+            file=path,
+            why="Both come from one source, and somebody has changed one of them",
+            remedy=how_to_get_again(path),
+        )
+    return open_, done
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -112,8 +124,7 @@ def _content(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _lesson(learner: Path, solutions: Path) -> Lesson:
-    open_, done = (_content(path) for path in (learner, solutions))
+def _lesson(learner: Path, open_: dict[str, Any], done: dict[str, Any]) -> Lesson:
     about = About.model_validate(open_["metadata"].get("fedkit", {}))
     pool: list[Statement] = []
     given: set[str] = set()

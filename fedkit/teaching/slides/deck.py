@@ -80,11 +80,16 @@ def deck(executed: Mapping[str, Any], learner: Mapping[str, Any] | None = None) 
                         asked[0], cells=made.pop().cells + asked[0].cells, opens=True
                     )
                 made += asked
-            elif not _says_nothing(cell, source):
+            elif not _says_nothing(cell, source) and "injected-parameters" not in _tags(cell):
                 theirs = open_.get(cell.get("id"))
                 made += _code(section, cell, theirs, made[-1] if made else None, told)
                 told = False
     return made
+
+
+def _tags(cell: Mapping[str, Any]) -> Sequence[str]:
+    """A cell's tags; what was only given to a run in batch, papermill marks with one."""
+    return cell["metadata"].get("tags") or ()
 
 
 def text_of(cell: Mapping[str, Any]) -> str:
@@ -153,7 +158,7 @@ def _code(
     """The slides of one code cell; what fits goes on `before`, the slide before it."""
     source, outputs = text_of(cell), _shown(cell)
     check = re.search(r"fk\.check\.(\w+)\(", source)
-    exercise = "exercise" in cell["metadata"].get("tags", [])
+    exercise = "exercise" in _tags(cell)
     if exercise and theirs is not None and text_of(theirs) != source:
         stub = _plain(theirs, [])
         if before is not None and before.about == "exercise" and told:

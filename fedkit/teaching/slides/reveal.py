@@ -7,7 +7,6 @@ same files. Where neither reaches its registry, `--reveal` names what was fetche
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes, write_bytes
+from fedkit.teaching.slides.npm import PATIENCE_S, packed
 
 __all__ = ["FILES", "VERSION", "cache_dir", "reveal"]
 
@@ -31,7 +31,6 @@ FILES = {
 """Path in the package -> SHA-256."""
 IN_PIP = "sphinx-revealjs==3.2.1"
 MOST = 2**20  # bytes of one of these files
-PATIENCE_S = 120.0
 
 _REMEDY = (
     f"where the internet is open, run `npm pack reveal.js@{VERSION}` or `pip download --no-deps {IN_PIP}`, and give "
@@ -108,33 +107,44 @@ def _named(name: str, size: int) -> Iterator[str]:
 
 def _fetched() -> dict[str, bytes]:
     """Whatever the first package manager that answers brings; neither runs a line of it."""
-    npm, pip = shutil.which("npm"), [sys.executable, "-m", "pip"]
-    ways = [[npm, "pack", "--silent", "--ignore-scripts", f"reveal.js@{VERSION}"]] if npm else []
-    ways.append([*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", IN_PIP])
     whys = []
-    for command in ways:
+    for fetch in (_by_npm, _by_pip):
         with tempfile.TemporaryDirectory(prefix="fedkit-reveal-") as folder:
             try:
-                done = subprocess.run(
-                    command,
-                    cwd=folder,
-                    capture_output=True,
-                    encoding="utf-8",
-                    errors="replace",
-                    timeout=PATIENCE_S,
-                    check=False,
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                whys.append(type(error).__name__)
+                found = _from(fetch(Path(folder)))
+            except FedkitError as error:
+                whys.append(error.why or error.what)
                 continue
-            brought = sorted(Path(folder).iterdir())
-            if done.returncode == 0 and brought:
-                found = _from(brought[0])
-                if all(sha256_bytes(found.get(n, b"")) == digest for n, digest in FILES.items()):
-                    return found
-            whys.append((done.stderr.strip().splitlines() or ["no answer"])[-1][:200])
+            if all(sha256_bytes(found.get(n, b"")) == digest for n, digest in FILES.items()):
+                return found
+            whys.append(f"what came is another reveal.js than {VERSION}")
     raise FedkitError(
         f"reveal.js {VERSION} is not on this machine, and could not be fetched",
         why="; ".join(whys),
         remedy=_REMEDY,
     )
+
+
+def _by_npm(folder: Path) -> Path:
+    return packed(f"reveal.js@{VERSION}", folder)
+
+
+def _by_pip(folder: Path) -> Path:
+    options = ("--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder), IN_PIP)
+    command = [sys.executable, "-m", "pip", "download", *options]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        why = (done.stderr.strip().splitlines() or ["no answer"])[-1][:200]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = type(error).__name__
+    brought = sorted(folder.iterdir())
+    if not brought:
+        raise FedkitError(f"pip could not fetch {IN_PIP}", why=why)
+    return brought[0]

@@ -15,7 +15,7 @@ from fedkit.experiments.notebooks import run
 from fedkit.teaching.slides.page import slides
 from fedkit.teaching.slides.reveal import FILES, reveal
 from tests.support import ROOT
-from tests.support.slides import executed
+from tests.support.slides import code, drawn, executed, prose
 from tests.teaching.slides.test_deck import LEARNER
 from tests.teaching.slides.test_notes import NOTES
 
@@ -89,6 +89,55 @@ def script() -> dict[str, str]:
         pytest.skip(str(error))
 
 
+def opened(page: Any, made: str, file: Path) -> Any:
+    """The slides in Chromium, on a screen of their own size, each measured and cut."""
+    file.write_text(made, encoding="utf-8")
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(file.as_uri())
+    page.wait_for_function("() => window.Reveal && Reveal.isReady()", timeout=120_000)
+    return page
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("box", ["div", "article"])
+def test_what_is_too_much_goes_on_row_by_row(
+    box: str, script: dict[str, str], page: Any, tmp_path: Path
+) -> None:
+    """A panel with words, a long table, pictures and an empty paragraph: no part is lost, small or alone with nothing."""
+    rows = "".join(f"<tr><td>row {n}</td><td>{n}</td></tr>" for n in range(60))
+    table = f"<table><caption>Seats</caption><thead><tr><th>seat</th><th>no</th></tr></thead><tbody>{rows}</tbody></table>"
+    shapes = "".join(
+        f'<svg id="p{n}" width="300" height="300"><rect width="9" height="9"/></svg>'
+        for n in range(6)
+    )
+    items = "".join(f"<li>item {n}</li>" for n in range(30))
+    panel = (
+        f"<{box}><p>above</p>{table}<p></p>{shapes}<h3>Items</h3><ul>{items}</ul><p> </p></{box}>"
+    )
+    notebook = executed() | {
+        "cells": [prose("# A title"), code("panel", drawn(content=panel), name="p")]
+    }
+    opened(page, slides(notebook, script)[0], tmp_path / "slides.html")
+    found = page.evaluate(MEASURE)
+    assert all(s["text"] and not s["over"] and s["fit"] >= 0.7 for s in found), found
+    whole = "\n".join(s["text"] for s in found)
+    for name, count in (("row", 60), ("item", 30)):
+        assert re.findall(rf"\b{name} (\d+)", whole) == [str(n) for n in range(count)]
+    with_rows = [s["text"] for s in found if "row " in s["text"]]
+    assert len(with_rows) >= 2
+    assert all("seat" in text for text in with_rows)  # the table's head, each time
+    places = (
+        "Reveal.getSlides().flatMap((slide) => [...slide.querySelectorAll('svg')].map((s) => s.id))"
+    )
+    assert page.evaluate(places) == [f"p{n}" for n in range(6)]
+    assert not any(s["text"].endswith("Items") for s in found), "a heading is left behind"
+    page.goto(page.url.partition("#")[0] + "?print-pdf")
+    page.wait_for_selector(".pdf-page", timeout=120_000)
+    edges = "[...document.querySelectorAll('.pdf-page > section')].map((s) => getComputedStyle(s).paddingLeft)"
+    assert set(page.evaluate(edges)) == {"56px"}
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -105,14 +154,11 @@ def test_no_slide_of_a_lesson_hangs_over(
         learner=json.loads((notebooks / f"{lesson}.ipynb").read_text("utf-8")),
     )
     file = tmp_path / "slides.html"
-    file.write_text(made, encoding="utf-8")
     asked: list[str] = []
     wrong: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.set_viewport_size({"width": 1280, "height": 720})
-    page.goto(file.as_uri())
-    page.wait_for_function("() => window.Reveal && Reveal.isReady()", timeout=60_000)
+    opened(page, made, file)
     found = page.evaluate(MEASURE)
     assert len(found) >= count
     for slide in found:

@@ -13,6 +13,7 @@ import pytest
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
+from fedkit.teaching.slides import npm
 from fedkit.teaching.slides import reveal as module
 from fedkit.teaching.slides.reveal import FILES, reveal
 
@@ -74,14 +75,14 @@ def test_anything_else_is_refused_with_a_remedy(tmp_path: Path) -> None:
 def test_it_is_fetched_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
 
-    def fetch(command: list[str], cwd: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def fetch(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         asked.append([str(word) for word in command])
         if "pack" not in command:  # npm is there and can't reach anything; pip can
-            packed(Path(cwd) / "r.whl", "x/")
+            packed(Path(command[command.index("--dest") + 1]) / "r.whl", "x/")
         return subprocess.CompletedProcess(command, int("pack" in command), "", "no answer")
 
     monkeypatch.setattr(module.subprocess, "run", fetch)
-    monkeypatch.setattr(module.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(npm.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert reveal() == reveal()
     assert [command[1:3] for command in asked] == [["pack", "--silent"], ["-m", "pip"]]
     kept = next((tmp_path / "cache").rglob("notes.js"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def test_who_needs_help_stands_first() -> None:
         seat(7, "acts", 20),
     ]
     assert [s.number for s in by_need(seats)] == [6, 5, 4, 7, 3, 2, 1]
+    teachers = replace(
+        seat(8, "waits", 1), led=True
+    )  # whom the class waits for stands before the class
+    assert [s.number for s in by_need([*seats, teachers])] == [6, 5, 4, 7, 3, 8, 2, 1]
     states = ["needs help"] * 3 + ["must act"] * 2 + ["waits", "done"]
     assert [s.state for s in by_need(seats)] == states
 
@@ -63,6 +68,8 @@ def test_thirty_seats_who_is_stuck_since_when_and_on_what(room: PracticeRoom) ->
     assert all("for 4 min" in line for line in lines)
     assert "approve the request, for 4 min" in panel.text()
     assert "waits for seat-22@example.org" in words(panel.rows.value)
+    waiting = [line for line in lines if " waits" in line]
+    assert "seat-22@example.org" in waiting[0], "the teacher's own turn stands last"
     html = words(panel.html())
     for said in ("seat-25@example.org", "✗ needs help", "4 min", "sit down: `fedkit class join`"):
         assert said in html

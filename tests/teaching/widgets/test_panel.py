@@ -16,7 +16,7 @@ from fedkit.teaching.widgets import panel as panel_module
 from fedkit.teaching.widgets.approval_desk import ApprovalDesk
 from fedkit.teaching.widgets.failure_lab import FailureLab
 from fedkit.teaching.widgets.highlight import highlight
-from fedkit.teaching.widgets.panel import Panel
+from fedkit.teaching.widgets.panel import Panel, breakable
 from fedkit.teaching.widgets.round_control import RoundControl
 from tests.support.helpers import AGGREGATOR, ALICE, BOB, PROJECT, launched
 from tests.support.panels import ADJUSTABLE, SLOW, panel_on, words
@@ -28,6 +28,13 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 def alive() -> int:
     """How many widgets the kernel holds."""
     return len(ipywidgets.widgets.widget._instances)
+
+
+def test_a_word_without_end_breaks_and_what_it_says_stays() -> None:
+    assert breakable("ann@example.org") == "ann@<wbr>example.<wbr>org"
+    assert breakable("approve the request") == "approve the request"
+    assert breakable("x" * 100) == f"{'x' * 40}<wbr>{'x' * 40}<wbr>{'x' * 20}"
+    assert breakable("<" * 41) == f"{'&lt;' * 40}<wbr>&lt;"
 
 
 # ------------------------------------------------------------------------------ closing, re-running

@@ -283,6 +283,6 @@ def test_other_bytes_than_the_pinned_ones_are_refused(
 
 
 def test_without_npm_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(npm.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(FedkitError, match="npm is missing"):
         npm.fetched(npm.MATHJAX, tmp_path)

@@ -10,7 +10,9 @@ function shrink(section) {
   for (const image of images) {
     image.style.width = image.style.height = "auto";
     image.style.maxWidth = "100%";
-    if (image.hasAttribute("width")) image.style.width = image.getAttribute("width") + "px";
+    const asked = Number(image.getAttribute("width"));
+    /* alone, as large as there is room and sharpness for: people look from far away */
+    if (asked) image.style.width = (images.length > 1 ? asked : Math.max(asked, Math.min(1.6 * asked, image.naturalWidth))) + "px";
   }
   for (let turn = 0; turn < 4 && images.length && overflows(section); turn++) {
     const over = section.scrollHeight - section.clientHeight;
@@ -61,8 +63,12 @@ function fitSlide(section) {
   return () => {};
 }
 
-const SMALLEST = 0.7; /* letters smaller than that go on to a slide of their own */
-const tooSmall = (section) => { shrink(section); return overflows(section) || Number(section.dataset.fit || 1) < SMALLEST; };
+const SMALLEST = 0.7, LEAST = 0.5; /* letters, and pictures, smaller than that go on to a slide of their own */
+const tiny = (image) => image.getBoundingClientRect().width < LEAST * Number(image.getAttribute("width"));
+const tooSmall = (section) => {
+  shrink(section);
+  return overflows(section) || Number(section.dataset.fit || 1) < SMALLEST || pictures(section).some(tiny);
+};
 
 const isRunning = (part) => Boolean(part.querySelector(".running"));
 const ofSlide = (section) => [...section.children].filter((part) => !isRunning(part) && !part.matches(".notes"));
