@@ -17,7 +17,7 @@ from fedkit.base.events import (
     UpdateRefused,
     Waiting,
 )
-from fedkit.base.files import is_file, read_json, read_state, write_state
+from fedkit.base.files import is_file, read_json, read_state, same_content, write_state
 from fedkit.config.client_config import ClientConfig
 from fedkit.data.shards import read_shard
 from fedkit.datasite.datasite import Datasite
@@ -39,6 +39,7 @@ from tests.support.helpers import (
     launched,
     network,
     posix,
+    problems,
     shard,
     small,
     snapshot,
@@ -210,6 +211,33 @@ def test_a_name_stands_for_one_launch(tmp_path: Path) -> None:
         assert "choose another project_name" in str(caught.value)
     assert not list(net[AGGREGATOR].aggregator().launch.glob("*"))
     assert net.history().accuracies == first.accuracies
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "cut off"])
+def test_a_global_model_that_was_spoilt_at_home_is_aggregated_anew(
+    how: str, tmp_path: Path
+) -> None:
+    whole = launched(tmp_path / "whole")
+    whole.run(approve=approve_all)
+    net = launched(tmp_path / "spoilt")
+    net.run(approve=approve_all, until_round=1)
+    path = net[AGGREGATOR].aggregator().project(PROJECT).global_model(1)
+    before = path.read_bytes()
+    path.write_bytes(b"" if how == "empty" else before[:-100])
+    if how == "gone":
+        path.unlink()
+    history = net.run()
+    if how != "gone":  # nobody gets it, and a line says what to do
+        assert not history.done
+        assert any(
+            "remove it: the round is then aggregated anew" in p for p in problems(history.waiting)
+        )
+        path.unlink()
+        history = net.run()
+    assert history.done
+    for n in (1, 2):
+        finished = [x[AGGREGATOR].aggregator().project(PROJECT, "done") for x in (whole, net)]
+        assert same_content(*(place.global_model(n) for place in finished))
 
 
 def test_a_copy_of_a_projects_folder_is_no_project(tmp_path: Path) -> None:

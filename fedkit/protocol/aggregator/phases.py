@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 
-from fedkit.base.errors import FedkitError
+from fedkit.base.errors import FedkitError, Unreadable
 from fedkit.base.events import (
     AGGREGATOR,
     Event,
@@ -22,6 +22,7 @@ from fedkit.base.events import (
     Waiting,
 )
 from fedkit.base.files import is_file, is_folder, is_writable, refuse_links, same_content
+from fedkit.base.tensors import inspect_state
 from fedkit.config.fl_config import FLConfig
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.projects import follow_home, move_to_done
@@ -290,7 +291,17 @@ def _send(
         from fedkit.protocol.strategy_payload import send_beside
 
         send_beside(at, email, n + 1, counted(n).get(email, 0))
-    at.send(mailbox.global_model(n), at.read(at.place.global_model(n)), email, n)
+    model = at.place.global_model(n)
+    data = at.read(model)
+    try:
+        inspect_state(data, model)
+    except Unreadable as error:  # a disk that was full, a hand that slipped
+        again = n == now.newest and n > 0
+        error.remedy = f"restore it from {email}'s agg_weights/, where the same file lies"
+        if again:
+            error.remedy = "remove it: the round is then aggregated anew, from the same updates"
+        raise
+    at.send(mailbox.global_model(n), data, email, n)
     return [GlobalModelSent(at.site.email, at.name, email, n)]
 
 
