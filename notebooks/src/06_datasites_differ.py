@@ -216,6 +216,9 @@ fk.playground("data=circles&skew=single&epoch=20&rounds=20", rounds=2, interacti
 
 # %% [markdown]
 # What each participant sends says "my label" nearly everywhere. The mean of such models is the large picture.
+#
+# Here everybody agrees on what a point is called. Where participants disagree about that, no single model can please them: the last guided experiment gives
+# each group that pulls the same way a model of its own.
 
 # %% [markdown]
 # ## How many local epochs?

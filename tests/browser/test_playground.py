@@ -71,4 +71,18 @@ def test_one_plays_by_keyboard_and_follows_an_experiment(page: Any, tmp_path: Pa
         panel.get_by_label("open a link").fill("data=nonsense")
         panel.get_by_role("button", name="Open").click()
         panel.get_by_role("alert").filter(has_text="data").wait_for()
+        panel.get_by_label("open a link").fill("skew=swapped")
+        panel.get_by_role("button", name="Open").click()
+        status = panel.get_by_role("status").last  # the first is the experiment's now
+        status.filter(has_text="round 0 ").wait_for()
+        for n in (1, 2, 3):
+            panel.get_by_role("button", name="Step").click()
+            status.filter(has_text=f"round {n} ").wait_for()
+        panel.get_by_role("button", name="Part now").click()
+        panel.get_by_role("img", name="group A, model of 5: decision surface").wait_for()
+        assert panel.get_by_role("img", name="group B, ").count() == 6
+        for theme in ("light", "dark"):
+            lab.set_theme(page, theme)
+            assert panel.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
+            panel.screenshot(path=SHOTS / f"playground-groups-{theme}.png")
         assert complaints == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fedkit.data.partition import split_iid, take
 from fedkit.data.points import points, points_task
 from fedkit.data.shards import Shard, as_float
 from fedkit.learning.strategies.registry import make_strategy
+from fedkit.rounds.clustered import Split
 from fedkit.rounds.drop_out import dropping_out, one_after_another
 from fedkit.rounds.hostile import flip_labels, poisoned
 from fedkit.rounds.simulation import OnTheWay
@@ -36,7 +38,11 @@ _MOST_INPUTS = 16_384
 
 @dataclass(frozen=True)
 class Dealt:
-    """What a run is made of. truth : each participant's samples before anybody flipped labels; what it keeps private."""
+    """What a run is made of. test : for one model of all.
+
+    test_of : the test samples for a model of these participants, as they see them: where they call the same sample by
+    different labels, each kind of them judges its share of the samples. split : None for one model of all.
+    """
 
     config: FLConfig
     model: str
@@ -44,6 +50,8 @@ class Dealt:
     test: Shard
     on_the_way: OnTheWay | None
     hostile: frozenset[str]
+    test_of: Callable[[Sequence[str]], Shard]
+    split: Split | None
 
 
 def deal(settings: Settings | str, own: DataFolder | Path | str | None = None) -> Dealt:
@@ -58,6 +66,10 @@ def deal(settings: Settings | str, own: DataFolder | Path | str | None = None) -
     hostile = hostile_ones(settings, config)
     dealt, test = _samples(settings, folder)
     shards = dict(zip(config.participants, dealt, strict=True))
+    swapped = frozenset(config.participants[1::2] if _swaps(settings) else ())
+    for who in swapped:
+        shards[who] = flip_labels(shards[who], config.task.classes)
+    test_of = _TestOf(test, swapped, config.task.classes)
     if settings.attack == "labels":
         if not config.task.classes:
             raise FedkitError(
@@ -69,12 +81,36 @@ def deal(settings: Settings | str, own: DataFolder | Path | str | None = None) -
             shards[who] = flip_labels(shards[who], config.task.classes)
     return Dealt(
         config,
-        model_of(config.task, settings.hidden, settings.strategy == "fedbn"),
+        model_of(config.task, settings.hidden, settings.strategy == "fedbn", settings.layers),
         shards,
-        test,
+        test_of(config.participants),
         _on_the_way(settings, config, hostile),
         hostile,
+        test_of,
+        None if settings.groups == 1 else Split(settings.groups, settings.compare, settings.split),
     )
+
+
+def _swaps(settings: Settings) -> bool:
+    return settings.skew == "swapped" and settings.data != "own"
+
+
+@dataclass(frozen=True)
+class _TestOf:
+    """See `Dealt.test_of`."""
+
+    test: Shard
+    swapped: frozenset[str]
+    classes: int
+
+    def __call__(self, people: Sequence[str]) -> Shard:
+        samples, labels = self.test
+        share = sum(who in self.swapped for who in people) / max(len(people), 1)
+        cut = round(len(labels) * (1 - share))
+        if cut == len(labels):
+            return self.test
+        theirs = flip_labels((samples[cut:], labels[cut:]), self.classes)[1]
+        return samples, torch.cat([labels[:cut], theirs])
 
 
 def config_of(settings: Settings, own: DataFolder | None = None) -> FLConfig:
@@ -120,8 +156,8 @@ def hostile_ones(settings: Settings, config: FLConfig) -> frozenset[str]:
     return frozenset(people[len(people) - min(settings.hostile, len(people) - 1) :])
 
 
-def model_of(task: Task, hidden: int, normalised: bool = False) -> str:
-    """The source of a model.py for this task: one hidden layer, whose weights can be looked into.
+def model_of(task: Task, hidden: int, normalised: bool = False, layers: int = 1) -> str:
+    """The source of a model.py for this task: hidden layers, one as a rule, whose weights can be looked into.
 
     normalised : with a batch normalisation behind the first layer, for FedBN, which keeps that at its participant.
 
@@ -136,16 +172,27 @@ def model_of(task: Task, hidden: int, normalised: bool = False) -> str:
             field="data",
             remedy="simulate these data with a model of your own: fk.simulate(config, shards, test, model=source)",
         )
-    middle, through = "", "self.fc1(samples.flatten(1))"
+    middle, through, more = "", "self.fc1(samples.flatten(1))", ""
     if normalised:
         middle = f"        self.bn = nn.BatchNorm1d({int(hidden)})\n"
         through = f"self.bn({through})"
+    for n in range(2, layers + 1):
+        middle += f"        self.fc{n} = nn.Linear({int(hidden)}, {int(hidden)})\n"
+        more += f"        hidden = torch.relu(self.fc{n}(hidden))\n"
     return _MODEL.format(
-        inputs=inputs, hidden=int(hidden), outputs=task.outputs, middle=middle, through=through
+        inputs=inputs,
+        way=" -> ".join([str(int(hidden))] * layers),
+        hidden=int(hidden),
+        outputs=task.outputs,
+        middle=middle,
+        through=through,
+        more=more,
+        last=layers + 1,
+        many=("one hidden layer", "two hidden layers", "three hidden layers")[layers - 1],
     )
 
 
-_MODEL = '''"""The playground's model: {inputs} -> {hidden} -> {outputs}, one hidden layer."""
+_MODEL = '''"""The playground's model: {inputs} -> {way} -> {outputs}, {many}."""
 
 import torch
 from torch import Tensor, nn
@@ -157,11 +204,11 @@ class FLModel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.fc1 = nn.Linear({inputs}, {hidden})
-{middle}        self.fc2 = nn.Linear({hidden}, {outputs})
+{middle}        self.fc{last} = nn.Linear({hidden}, {outputs})
 
     def forward(self, samples: Tensor) -> Tensor:
         hidden = torch.relu({through})
-        return self.fc2(hidden)
+{more}        return self.fc{last}(hidden)
 '''
 
 

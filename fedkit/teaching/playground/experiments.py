@@ -330,4 +330,25 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         lambda o: max(e.end for e in o.values()) - min(e.end for e in o.values()) > 0.03,
         "A strategy that wins by two points on one seed has won nothing. Compare over several seeds, as lesson 07 does.",
     ),
+    Experiment(
+        "Two groups that disagree",
+        "Every second participant calls the two moons by each other’s names. You train one FedAvg model of all; or, "
+        "after three rounds, one for each of two groups, which the aggregator finds by the direction of updates. How good "
+        "is a model on the points as its participants see them?",
+        (
+            "One model is as good as a guess; a model for each group is far better.",
+            "Both guess: the aggregator can’t know who disagrees.",
+            "One model is better: it learns from all of the points.",
+        ),
+        "a",
+        {
+            "one model": "rounds=15&skew=swapped",
+            "two groups": "rounds=15&skew=swapped&groups=2&split=3",
+        },
+        _lates,
+        lambda o: o["one model"].late <= 0.6 and o["two groups"].late >= 0.8,
+        "Updates point apart, and their mean goes nowhere: look at the arrows before and after the third round. Updates "
+        "alone tell who agrees with whom, to anybody who sees them. Where nobody disagrees, groups gain nothing: each "
+        "model learns from half of the points.",
+    ),
 )

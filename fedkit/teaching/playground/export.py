@@ -16,7 +16,8 @@ __all__ = ["cell_of", "config_json"]
 def config_json(settings: Settings, own: DataFolder | Path | str | None = None) -> str:
     """The text of an `fl_config.json`, which `FLConfig.load`, `fedkit run` and the other roads take. Raises FedkitError.
 
-    Hostile participants and drop-outs are no part of a config: they happen on the way.
+    Hostile participants and drop-outs are no part of a config: they happen on the way. Nor are groups: a project trains one
+    global model.
     """
     return config_of(settings, open_folder(settings, own)).to_json()
 
@@ -30,16 +31,29 @@ def cell_of(settings: Settings, own: Path | str | None = None) -> str:
     values = json.dumps(json.loads(config.to_json()), indent=4)
     values = textwrap.indent(_as_python(values), "    ").strip()
     folder = "" if settings.data != "own" else f", own={str(own)!r}"
-    return (
-        "import fedkit as fk\n"
-        "from fedkit.teaching.playground.dealt import deal\n\n"
-        f"config = fk.FLConfig.from_dict(\n    {values}\n)\n"
-        "# the same samples, dealt out in the same way, and what happens to updates on their way\n"
-        f"dealt = deal({settings.link()!r}{folder})\n"
+    rounds = (
         "history = fk.simulate(\n"
         "    config, dealt.shards, dealt.test, model=dealt.model, on_the_way=dealt.on_the_way\n"
         ")\n"
-        "print(history)\n"
+    )
+    imports, last = "", "print(history)\n"
+    if settings.groups > 1:
+        imports = "from fedkit.rounds.clustered import simulate_clustered\n"
+        last = "print(history, *groups, sep='\\n')\n"
+        rounds = (
+            "# one model of all up to a round, then one for each group\n"
+            "history, groups = simulate_clustered(\n"
+            "    config, dealt.shards, dealt.test_of, dealt.split,\n"
+            "    model=dealt.model, on_the_way=dealt.on_the_way,\n"
+            ")\n"
+        )
+    return (
+        "import fedkit as fk\n"
+        f"{imports}from fedkit.teaching.playground.dealt import deal\n\n"
+        f"config = fk.FLConfig.from_dict(\n    {values}\n)\n"
+        "# the same samples, dealt out in the same way, and what happens to updates on their way\n"
+        f"dealt = deal({settings.link()!r}{folder})\n"
+        f"{rounds}{last}"
     )
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from fedkit.config.task import Task
 from fedkit.data.shards import Shard
 from fedkit.learning.models import StateDict
-from fedkit.teaching.playground.play import Play, Rebuilt
+from fedkit.teaching.playground.play import NAMES, Play, Rebuilt
 
 __all__ = ["Painter", "data_url"]
 
@@ -43,6 +43,7 @@ class Painter:
     """
 
     def __init__(self, play: Play) -> None:
+        self.play = play
         self.task: Task = play.rounds.config.task
         self.judge: nn.Module = play.judge
         self.test: Shard = play.test
@@ -60,8 +61,14 @@ class Painter:
             self.over[""] = self._points(*self.test, LARGE, 4.5)
         elif self.kind == "images":
             step = max(1, len(self.test[1]) // _DIGITS)
-            chosen = self.test[1].argsort(stable=True)[::step][:_DIGITS]
-            self.shown = self.test[0][chosen], self.test[1][chosen].long()
+            self.chosen = self.test[1].argsort(stable=True)[::step][:_DIGITS]
+
+    def _judges(self, who: str) -> Shard:
+        """The test samples by which a model is judged: of all, of a group, of one participant."""
+        if who in (everybody := ("", *NAMES)):
+            number = max(everybody.index(who) - 1, 0)
+            return self.play.test_of(self.play.rounds.groups[number])
+        return self.play.test_of((who,))
 
     def pictures(self, states: Mapping[str, StateDict]) -> dict[str, bytes]:
         """A PNG for each model by its name, "" for the global one, which is larger; none where nothing can be drawn."""
@@ -93,8 +100,10 @@ class Painter:
         depth = np.ceil((top - 1 / classes) / (1 - 1 / classes) * _LEVELS) / _LEVELS
         tint = 0.18 + 0.42 * depth
         colour = PALETTE[best % len(PALETTE)] * tint[:, None] + 255 * (1 - tint[:, None])
+        if who not in self.over:  # a group
+            self.over[who] = self._points(*self._judges(who), SMALL, 2.2)
         over = self.over[who]
-        side = len(over)
+        side = over.width
         small = Image.fromarray(colour.reshape(_GRID, _GRID, 3).astype(np.uint8))
         base = np.asarray(small.resize((side, side), Image.Resampling.NEAREST)).copy()
         said = Image.fromarray(best.astype(np.uint8).reshape(_GRID, _GRID))
@@ -103,17 +112,18 @@ class Painter:
         edge[1:] |= where[1:] != where[:-1]
         edge[:, 1:] |= where[:, 1:] != where[:, :-1]
         base[edge] = _INK
-        share = over[..., 3:] / 255
-        return _png((base * (1 - share) + over[..., :3] * share).astype(np.uint8))
+        page = Image.fromarray(base)
+        page.paste(over, mask=over)
+        return _png(page)
 
-    def _points(self, where: Tensor, labels: Tensor, side: int, radius: float) -> Pixels:
-        """Points as an RGBA layer [side, side, 4]: circles, squares, triangles, by class."""
+    def _points(self, where: Tensor, labels: Tensor, side: int, radius: float) -> Image.Image:
+        """Points as a layer that is clear elsewhere: circles, squares, triangles, by class."""
         layer = Image.new("RGBA", (side, side), (255, 255, 255, 0))
         pen = ImageDraw.Draw(layer)
         for (x, y), label in zip(self._place(where, side), labels.long().tolist(), strict=True):
             red, green, blue = (0.72 * PALETTE[label % len(PALETTE)]).astype(int).tolist()
             _mark(pen, label, x, y, radius, (red, green, blue), _PAPER)
-        return np.asarray(layer).astype(float)
+        return layer
 
     def _place(self, where: Tensor, side: int) -> list[tuple[float, float]]:
         scale = side / (2 * self.reach)
@@ -121,11 +131,11 @@ class Painter:
         return [((x + self.reach) * scale, (self.reach - y) * scale) for x, y in far.tolist()]
 
     def _read(self, who: str, state: StateDict) -> bytes:
-        images, labels = self.shown
-        right = (self._answers(state, images).argmax(1) == labels).tolist()
+        samples, labels = (part[self.chosen] for part in self._judges(who))
+        right = (self._answers(state, samples).argmax(1) == labels.long()).tolist()
         columns, gap = 5, 3
         rows = math.ceil(len(right) / columns)
-        tiles = [_rgb(image) for image in images]
+        tiles = [_rgb(image) for image in samples]
         high, wide = tiles[0].shape[:2]
         page = Image.new("RGB", (columns * (wide + gap), rows * (high + gap)), _PAPER)
         pen = ImageDraw.Draw(page)
@@ -142,7 +152,7 @@ class Painter:
                     pen.line(ends, fill=(182, 74, 0), width=2)
         scale = max(1, round((LARGE if who == "" else SMALL) / page.width))
         page = page.resize((page.width * scale, page.height * scale), Image.Resampling.NEAREST)
-        return _png(np.asarray(page))
+        return _png(page)
 
     def _rebuilt_points(self, found: Rebuilt) -> bytes:
         page = Image.new("RGB", (LARGE, LARGE), (246, 246, 246))
@@ -152,7 +162,7 @@ class Painter:
             _mark(pen, 0, x, y, 5, tuple(PALETTE[0].astype(int).tolist()), _PAPER)
         for x, y in self._place(inside, LARGE):
             pen.rectangle((x - 8, y - 8, x + 8, y + 8), outline=(182, 74, 0), width=2)
-        return _png(np.asarray(page))
+        return _png(page)
 
     def _rebuilt_images(self, found: Rebuilt, count: int = 8) -> bytes | None:
         """Two rows: the images that came back best, and above each the true one."""
@@ -167,9 +177,7 @@ class Painter:
         page = Image.fromarray(np.concatenate(columns, 1))
         scale = max(1, LARGE // page.width)
         return _png(
-            np.asarray(
-                page.resize((page.width * scale, page.height * scale), Image.Resampling.NEAREST)
-            )
+            page.resize((page.width * scale, page.height * scale), Image.Resampling.NEAREST)
         )
 
 
@@ -209,9 +217,9 @@ def _mark(
         pen.polygon([(x, y - 1.3 * r), (x - 1.2 * r, y + r), (x + 1.2 * r, y + r)], fill, line)
 
 
-def _png(pixels: Pixels) -> bytes:
+def _png(page: Image.Image) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
+    page.save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 

@@ -4,8 +4,8 @@
     frame = play.step()          # a round of fedkit's own simulation
     frame.accuracy, frame.people[0].accuracy, frame.drift
 
-The rounds are `Simulation`'s, so that `fk.simulate` with the same settings gives the same bits. What a frame costs does not
-grow with the rounds before it.
+The rounds are `Simulation`'s, those of each group where there are several, so that `fk.simulate` with the same settings
+gives the same bits. What a frame costs does not grow with the rounds before it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ from fedkit.data.shards import Shard
 from fedkit.data.standardise import standardised
 from fedkit.learning.geometry import agreement, changes, principal_plane
 from fedkit.learning.models import StateDict, load_model
+from fedkit.learning.randomness import remember_draws
 from fedkit.learning.strategies.arithmetic import mixing_weights
 from fedkit.learning.training import judged
 from fedkit.learning.update import Update
 from fedkit.privacy.attacks.first_layer import first_layer, invert_rows
 from fedkit.privacy.dp.account import Mechanism, epsilon_of
 from fedkit.privacy.dp.mechanism import example_mechanism, participant_mechanism
+from fedkit.rounds.clustered import ClusteredSimulation
 from fedkit.rounds.history import History, RoundRecord
-from fedkit.rounds.simulation import Simulation
 from fedkit.rounds.strategy import strategy_of
 from fedkit.teaching.playground.dealt import DELTA, Dealt, deal
 from fedkit.teaching.playground.settings import Settings
 
-__all__ = ["Drift", "Frame", "Person", "Play", "Rebuilt", "rebuilt_from"]
+__all__ = ["NAMES", "Drift", "Frame", "Group", "Person", "Play", "Rebuilt", "rebuilt_from"]
 
+NAMES = "ABCD"
+"""Groups by their number; where there is one model for all, its name is ""."""
 EXACT = 1e-3
 """A rebuilt sample counts as found where its error (root mean square) is below this share of the data's own spread."""
 
@@ -49,7 +52,7 @@ class Person:
 
     loss : of its last local epoch, as it says. accuracy, test_loss : of what it sent, on the aggregator's test set; None
     where it did not train. norm : L2 norm of its change. found : how many of its samples the aggregator can rebuild
-    exactly from this round's update, of `samples`.
+    exactly from this round's update, of `samples`. group : one of `NAMES`, "" where all train one model.
     """
 
     email: str
@@ -61,6 +64,7 @@ class Person:
     test_loss: float | None = None
     norm: float | None = None
     found: int | None = None
+    group: str = ""
 
     @property
     def name(self) -> str:
@@ -70,13 +74,14 @@ class Person:
 
 @dataclass(frozen=True)
 class Drift:
-    """Updates as arrows in their principal plane. arrows : by e-mail, (x, y). mean : of those that arrived.
+    """Updates as arrows in their principal plane. arrows : by e-mail, (x, y). means : of those that arrived, by group.
 
-    explained : the share of the squared length along each axis. left : what averaging leaves of the way, 0..1.
+    explained : the share of the squared length along each axis. left : what averaging leaves of the way, 0..1; a mean over
+    the groups.
     """
 
     arrows: Mapping[str, tuple[float, float]]
-    mean: tuple[float, float]
+    means: Mapping[str, tuple[float, float]]
     explained: tuple[float, float]
     left: float
 
@@ -102,10 +107,23 @@ class Rebuilt:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A group and its global model after the round. accuracy : on the test samples as its members see them. own : on the
+    samples that its members train on."""
+
+    name: str
+    members: tuple[str, ...]
+    accuracy: float | None
+    own: float | None
+
+
+@dataclass(frozen=True)
 class Frame:
     """All that is shown of one round. Round 0 is the start: nobody has trained.
 
-    states : what each participant sent (or would have, had it not dropped out), and the global model under "".
+    states : what each participant sent (or would have, had it not dropped out), and the global model under "",
+    or each group's under its name. groups : none where all train one model; accuracy and loss are then means over the
+    participants, of their group's model.
     bytes_up, bytes_down : that crossed in all rounds so far. epsilon : spent so far at delta 1e-5 (an upper bound, by
     RDP); None where nothing is promised.
     """
@@ -121,6 +139,7 @@ class Frame:
     bytes_down: int
     epsilon: float | None
     diagnostics: Mapping[str, float]
+    groups: tuple[Group, ...] = ()
 
 
 class Play:
@@ -132,27 +151,32 @@ class Play:
     def __init__(self, settings: Settings, own: DataFolder | Path | str | None = None) -> None:
         self.settings = settings
         self.dealt: Dealt = deal(settings, own)
-        self.rounds = Simulation(
+        self.rounds = ClusteredSimulation(
             self.dealt.config,
             self.dealt.shards,
-            self.dealt.test,
+            self.dealt.test_of,
+            self.dealt.split,
             model=self.dealt.model,
             on_the_way=self._watch,
         )
         config = self.rounds.config
-        self.judge = load_model(self.dealt.model, task=config.task)
+        # its layers draw nothing: that needs no trial for each model that is judged
+        self.judge = remember_draws(load_model(self.dealt.model, task=config.task), False)
         test = standardised(self.dealt.test, config.task)
         self.test: Shard = test
+        self._tests = dict[tuple[str, ...], Shard]()
         self.seen = {
             who: standardised(shard, config.task)[0] for who, shard in self.dealt.shards.items()
         }
         self._spread = max(float(test[0].float().std()), 1e-12)
-        self._before, self._sent, self._arrived = self.rounds.model, list[Update](), list[Update]()
-        self._size = _Sizes(config, self.rounds.model)
+        (model,) = self.rounds.models
+        self._before = dict[str, StateDict]()
+        self._sent, self._arrived = list[Update](), list[Update]()
+        self._size = _Sizes(config, model)
         self._up = self._down = 0
-        scores, loss = judged(self.judge, self.rounds.model, *test, config.task)
+        scores, loss = judged(self.judge, model, *test, config.task)
         self.frame = Frame(
-            *(0, scores.get("accuracy"), loss, self._people(None), {"": self.rounds.model}),
+            *(0, scores.get("accuracy"), loss, self._people(None), {"": model}),
             drift=None,
             rebuilt={},
             bytes_up=0,
@@ -179,7 +203,7 @@ class Play:
     def step(self) -> Frame:
         """One round more, where there is one left; what is to be shown of it."""
         if not self.done:
-            self._before, self._sent, self._arrived = self.rounds.model, [], []
+            self._before, self._sent, self._arrived = {}, [], []
             record = self.rounds.step()
             self._down += len(self._sent) * self._size.down
             self._up += sum(map(self._size.up, self._arrived))
@@ -195,8 +219,9 @@ class Play:
         way = self.dealt.on_the_way
         arrived = updates if way is None else list(way(model, updates))
         there = {update.participant: update for update in arrived}
-        self._sent = [there.get(u.participant, u) for u in updates]
-        self._arrived = arrived
+        self._before |= {u.participant: model for u in updates}
+        self._sent += [there.get(u.participant, u) for u in updates]
+        self._arrived += arrived
         return arrived
 
     def _told(self, record: RoundRecord) -> Frame:
@@ -205,14 +230,41 @@ class Play:
         return Frame(
             *(record.round, record.accuracy, math.nan if record.loss is None else record.loss),
             self._people(record, rebuilt),
-            {**shown, "": self.rounds.model},
+            {**shown, **self.models},
             drift=self._drift(),
             rebuilt=rebuilt,
             bytes_up=self._up,
             bytes_down=self._down,
             epsilon=self._epsilon(record.round),
             diagnostics=record.diagnostics,
+            groups=self._groups(),
         )
+
+    @property
+    def models(self) -> dict[str, StateDict]:
+        """The global model under "", or each group's under its name."""
+        models = self.rounds.models
+        return dict(zip(NAMES if self.rounds.parted else [""], models, strict=False))
+
+    def test_of(self, people: tuple[str, ...]) -> Shard:
+        """The test samples for a model of these participants, as it takes them."""
+        if people not in self._tests:
+            raw = self.dealt.test_of(people)
+            same = raw[1] is self.dealt.test[1]
+            self._tests[people] = self.test if same else standardised(raw, self.rounds.config.task)
+        return self._tests[people]
+
+    def _groups(self) -> tuple[Group, ...]:
+        if not self.rounds.parted:
+            return ()
+        task, groups = self.rounds.config.task, []
+        for (name, model), members in zip(self.models.items(), self.rounds.groups, strict=True):
+            scores = judged(self.judge, model, *self.test_of(members), task)[0]
+            samples = torch.cat([self.seen[who] for who in members])
+            labels = torch.cat([self.dealt.shards[who][1] for who in members])
+            own = judged(self.judge, model, samples, labels, task)[0]
+            groups.append(Group(name, members, scores.get("accuracy"), own.get("accuracy")))
+        return tuple(groups)
 
     def _people(
         self, record: RoundRecord | None, rebuilt: Mapping[str, Rebuilt] | None = None
@@ -221,13 +273,18 @@ class Play:
         arrived = {update.participant for update in self._arrived}
         norms = {} if record is None else {c.participant: c.norm for c in record.contributions}
         people = []
+        groups = self.rounds.groups if self.rounds.parted else ()
+        group = {who: name for name, each in zip(NAMES, groups, strict=False) for who in each}
         for who, (_, labels) in self.dealt.shards.items():
-            person = Person(who, "not drawn", who in self.dealt.hostile, len(labels))
+            person = Person(
+                *(who, "not drawn", who in self.dealt.hostile, len(labels)),
+                group=group.get(who, ""),
+            )
             if record is None:
                 person = replace(person, state="waits")
             elif who in sent:
                 scores, loss = judged(
-                    self.judge, sent[who].state, *self.test, self.rounds.config.task
+                    self.judge, sent[who].state, *self.test_of((who,)), self.rounds.config.task
                 )
                 state = "sent" if who in arrived else "dropped out"
                 person = replace(
@@ -246,21 +303,39 @@ class Play:
         """None where nobody sent anything, or numbers so large that no plane holds them."""
         if not self._sent:
             return None
-        rows = changes(self._before, self._sent)
+        rows = torch.cat([changes(self._before[u.participant], [u]) for u in self._sent])
         if not bool(torch.isfinite(rows).all()):
             return None
         places, explained = principal_plane(rows)
         arrows = {
             u.participant: (x, y) for u, (x, y) in zip(self._sent, places.tolist(), strict=True)
         }
-        shares = mixing_weights(self._arrived, self.config.weighting)
-        ends = [arrows[u.participant] for u in self._arrived]
-        x, y = (sum(s * end[axis] for s, end in zip(shares, ends, strict=True)) for axis in (0, 1))
-        return Drift(arrows, (x, y), explained, agreement(self._before, self._arrived))
+        means, left, many = dict[str, tuple[float, float]](), 0.0, len(self._arrived)
+        # those that trained together, before the round in which they may have parted
+        for name, members in self._together().items():
+            came = [u for u in self._arrived if u.participant in members]
+            if not came:
+                continue
+            shares = mixing_weights(came, self.config.weighting)
+            ends = [arrows[u.participant] for u in came]
+            x, y = (
+                sum(s * end[axis] for s, end in zip(shares, ends, strict=True)) for axis in (0, 1)
+            )
+            means[name] = x, y
+            before = self._before[came[0].participant]
+            left += len(came) / many * agreement(before, came)
+        return Drift(arrows, means, explained, left)
+
+    def _together(self) -> dict[str, tuple[str, ...]]:
+        """Who trained one model in the round that has ended, by the group's name."""
+        split = self.dealt.split
+        if split is None or not self.rounds.parted or self.rounds.ended <= split.after:
+            return {"": self.config.participants}
+        return dict(zip(NAMES, self.rounds.groups, strict=False))
 
     def _rebuild(self, update: Update) -> Rebuilt:
         who = update.participant
-        return rebuilt_from(who, self._before, update.state, self.seen[who], self._spread)
+        return rebuilt_from(who, self._before[who], update.state, self.seen[who], self._spread)
 
     def _epsilon(self, n: int) -> float | None:
         dp = self.config.dp

@@ -16,16 +16,18 @@ from fedkit.base.text import nearest
 from fedkit.config.fl_config import first_problem
 from fedkit.learning.strategies.registry import STRATEGIES
 
-__all__ = ["ATTACKS", "DATA", "SKEWS", "STRENGTHS", "UNITS", "Settings"]
+__all__ = ["ATTACKS", "COMPARED", "DATA", "SKEWS", "STRENGTHS", "UNITS", "Settings"]
 
 Data = Literal["moons", "circles", "spirals", "blobs", "digits", "own"]
-Skew = Literal["even", "labels", "single", "sizes"]
+Skew = Literal["even", "labels", "single", "sizes", "swapped"]
 Attack = Literal["sign-flipped", "scaled", "labels"]
 Unit = Literal["participant", "example"]
+Compared = Literal["cosine", "distance"]
 DATA: tuple[str, ...] = get_args(Data)
 SKEWS: tuple[str, ...] = get_args(Skew)
 ATTACKS: tuple[str, ...] = get_args(Attack)
 UNITS: tuple[str, ...] = get_args(Unit)
+COMPARED: tuple[str, ...] = get_args(Compared)
 STRENGTHS = {
     "fedprox": "mu",
     "scaffold": "server_lr",
@@ -59,21 +61,24 @@ class Settings(BaseModel):
         `fedkit data import` wrote, and `own` the first 16 hex digits of its SHA-256.
     participants, samples : how many take part, and how many samples each has on average. spread : noise of the points.
     skew : "even", "labels" (each label dealt out by Dirichlet(alpha)), "single" (one label each), "sizes" (amounts by
-        Dirichlet(alpha)). Data of one's own stay as they lie.
+        Dirichlet(alpha)), "swapped" (every second one calls the labels by each other's names, the first the last and so
+        on). Data of one's own stay as they lie.
     strategy, strength : of the registry, and its parameter in `STRENGTHS`; None is the strategy's default.
     rounds, epoch, learning_rate, batch_size, seed : as in fl_config.json. per_round : `participants_per_round`, 0 for all.
-    hidden : units of the model's hidden layer.
+    hidden, layers : units of a hidden layer of the model, and how many such layers.
     drop_out : probability that an update does not arrive. hostile, attack : so many of the participants send
         "sign-flipped" updates or "scaled" ones (by -10), or train on flipped "labels".
     noise, clip, unit : noise multiplier and clipping norm of differential privacy for a whole "participant" or an
         "example"; a noise of 0 promises nothing.
+    groups, compare, split : after the round `split`, participants part into so many groups, by the "cosine" or the
+        "distance" of their updates, and each group trains a global model of its own; 1 for one model of all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Data = "moons"
     own: Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")] = ""
-    participants: Annotated[int, _whole(2, 20)] = 10
+    participants: Annotated[int, _whole(2, 54)] = 10
     samples: Annotated[int, _whole(1, 400)] = 40
     spread: Annotated[float, _number(0, 0.5)] = 0.15
     skew: Skew = "even"
@@ -85,13 +90,17 @@ class Settings(BaseModel):
     learning_rate: Annotated[float, _number(1e-4, 100)] = 1.0
     batch_size: Annotated[int, _whole(1, 400)] = 16
     hidden: Annotated[int, _whole(2, 256)] = 16
-    per_round: Annotated[int, _whole(0, 20)] = 0
+    layers: Annotated[int, _whole(1, 3)] = 1
+    per_round: Annotated[int, _whole(0, 54)] = 0
     drop_out: Annotated[float, _number(0, 0.9)] = 0.0
     hostile: Annotated[int, _whole(0, 10)] = 0
     attack: Attack = "sign-flipped"
     noise: Annotated[float, _number(0, 100)] = 0.0
     clip: Annotated[float, _number(0.001, 1000)] = 1.0
     unit: Unit = "participant"
+    groups: Annotated[int, _whole(1, 4)] = 1
+    compare: Compared = "cosine"
+    split: Annotated[int, _whole(1, 200)] = 5
     seed: Annotated[int, _whole(0, 2**31 - 1)] = 0
 
     @field_validator("strategy")
@@ -112,6 +121,15 @@ class Settings(BaseModel):
         if self.hostile >= self.participants:
             raise ValueError(
                 "hostile: leaves nobody honest; write fewer than there are participants"
+            )
+        if self.groups > self.participants:
+            raise ValueError(
+                f"groups: {self.groups} are more than the {self.participants} participants; take fewer"
+            )
+        if self.groups > 1 and self.noise and self.unit == "participant":
+            raise ValueError(
+                "groups: are made of single updates, and noise for a participant covers their mean alone; "
+                "let the noise protect one example, or take one model for all"
             )
         if self.strength is not None and self.strategy not in STRENGTHS:
             raise ValueError(f"strength: {self.strategy} has no such parameter; leave it out")

@@ -102,18 +102,21 @@ class Playground(Panel):
 
     def step(self) -> Frame:
         """One round more, where there is one left."""
+        self._advance()
+        self.repaint()
+        return self.frame
+
+    def _advance(self) -> None:
         try:
             self.run.step()
             self._said = ""
         except FedkitError as error:
             self.pause()
             self._said = str(error)
-        self.repaint()
-        return self.frame
 
     def play(self, rounds: int | None = None) -> Frame:
         """So many rounds more, None: all that are left; waits until they have ended, or one can't."""
-        left = self.settings.rounds if rounds is None else rounds
+        left, self._said = self.settings.rounds if rounds is None else rounds, ""
         while left > 0 and not self.run.done and not self._said:
             self.step()
             left -= 1
@@ -141,6 +144,21 @@ class Playground(Panel):
             self.run.close()
             self.settings, self._said = settings, ""
             self._open(run)
+        self.repaint()
+
+    def part(self, groups: int | None = None) -> None:
+        """Part the participants into groups by the updates of the round that is shown; None: as many as are set, or two.
+
+        The rounds so far are run again, to the same bits, so that the settings say all.
+        """
+        now = self.frame.round
+        if not now or self.run.done:
+            left = "Nobody has sent an update yet" if not now else "No round is left to train in"
+            self.say(f"{left}: {'reset, then ' if now else ''}let some rounds run, and part.")
+            return
+        self.reset(groups=groups or max(2, self.settings.groups), split=now)
+        while not self._said and self.frame.round < now:
+            self._advance()
         self.repaint()
 
     def say(self, wrong: str) -> None:
@@ -186,7 +204,7 @@ class Playground(Panel):
             f"<p><strong>Playground</strong> · {esc(said_of(self.run))}</p>"
             f"<p>Settings: <code>{esc(self.settings.link() or 'defaults')}</code></p>"
             f"{self.guide.html()}{stage_html(frame, pictures, self.painter.kind)}"
-            f"{chart_image(thinned(self.run.history))}{drift_svg(frame.drift, live=False)}{people_table(frame)}"
+            f"{chart_image(thinned(self.run.history))}{drift_svg(frame, live=False)}{people_table(frame)}"
             f"{rebuilt_html(rebuilt, picture, self.painter.kind)}"
         )
 
@@ -225,7 +243,14 @@ class Playground(Panel):
             layout={"width": "150px"},
             style={"description_width": "40px"},
         )
-        self.fields = Fields(self._wish, own=self.own is not None)
+        part = button(
+            "Part now",
+            self.part,
+            "",
+            "Into groups, by the updates of the round that is shown",
+        )
+        part.layout = wide
+        self.fields = Fields(self._wish, part, own=self.own is not None)
         columns = row(*self.fields.columns, name="fk-split")
         self.head, self.status, self.stage, self.plots, self.table = (
             ipywidgets.HTML() for _ in range(5)
@@ -274,7 +299,7 @@ class Playground(Panel):
         if self._drawn is None or self._drawn[0] != frame.round:
             self._drawn = frame.round, self.painter.pictures(frame.states)
             self.stage.value = stage_html(frame, self._drawn[1], kind)
-            plots = chart(thinned(self.run.history)), drift_svg(frame.drift)
+            plots = chart(thinned(self.run.history)), drift_svg(frame)
             self.plots.value = (
                 '<div style="display: flex; flex-wrap: wrap; gap: 12px; align-items: start">'
                 f'<div style="flex: 1 1 420px">{plots[0]}</div>{plots[1]}</div>'
@@ -298,7 +323,7 @@ class Playground(Panel):
             own = self.own if self.settings.data == "own" else None
             parts = {
                 "a link of these settings": self.settings.link() or "seed=0",
-                "an fl_config.json": config_json(self.settings, own),
+                f"an fl_config.json{_no_groups(self.settings)}": config_json(self.settings, own),
                 "a notebook cell that gives the same numbers": cell_of(self.settings, own),
             }
         except FedkitError as error:
@@ -342,3 +367,13 @@ class Playground(Panel):
     def _press_step(self) -> None:
         self.pause()
         self.step()
+
+
+def _no_groups(settings: Settings) -> str:
+    """What a config can't carry."""
+    if settings.groups == 1:
+        return ""
+    return (
+        " of the rounds before the groups part: a project trains one global model, so each group then needs a project of "
+        "its own, which starts from that model"
+    )

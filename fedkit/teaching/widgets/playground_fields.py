@@ -1,4 +1,4 @@
-"""The playground's controls: one for each setting, by name, in three groups."""
+"""The playground's controls: one for each setting, by name, in three columns and a line below them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Any
 import ipywidgets
 
 from fedkit.learning.strategies.registry import STRATEGIES
-from fedkit.teaching.playground.settings import ATTACKS, DATA, SKEWS, STRENGTHS, UNITS, Settings
+from fedkit.teaching.playground.settings import (
+    ATTACKS,
+    COMPARED,
+    DATA,
+    SKEWS,
+    STRENGTHS,
+    UNITS,
+    Settings,
+)
+from fedkit.teaching.widgets.panel import row
 
 __all__ = ["Fields"]
 
@@ -17,7 +26,7 @@ _DEFAULT = -1.0
 GROUPS: dict[str, dict[str, tuple[str, Any]]] = {
     "Data": {
         "data": ("data", [(name, name) for name in DATA if name != "own"]),
-        "participants": ("participants", range(2, 21)),
+        "participants": ("participants", range(2, 55)),
         "samples": ("samples each", [1, 2, 5, 10, 20, 40, 100, 200, 400]),
         "spread": ("noise of points", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5]),
         "skew": (
@@ -27,6 +36,7 @@ GROUPS: dict[str, dict[str, tuple[str, Any]]] = {
                 ("labels by alpha", SKEWS[1]),
                 ("one label each", SKEWS[2]),
                 ("sizes by alpha", SKEWS[3]),
+                ("half swap labels", SKEWS[4]),
             ],
         ),
         "alpha": ("alpha", [0.05, 0.1, 0.3, 0.5, 1.0, 3.0, 10.0, 100.0]),
@@ -38,10 +48,11 @@ GROUPS: dict[str, dict[str, tuple[str, Any]]] = {
         "learning_rate": ("learning rate", [0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
         "batch_size": ("batch size", [1, 2, 4, 8, 16, 32, 64, 400]),
         "hidden": ("hidden units", [2, 4, 8, 16, 32, 64, 128]),
+        "layers": ("hidden layers", range(1, 4)),
         "rounds": ("rounds", [1, 5, 10, 20, 30, 40, 60, 100, 200]),
     },
     "Trouble": {
-        "per_round": ("drawn a round", range(21)),
+        "per_round": ("drawn a round", range(55)),
         "drop_out": ("drop-outs", [0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9]),
         "hostile": ("hostile ones", range(11)),
         "attack": (
@@ -56,6 +67,11 @@ GROUPS: dict[str, dict[str, tuple[str, Any]]] = {
         "clip": ("clipping norm", [0.01, 0.1, 0.3, 0.5, 1.0, 3.0, 10.0]),
         "unit": ("noise protects", [("a participant", UNITS[0]), ("one example", UNITS[1])]),
     },
+    "Groups, each with a model of its own": {
+        "groups": ("groups", range(1, 5)),
+        "compare": ("alike by", [("direction (cosine)", COMPARED[0]), ("distance", COMPARED[1])]),
+        "split": ("part after", [1, 2, 3, 5, 10, 20, 40]),
+    },
 }
 """Group -> setting -> (what it is called, what can be chosen)."""
 
@@ -64,14 +80,23 @@ _HELP = {
     "per_round": "participants drawn in each round; 0 stands for all",
     "drop_out": "how likely an update gets lost",
     "samples": "on average",
+    "groups": "1: one model for all",
+    "compare": "which updates count as alike, when participants part",
+    "split": "the round after which each group trains a model of its own",
     "noise": "standard deviation of the noise, in clipping norms; 0 promises nothing",
 }
 
 
 class Fields:
-    """A control a setting. wish : called with {setting: value} when a person has chosen another value."""
+    """A control a setting. wish : called with {setting: value} when a person has chosen another value. part : a button
+    beside those of the groups."""
 
-    def __init__(self, wish: Callable[[dict[str, Any]], None], own: bool = False) -> None:
+    def __init__(
+        self,
+        wish: Callable[[dict[str, Any]], None],
+        part: ipywidgets.Widget,
+        own: bool = False,
+    ) -> None:
         self._wish, self._placing = wish, False
         self.by_name: dict[str, Any] = {}
         self._numbers: set[str] = set()
@@ -79,8 +104,10 @@ class Fields:
         for group, fields in GROUPS.items():
             made = [self._made(name, *field, own) for name, field in fields.items()]
             title = ipywidgets.HTML(f"<strong>{group}</strong>")
-            column = ipywidgets.VBox([title, *made])
-            column.layout.flex = "1 1 235px"
+            beside = "groups" in fields  # a line below the columns
+            inside = [row(*made, part)] if beside else made
+            column = ipywidgets.VBox([title, *inside])
+            column.layout.flex = "1 1 100%" if beside else "1 1 235px"
             columns.append(column)
         self.columns = columns
 
@@ -125,13 +152,15 @@ class Fields:
                 if field.value != value:
                     field.value = value
             self.by_name["strength"].disabled = settings.strategy not in STRENGTHS
-            self.by_name["alpha"].disabled = settings.skew in ("even", "single")
+            self.by_name["alpha"].disabled = settings.skew in ("even", "single", "swapped")
             self.by_name["spread"].disabled = settings.data in ("digits", "own")
             for name in ("participants", "samples", "skew"):
                 self.by_name[name].disabled = settings.data == "own"
             self.by_name["attack"].disabled = not settings.hostile
             for name in ("clip", "unit"):
                 self.by_name[name].disabled = not settings.noise
+            for name in ("compare", "split"):
+                self.by_name[name].disabled = settings.groups == 1
         finally:
             self._placing = False
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from fedkit.rounds.history import History
 from fedkit.teaching.playground.pictures import data_url
-from fedkit.teaching.playground.play import Drift, Frame, Person, Play, Rebuilt
+from fedkit.teaching.playground.play import NAMES, Drift, Frame, Group, Person, Play, Rebuilt
 from fedkit.teaching.widgets.panel import esc, table
 
 __all__ = [
@@ -34,7 +34,18 @@ _SIGNS = {
     "refused": "✗ refused",
     "waits": "○ waits",
 }
-_PRINT = {"ink": "#1a1a1a", "line": "#e3e3e3", "blue": "#0072B2", "red": "#b64a00"}
+_PRINT = {
+    "ink": "#1a1a1a",
+    "paper": "#ffffff",
+    "line": "#e3e3e3",
+    "blue": "#006ba8",
+    "red": "#b64a00",
+    "green": "#00734f",
+    "purple": "#9a4a7a",
+}
+_GROUPS = dict(zip(NAMES, ("purple", "green", "blue", "red"), strict=True))
+_MANY = 20
+"""Of more participants, pictures are smaller and the table scrolls."""
 
 
 def size_of(count: int) -> str:
@@ -53,6 +64,11 @@ def said_of(play: Play) -> str:
         parts.append(f"accuracy {frame.accuracy:.1%}")
     parts.append(f"loss {frame.loss:.3f}")
     parts.append(f"{size_of(frame.bytes_up)} up, {size_of(frame.bytes_down)} down")
+    split = play.dealt.split
+    if frame.groups:
+        parts[1] += f" (mean of {len(frame.groups)} groups)"
+    elif split is not None and split.after < play.config.rounds:
+        parts.append(f"parts into {split.groups} groups after round {split.after}")
     if frame.epsilon is not None:
         unit = (
             "participant" if play.config.dp and play.config.dp.unit == "participant" else "example"
@@ -79,31 +95,61 @@ def stage_html(frame: Frame, pictures: Mapping[str, bytes], kind: str) -> str:
     if not what:
         return '<p class="fk-soft">These samples have no picture: the numbers below say how each model does.</p>'
     whole = _figure("global model", f"round {frame.round}{accuracy}", pictures.get(""), what, 300)
+    if frame.groups:
+        models = (_group_figure(group, pictures.get(group.name), what) for group in frame.groups)
+        whole = f'<div style="display: flex; flex-wrap: wrap; gap: 8px">{"".join(models)}</div>'
+    wide = 112 if len(frame.people) <= _MANY else 72
     people = "".join(
-        _figure(_named(p), _below(p), pictures.get(p.email), what, 112) for p in frame.people
+        _figure(_named(p, short=wide < 100), _below(p), pictures.get(p.email), what, wide, p.group)
+        for p in frame.people
     )
     return (
         '<div class="fk-stage" style="display: flex; flex-wrap: wrap; gap: 12px">'
         f'<div style="flex: 0 0 300px">{whole}</div>'
         '<div class="fk-people" style="flex: 1 1 300px; display: grid; gap: 8px; align-content: start; '
-        f'grid-template-columns: repeat(auto-fill, minmax(112px, 1fr))">{people}</div></div>'
+        f'grid-template-columns: repeat(auto-fill, minmax({wide}px, 1fr))">{people}</div></div>'
     )
 
 
-def _figure(name: str, below: str, picture: bytes | None, what: str, width: int) -> str:
-    size = f"width: {width}px; max-width: 100%"
-    drawn = f'<div style="{size}; aspect-ratio: 1; border: 1px dashed #8a8a8a; box-sizing: border-box"></div>'
+def _group_figure(group: Group, picture: bytes | None, what: str) -> str:
+    scores = ((group.accuracy, "{:.1%}"), (group.own, "own samples {:.1%}"))
+    said = [form.format(value) for value, form in scores if value is not None]
+    name = f"model of {len(group.members)}"
+    return _figure(name, ", ".join(said), picture, what, 145, group.name)
+
+
+def _figure(
+    name: str, below: str, picture: bytes | None, what: str, width: int, group: str = ""
+) -> str:
+    size = f"width: {width}px; max-width: 100%; box-sizing: border-box"
+    rim = f"border: 3px solid {_colour(group)}; " if group else ""
+    nothing = rim or "border: 1px dashed #8a8a8a; "
+    drawn = f'<div style="{nothing}{size}; aspect-ratio: 1"></div>'
     if picture is not None:
-        alt = esc(f"{name}: {what}, {below}")
-        drawn = f'<img alt="{alt}" src="{data_url(picture)}" style="{size}; display: block; border-radius: 3px">'
+        alt = esc(f"{f'group {group}, ' if group else ''}{name}: {what}, {below}")
+        drawn = f'<img alt="{alt}" src="{data_url(picture)}" style="{rim}{size}; display: block; border-radius: 3px">'
     return (
-        f'<figure style="margin: 0">{drawn}<figcaption style="line-height: 1.3; margin-top: 2px">'
-        f"<strong>{esc(name)}</strong><br>{esc(below)}</figcaption></figure>"
+        f'<figure style="margin: 0; width: {width}px; max-width: 100%">{drawn}'
+        '<figcaption style="line-height: 1.3; margin-top: 2px">'
+        f"{_chip(group)}<strong>{esc(name)}</strong><br>{esc(below)}</figcaption></figure>"
     )
 
 
-def _named(person: Person) -> str:
-    return f"{person.name} (hostile)" if person.hostile else person.name
+def _colour(group: str) -> str:
+    """A group's colour, for light paper where there is no style sheet."""
+    name = _GROUPS[group]
+    return f"var(--fk-{name}, {_PRINT[name]})"
+
+
+def _chip(group: str) -> str:
+    """The letter of a group in its colour, before a name; nothing where all train one model."""
+    look = "color: var(--fk-paper, #ffffff); border-radius: 3px; padding: 0 5px; font-weight: 600"
+    return group and f'<span style="background: {_colour(group)}; {look}">{group}</span> '
+
+
+def _named(person: Person, short: bool = False) -> str:
+    name = person.name.replace("participant", "p") if short else person.name
+    return f"{name} (hostile)" if person.hostile else name
 
 
 def _below(person: Person) -> str:
@@ -129,15 +175,24 @@ _HEAD = ["participant", "this round", "samples", "own loss", "accuracy", "test l
 def people_table(frame: Frame) -> str:
     """Who did what this round, and how good what it sent is on the aggregator's test set."""
     rows = [[esc(cell) for cell in row] for row in people_rows(frame)]
-    return table([*_HEAD, "rebuilt exactly"], rows, numbers=range(2, 8))
+    for person, row in zip(frame.people, rows, strict=True):
+        row[0] = _chip(person.group) + row[0]
+    whole = table([*_HEAD, "rebuilt exactly"], rows, numbers=range(2, 8))
+    if len(rows) <= _MANY:
+        return whole
+    return f'<div tabindex="0" style="max-height: 560px; overflow-y: auto">{whole}</div>'
 
 
-def drift_svg(drift: Drift | None, live: bool = True) -> str:
-    """Updates as arrows from the global model, in the plane that holds most of them."""
+def drift_svg(frame: Frame, live: bool = True) -> str:
+    """Updates as arrows from the global model, or from their group's, in the plane that holds most of them."""
+    drift: Drift | None = frame.drift
+    group = {person.email: person.group for person in frame.people}
     side, half = 230, 115
     shapes, alt = [], "No update has been sent yet"
     if drift is not None:
-        reach = max(*(abs(v) for end in (*drift.arrows.values(), drift.mean) for v in end), 1e-12)
+        reach = max(
+            *(abs(v) for end in (*drift.arrows.values(), *drift.means.values()) for v in end), 1e-12
+        )
         scale = 92 / reach
 
         def at(end: tuple[float, float]) -> tuple[float, float]:
@@ -145,16 +200,19 @@ def drift_svg(drift: Drift | None, live: bool = True) -> str:
 
         for who, end in drift.arrows.items():
             x, y = at(end)
+            ink = _ink(_GROUPS.get(group[who], "blue"))
             shapes.append(
-                f'<line x1="{half}" y1="{half}" x2="{x:.1f}" y2="{y:.1f}" stroke="{_ink("blue")}" stroke-width="1.6"/>'
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{_ink("blue")}"><title>{esc(who.partition("@")[0])}'
+                f'<line x1="{half}" y1="{half}" x2="{x:.1f}" y2="{y:.1f}" stroke="{ink}" stroke-width="1.6"/>'
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{ink}"><title>{esc(who.partition("@")[0])}'
                 "</title></circle>"
             )
-        x, y = at(drift.mean)
-        shapes.append(
-            f'<line x1="{half}" y1="{half}" x2="{x:.1f}" y2="{y:.1f}" stroke="{_ink("red")}" stroke-width="3.5"/>'
-            f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" fill="{_ink("red")}"/>'
-        )
+        for name, end in drift.means.items():
+            x, y = at(end)
+            ink = _ink(_GROUPS.get(name, "red"))
+            shapes.append(
+                f'<line x1="{half}" y1="{half}" x2="{x:.1f}" y2="{y:.1f}" stroke="{ink}" stroke-width="3.5"/>'
+                f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" fill="{ink}"/>'
+            )
         alt = f"Updates as arrows; averaging leaves {drift.left:.0%} of the way"
     axes = (
         f'<path d="M8 {half}H{side - 8}M{half} 8V{side - 8}" stroke="{_ink("line")}"/>'
@@ -168,8 +226,8 @@ def drift_svg(drift: Drift | None, live: bool = True) -> str:
         svg = svg.replace(_ink(name), colour)
     said = "updates as arrows" if drift is None else f"averaging leaves {drift.left:.0%} of the way"
     return (
-        f'<figure style="margin: 0; flex: 0 0 {side}px"><strong>Drift</strong> {svg}<figcaption>● each update, ■ their '
-        f"mean: {said}</figcaption></figure>"
+        f'<figure style="margin: 0; flex: 0 0 {side}px"><strong>Drift</strong> {svg}<figcaption>● each update, ■ '
+        f"{'their mean' if drift is None or len(drift.means) < 2 else 'mean of a group'}: {said}</figcaption></figure>"
     )
 
 

@@ -12,9 +12,9 @@ from fedkit.teaching.quiz import LETTERS
 NUMBERS = range(1, len(EXPERIMENTS) + 1)
 
 
-def test_there_are_ten_and_each_can_be_set_up() -> None:
-    assert len(EXPERIMENTS) == 10
-    assert len({each.title for each in EXPERIMENTS}) == 10
+def test_there_are_eleven_and_each_can_be_set_up() -> None:
+    assert len(EXPERIMENTS) == 11
+    assert len({each.title for each in EXPERIMENTS}) == 11
     for each in EXPERIMENTS:
         assert each.answer in LETTERS[: len(each.options)]
         assert len(each.options) == 3
@@ -25,8 +25,8 @@ def test_there_are_ten_and_each_can_be_set_up() -> None:
 
 
 def test_an_experiment_or_a_run_that_is_none_is_said() -> None:
-    for number in (0, 11, True):
-        with pytest.raises(FedkitError, match="from 1 to 10"):
+    for number in (0, 12, True):
+        with pytest.raises(FedkitError, match="from 1 to 11"):
             experiment(number)
     with pytest.raises(FedkitError, match="one of FedAvg, FedProx"):
         experiment(1).settings("FedSomething")

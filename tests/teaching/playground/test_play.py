@@ -38,6 +38,11 @@ def played(**values: Any) -> tuple[Play, list[Frame]]:
         {"data": "spirals", "skew": "sizes", "noise": 1.0},
         {"noise": 2.0, "unit": "example", "rounds": 1},
         {"noise": 2.0, "per_round": 1, "rounds": 4},
+        {"skew": "swapped", "groups": 2, "split": 1},
+        {"skew": "swapped", "groups": 3, "compare": "distance", "split": 2, "strategy": "scaffold"},
+        {"groups": 2, "split": 1, "drop_out": 0.5, "hostile": 1, "per_round": 4, "layers": 2},
+        {"groups": 2, "split": 1, "noise": 2.0, "unit": "example"},
+        {"groups": 2, "split": 3},
     ],
     ids=str,
 )
@@ -89,11 +94,11 @@ def test_bytes_are_those_of_the_files() -> None:
     from fedkit.base.tensors import state_bytes
 
     play, frames = played(strategy="scaffold")
-    one = len(state_bytes(play.rounds.model))
+    one = len(state_bytes(play.models[""]))
     beside = frames[-1].bytes_up / (3 * 6) - one
     assert 0 < beside < 2 * one
     plain, plain_frames = played()
-    assert plain_frames[-1].bytes_up == 3 * 6 * len(state_bytes(plain.rounds.model))
+    assert plain_frames[-1].bytes_up == 3 * 6 * len(state_bytes(plain.models[""]))
     assert plain_frames[-1].bytes_down == plain_frames[-1].bytes_up
 
 
@@ -149,3 +154,53 @@ def test_own_data_are_opened_by_whoever_has_them_and_no_link_says_where(tmp_path
         deal(settings)
     with pytest.raises(FedkitError, match="another folder"):
         deal(settings.changed(own="0" * 16), tmp_path / "mine")
+
+
+def test_those_who_agree_get_a_model_of_their_own_and_it_is_judged_by_what_they_see() -> None:
+    play, frames = played(
+        skew="swapped", groups=2, split=3, participants=10, samples=40, rounds=8, learning_rate=1.0
+    )
+    people = play.config.participants
+    assert [bool(frame.groups) for frame in frames] == [False, False, True, *[True] * 5]
+    last = frames[-1]
+    assert [group.members for group in last.groups] == [people[::2], people[1::2]]
+    assert [person.group for person in last.people] == ["A", "B"] * 5
+    assert set(last.states) == {*people, "A", "B"}
+    assert last.drift is not None
+    assert set(last.drift.means) == {"A", "B"}
+    assert frames[2].drift is not None
+    assert set(frames[2].drift.means) == {""}, "in that round they were together"
+    assert frames[2].accuracy is not None
+    assert frames[2].accuracy < 0.65
+    assert all((group.accuracy or 0) > 0.8 and (group.own or 0) > 0.8 for group in last.groups)
+    accuracies = [group.accuracy or 0 for group in last.groups]
+    assert last.accuracy == pytest.approx(sum(accuracies) / 2)
+    (_, plain), (_, swapped) = (play.dealt.test_of(group.members) for group in last.groups)
+    assert torch.equal(plain, 1 - swapped)
+    mixed = play.dealt.test[1]
+    assert torch.equal(mixed[:150], plain[:150])
+    assert torch.equal(mixed[150:], swapped[150:])
+
+
+def test_a_group_that_is_too_small_for_its_rule_is_said_and_the_round_before_stays() -> None:
+    settings = Settings.of(**SHORT, groups=2, split=1, strategy="krum")
+    with contextlib.closing(Play(settings)) as play:
+        assert play.step().round == 1
+        for _ in range(2):
+            with pytest.raises(FedkitError, match="can't go on by itself"):
+                play.step()
+        assert play.frame.round == 1
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_a_model_has_as_many_hidden_layers_as_are_asked_for(layers: int) -> None:
+    play, frames = played(layers=layers, hidden=2)
+    weights = [tuple(v.shape) for n, v in frames[-1].states[""].items() if n.endswith("weight")]
+    assert weights == [(2, 2)] * (layers + 1)
+    assert play.dealt.model.count("torch.relu") == layers
+
+
+def test_fifty_four_take_part() -> None:
+    _, frames = played(participants=54, samples=4, rounds=1)
+    assert len(frames[0].people) == 54
+    assert {person.state for person in frames[0].people} == {"sent"}

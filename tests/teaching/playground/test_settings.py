@@ -13,6 +13,7 @@ SOME = [
     Settings(),
     Settings(data="circles", strategy="fedprox", strength=0.1, seed=7),
     Settings(data="digits", participants=3, skew="labels", alpha=0.1, hostile=2, attack="scaled"),
+    Settings(participants=54, layers=3, skew="swapped", groups=4, compare="distance", split=9),
     Settings(data="own", own="0123456789abcdef", noise=1.5, clip=0.25, unit="example"),
 ]
 
@@ -27,7 +28,12 @@ def test_a_link_brings_the_settings_back(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("link", "said"),
     [
-        ("participants=21", "participants: is '21' -> write a number of at most 20"),
+        ("participants=55", "participants: is '55' -> write a number of at most 54"),
+        ("layers=4", "layers: is '4' -> write a number of at most 3"),
+        ("groups=5", "groups: is '5' -> write a number of at most 4"),
+        ("groups=3&participants=2", "groups: 3 are more than the 2 participants"),
+        ("groups=2&compare=sine", "compare"),
+        ("groups=2&noise=1", "noise for a participant covers their mean alone"),
         ("participants=1e9", "participants"),
         ("rounds=999999999", "rounds: is '999999999' -> write a number of at most 200"),
         ("samples=0", "samples: is '0' -> write a number of at least 1"),

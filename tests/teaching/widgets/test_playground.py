@@ -176,6 +176,40 @@ def test_a_frame_draws_no_figure_and_trains_each_round_once(
     assert seen == [{"trained": 1, "judged": 3}] * 12
 
 
+def test_they_part_by_the_round_that_is_shown_and_the_settings_say_so(panel: Playground) -> None:
+    panel.fields.by_name["skew"].value = "swapped"
+    panel.part()
+    assert "Nobody has sent an update yet" in panel.status.value
+    panel.play(2)
+    before = panel.run.history
+    button = panel.fields.columns[-1].children[1].children[-1]
+    button.click()
+    assert (panel.settings.groups, panel.settings.split, panel.frame.round) == (2, 2, 2)
+    assert panel.run.history == before
+    assert [group.name for group in panel.frame.groups] == ["A", "B"]
+    assert panel.stage.value.count(">A</span>") == 1 + len(panel.frame.groups[0].members)
+    assert "each group then needs a project of its own" in panel.take.value
+    assert "simulate_clustered" in panel.take.value
+    assert "(mean of 2 groups)" in panel.status.value
+    panel.play()
+    panel.part()
+    assert "No round is left to train in" in panel.status.value
+    panel.reset(groups=1)
+    assert ">A</span>" not in panel.stage.value
+    panel.reset(noise=2.0)
+    panel.step()
+    panel.part()
+    assert "covers their mean alone" in panel.status.value
+
+
+def test_of_many_the_pictures_are_smaller_and_the_table_scrolls() -> None:
+    panel = playground("participants=21&samples=1&epoch=1&rounds=1", rounds=1, interactive=False)
+    page = panel.html()
+    panel.close()
+    assert "p21</strong>" in page
+    assert "overflow-y: auto" in page
+
+
 def test_closing_leaves_no_thread(no_thread_is_left: None) -> None:
     panel = playground(QUICK, rounds=1, interactive=True)
     panel.reset(seed=3)
