@@ -23,6 +23,7 @@ from fedkit.data.shards import read_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.federation.network import Go, Network
+from fedkit.federation.rewind import rewind
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate
 from fedkit.protocol.approval import Review, approve_all
@@ -211,6 +212,40 @@ def test_a_name_stands_for_one_launch(tmp_path: Path) -> None:
         assert "choose another project_name" in str(caught.value)
     assert not list(net[AGGREGATOR].aggregator().launch.glob("*"))
     assert net.history().accuracies == first.accuracies
+
+
+def test_what_is_given_by_hand_is_checked_at_the_door(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    with pytest.raises(FedkitError, match=f"has no datasite .* did you mean {ALICE}"):
+        net[ALICE.upper()]
+    with pytest.raises(FedkitError, match="has no datasite"):
+        net.give_data("nobody@example.org", shard([0]))
+    odd: Any = [torch.zeros(1, 28, 28)] * 3
+    with pytest.raises(FedkitError, match="no pair of tensors"):
+        net.give_data(ALICE, odd)
+    net.run(approve=approve_all, until_round=1)
+    for given in (1.5, -1, True, "2"):
+        number: Any = given
+        with pytest.raises(FedkitError, match="until_round"):
+            net.run(until_round=number)
+        with pytest.raises(FedkitError, match="to_round"):
+            rewind(net, number)
+    with pytest.raises(FedkitError, match="FLConfig"):
+        net.launch({"rounds": 1})  # type: ignore[arg-type]
+    with pytest.raises(FedkitError, match=r"text of a model\.py"):
+        net.launch(small(), torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+
+
+def test_a_refused_launch_is_not_hidden_by_the_project_before(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    net.run(approve=approve_all)
+    net.launch(small(project_name="Second"), LINEAR)
+    model = net[AGGREGATOR].aggregator().launch / "model.py"
+    assert model.is_file()
+    model.write_text("no Python at all", encoding="utf-8")
+    with pytest.raises(FedkitError, match=r"model\.py"):
+        net.run("Second", approve=approve_all)
+    assert net.history(PROJECT).done
 
 
 @pytest.mark.parametrize("how", ["gone", "empty", "cut off"])
