@@ -16,7 +16,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.federation.network import Network
 from fedkit.federation.sync import Sync
 from fedkit.protocol.approval import approve_all
-from tests.support.helpers import ALICE, BOB, LINEAR, PROJECT, launched, posix, small
+from tests.support.helpers import ALICE, BOB, PROJECT, launched, posix, put_launch, small
 
 NFC, NFD = "caf\u00e9.txt", "cafe\u0301.txt"
 
@@ -318,7 +318,7 @@ def test_a_datasite_is_not_made_beside_another_spelling(tmp_path: Path) -> None:
 def test_two_projects_that_are_one_folder_elsewhere(tmp_path: Path) -> None:
     network = launched(tmp_path, rounds=1)
     assert network.run(approve=approve_all).done
-    network.launch(small(project_name=PROJECT.lower()), LINEAR)
+    put_launch(network[network.aggregator], small(project_name=PROJECT.lower()))
     events = network.advance(approve_all)
     told = [str(e.error) for e in events if isinstance(e, Problem)]
     assert any("project_name" in text and PROJECT in text and " -> " in text for text in told)

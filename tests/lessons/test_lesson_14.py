@@ -178,7 +178,7 @@ RIGHT = {
     [
         ({}, "right", "every participant"),
         ({"metrics": ("auc", "balanced_accuracy", "accuracy"), "shape": (30,)}, "right", ""),
-        ({"samples": "images"}, "try again", "shape"),
+        ({"samples": "images"}, "try again", "not an image"),
         ({"shape": [569, 30]}, "try again", "shape"),
         ({"shape": [32]}, "try again", "32 numbers in a sample"),
         ({"shape": 30}, "try again", "list"),

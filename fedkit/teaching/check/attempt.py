@@ -249,7 +249,7 @@ def little_memory() -> Iterator[None]:
     try:
         import resource
 
-        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         most = pages * resource.getpagesize() + _MORE_BYTES
         bounds = [most, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]

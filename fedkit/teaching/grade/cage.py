@@ -77,17 +77,10 @@ _FLAGS_OF, _TERMINAL = (0, 1, 2, 3, 4, 1030), (0x5401, 0x5413, 0x541B, 0x5421, 0
 """What is asked of an open file: flags and copies of it (nobody else is sent a signal), is it a terminal, how wide."""
 _RULES, _LIST = 444, 0b1000  # Landlock's first call, the same on every machine; to list a folder
 _READ = 0b0100 | _LIST
-_SYSTEM = (
-    *(
-        "/etc/ld.so.cache",
-        "/etc/localtime",
-        "/sys/devices/system",
-        "/proc/cpuinfo",
-        "/proc/meminfo",
-        "/proc/stat",
-    ),
-    *("/proc/self", "/proc/sys/vm", "/dev/null", "/dev/zero", "/dev/urandom"),
-)
+_SYSTEM = """
+/etc/ld.so.cache /etc/localtime /sys/devices/system /proc/cpuinfo /proc/meminfo /proc/stat /proc/self /proc/sys/vm
+/dev/null /dev/zero /dev/urandom
+"""
 _MACHINES = {"x86_64": (0, 0xC000003E, 317), "aarch64": (1, 0xC00000B7, 277)}
 
 
@@ -154,7 +147,7 @@ def _keep_from_reading() -> None:
     """No file is read any more but where Python, its libraries and the course lie. Raises OSError without Landlock."""
     if sys.platform != "linux":
         raise OSError("no Landlock")
-    places = dict.fromkeys([sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr", *_SYSTEM], _READ)
+    places = dict.fromkeys([sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr", *_SYSTEM.split()], _READ)
     for place in map(Path, filter(None, sys.path)):
         inner = [place]
         if (
