@@ -114,7 +114,13 @@ def test_the_same_models_as_at_home_with_a_forger_among_the_members(tmp_path: Pa
 
         # a forged approval, and code with it
         request = at(net, BOB, asked[0].path, alice)
-        net.wait(lambda: (request / "model.py").is_file(), "Mallory sees the request")
+        files = [
+            path.relative_to(asked[0].path) for path in asked[0].path.rglob("*") if path.is_file()
+        ]
+        net.wait(
+            lambda: all((request / name).is_file() for name in files),
+            "Mallory sees all of the request",
+        )
         copy = request.parents[1] / "running" / PROJECT
         shutil.copytree(request, copy)
         (copy / "model.py").write_text(EVIL.format(sign))

@@ -147,7 +147,9 @@ def _keep_from_reading() -> None:
     """No file is read any more but where Python, its libraries and the course lie. Raises OSError without Landlock."""
     if sys.platform != "linux":
         raise OSError("no Landlock")
-    places = dict.fromkeys([sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr", *_SYSTEM.split()], _READ)
+    places = dict.fromkeys(
+        [sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr", *_SYSTEM.split()], _READ
+    )
     for place in map(Path, filter(None, sys.path)):
         inner = [place]
         if (
