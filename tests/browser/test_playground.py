@@ -84,5 +84,9 @@ def test_one_plays_by_keyboard_and_follows_an_experiment(page: Any, tmp_path: Pa
         for theme in ("light", "dark"):
             lab.set_theme(page, theme)
             assert panel.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
+            tables = panel.locator(".fk-scroll")
+            assert tables.count() > 0
+            for table in tables.all():
+                assert table.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
             panel.screenshot(path=SHOTS / f"playground-groups-{theme}.png")
         assert complaints == []

@@ -177,7 +177,7 @@ def people_table(frame: Frame) -> str:
     rows = [[esc(cell) for cell in row] for row in people_rows(frame)]
     for person, row in zip(frame.people, rows, strict=True):
         row[0] = _chip(person.group) + row[0]
-    whole = table([*_HEAD, "rebuilt exactly"], rows, numbers=range(2, 8))
+    whole = table([*_HEAD, "rebuilt exactly"], rows, numbers=range(2, 8), wrap=(0, 1, 3, 5, 7))
     if len(rows) <= _MANY:
         return whole
     return f'<div tabindex="0" style="max-height: 560px; overflow-y: auto">{whole}</div>'
