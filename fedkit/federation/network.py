@@ -27,10 +27,11 @@ from fedkit.base.files import (
 )
 from fedkit.base.names import folded
 from fedkit.base.tensors import state_bytes
+from fedkit.base.text import nearest
 from fedkit.config.client_config import ClientConfig
 from fedkit.config.fl_config import FLConfig
 from fedkit.config.task import DIGITS, Task
-from fedkit.data.shards import Shard
+from fedkit.data.shards import Shard, pair_of
 from fedkit.data.standardise import stated
 from fedkit.datasite.datasite import AppData, Datasite
 from fedkit.datasite.projects import find_project, launched_projects, other_spelling
@@ -45,6 +46,7 @@ from fedkit.protocol import advance as node
 from fedkit.protocol.aggregator.launch import LAUNCHED
 from fedkit.protocol.approval import Policy, answer, approve_none
 from fedkit.rounds.history import History, read_history
+from fedkit.rounds.inputs import check_arguments
 
 __all__ = ["Actor", "Network"]
 
@@ -163,14 +165,23 @@ class Network:
             raise error.about(file) from error
 
     def __getitem__(self, email: str) -> Datasite:
-        return self.sites[email]
+        """The datasite of this e-mail. Raises FedkitError where the network has none."""
+        try:
+            return self.sites[email]
+        except (KeyError, TypeError):
+            near = nearest(str(email).casefold(), self.sites)
+            raise FedkitError(
+                f"{email!r:.80} has no datasite in this network",
+                field="email",
+                remedy=f"did you mean {near}?" if near else f"take one of {', '.join(self.sites)}",
+            ) from None
 
     def give_data(self, email: str, shard: Shard, task: Task = DIGITS) -> None:
         """Put (samples, labels), as the task says, into this participant's private folder, in the place of what was there.
 
         For digits: images float32 [N,1,28,28] in 0..1, labels int64 [N]. Raises FedkitError if they are something else.
         """
-        self.sites[email].private.put(shard, task)
+        self[email].private.put(pair_of(shard, task, "shard"), task)
 
     def give_test(
         self, images: Tensor, labels: Tensor, name: str = "mnist_test_dataset.pt"
@@ -188,6 +199,7 @@ class Network:
         nothing. Raises FedkitError if the project was launched here with another config, model or weights.
         """
         model = SAMPLE_MODEL if model is None else model
+        check_arguments(config, model, weights, {})
         task = config.task
         config = stated(config, (self.sites[who].private.load(task) for who in config.participants))
         if weights is None:
@@ -301,6 +313,9 @@ class Network:
         Where it stops early, the history's `waiting` says for whom and what. Call it again to go on.
         Raises FedkitError if no project was launched.
         """
+        if until_round is not None and (type(until_round) is not int or until_round < 0):
+            what, remedy = f"is {until_round!r:.40}", "give a whole number from 0"
+            raise FedkitError(what, field="until_round", remedy=remedy)
         report = on_event or (lambda event: None)
         patient, late, before, told = True, False, list[Event](), set[str]()
 
@@ -331,8 +346,11 @@ class Network:
         stops = [e for e in events if isinstance(e, Waiting | Problem)]
         for event in (event for event in stops if render(event) not in told):
             report(event)
-        if not self.projects() and stops and isinstance(stops[0], Problem):
-            raise stops[0].error
+        refused = [e for e in stops if isinstance(e, Problem) and e.project in ("launch", "")]
+        if refused and (project not in self.projects() if project else not self.projects()):
+            raise refused[
+                0
+            ].error  # and never that nothing was launched, or what another project did
         history = self.history(project)
         named = (e for e in stops if e.project in (history.project, "launch", ""))
         return replace(history, waiting=tuple(named))

@@ -54,9 +54,9 @@ def rewind(network: Rewindable, to_round: int = 0, project: str | None = None) -
     """
     home = network.sites[network.aggregator]
     history = read_history(home, project)
-    if not 0 <= to_round <= len(history):
+    if type(to_round) is not int or not 0 <= to_round <= len(history):
         raise FedkitError(
-            f"round {to_round} has not been reached; done: {how_many(len(history), 'round')}",
+            f"round {to_round!r:.40} has not been reached; done: {how_many(len(history), 'round')}",
             field="to_round",
             remedy=f"choose a round from 0 to {len(history)}",
         )

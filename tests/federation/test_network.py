@@ -1,6 +1,7 @@
 """A network of datasites on one machine: from launch to done, under a policy, with its history and its ledger."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fedkit.data.shards import read_shard
 from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.paths import ClientProject
 from fedkit.federation.network import Go, Network
+from fedkit.federation.rewind import rewind
 from fedkit.learning.models import load_model, seed_weights
 from fedkit.learning.training import evaluate
 from fedkit.protocol.approval import Review, approve_all
@@ -238,6 +240,42 @@ def test_a_global_model_that_was_spoilt_at_home_is_aggregated_anew(
     for n in (1, 2):
         finished = [x[AGGREGATOR].aggregator().project(PROJECT, "done") for x in (whole, net)]
         assert same_content(*(place.global_model(n) for place in finished))
+
+
+def test_what_was_launched_last_and_refused_is_told_and_not_hidden_by_an_older_project(
+    tmp_path: Path,
+) -> None:
+    net = launched(tmp_path)
+    net.run(approve=approve_all, until_round=1)
+    net.launch(small(project_name="Second", strategy={"name": "fedpox"}), LINEAR)
+    with pytest.raises(FedkitError, match="fedpox"):
+        net.run("Second", approve=approve_all)
+    history = net.run(PROJECT, approve=approve_all)
+    assert history.project == PROJECT
+    assert len(history) == 2
+
+
+def test_what_is_nobodys_or_no_config_is_refused_in_one_line(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: net["nobody@example.org"], "take one of|did you mean"),
+        (lambda: net[ALICE.upper()], f"did you mean {ALICE}"),
+        (lambda: net.give_data(ALICE.title(), shard([0])), f"did you mean {ALICE}"),
+        (lambda: net.give_data(ALICE, [1, 2]), "no pair of tensors"),  # type: ignore[arg-type]
+        (lambda: net.launch({"rounds": 3}), "not an FLConfig"),  # type: ignore[arg-type]
+        (lambda: net.launch(small(), Path("model.py")), "not the text of a model.py"),  # type: ignore[arg-type]
+        (lambda: net.launch(small(), LINEAR, torch.nn.Linear(2, 2)), "model.state_dict"),  # type: ignore[arg-type]
+        (lambda: net.run(until_round="1"), "until_round: is '1'"),  # type: ignore[arg-type]
+        (lambda: net.run(until_round=-1), "until_round: is -1"),
+    ]
+    for call, says in wrong:
+        with pytest.raises(FedkitError, match=says):
+            call()
+    net.run(approve=approve_all, until_round=1)
+    for n in ("1", None, 1.0):
+        with pytest.raises(FedkitError, match="to_round"):
+            rewind(net, n)  # type: ignore[arg-type]
+    assert len(net.history()) == 1
 
 
 def test_a_copy_of_a_projects_folder_is_no_project(tmp_path: Path) -> None:
