@@ -1,6 +1,7 @@
 """A network of datasites on one machine: from launch to done, under a policy, with its history and its ledger."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -214,40 +215,6 @@ def test_a_name_stands_for_one_launch(tmp_path: Path) -> None:
     assert net.history().accuracies == first.accuracies
 
 
-def test_what_is_given_by_hand_is_checked_at_the_door(tmp_path: Path) -> None:
-    net = launched(tmp_path)
-    with pytest.raises(FedkitError, match=f"has no datasite .* did you mean {ALICE}"):
-        net[ALICE.upper()]
-    with pytest.raises(FedkitError, match="has no datasite"):
-        net.give_data("nobody@example.org", shard([0]))
-    odd: Any = [torch.zeros(1, 28, 28)] * 3
-    with pytest.raises(FedkitError, match="no pair of tensors"):
-        net.give_data(ALICE, odd)
-    net.run(approve=approve_all, until_round=1)
-    for given in (1.5, -1, True, "2"):
-        number: Any = given
-        with pytest.raises(FedkitError, match="until_round"):
-            net.run(until_round=number)
-        with pytest.raises(FedkitError, match="to_round"):
-            rewind(net, number)
-    with pytest.raises(FedkitError, match="FLConfig"):
-        net.launch({"rounds": 1})  # type: ignore[arg-type]
-    with pytest.raises(FedkitError, match=r"text of a model\.py"):
-        net.launch(small(), torch.nn.Linear(2, 2))  # type: ignore[arg-type]
-
-
-def test_a_refused_launch_is_not_hidden_by_the_project_before(tmp_path: Path) -> None:
-    net = launched(tmp_path)
-    net.run(approve=approve_all)
-    net.launch(small(project_name="Second"), LINEAR)
-    model = net[AGGREGATOR].aggregator().launch / "model.py"
-    assert model.is_file()
-    model.write_text("no Python at all", encoding="utf-8")
-    with pytest.raises(FedkitError, match=r"model\.py"):
-        net.run("Second", approve=approve_all)
-    assert net.history(PROJECT).done
-
-
 @pytest.mark.parametrize("how", ["gone", "empty", "cut off"])
 def test_a_global_model_that_was_spoilt_at_home_is_aggregated_anew(
     how: str, tmp_path: Path
@@ -273,6 +240,42 @@ def test_a_global_model_that_was_spoilt_at_home_is_aggregated_anew(
     for n in (1, 2):
         finished = [x[AGGREGATOR].aggregator().project(PROJECT, "done") for x in (whole, net)]
         assert same_content(*(place.global_model(n) for place in finished))
+
+
+def test_what_was_launched_last_and_refused_is_told_and_not_hidden_by_an_older_project(
+    tmp_path: Path,
+) -> None:
+    net = launched(tmp_path)
+    net.run(approve=approve_all, until_round=1)
+    net.launch(small(project_name="Second", strategy={"name": "fedpox"}), LINEAR)
+    with pytest.raises(FedkitError, match="fedpox"):
+        net.run("Second", approve=approve_all)
+    history = net.run(PROJECT, approve=approve_all)
+    assert history.project == PROJECT
+    assert len(history) == 2
+
+
+def test_what_is_nobodys_or_no_config_is_refused_in_one_line(tmp_path: Path) -> None:
+    net = launched(tmp_path)
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: net["nobody@example.org"], "take one of|did you mean"),
+        (lambda: net[ALICE.upper()], f"did you mean {ALICE}"),
+        (lambda: net.give_data(ALICE.title(), shard([0])), f"did you mean {ALICE}"),
+        (lambda: net.give_data(ALICE, [1, 2]), "no pair of tensors"),  # type: ignore[arg-type]
+        (lambda: net.launch({"rounds": 3}), "not an FLConfig"),  # type: ignore[arg-type]
+        (lambda: net.launch(small(), Path("model.py")), "not the text of a model.py"),  # type: ignore[arg-type]
+        (lambda: net.launch(small(), LINEAR, torch.nn.Linear(2, 2)), "model.state_dict"),  # type: ignore[arg-type]
+        (lambda: net.run(until_round="1"), "until_round: is '1'"),  # type: ignore[arg-type]
+        (lambda: net.run(until_round=-1), "until_round: is -1"),
+    ]
+    for call, says in wrong:
+        with pytest.raises(FedkitError, match=says):
+            call()
+    net.run(approve=approve_all, until_round=1)
+    for n in ("1", None, 1.0):
+        with pytest.raises(FedkitError, match="to_round"):
+            rewind(net, n)  # type: ignore[arg-type]
+    assert len(net.history()) == 1
 
 
 def test_a_copy_of_a_projects_folder_is_no_project(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Sane:
         """Why a value is refused, with the range; "" where it is in range."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or (isinstance(value, float) and not math.isfinite(value)):
-            return f"{value} is no number; give {self}"
+            return f"{value} is no number; give {self if self.whole else f'one {self}'}"
         if self.whole and value != int(value):
             return f"{value:g} is no whole number; give {self}"
         if value < self.low:
