@@ -96,6 +96,7 @@ def finish_rewind(network: Rewindable) -> None:
             return
         known = project in launched_projects(home)  # else it was taken away since
         if known and not _hidden(find_project(home, project)):
+            network.sync()  # what was cut off on its way would arrive after all, and be taken for a later round's
             config = _rewind_aggregator(home, project, to_round)
             for email in config.participants:
                 if email in network.sites:

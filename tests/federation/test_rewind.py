@@ -41,6 +41,23 @@ def test_it_goes_on_from_there_to_the_same_bits(done: Network, to_round: int) ->
 
 
 @pytest.mark.parametrize("to_round", [0, 1])
+def test_a_global_model_that_a_stop_left_on_its_way_does_not_arrive_after_all(
+    tmp_path: Path, to_round: int
+) -> None:
+    """As a press of Pause does at the moment in which the aggregator has sent it, and no file has crossed."""
+    net = launched(tmp_path, rounds=3)
+    net.run(approve=approve_all, until_round=1)
+    sent = net[net.aggregator].client(ALICE).project(PROJECT).global_model(2)
+    while not sent.is_file():
+        net.advance(stop=sent.is_file)
+    assert not net[ALICE].client().project(PROJECT).global_model(2).is_file()
+    rewind(net, to_round)
+    assert net.run(until_round=to_round + 1).accuracies
+    assert len(net.history()) == to_round + 1
+    assert net.run().done
+
+
+@pytest.mark.parametrize("to_round", [0, 1])
 def test_a_rewind_that_dies_before_any_of_its_changes_is_done_again(
     tmp_path: Path, done: Network, to_round: int
 ) -> None:
