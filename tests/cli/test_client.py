@@ -232,14 +232,15 @@ def test_the_running_client(tmp_path: Path) -> None:
         # a training of hours, and an end in the middle of it
         long = small(project_name="Long", aggregator=ALICE, participants=[ALICE], epoch=1_000_000)
         put_launch(site, long)
-        client.wait(lambda: (site.client().request / "Long" / "model.py").is_file(), "no request")
+        asks = "waits for alice@example.org to approve the request of"
+        client.wait(lambda: client.said().count(asks) == 2, "no second request")
         fedkit("approve", "Long", "--config_path", tmp_path / "config.json", "--yes")
         log = site.client().running / "Long" / "logs" / "training_logs_round_1.txt"
         client.wait(log.is_file, "no training")
         assert client.end(signal.SIGTERM) == 0
         assert "Stopped. Start it again" in client.said()
         assert "Traceback" not in client.said()
-        assert client.said().count("waits for alice@example.org to approve the request of") == 2
+        assert client.said().count(asks) == 2
     # the port is free again, and nobody holds the datasite
     with Server(site, port), node.locked(site):
         pass
