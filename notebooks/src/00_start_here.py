@@ -42,9 +42,6 @@ images_per_digit: int = 100  # training images of each digit, 1000 at most
 # The two cells above have said what is used and set three numbers; neither shows anything. The data are handwritten digits from a
 # famous collection, MNIST; a part of it came with fedkit. If the next cell ends in an error instead of two lines of text, its last
 # line says what is missing and what to do.
-#
-# If a cell of any lesson says `name 'fk' is not defined`, the kernel has started anew and knows nothing yet. In the menu *Run* choose
-# *Run All Above Selected Cell*, then run the cell again.
 
 # %%
 mnist = fk.load_mnist()

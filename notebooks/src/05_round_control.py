@@ -120,7 +120,7 @@ desk = ApprovalDesk(letter.network[alice], interactive=interactive)
 desk
 
 # %% [markdown]
-# **Exercise.** One line of this code takes some of Alice's images along. Which one? Then answer for Alice, "approve" or "decline": here, and at the desk if you like.
+# **Exercise.** One line of this code takes some of Alice's images along. Which one? Then answer for Alice, "approve" or "decline": here, and at the desk if you like (run the cell above once more, and the request waits again).
 
 # %% tags=["exercise"]
 line = (
@@ -172,7 +172,7 @@ tree
 try:
     by_hand.change(epoch=50)
 except fk.FedkitError as error:
-    print(str(error).replace(str(root), "…"))
+    print(str(error).replace(str(root.absolute()), "…"))
 
 # %% [markdown]
 # > **Predict.** You run round 2, go back to round 1, and run round 2 again. Nothing else is changed. How do the two accuracies compare?

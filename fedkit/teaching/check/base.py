@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import html
 import inspect
+import re
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ from fedkit.teaching.check.attempt import (
 from fedkit.teaching.check.words import in_words, kept, slips
 from fedkit.teaching.notebook import publish, running_cell, running_source
 
-__all__ = ["REGISTRY", "Check", "Result", "box", "check"]
+__all__ = ["REGISTRY", "Check", "Result", "box", "check", "marked"]
 
 
 State = Literal["not yet", "try again", "right"]
@@ -230,5 +231,10 @@ def box(name: str, title: str, state: str, message: str) -> str:
         f'<div role="status" aria-label="{label}" '
         f'style="border-left: 4px solid {colour}; padding: 0.4em 0.8em; margin: 0.4em 0">'
         f'<span aria-hidden="true">{icon}</span> <strong>{words}</strong> · {html.escape(title)}<br>'
-        f"{html.escape(message)}</div>"
+        f"{marked(message)}</div>"
     )
+
+
+def marked(text: str) -> str:
+    """A text as HTML: what stands between backticks is code, all else is escaped."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))

@@ -329,7 +329,7 @@ class Playground(Panel):
         except FedkitError as error:
             return note(f"✗ {esc(str(error))}", "bad")
         inside = "".join(
-            f'<p><strong>{name}</strong></p><pre class="fk-code" tabindex="0">{esc(text)}</pre>'
+            f'<p><strong>{name}</strong></p><pre class="fk-code fk-wraps" tabindex="0">{esc(text)}</pre>'
             for name, text in parts.items()
         )
         return f"<details><summary>Take it with you: a link, a config, a cell</summary>{inside}</details>"

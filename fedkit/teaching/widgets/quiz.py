@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import html
 import os
-import re
 from types import EllipsisType
 from typing import Any
 
 import ipywidgets
 
 from fedkit.experiments.notebooks import QUIZ_MIME
-from fedkit.teaching.check.base import LOOKS
+from fedkit.teaching.check.base import LOOKS, marked
 from fedkit.teaching.notebook import running_cell
 from fedkit.teaching.quiz import LETTERS, Answers, Question, read_quiz
 from fedkit.teaching.widgets.panel import Panel, heading
@@ -91,10 +90,11 @@ class Quiz(Panel):
         blocks = []
         for number, question in enumerate(self.answers.questions, 1):
             options = "".join(
-                f"<li>{letter}) {_text(option.says)}</li>" for letter, option in question.lettered()
+                f"<li>{letter}) {marked(option.says)}</li>"
+                for letter, option in question.lettered()
             )
             right = dict(question.lettered())[question.answer]
-            key = f"<details><summary>Answer</summary>{question.answer}) {_text(right.reply)}</details>"
+            key = f"<details><summary>Answer</summary>{question.answer}) {marked(right.reply)}</details>"
             listed = f'<ul style="list-style: none; margin: 0.2em 0">{options}</ul>'
             blocks.append(f"{_asked(number, question)}{listed}{self._reply(number) or key}")
         return f"<div><strong>Quiz {self.answers.name}</strong></div>" + "".join(blocks)
@@ -147,7 +147,7 @@ class Quiz(Panel):
         return (
             f'<div role="status" style="border-left: 4px solid {colour}; padding: 0.2em 0.8em; margin: 0.3em 0">'
             f'<span aria-hidden="true">{icon}</span> <strong>{words}</strong> · '
-            f"{self.answers.tries[number][-1]}) {_text(option.reply)}</div>"
+            f"{self.answers.tries[number][-1]}) {marked(option.reply)}</div>"
         )
 
 
@@ -158,9 +158,6 @@ def _how_long(answers: Answers) -> str:
 
 
 def _asked(number: int, question: Question) -> str:
-    return f'<div style="margin-top: 0.8em"><strong>{number}.</strong> {_text(question.asks)}</div>'
-
-
-def _text(text: str) -> str:
-    """The author's words as HTML: what stands between backticks is code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    return (
+        f'<div style="margin-top: 0.8em"><strong>{number}.</strong> {marked(question.asks)}</div>'
+    )

@@ -180,6 +180,7 @@ def test_the_box_says_the_state_in_words_and_escapes_the_learner():
     assert 'aria-label="Check x: Try again"' in html
     assert "<script>" not in html
     assert "<b>" not in html
+    assert "write <code>a &lt; b</code>." in box("x", "A title", "not yet", "write `a < b`.")
 
 
 def test_outside_a_notebook_a_check_prints_nothing(capsys):
