@@ -14,6 +14,7 @@ from fedkit.federation.roads.flower_run import QUIET, WANTED
 from fedkit.federation.roads.pysyft import check_installed, find_drive
 from fedkit.federation.roads.syftbox import has_started
 from fedkit.federation.roads.synced import SILENT, file_system, left_around, refuse_unfit
+from fedkit.federation.watch import is_polled
 
 __all__ = ["Finding", "flower", "road"]
 
@@ -82,8 +83,7 @@ def _disks(site: Datasite) -> list[Finding]:
     if there != here:
         what = f"{site.datasites} is a {there[1]} of its own: what appears there is copied, then renamed"
         found.append(Finding(what, True))
-    polled = site.road.name == "synced" or bool(os.environ.get("WATCHFILES_FORCE_POLLING"))
-    if polled:
+    if is_polled(site):
         found.append(Finding(f"changes in {site.datasites} ({there[1]}) are looked for", True))
     elif there[1].startswith(SILENT):
         what = f"{site.datasites} is on {there[1]}, which tells nobody here of what others write"

@@ -8,6 +8,7 @@ that happened while it ran is looked at once more, and then taken for its own.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ from fedkit.datasite.datasite import Datasite
 from fedkit.datasite.tree import stamp, travels, walk
 from fedkit.protocol import advance as node
 
-__all__ = ["Snapshot", "advance_in_turn", "snapshot", "watch"]
+__all__ = ["Snapshot", "advance_in_turn", "is_polled", "snapshot", "watch"]
 
 
 Snapshot = dict[str, tuple[int, int, int, int]]
@@ -51,6 +52,11 @@ def snapshot(folders: Iterable[Path]) -> Snapshot:
             version = (0, 0, 0) if entry.is_dir(follow_symlinks=False) else stamp(info)
             found[entry.path] = (info.st_mode, *version)
     return found
+
+
+def is_polled(site: Datasite) -> bool:
+    """Are its folders walked again and again, because nothing tells of what others write there?"""
+    return site.road.name == "synced" or bool(os.environ.get("WATCHFILES_FORCE_POLLING"))
 
 
 def _pause_ms(folders: Iterable[Path]) -> int:
@@ -122,7 +128,7 @@ def watch(
             raise_interrupt=False,
             # a network share rings no bell for what others write
             force_polling=True if site.road.name == "synced" else None,
-            poll_delay_ms=_pause_ms(worker.folders),
+            poll_delay_ms=_pause_ms(worker.folders) if is_polled(site) else _POLL_MS,
         ):
             if changes or not began:  # once after the start too: what came before the watch stood
                 worker.bell.set()

@@ -295,6 +295,7 @@ def test_slow_folders_are_walked_less_often(
         return iter(())
 
     monkeypatch.setattr("watchfiles.watch", watched)
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "true")
     watch(site, threading.Event(), on_event=print)
     real = walk
     monkeypatch.setattr("fedkit.federation.watch.walk", lambda at: time.sleep(0.1) or real(at))
