@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -28,9 +29,18 @@ from fedkit.learning.update import Update
 from fedkit.rounds.history import History, RoundRecord
 from fedkit.rounds.simulation import OnTheWay, Simulation
 
-__all__ = ["COMPARED", "ClusteredSimulation", "Groups", "Split", "groups_of", "simulate_clustered"]
+__all__ = [
+    "COMPARED",
+    "ClusteredSimulation",
+    "Compared",
+    "Groups",
+    "Split",
+    "groups_of",
+    "simulate_clustered",
+]
 
-COMPARED = ("cosine", "distance")
+Compared = Literal["cosine", "distance"]
+COMPARED: tuple[str, ...] = get_args(Compared)
 """How updates are compared: by the angle between them, or by how far apart they end."""
 Groups = tuple[tuple[str, ...], ...]
 """E-mails; the first participant is in the first group."""

@@ -15,19 +15,18 @@ from fedkit.base.errors import FedkitError
 from fedkit.base.text import nearest
 from fedkit.config.fl_config import first_problem
 from fedkit.learning.strategies.registry import STRATEGIES
+from fedkit.rounds.clustered import Compared
 
-__all__ = ["ATTACKS", "COMPARED", "DATA", "SKEWS", "STRENGTHS", "UNITS", "Settings"]
+__all__ = ["ATTACKS", "DATA", "SKEWS", "STRENGTHS", "UNITS", "Settings"]
 
 Data = Literal["moons", "circles", "spirals", "blobs", "digits", "own"]
 Skew = Literal["even", "labels", "single", "sizes", "swapped"]
 Attack = Literal["sign-flipped", "scaled", "labels"]
 Unit = Literal["participant", "example"]
-Compared = Literal["cosine", "distance"]
 DATA: tuple[str, ...] = get_args(Data)
 SKEWS: tuple[str, ...] = get_args(Skew)
 ATTACKS: tuple[str, ...] = get_args(Attack)
 UNITS: tuple[str, ...] = get_args(Unit)
-COMPARED: tuple[str, ...] = get_args(Compared)
 STRENGTHS = {
     "fedprox": "mu",
     "scaffold": "server_lr",

@@ -8,9 +8,9 @@ from typing import Any
 import ipywidgets
 
 from fedkit.learning.strategies.registry import STRATEGIES
+from fedkit.rounds.clustered import COMPARED
 from fedkit.teaching.playground.settings import (
     ATTACKS,
-    COMPARED,
     DATA,
     SKEWS,
     STRENGTHS,
