@@ -348,9 +348,8 @@ class Network:
             report(event)
         refused = [e for e in stops if isinstance(e, Problem) and e.project in ("launch", "")]
         if refused and (project not in self.projects() if project else not self.projects()):
-            raise refused[
-                0
-            ].error  # and never that nothing was launched, or what another project did
+            # and never that nothing was launched, or what another project did
+            raise refused[0].error
         history = self.history(project)
         named = (e for e in stops if e.project in (history.project, "launch", ""))
         return replace(history, waiting=tuple(named))

@@ -296,10 +296,11 @@ def _send(
     try:
         inspect_state(data, model)
     except Unreadable as error:  # a disk that was full, a hand that slipped
-        again = n == now.newest and n > 0
-        error.remedy = f"restore it from {email}'s agg_weights/, where the same file lies"
-        if again:
-            error.remedy = "remove it: the round is then aggregated anew, from the same updates"
+        error.remedy = (
+            "remove it: the round is then aggregated anew, from the same updates"
+            if 0 < n == now.newest
+            else f"restore it from {email}'s agg_weights/, where the same file lies"
+        )
         raise
     at.send(mailbox.global_model(n), data, email, n)
     return [GlobalModelSent(at.site.email, at.name, email, n)]
