@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import write_bytes
-from fedkit.teaching.slides.npm import packed
+from fedkit.teaching.slides.packages import by_npm
 
 __all__ = ["AXE", "MATHJAX", "Package", "fetched", "unpacked"]
 
@@ -61,7 +61,7 @@ def fetched(package: Package, cache: Path) -> Path:
 
 def _packed(package: Package) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return packed(f"{package.name}@{package.version}", Path(folder)).read_bytes()
+        return by_npm(f"{package.name}@{package.version}", Path(folder)).read_bytes()
 
 
 def unpacked(archive: Path, prefix: str, target: Path, keep: tuple[str, ...]) -> None:

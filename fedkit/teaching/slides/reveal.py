@@ -7,7 +7,6 @@ same files. Where neither reaches its registry, `--reveal` names what was fetche
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import read_bytes, sha256_bytes, write_bytes
-from fedkit.teaching.slides.npm import PATIENCE_S, packed
+from fedkit.teaching.slides.packages import by_npm, by_pip
 
 __all__ = ["FILES", "VERSION", "cache_dir", "reveal"]
 
@@ -108,10 +107,10 @@ def _named(name: str, size: int) -> Iterator[str]:
 def _fetched() -> dict[str, bytes]:
     """Whatever the first package manager that answers brings; neither runs a line of it."""
     whys = []
-    for fetch in (_by_npm, _by_pip):
+    for fetch, what in ((by_npm, f"reveal.js@{VERSION}"), (by_pip, IN_PIP)):
         with tempfile.TemporaryDirectory(prefix="fedkit-reveal-") as folder:
             try:
-                found = _from(fetch(Path(folder)))
+                found = _from(fetch(what, Path(folder)))
             except FedkitError as error:
                 whys.append(error.why or error.what)
                 continue
@@ -123,28 +122,3 @@ def _fetched() -> dict[str, bytes]:
         why="; ".join(whys),
         remedy=_REMEDY,
     )
-
-
-def _by_npm(folder: Path) -> Path:
-    return packed(f"reveal.js@{VERSION}", folder)
-
-
-def _by_pip(folder: Path) -> Path:
-    options = ("--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder), IN_PIP)
-    command = [sys.executable, "-m", "pip", "download", *options]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        why = (done.stderr.strip().splitlines() or ["no answer"])[-1][:200]
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = type(error).__name__
-    brought = sorted(folder.iterdir())
-    if not brought:
-        raise FedkitError(f"pip could not fetch {IN_PIP}", why=why)
-    return brought[0]

@@ -13,8 +13,7 @@ import pytest
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
-from fedkit.teaching.slides import npm
-from fedkit.teaching.slides import reveal as module
+from fedkit.teaching.slides import packages
 from fedkit.teaching.slides.reveal import FILES, reveal
 
 CONTENT = {name: f"// {name}".encode() for name in FILES}
@@ -81,8 +80,8 @@ def test_it_is_fetched_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
             packed(Path(command[command.index("--dest") + 1]) / "r.whl", "x/")
         return subprocess.CompletedProcess(command, int("pack" in command), "", "no answer")
 
-    monkeypatch.setattr(module.subprocess, "run", fetch)
-    monkeypatch.setattr(npm.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(packages.subprocess, "run", fetch)
+    monkeypatch.setattr(packages.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert reveal() == reveal()
     assert [command[1:3] for command in asked] == [["pack", "--silent"], ["-m", "pip"]]
     kept = next((tmp_path / "cache").rglob("notes.js"))
@@ -96,7 +95,7 @@ def test_where_nothing_can_be_fetched_it_says_what_to_do(monkeypatch: pytest.Mon
     def fails(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, "", "the network is down")
 
-    monkeypatch.setattr(module.subprocess, "run", fails)
+    monkeypatch.setattr(packages.subprocess, "run", fails)
     with pytest.raises(FedkitError, match="could not be fetched") as error:
         reveal()
     assert "the network is down" in str(error.value)
