@@ -26,6 +26,7 @@ from torch.nn.parameter import is_lazy
 
 from fedkit.base.errors import FedkitError
 from fedkit.base.files import sha256_bytes
+from fedkit.base.timer import after
 
 __all__ = ["ITS_ERRORS", "built", "not_in_silence", "raised", "source_text"]
 
@@ -166,13 +167,8 @@ def not_in_silence(
         )
 
     waits = _PATIENCE_S if patience_s is None else patience_s
-    timer = threading.Timer(waits, tell)
-    timer.daemon = True
-    timer.start()
-    try:
+    with after(waits, tell):
         yield
-    finally:
-        timer.cancel()
 
 
 Wrong = tuple[str, str | None, str]

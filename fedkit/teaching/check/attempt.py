@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkit.base.text import how_many
+from fedkit.base.timer import after
 
 __all__ = [
     "PRINTED",
@@ -273,13 +274,8 @@ def bounded(word: Callable[[], None], cpu: float = _CPU_S, wall: float = _WALL_S
     cpu, wall : in seconds. Ctrl-C works as ever.
     """
     if not (hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()):
-        timer = threading.Timer(cpu, word)
-        timer.daemon = True
-        timer.start()
-        try:
+        with after(cpu, word):
             yield
-        finally:
-            timer.cancel()
         return
     began, calculated, times = time.monotonic(), time.thread_time(), [0]
 
