@@ -54,7 +54,7 @@ class FLModel(nn.Module):
         print("hello from", os.getcwd())
 
     def forward(self, images):
-        return self.fc2(torch.relu(self.fc1(images.flatten(1))))
+        return self.fc2(torch.relu(self.fc1(images.flatten(1))))  # one number for each digit, before softmax
 """
 CELLS = [
     f"""
@@ -422,6 +422,13 @@ def test_panels_fit_beside_an_open_file_browser(session: Session) -> None:
             )
             hanging |= {name: wide} if wide else {}
         assert hanging == {}
+        over = page.locator(".fk-panel").evaluate_all(  # a long line of code scrolls in its own box
+            "all => all.filter(n => n.scrollWidth > n.clientWidth + 1).map(n => n.className)"
+        )
+        assert over == []
+        assert page.locator(".fk-panel pre.fk-code").evaluate_all(
+            "all => all.some(n => n.scrollWidth > n.clientWidth)"
+        )
         broken = page.locator(".jp-OutputArea-output pre").evaluate_all(
             "all => all.filter(n => getComputedStyle(n).wordBreak === 'break-all').length"
         )

@@ -84,7 +84,7 @@ def test_one_plays_by_keyboard_and_follows_an_experiment(page: Any, tmp_path: Pa
         for theme in ("light", "dark"):
             lab.set_theme(page, theme)
             assert panel.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
-            tables = panel.locator(".fk-scroll")
+            tables = panel.locator(".fk-scroll, pre.fk-wraps")
             assert tables.count() > 0
             for table in tables.all():
                 assert table.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
