@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,8 @@ __all__ = ["PrivateTraining", "dp_sgd"]
 
 _TRIALS = 2
 """So often a model that lasts is tried with a participant's images: once before and once after noise has moved it."""
+_APART = WeakSet[nn.Module]()
+"""Models in which, as is known, the images that they are trained on now do not meet."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ class PrivateTraining(Around):
         """
         assert not shift  # a config that asks for both is refused
         known = lasts(model) and self.tried[who] >= _TRIALS
+        (_APART.add if known else _APART.discard)(model)
         trained = dp_sgd(
             model,
             state,
@@ -131,9 +135,9 @@ class PrivateTraining(Around):
             noise=noise,
             sample=sample,
             own_randomness=_of_model(noise, generator),
-            apart=known,
             **ordinary,
         )
+        _APART.discard(model)
         self.tried[who] += 1
         return trained
 
@@ -159,7 +163,6 @@ def dp_sgd(
     noise: Noise,
     sample: Noise,
     own_randomness: int = 0,
-    apart: bool = False,
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] | None = None,
     mu: float = 0.0,
@@ -172,8 +175,7 @@ def dp_sgd(
 
     shard : images float32 [N,1,28,28], labels int64 [N]. sample, noise : where the two kinds of chance come from.
     A step into which no image is drawn moves the weights by its noise alone.
-    own_randomness : seeds what the model itself draws, such as drop-out. apart : these images are known not to meet in this
-    model, and that is not tried again. mu : as for `train`. optimizer : what makes a step
+    own_randomness : seeds what the model itself draws, such as drop-out. mu : as for `train`. optimizer : what makes a step
     of the noised gradient, None for the line above; it sees nothing else, so the promise is the same.
     Buffers come back as they came: they are calculated from images, and no noise covers them.
     Raises FedkitError for a model in which images meet, in a batch (batch normalisation) or by what the model remembers of
@@ -192,7 +194,7 @@ def dp_sgd(
     anchors = [p.detach().clone() for p in model.parameters() if p.requires_grad]
     rate, losses = 1 / steps, []
     chance = OwnRandom(own_randomness) if draws(model, images) else nullcontext()
-    with _per_image(model, images, apart) as watched:
+    with _per_image(model, images) as watched:
         private = _private(
             model,
             optimizer_of(optimizer or Optimizer(name="sgd"), model, learning_rate),
@@ -243,12 +245,12 @@ def dp_sgd(
 
 
 @contextmanager
-def _per_image(model: nn.Module, images: Tensor, apart: bool) -> Iterator[nn.Module]:
+def _per_image(model: nn.Module, images: Tensor) -> Iterator[nn.Module]:
     """The model, with each image's own gradient kept in `grad_sample`. Raises FedkitError where there is no such thing."""
     need_privacy()
     from opacus import GradSampleModule  # more than a second's import, for those who need it
 
-    if not apart:
+    if model not in _APART:
         _try_apart(model, images)
     try:
         watched = GradSampleModule(model, loss_reduction="sum")
