@@ -99,9 +99,10 @@ def _folder(text: object, file: Path, field: str) -> Path:
         if "\0" in text:
             raise ValueError("it has a NUL in it")
         return Path(_as_written(text, file, field)).expanduser()
-    except (ValueError, RuntimeError) as error:  # a home of nobody
+    except (OSError, ValueError, RuntimeError) as error:  # far too long; a home of nobody
+        why = getattr(error, "strerror", None) or error
         raise FedkitError(
-            f"{text!r:.200} is no folder ({error})", file=file, field=field, remedy="write its path"
+            f"{text!r:.200} is no folder ({why})", file=file, field=field, remedy="write its path"
         ) from error
 
 

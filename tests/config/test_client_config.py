@@ -212,6 +212,12 @@ def test_what_would_be_lost_or_mistaken_is_named(tmp_path: Path, line: str) -> N
     assert remedy in str(caught.value.remedy)
 
 
+def test_a_path_that_no_disk_takes_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FedkitError, match="is no folder") as caught:
+        read_env(env(tmp_path, f"DATA_DIR={'x' * 100_000}\n"))
+    assert len(str(caught.value)) < 1_000
+
+
 def test_variables_are_what_they_stand_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDKIT_SET", str(tmp_path / "there"))
     for written in (
